@@ -1,0 +1,41 @@
+# Every target does its own set-up: a fresh clone needs Python >= 3.11 and nothing else.
+PYTHON ?= python3
+VENV ?= .venv
+INSTALLED := $(VENV)/.installed
+RUN := $(VENV)/bin/python
+
+.PHONY: help install test checks demo bench clean
+help:
+	@echo "make install | test | checks | demo | bench | clean   (each sets up $(VENV) if it is missing)"
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python >= 3.11 is needed; '$(PYTHON)' is older. Use: make PYTHON=/path/to/python3.11 ..."; exit 2; }
+	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@touch $@
+
+install: $(INSTALLED)
+
+test: $(INSTALLED)
+	$(RUN) -m pytest
+
+checks: $(INSTALLED)
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+	$(RUN) -m pytest -q tests/guards
+
+# Pretrain on Shapes, fine-tune with and without those weights over three seeds, look at the result.
+demo: $(INSTALLED)
+	$(RUN) tools/pretrain.py --out runs/demo/pretrain --overwrite
+	$(RUN) tools/transfer.py --config configs/shapes_frcnn_r18.yaml --weights runs/demo/pretrain/best.safetensors \
+	  --seeds 3 --out runs/demo/transfer --overwrite
+	$(RUN) tools/predict.py data/shapes/coco/val --weights runs/demo/transfer/pretrained_seed0/best.safetensors \
+	  --limit 12 --out runs/demo/pictures --overwrite
+
+bench: $(INSTALLED)
+	$(RUN) tools/benchmark.py
+
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache

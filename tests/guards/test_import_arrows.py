@@ -1,0 +1,57 @@
+"""Who may import whom. The rule stands in CONTRIBUTING.md; this test is what enforces it."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+ALLOWED = {
+    "backbones": set(),
+    "engine": set(),
+    "classification": {"backbones", "engine"},
+    "detection": {"backbones", "engine"},
+    "reproduction": {"backbones", "engine", "classification", "detection"},
+}
+NEVER_IMPORTED = {"tools", "configs", "tests"}
+# backbones must be usable in any host project, so its needs are kept to these.
+BACKBONES_MAY_USE = {"torch", "torchvision", "safetensors"}
+
+
+def imported_packages(file: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            names.add(node.module.split(".")[0])
+    return names
+
+
+def sources(package: str) -> list[Path]:
+    files = sorted((ROOT / package).rglob("*.py"))
+    assert files, f"{package} holds no Python file"
+    return files
+
+
+@pytest.mark.parametrize("package", ALLOWED)
+def test_arrows_run_one_way(package: str):
+    ours = set(ALLOWED) | NEVER_IMPORTED
+    wrong = {
+        str(file.relative_to(ROOT)): sorted(bad)
+        for file in sources(package)
+        if (bad := (imported_packages(file) & ours) - ALLOWED[package] - {package})
+    }
+    assert not wrong
+
+
+def test_backbones_need_only_torch():
+    for file in sources("backbones"):
+        foreign = imported_packages(file) - set(sys.stdlib_module_names) - BACKBONES_MAY_USE - {"backbones"}
+        assert not foreign, f"{file.relative_to(ROOT)} imports {sorted(foreign)}"
+
+
+def test_every_top_level_package_has_a_rule():
+    packages = {file.parent.name for file in ROOT.glob("*/__init__.py")}
+    assert packages == set(ALLOWED)

@@ -1,0 +1,33 @@
+"""What an installed copy contains, and that importing it is light."""
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from setuptools import find_packages
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = ["backbones", "engine", "classification", "detection", "reproduction"]
+
+
+def test_tools_configs_and_tests_are_not_packaged():
+    include = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]["find"][
+        "include"
+    ]
+    found = find_packages(str(ROOT), include=include)
+    assert {name.split(".")[0] for name in found} == set(PACKAGES)
+
+
+def test_every_folder_with_sources_is_a_package():
+    for package in PACKAGES:
+        for file in (ROOT / package).rglob("*.py"):
+            assert (file.parent / "__init__.py").is_file(), f"{file.parent} has no __init__.py"
+
+
+@pytest.mark.parametrize("package", ["engine", "classification", "detection", "reproduction", "engine.command"])
+def test_import_does_not_load_torch(package: str):
+    # --help must answer at once, and torch takes more than a second to import.
+    code = f"import sys, {package}; sys.exit('torch' in sys.modules or 'pydantic' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

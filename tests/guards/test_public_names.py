@@ -1,0 +1,28 @@
+"""The names others build on. A change here is a change of contract: say it in CHANGELOG.md."""
+
+import importlib
+
+import pytest
+
+PUBLIC = {
+    "backbones": [
+        "FeatureSpec", "InputSpec", "IMAGENET_INPUT", "OptionError", "WeightsError", "WeightsHeader",
+        "create_backbone", "create_model", "create_trunk_and_head", "list_models",
+        "load_into", "read_weights", "save_weights",
+    ],
+    "backbones.norm": ["FrozenBatchNorm2d", "calibrate_batchnorm", "freeze_batchnorm"],
+    "backbones.complexity": ["count_parameters", "layer_table", "multiply_adds"],
+    "engine.loop": ["TrainState", "TrainingStep", "fit"],
+    "engine.config": ["dump_config", "load_config"],
+    "classification.pretrain": ["pretrain"],
+    "detection.finetune": ["finetune"],
+    "detection.types": ["Prediction", "Target"],
+    "detection.evaluate.voc_ap": ["evaluate"],
+    "detection.evaluate.coco_ap": ["evaluate"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("module", PUBLIC)
+def test_public_names_exist(module: str):
+    names = vars(importlib.import_module(module))
+    assert [name for name in PUBLIC[module] if name not in names] == []
