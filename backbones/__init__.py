@@ -1,0 +1,21 @@
+"""Residual and plain networks of He et al. 2015: by name, as classifiers or as feature networks."""
+
+from backbones.build import create_backbone, create_model, create_trunk_and_head, list_models
+from backbones.spec import IMAGENET_INPUT, FeatureSpec, InputSpec, OptionError
+from backbones.weights import WeightsError, WeightsHeader, load_into, read_weights, save_weights
+
+__all__ = [
+    "IMAGENET_INPUT",
+    "FeatureSpec",
+    "InputSpec",
+    "OptionError",
+    "WeightsError",
+    "WeightsHeader",
+    "create_backbone",
+    "create_model",
+    "create_trunk_and_head",
+    "list_models",
+    "load_into",
+    "read_weights",
+    "save_weights",
+]

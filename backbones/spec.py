@@ -1,0 +1,90 @@
+"""What a network publishes about itself: its features, and the pictures it wants."""
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+
+class OptionError(ValueError):
+    """An unknown name or an impossible option; the message says what to write instead."""
+
+    exit_status = 2
+
+
+def check_choice(option: str, value: object, choices: Iterable[str]) -> None:
+    """Refuses a value that is not among the choices, naming the closest one.
+
+    Raises:
+        OptionError: value is not one of choices.
+    """
+    known = list(choices)
+    if value in known:
+        return
+    close = difflib.get_close_matches(str(value), known, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else f"choose from {', '.join(known)}"
+    raise OptionError(f"unknown {option} {value!r}; {hint}")
+
+
+@dataclass(frozen=True)
+class FeatureSpec:
+    """Channels of a feature map, and its stride in pixels of the network's input."""
+
+    channels: int
+    stride: int
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """The pictures a network was trained on.
+
+    mean and std are in the network's own channel order and range: Caffe's networks have order "BGR",
+    range 255 and mean (103.53, 116.28, 123.675), in that order.
+    """
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    order: Literal["RGB", "BGR"] = "RGB"
+    range: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_choice("channel order", self.order, ("RGB", "BGR"))
+        if self.range not in (1.0, 255.0):
+            raise OptionError(f"range must be 1.0 (pixels 0-1) or 255.0 (pixels 0-255), got {self.range!r}")
+        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
+            raise OptionError(f"mean and std need three values, std above 0; got {self.mean} and {self.std}")
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """Turns pictures as we hold them into what the network was trained on.
+
+        Args:
+            images: (N, 3, H, W) RGB in 0-255, uint8 or floating point.
+        Returns:
+            (N, 3, H, W) float32 in this specification's order and range, mean subtracted, divided by std;
+            the memory format is kept.
+        """
+        scale, shift = _affine(self, images.device)
+        pixels = images.flip(1) if self.order == "BGR" else images
+        return torch.addcmul(shift, pixels.to(torch.float32), scale)
+
+
+@lru_cache(maxsize=64)
+def _affine(spec: InputSpec, device: torch.device) -> tuple[Tensor, Tensor]:
+    """(3, 1, 1) scale and shift with normalised = pixels * scale + shift.
+
+    Cached because a copy to the GPU in every step would wait for it.
+    """
+    with torch.inference_mode(False):  # a tensor made in inference mode could never meet autograd again
+        mean, std = (
+            torch.tensor(values, dtype=torch.float64).view(3, 1, 1) for values in (spec.mean, spec.std)
+        )
+        scale, shift = spec.range / 255 / std, -mean / std
+        return scale.to(device, torch.float32), shift.to(device, torch.float32)
+
+
+# torchvision's and timm's statistics of the ImageNet training set.
+IMAGENET_INPUT = InputSpec(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
