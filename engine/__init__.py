@@ -1,0 +1,1 @@
+"""What every training shares: configuration, data order, optimisation, the loop, run folders."""

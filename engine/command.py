@@ -1,0 +1,81 @@
+"""The command line all tools share. Imports the standard library only, so that --help answers at once."""
+
+import argparse
+import errno
+import logging
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+
+def build_parser(description: str, *, config_default: str | None = None) -> argparse.ArgumentParser:
+    """Parser of `[--config FILE] [--out DIR] [--resume | --overwrite] [key=value ...]`.
+
+    The parsed attributes are `config` and `out` (Path or None), `resume`, `overwrite` and `overrides`.
+    """
+    parser = argparse.ArgumentParser(description=description)
+    default = None if config_default is None else Path(config_default)
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", default=default, help=f"YAML configuration (default: {default})"
+    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="run folder to write")
+    existing = parser.add_mutually_exclusive_group()
+    existing.add_argument("--resume", action="store_true", help="continue the run in the folder")
+    existing.add_argument("--overwrite", action="store_true", help="replace the run in the folder")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="configuration values, for instance optim.lr=0.02"
+    )
+    return parser
+
+
+def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentParser) -> None:
+    """Parses the command line, calls `main` and turns errors that are the user's to fix into exit status 2.
+
+    Such errors carry an attribute `exit_status` (see `engine.errors`); a full disk counts as one.
+    """
+    arguments = parser.parse_intermixed_args()
+    _set_up_logging()
+    try:
+        main(arguments)
+    except ValueError as error:
+        status = getattr(error, "exit_status", None)
+        if status is None:
+            raise
+        _leave(_message(error), status)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        where = f" while writing {error.filename}" if error.filename else ""
+        _leave(f"no space left on the disk{where}; free some and continue with --resume", 2)
+    except KeyboardInterrupt:
+        _leave("interrupted", 130)
+
+
+def _message(error: ValueError) -> str:
+    """The error's own text, also where a DataLoader worker wrapped it in its traceback."""
+    name = f"{type(error).__module__}.{type(error).__qualname__}: "
+    return str(error).rsplit(name, maxsplit=1)[-1].strip()
+
+
+def _leave(message: str, status: int) -> None:
+    sys.stdout.flush()
+    print(f"error: {message}", file=sys.stderr, flush=True)
+    sys.exit(status)
+
+
+class _LineHandler(logging.StreamHandler):
+    """Plain lines on standard error that do not tear a progress bar apart."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        # Only who shows a bar has imported tqdm.
+        if "tqdm" in sys.modules:
+            sys.modules["tqdm"].tqdm.write(self.format(record), file=self.stream)
+        else:
+            super().emit(record)
+
+
+def _set_up_logging() -> None:
+    # torchrun sets RANK; only the main process reports, the others warn.
+    level = logging.INFO if os.environ.get("RANK", "0") == "0" else logging.WARNING
+    logging.basicConfig(level=level, format="%(message)s", handlers=[_LineHandler(sys.stderr)])

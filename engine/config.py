@@ -1,0 +1,180 @@
+"""Typed configuration: YAML and `key=value` overrides into nested frozen dataclasses, and back."""
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args, get_type_hints
+
+import yaml
+from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
+
+from engine.errors import UserError, suggest
+from engine.yaml12 import read_yaml, write_yaml
+
+Schema = TypeVar("Schema")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OptimConfig:
+    """SGD; the defaults are those of He et al. 2015, §3.4.
+
+    `batch_size` counts all processes and micro-batches; `lr` is stated per `reference_batch` and scaled linearly.
+    """
+
+    lr: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    decay_norm_and_bias: bool = True
+    batch_size: int = 256
+    reference_batch: int = 256
+    accumulate: int = 1
+    clip_norm: float | None = None
+
+    def __post_init__(self) -> None:
+        _require_positive(self, "batch_size", "reference_batch", "accumulate", "clip_norm")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ScheduleConfig:
+    """Learning rate over the steps; see `engine.schedule`."""
+
+    kind: Literal["step", "cosine", "plateau", "constant"] = "step"
+    total_steps: int
+    milestones: tuple[int, ...] = ()
+    gamma: float = 0.1
+    warmup_steps: int = 0
+    warmup_factor: float = 0.1
+    warmup: Literal["linear", "constant"] = "linear"
+    plateau_patience: int = 5
+
+    def __post_init__(self) -> None:
+        _require_positive(self, "total_steps")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """How a run is executed. `early_stop` counts evaluations without improvement."""
+
+    seed: int = 0
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["fp32", "bf16"] = "fp32"
+    channels_last: bool = True
+    compile: bool = False
+    workers: int = 2
+    log_every: int = 50
+    eval_every: int = 1000
+    checkpoint_every: int = 1000
+    early_stop: int | None = None
+
+    def __post_init__(self) -> None:
+        _require_positive(self, "log_every", "eval_every", "checkpoint_every", "early_stop")
+        if self.seed < 0 or self.workers < 0:
+            raise ValueError(f"seed and workers must be at least 0, got {self.seed} and {self.workers}")
+
+
+def load_config(schema: type[Schema], path: Path | None, overrides: Sequence[str] = ()) -> Schema:
+    """Reads a configuration file, applies overrides and checks everything against the schema.
+
+    Args:
+        schema: a frozen dataclass, whose sections are dataclasses in turn.
+        path: YAML file (booleans and numbers as in YAML 1.2), or None for the defaults.
+        overrides: "section.key=value" with the value in YAML, for instance "optim.lr=0.02".
+    Raises:
+        UserError: listing every unknown key with the closest one, every missing key and every wrong value.
+    """
+    data = {} if path is None else _read(path)
+    for override in overrides:
+        _apply(override, data)
+    try:
+        # Strict JSON mode: no text for numbers, but lists for tuples and integers for floats.
+        return _adapter(schema).validate_json(json.dumps(data), strict=True)
+    except ValidationError as error:
+        problems = [_explain(schema, problem) for problem in error.errors(include_url=False)]
+        source = "configuration" if path is None else str(path)
+        raise UserError("\n  ".join([f"{source}:", *dict.fromkeys(problems)])) from None
+
+
+def dump_config(config: Any) -> str:
+    """YAML of a configuration that `load_config` reads back equal."""
+    plain = json.loads(json.dumps(dataclasses.asdict(config)))  # lists for tuples
+    return write_yaml(plain)
+
+
+def differences(old: str, new: str) -> list[str]:
+    """One line for each dotted key that differs between two configurations in YAML."""
+    before, after = (dict(_leaves(read_yaml(text) or {})) for text in (old, new))
+    return [
+        f"{key}: {before.get(key, '(absent)')} before, {after.get(key, '(absent)')} now"
+        for key in dict.fromkeys([*before, *after])
+        if (key in before, before.get(key)) != (key in after, after.get(key))
+    ]
+
+
+def _leaves(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in data.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _require_positive(section: Any, *names: str) -> None:
+    for name in names:
+        value = getattr(section, name)
+        if value is not None and value <= 0:
+            raise ValueError(f"{name} must be positive, got {value}")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise UserError(f"no configuration file at {path.absolute()}; expected a YAML file (see configs/)")
+    try:
+        data = read_yaml(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not a readable configuration: {error}") from None
+    if not isinstance(data, dict | None):
+        raise UserError(f"{path} must hold sections and keys (a YAML mapping), got {data!r}")
+    return data or {}
+
+
+def _apply(override: str, data: dict[str, Any]) -> None:
+    """Writes one "section.key=value" into the nested mappings."""
+    name, equals, text = override.partition("=")
+    *sections, key = name.split(".")
+    if not equals or not all([*sections, key]):
+        raise UserError(f"{override!r} is not an override: expected section.key=value, for instance optim.lr=0.02")
+    for section in sections:
+        data = data.setdefault(section, {})
+        if not isinstance(data, dict):
+            raise UserError(f"override {override!r}: {section!r} is a value, not a section")
+    try:
+        data[key] = read_yaml(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"override {override!r}: {text!r} is not a YAML value: {error}") from None
+
+
+def _adapter(schema: type[Schema]) -> TypeAdapter[Schema]:
+    return TypeAdapter(with_config(ConfigDict(extra="forbid"))(schema))
+
+
+def _explain(schema: type, problem: Any) -> str:
+    """One line for one of pydantic's errors."""
+    fields, location = _fields(schema), _location(schema, problem["loc"])
+    key = ".".join(map(str, location))
+    if problem["type"] == "unexpected_keyword_argument":
+        return f"{key}: unknown key{_closest(key, fields)}"
+    if problem["type"] == "missing":
+        return f"{key}: missing, and there is no default"
+    if problem["type"] == "dataclass_type":
+        return f"{key or 'configuration'}: expected a section with keys, got {problem['input']!r}"
+    if problem["type"] == "value_error":
+        return f"{key}: {problem['msg'].removeprefix('Value error, ')}"
+    return f"{key}: {problem['msg'].replace('Input should be', 'expected')}, got {problem['input']!r}"
+
+
+def _location(schema: type, location: Sequence[str | int]) -> list[str | int]:
+    """pydantic's location without the branches of unions that it ends in (("weights", "str"))."""
+    fields, kept = _fields(schema), list(location)
+    return kept

@@ -1,0 +1,29 @@
+"""Which device a process computes on."""
+
+import os
+
+import torch
+
+from engine.errors import UserError, suggest
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device that "auto" (a GPU where there is one), "cpu" or "cuda" means for this process.
+
+    Under torchrun every process of a machine takes the GPU of its LOCAL_RANK, and makes it torch's current one.
+
+    Raises:
+        UserError: unknown name, no GPU, or fewer GPUs than processes.
+    """
+    if name not in ("auto", "cpu", "cuda"):
+        raise UserError(f"run.device {name!r} is unknown{suggest(name, ['auto', 'cpu', 'cuda'])}")
+    if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    index, count = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+    if index >= count:
+        raise UserError(
+            f"run.device {name!r} needs a GPU for process {index} of this machine, but torch finds {count}; "
+            f"start at most {count} processes, or use run.device=cpu"
+        )
+    torch.cuda.set_device(index)
+    return torch.device("cuda", index)
