@@ -1,0 +1,1 @@
+"""Pretraining residual networks as classifiers: data, augmentation, metrics, training, evaluation."""

@@ -1,0 +1,187 @@
+"""CIFAR-10 (Krizhevsky 2009) from its official Python batches, kept in memory as uint8."""
+
+import hashlib
+import io
+import logging
+import pickle
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from backbones.spec import InputSpec
+from classification.loading import Batch
+from engine.errors import UserError, suggest
+from engine.sampler import Item
+
+logger = logging.getLogger(__name__)
+
+PADDING = 4  # He et al. 2015, §4.2
+HOW_TO_GET = (
+    "download https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz and unpack it there, "
+    "or set DATA_ROOT (or data.root) to where it is"
+)
+MD5 = {
+    "data_batch_1": "c99cafc152244af753f735de768cd75f",
+    "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
+    "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
+    "data_batch_4": "634d18415352ddfa80567beed471001a",
+    "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
+    "test_batch": "40351d587109b95175f43aff81a1287e",
+}
+TRAIN_FILES = [name for name in MD5 if name != "test_batch"]
+# He et al. 2015, §4.2: 45k/5k split for choosing, 50k and test for reporting.
+SPLITS = {
+    "train": (TRAIN_FILES, slice(0, 50_000)),
+    "train45k": (TRAIN_FILES, slice(0, 45_000)),
+    "val5k": (TRAIN_FILES, slice(45_000, 50_000)),
+    "test": (["test_batch"], slice(0, 10_000)),
+}
+
+# What reading a file that is no such pickle may raise.
+MALFORMED = (pickle.UnpicklingError, EOFError, LookupError, TypeError, ValueError, AttributeError, ImportError)
+
+
+class ArrayUnpickler(pickle.Unpickler):
+    """Unpickler that admits NumPy arrays and plain containers, nothing that could run code."""
+
+    ADMITTED = {
+        ("numpy", "ndarray"),
+        ("numpy", "dtype"),
+        ("numpy.core.multiarray", "_reconstruct"),
+        ("numpy._core.multiarray", "_reconstruct"),
+    }
+
+    def find_class(self, module: str, name: str) -> object:
+        if (module, name) not in self.ADMITTED:
+            raise pickle.UnpicklingError(f"holds {module}.{name}, expected NumPy arrays and containers only")
+        return super().find_class(module, name)
+
+
+def read_batch_file(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Reads one official batch file.
+
+    Returns:
+        Images (10000, 3, 32, 32) uint8 RGB and labels (10000,) int64 in 0 … 9.
+    Raises:
+        UserError: the file is missing, not such a batch, or would run code if unpickled.
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise UserError(f"CIFAR-10: no file {path.absolute()}; {HOW_TO_GET}") from None
+    if hashlib.md5(content).hexdigest() != MD5[path.name]:
+        # Not an error: a copy rebuilt from pictures in another order trains just as well.
+        logger.warning("%s is not the official file (md5 differs); its structure is checked", path)
+    try:
+        batch = ArrayUnpickler(io.BytesIO(content), encoding="bytes").load()
+        data, labels = np.asarray(batch[b"data"]), np.asarray(batch[b"labels"])
+    except MALFORMED as error:
+        raise UserError(f"{path}: not a CIFAR-10 python batch ({error}); {HOW_TO_GET}") from error
+    if data.shape != (10_000, 3072) or data.dtype != np.uint8:
+        raise UserError(f"{path}: pictures must be (10000, 3072) uint8, got {data.shape} {data.dtype}")
+    if labels.shape != (10_000,) or labels.dtype.kind != "i" or labels.min() < 0 or labels.max() > 9:
+        raise UserError(f"{path}: labels must be 10000 integers from 0 to 9")
+    return data.reshape(-1, 3, 32, 32), labels.astype(np.int64)
+
+
+def read_class_names(path: Path) -> list[str]:
+    """The ten class names of `batches.meta`, in label order."""
+    try:
+        meta = ArrayUnpickler(io.BytesIO(path.read_bytes()), encoding="bytes").load()
+        names = [name.decode() for name in meta[b"label_names"]]
+    except FileNotFoundError:
+        raise UserError(f"CIFAR-10: no file {path.absolute()}; {HOW_TO_GET}") from None
+    except MALFORMED as error:
+        raise UserError(f"{path}: not CIFAR-10's batches.meta ({error}); {HOW_TO_GET}") from error
+    if len(names) != 10:
+        raise UserError(f"{path}: expected 10 class names, got {len(names)}")
+    return names
+
+
+class Cifar10:
+    """One split of CIFAR-10, in memory.
+
+    `__getitems__` serves a whole batch at once and `prepare` augments it as a whole on the device it is on.
+    All randomness comes from each `Item.seed`, so neither workers nor processes change a picture.
+
+    Attributes:
+        images: (N, 3, 32, 32) uint8 RGB.
+        labels: (N,) int64.
+        mean: (3, 32, 32) float32, per-pixel mean of the *training* pictures, 0–1.
+        input_spec: channel means in 0–1 and deviations 1: the nearest an InputSpec can say to
+            "the per-pixel mean is subtracted" (He et al. 2015, §4.2).
+    """
+
+    def __init__(self, root: Path, split: str, *, train_split: str = "train", training: bool = False) -> None:
+        """Reads the files under `root` (…/cifar-10-batches-py).
+
+        Args:
+            split: one of SPLITS.
+            train_split: whose per-pixel mean is subtracted.
+            training: whether `prepare` pads, crops and flips.
+        Raises:
+            UserError: unknown split, missing or malformed files.
+        """
+        self.images, self.labels = read_split(root, split)
+        self.split, self.training = split, training
+        self.classes = read_class_names(root / "batches.meta")
+        source = self.images if split == train_split else read_split(root, train_split)[0]
+        self.mean = pixel_mean(source)
+        red, green, blue = self.mean.mean(dim=(1, 2)).tolist()
+        self.input_spec = InputSpec(mean=(red, green, blue), std=(1.0, 1.0, 1.0), order="RGB", range=1.0)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitems__(self, items: Sequence[Item]) -> Batch:
+        indices = torch.tensor([item.index for item in items])
+        return Batch(
+            images=self.images[indices],
+            labels=self.labels[indices],
+            seeds=torch.tensor([item.seed for item in items]),
+            ids=[f"{self.split}/{index}" for index in indices.tolist()],
+        )
+
+    def prepare(self, batch: Batch) -> Tensor:
+        """(N, 3, 32, 32) float32 for the network: mean subtracted; if training, also cropped and flipped."""
+        images = batch.images.float() / 255 - self.mean.to(batch.images.device)
+        return crop_and_flip(images, batch.seeds) if self.training else images
+
+
+def read_split(root: Path, split: str) -> tuple[Tensor, Tensor]:
+    """Images (N, 3, 32, 32) uint8 and labels (N,) int64 of one of SPLITS."""
+    if split not in SPLITS:
+        raise UserError(f"CIFAR-10 has no split {split!r}{suggest(split, SPLITS)}")
+    files, chosen = SPLITS[split]
+    parts = [read_batch_file(root / name) for name in files]
+    images, labels = (np.concatenate(arrays)[chosen] for arrays in zip(*parts, strict=True))
+    return torch.from_numpy(images), torch.from_numpy(labels)
+
+
+def pixel_mean(images: Tensor) -> Tensor:
+    """Per-pixel mean in 0–1, (N, 3, H, W) uint8 → (3, H, W) float32; integer sums, so it is exact."""
+    return (images.sum(dim=0, dtype=torch.int64).double() / (255 * len(images))).float()
+
+
+def crop_and_flip(images: Tensor, seeds: Tensor) -> Tensor:
+    """Zero-pads by 4, crops at random to the old size, flips half (He et al. 2015, §4.2).
+
+    The zeros are added to mean-free pictures, that is, the border has the mean's colour.
+
+    Args:
+        images: (N, C, H, W) float, mean subtracted.
+        seeds: (N,) int64, uniform over 0 … 2⁶³−1; one mixed-radix digit each gives row, column and flip.
+    """
+    height, width = images.shape[-2:]
+    device, places = images.device, 2 * PADDING + 1
+    top, left, flip = seeds % places, seeds // places % places, seeds // places**2 % 2
+    rows = top[:, None] + torch.arange(height, device=device)
+    columns = torch.arange(width, device=device).expand(len(seeds), -1)
+    columns = left[:, None] + torch.where(flip[:, None] == 1, width - 1 - columns, columns)
+    padded = F.pad(images, [PADDING] * 4).permute(0, 2, 3, 1)
+    picture = torch.arange(len(seeds), device=device)[:, None, None]
+    return padded[picture, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)

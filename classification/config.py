@@ -1,0 +1,87 @@
+"""What a pretraining run can be told; defaults are the paper's ImageNet values."""
+
+import os
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Literal
+
+from engine.config import OptimConfig, RunConfig, ScheduleConfig
+from engine.errors import UserError
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Arguments of `backbones.create_model`; the number of classes comes from the data.
+
+    Attributes:
+        name: as `backbones.list_models()` lists it.
+        shortcut: option A, B or C of the paper; None takes the family's (ImageNet B, CIFAR A).
+        stride_on: which convolution of a bottleneck strides; "1x1" is the paper's.
+        zero_init_residual: start every block as the identity (Goyal et al. 2017; not the paper's).
+        weights: file to start from instead of He initialisation.
+    """
+
+    name: str
+    shortcut: Literal["A", "B", "C"] | None = None
+    stride_on: Literal["1x1", "3x3"] = "3x3"
+    zero_init_residual: bool = False
+    weights: str | None = None
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which pictures, and what is done to them.
+
+    Attributes:
+        kind: "folder" is the layout of ImageNet, one folder per class in each split.
+        root: None takes the kind's place under $DATA_ROOT.
+        train_split: folder below root; for CIFAR-10 "train" (50k) or "train45k".
+        val_split: what is evaluated and what "best" is chosen on; for CIFAR-10 "test" or "val5k".
+        image_size: pixels of the square training crop and of the centre crop of evaluation.
+        resize: short side in pixels before that centre crop.
+        augment: "paper" scales the short side within [256, 480] · image_size / 224 (He et al. 2015, §3.4),
+            "inception" crops 8–100 % of the area (Szegedy et al. 2015).
+        pca_colour: deviation of AlexNet's colour shift, which the paper uses; 0 switches it off.
+
+    The last four belong to folders; CIFAR-10 has its own augmentation (§4.2) and refuses them.
+    """
+
+    kind: Literal["shapes", "cifar10", "folder"]
+    root: str | None = None
+    train_split: str = "train"
+    val_split: str = "val"
+    image_size: int = 224
+    resize: int = 256
+    augment: Literal["paper", "inception"] = "paper"
+    pca_colour: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.kind == "cifar10":
+            self.refuse_folder_options()
+        if not 0 < self.image_size <= self.resize:
+            raise UserError(
+                f"data.image_size must be positive and at most data.resize, "
+                f"got image_size {self.image_size} and resize {self.resize}"
+            )
+
+    def refuse_folder_options(self) -> None:
+        given = {"image_size", "resize", "augment", "pca_colour"}
+        for option in fields(self):
+            if option.name in given and getattr(self, option.name) != option.default:
+                raise UserError(f"data.{option.name} does not apply to cifar10; leave it out")
+
+
+def data_root() -> Path:
+    """Where data sets live: $DATA_ROOT, else data/."""
+    return Path(os.environ.get("DATA_ROOT", "data"))
+
+
+@dataclass(frozen=True)
+class PretrainConfig:
+    """One pretraining run."""
+
+    model: ModelConfig
+    data: DataConfig
+    schedule: ScheduleConfig
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    run: RunConfig = field(default_factory=RunConfig)

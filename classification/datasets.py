@@ -1,0 +1,26 @@
+"""Opens the data set a configuration names."""
+
+from pathlib import Path
+
+from classification.cifar import Cifar10
+from classification.config import DataConfig, data_root
+from classification.imagenet import FolderPictures
+from classification.loading import Pictures
+from classification.shapes import ensure_shapes
+
+
+def open_split(config: DataConfig, *, training: bool) -> Pictures:
+    """The training split with augmentation, or the validation split without.
+
+    Raises:
+        UserError: the data set is not where it should be, or not whole.
+    """
+    split = config.train_split if training else config.val_split
+    if config.kind == "cifar10":
+        root = Path(config.root or data_root() / "cifar-10-batches-py")
+        return Cifar10(root, split, train_split=config.train_split, training=training)
+    if config.kind == "shapes":
+        root = ensure_shapes(Path(config.root or data_root() / "shapes"))
+    else:
+        root = Path(config.root or data_root() / "imagenet")
+    return FolderPictures(root, split, config, training=training)
