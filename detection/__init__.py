@@ -1,0 +1,1 @@
+"""Detectors: data, Faster R-CNN, training and the official metrics."""

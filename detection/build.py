@@ -1,0 +1,101 @@
+"""From configuration to data sets and detectors, and back from a weight file."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from backbones import WeightsHeader, create_trunk_and_head, load_into, read_weights
+from detection.config import DataConfig, DetectionConfig
+from detection.data.annotations import DetectionDataset
+from detection.data.coco import CocoDataset
+from detection.data.shapes import ensure_shapes
+from detection.data.voc import VocDataset
+from detection.model.c4 import build_c4
+from detection.model.detector import FasterRCNN
+from engine.config import data_root, parse_config
+from engine.errors import UserError
+
+PLACES = {"voc": "VOCdevkit", "coco": "coco", "shapes": "shapes"}
+
+
+def open_dataset(config: DataConfig, split: str) -> DetectionDataset:
+    """One split of the configured set: VOC "2007:test" (several joined by "+"), COCO "val2017", Shapes "val".
+
+    Raises:
+        UserError: the files are not where `data.root` or $DATA_ROOT says, or are malformed.
+    """
+    folder = data_root() / PLACES[config.kind] if config.root is None else Path(config.root)
+    if config.kind == "voc":
+        return VocDataset(folder, [_year_and_split(part) for part in split.split("+")])
+    if config.kind == "shapes":
+        folder = ensure_shapes(folder).coco
+    return CocoDataset(folder / "annotations" / f"instances_{split}.json", folder / split)
+
+
+def _year_and_split(text: str) -> tuple[str, str]:
+    year, separator, split = text.partition(":")
+    if not separator:
+        raise UserError(f"a VOC split is written year:split, for instance 2007:trainval, got {text!r}")
+    return year, split
+
+
+def build_detector(config: DetectionConfig, num_classes: int) -> FasterRCNN:
+    """Faster R-CNN C4 with the backbone's weights, if the configuration names any.
+
+    Args:
+        num_classes: without the background.
+    Raises:
+        UserError: frozen normalisation without weights.
+        OptionError, WeightsError: the backbone does not exist or its weights do not fit.
+    """
+    backbone = config.backbone
+    if backbone.weights is None and (backbone.norm == "frozen" or backbone.frozen_stages):
+        raise UserError(
+            "backbone.weights is not set, so there is nothing worth freezing: a random network with fixed normalisation "
+            "does not train. Name a weight file (tools/pretrain.py writes best.safetensors), or train from scratch "
+            "with backbone.norm=batch backbone.frozen_stages=0"
+        )
+    return _assemble(config, num_classes, backbone.weights)
+
+
+def _assemble(config: DetectionConfig, num_classes: int, weights: str | None) -> FasterRCNN:
+    trunk, head = create_trunk_and_head(**{**asdict(config.backbone), "weights": weights})
+    roi = asdict(config.roi)
+    roi_size = roi.pop("size")
+    return build_c4(trunk, head, num_classes, rpn=asdict(config.rpn), roi=roi, roi_size=roi_size)
+
+
+def detector_header(model: FasterRCNN, config: DetectionConfig, classes: Sequence[str]) -> WeightsHeader:
+    """What a detector's weight file says of it; `load_detector` needs nothing else."""
+    return WeightsHeader(
+        model=FasterRCNN.__name__,
+        options=asdict(config.backbone),
+        input_spec=model.trunk.input_spec,
+        dataset=f"{config.data.kind} {config.data.train}",
+        config=asdict(config),
+        classes=list(classes),
+    )
+
+
+def load_detector(
+    path: str | Path, overrides: Sequence[str] = ()
+) -> tuple[FasterRCNN, DetectionConfig, list[str]]:
+    """A trained detector from its weight file alone.
+
+    Args:
+        overrides: changes to the configuration it was trained with, for instance "run.device=cpu".
+    Returns:
+        The network in evaluation mode, its configuration, and its class names.
+    Raises:
+        WeightsError: the file is broken or does not fit its own header.
+        UserError: it holds no detector, or an override is wrong.
+    """
+    state, header = read_weights(path)
+    if header is None or header.model != FasterRCNN.__name__:
+        found = "no header" if header is None else f"those of a {header.model}"
+        raise UserError(f"{path}: expected a detector's weights (best.safetensors of tools/train_det.py), found {found}")
+    config = parse_config(DetectionConfig, header.config, overrides, source=str(path))
+    model = _assemble(config, len(header.classes), weights=None)
+    model.trunk.input_spec = header.input_spec
+    load_into(model, state)
+    return model.eval(), config, header.classes

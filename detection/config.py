@@ -1,0 +1,92 @@
+"""What a detector training is made of; defaults are He et al. 2015, appendix A, and its sources."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from engine.config import OptimConfig, RunConfig, ScheduleConfig
+
+
+@dataclass(frozen=True)
+class BackboneConfig:
+    """The network that becomes trunk (conv1–conv4) and per-region head (conv5).
+
+    Attributes:
+        weights: file to start from; None trains from scratch, which needs norm="batch".
+        norm: "frozen" fixes every batch normalisation (the paper), "batch" trains it.
+        frozen_stages: 2 fixes the stem and conv2 as Fast R-CNN does, 0 trains everything.
+    """
+
+    name: str = "resnet101"
+    weights: str | None = None
+    shortcut: Literal["A", "B", "C"] | None = None
+    stride_on: Literal["1x1", "3x3"] = "3x3"
+    norm: Literal["frozen", "batch"] = "frozen"
+    frozen_stages: int = 2
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where the pictures are and how they are resized.
+
+    Attributes:
+        kind: "voc" (devkit folders), "coco" (JSON) or "shapes" (generated on first use).
+        root: folder of the set; None means its place under $DATA_ROOT.
+        train, val: COCO and Shapes "train2017"; VOC "2007:trainval", several joined by "+".
+        short_side, max_side: pixels; the short side is scaled to the first unless the long exceeds the second.
+        max_boxes: ground-truth boxes kept per training picture (more are sampled), bounds memory.
+    """
+
+    kind: Literal["voc", "coco", "shapes"] = "coco"
+    root: str | None = None
+    train: str = "train2017"
+    val: str = "val2017"
+    short_side: int = 600
+    max_side: int = 1000
+    flip: bool = True
+    max_boxes: int = 200
+
+
+@dataclass(frozen=True)
+class RpnConfig:
+    """Region proposal network (Ren et al. 2015)."""
+
+    channels: int = 512
+    anchor_sizes: tuple[float, ...] = (128.0, 256.0, 512.0)
+    anchor_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
+    anchors_per_image: int = 256
+    positive_fraction: float = 0.5
+    pre_nms_train: int = 12000
+    post_nms_train: int = 2000
+    pre_nms_test: int = 6000
+    post_nms_test: int = 300
+    nms_threshold: float = 0.7
+
+
+@dataclass(frozen=True)
+class RoiConfig:
+    """Per-region head: RoI pooling, conv5, class and box predictors (Girshick 2015; He et al. 2015)."""
+
+    size: int = 14
+    regions_per_image: int = 128
+    positive_fraction: float = 0.25
+    score_threshold: float = 0.05
+    nms_threshold: float = 0.3
+    detections_per_image: int = 100
+
+
+@dataclass(frozen=True)
+class DetectionConfig:
+    """Everything `tools/train_det.py` needs."""
+
+    backbone: BackboneConfig = field(default_factory=BackboneConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    rpn: RpnConfig = field(default_factory=RpnConfig)
+    roi: RoiConfig = field(default_factory=RoiConfig)
+    optim: OptimConfig = field(
+        default_factory=lambda: OptimConfig(lr=0.001, batch_size=8, reference_batch=8, weight_decay=1e-4)
+    )
+    schedule: ScheduleConfig = field(
+        default_factory=lambda: ScheduleConfig(total_steps=320_000, milestones=(240_000,))
+    )
+    run: RunConfig = field(default_factory=RunConfig)
+    metric: Literal["coco", "voc07", "voc12"] = "coco"

@@ -1,0 +1,1 @@
+"""Annotated pictures: PASCAL VOC, COCO and Shapes, and the batches made of them."""

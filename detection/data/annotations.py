@@ -1,0 +1,89 @@
+"""The objects of a whole data set in a few arrays, and what the loaders share.
+
+Arrays, because Python objects touched in worker processes are copied page by page (their reference counts
+change) until every worker holds the whole data set: the memory growth of detectron2#3847.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from detection.types import Target
+
+
+class DetectionDataset(Protocol):
+    """What training, evaluation and prediction ask of a data set.
+
+    `category_ids[i]` is the data set's own id of `classes[i]`, which is label i + 1 everywhere inside.
+    """
+
+    classes: list[str]
+    category_ids: list[int]
+    image_ids: list[int | str]
+    image_sizes: list[tuple[int, int]]
+
+    def __len__(self) -> int: ...
+
+    @property
+    def targets(self) -> list[Target]: ...
+
+    def image_path(self, index: int) -> Path: ...
+
+    def load_target(self, index: int) -> Target: ...
+
+
+@dataclass(frozen=True)
+class PackedObjects:
+    """All objects of a data set, ordered by picture.
+
+    Attributes:
+        boxes: (T, 4) float32 xyxy.
+        labels: (T,) int64, 1…K.
+        ignore: (T,) bool.
+        starts: (N + 1,) int64; picture i owns rows starts[i] to starts[i + 1].
+        image_ids: (N,) integers or text.
+        sizes: (N, 2) int64, height and width.
+    """
+
+    boxes: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    ignore: NDArray[np.bool_]
+    starts: NDArray[np.int64]
+    image_ids: NDArray
+    sizes: NDArray[np.int64]
+
+    @staticmethod
+    def pack(
+        image_index: NDArray[np.int64],
+        boxes: NDArray[np.float32],
+        labels: NDArray[np.int64],
+        ignore: NDArray[np.bool_],
+        image_ids: Sequence[int | str],
+        image_sizes: Sequence[tuple[int, int]],
+    ) -> "PackedObjects":
+        """From columns in picture order; `image_index` (T,), ascending, says whose each object is."""
+        counts = np.bincount(image_index, minlength=len(image_ids))
+        starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        sizes = np.array(image_sizes, dtype=np.int64).reshape(-1, 2)
+        return PackedObjects(boxes, labels, ignore, starts, np.array(image_ids), sizes)
+
+    def rows(self, index: int) -> slice:
+        """Where picture `index` has its objects."""
+        return slice(int(self.starts[index]), int(self.starts[index + 1]))
+
+    def target(self, index: int) -> Target:
+        """The objects of picture `index`, copied out."""
+        rows = self.rows(index)
+        height, width = self.sizes[index].tolist()
+        return Target(
+            boxes=torch.from_numpy(self.boxes[rows].copy()),
+            labels=torch.from_numpy(self.labels[rows].copy()),
+            ignore=torch.from_numpy(self.ignore[rows].copy()),
+            image_id=self.image_ids[index].item(),
+            size=(height, width),
+        )

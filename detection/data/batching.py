@@ -1,0 +1,221 @@
+"""From data set entries to batches of fixed shape, and the loaders that make them."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from detection.data.annotations import DetectionDataset
+from detection.data.transforms import flip, resize, resized_size
+from detection.types import Batch
+from engine.errors import UserError
+from engine.images import load_image
+from engine.sampler import Item, TrainSampler
+
+SIZE_MULTIPLE = 32  # the stride of conv5: every stage of every backbone divides the padded picture
+BOXES_MULTIPLE = 8  # few distinct shapes, so that compiled code is reused
+
+
+class Sample(NamedTuple):
+    """One prepared picture; the fields are rows of a Batch before padding."""
+
+    image: Tensor
+    scale: tuple[float, float]
+    boxes: Tensor
+    labels: Tensor
+    valid: Tensor
+    seed: int
+    id: str
+
+
+class TrainingSet:
+    """Pictures of a data set, decoded, resized, flipped at random.
+
+    Everything random comes from `Item.seed`, so a picture's sample does not depend on the number of workers
+    or processes.
+    """
+
+    def __init__(
+        self,
+        dataset: DetectionDataset,
+        short_side: int = 600,
+        max_side: int = 1000,
+        flip: bool = True,
+        *,
+        max_boxes: int = 200,
+    ) -> None:
+        """Prepare to read `dataset`.
+
+        Args:
+            short_side: of the resized picture, pixels, where `max_side` allows.
+            max_side: of the resized picture, pixels.
+            flip: mirror half of the pictures.
+            max_boxes: pictures with more objects train on a random choice of that many, which bounds the
+                memory of matching.
+        Raises:
+            UserError: a picture is missing.
+        """
+        self.dataset = dataset
+        self.short_side = short_side
+        self.max_side = max_side
+        self.flip = flip
+        self.max_boxes = max_boxes
+        _check_pictures(dataset)
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, item: Item) -> Sample:
+        target = self.dataset.load_target(item.index)
+        pixels = load_image(self.dataset.image_path(item.index), target.size)
+        image = torch.from_numpy(pixels).permute(2, 0, 1)
+        size = resized_size(target.size, self.short_side, self.max_side)
+        image, target = resize(image, target, size)
+        rng = np.random.default_rng(item.seed)
+        if self.flip and rng.random() < 0.5:
+            image, target = flip(image, target)
+        chosen = _choose_boxes(~target.ignore, self.max_boxes, rng)
+        return Sample(
+            image=image,
+            scale=(size[0] / target.size[0], size[1] / target.size[1]),
+            boxes=target.boxes[chosen],
+            labels=target.labels[chosen],
+            valid=~target.ignore[chosen],
+            seed=item.seed,
+            id=str(target.image_id),
+        )
+
+
+def _choose_boxes(valid: Tensor, limit: int, rng: np.random.Generator) -> Tensor:
+    """Rows to keep, in order: all, or a random choice of `limit` that drops ignored objects first."""
+    if len(valid) <= limit:
+        return torch.arange(len(valid))
+    keys = rng.random(len(valid)) + ~valid.numpy()
+    return torch.from_numpy(np.sort(np.argsort(keys)[:limit]))
+
+
+def _check_pictures(dataset: DetectionDataset) -> None:
+    """Missing files are found here, before the first step, not hours into a training."""
+    missing = [path for path in map(dataset.image_path, range(len(dataset))) if not path.is_file()]
+    if missing:
+        raise UserError(
+            f"{missing[0]}: no such picture, though it is annotated; {len(missing)} of {len(dataset)} "
+            "pictures are missing: unpack the pictures there or correct the data folder"
+        )
+
+
+def collate(samples: Sequence[Sample]) -> Batch:
+    """Pad samples to one batch."""
+    height, width = (_round_up(max(s.image.shape[side] for s in samples), SIZE_MULTIPLE) for side in (1, 2))
+    slots = _round_up(max(1, *(len(sample.boxes) for sample in samples)), BOXES_MULTIPLE)
+    count = len(samples)
+    images = torch.zeros((count, 3, height, width), dtype=torch.uint8)
+    boxes = torch.zeros((count, slots, 4))
+    labels = torch.zeros((count, slots), dtype=torch.int64)
+    valid = torch.zeros((count, slots), dtype=torch.bool)
+    for row, sample in enumerate(samples):
+        images[row, :, : sample.image.shape[1], : sample.image.shape[2]] = sample.image
+        boxes[row, : len(sample.boxes)] = sample.boxes
+        labels[row, : len(sample.boxes)] = sample.labels
+        valid[row, : len(sample.boxes)] = sample.valid
+    return Batch(
+        images=images,
+        sizes=torch.tensor([sample.image.shape[1:] for sample in samples]),
+        scales=torch.tensor([sample.scale for sample in samples], dtype=torch.float32),
+        boxes=boxes,
+        labels=labels,
+        valid=valid,
+        seeds=torch.tensor([sample.seed for sample in samples], dtype=torch.int64),
+        ids=[sample.id for sample in samples],
+    )
+
+
+def _round_up(value: int, multiple: int) -> int:
+    return -(-value // multiple) * multiple
+
+
+def aspect_groups(dataset: DetectionDataset) -> list[int]:
+    """0 for upright pictures, 1 for the others: batches of one kind need little padding."""
+    return [int(width >= height) for height, width in dataset.image_sizes]
+
+
+class _BatchReader(Dataset[Batch | UserError]):
+    """Makes whole batches inside the workers.
+
+    A UserError is returned in place of the batch: one raised in a worker reaches the main process with its
+    message buried in DataLoader's traceback.
+    """
+
+    def __init__(self, samples: TrainingSet) -> None:
+        self.samples = samples
+
+    def __getitem__(self, items: Sequence[Item]) -> Batch | UserError:
+        try:
+            return collate([self.samples[item] for item in items])
+        except UserError as error:
+            return error
+
+
+class BatchLoader:
+    """Iterates over batches made by `workers` processes (0: by this one), in order.
+
+    Args:
+        batches: the items of each batch.
+    """
+
+    def __init__(self, samples: TrainingSet, batches: Iterable[list[Item]], workers: int) -> None:
+        self._loader = DataLoader(
+            _BatchReader(samples),
+            batch_size=None,  # the sampler's entries are whole batches
+            sampler=batches,
+            num_workers=workers,
+            pin_memory=torch.cuda.is_available(),
+            persistent_workers=workers > 0,
+        )
+
+    def __iter__(self) -> Iterator[Batch]:
+        for batch in self._loader:
+            if isinstance(batch, UserError):
+                raise batch
+            yield batch
+
+
+def training_batches(
+    samples: TrainingSet,
+    batch_size: int,
+    *,
+    seed: int,
+    workers: int = 0,
+    rank: int = 0,
+    world_size: int = 1,
+    accumulate: int = 1,
+    start_step: int = 0,
+) -> BatchLoader:
+    """An endless stream of training batches for one process; arguments as of TrainSampler."""
+    sampler = TrainSampler(
+        len(samples),
+        batch_size,
+        seed=seed,
+        rank=rank,
+        world_size=world_size,
+        accumulate=accumulate,
+        start_step=start_step,
+        groups=aspect_groups(samples.dataset),
+    )
+    return BatchLoader(samples, sampler, workers)
+
+
+def evaluation_batches(
+    samples: TrainingSet, indices: Sequence[int], *, batch_size: int = 1, workers: int = 0
+) -> BatchLoader:
+    """The pictures `indices` (a process's `evaluation_shard`) in order, each once.
+
+    One picture at a time by default: padding beside larger pictures moves COCO AP a little.
+    """
+    items = [Item(index, 0) for index in indices]
+    return BatchLoader(
+        samples, [items[i : i + batch_size] for i in range(0, len(items), batch_size)], workers
+    )

@@ -1,0 +1,1 @@
+"""The detectors: Faster R-CNN C4, batched over pictures in fixed shapes."""

@@ -1,0 +1,44 @@
+"""Anchors: the boxes the region proposal network classifies and corrects (Ren et al. 2015)."""
+
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from backbones.spec import FeatureSpec
+
+
+@lru_cache(maxsize=64)  # few shapes occur, and a copy to the GPU in every step would wait for it
+@torch.inference_mode(False)  # cached tensors made in inference mode could never meet autograd again
+def make_anchors(
+    spec: FeatureSpec,
+    shape: tuple[int, int],
+    *,
+    sizes: tuple[float, ...],
+    ratios: tuple[float, ...],
+    device: torch.device,
+) -> Tensor:
+    """Every anchor of a feature map; the same tensor each time, not to be written to.
+
+    Args:
+        spec: of the feature map; only its stride counts.
+        shape: height and width of the feature map.
+        sizes: square roots of the anchors' areas, pixels.
+        ratios: height over width.
+    Returns:
+        (height · width · A, 4) float32 xyxy in pixels, A = len(ratios) · len(sizes): rows, columns, ratios,
+        sizes, the last running fastest.
+    """
+    height, width = shape
+    y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    # Centres fall on multiples of the stride: with padding of (k - 1) / 2, that is where the cells look.
+    centres = torch.stack([x, y, x, y], dim=-1).reshape(-1, 1, 4) * spec.stride
+    return (centres + _shapes(sizes, ratios)).reshape(-1, 4).to(device)
+
+
+def _shapes(sizes: tuple[float, ...], ratios: tuple[float, ...]) -> Tensor:
+    """(A, 4) anchors around the origin, corners rounded to whole pixels as in torchvision."""
+    root = torch.tensor(ratios, dtype=torch.float32).sqrt()[:, None]
+    size = torch.tensor(sizes, dtype=torch.float32)[None, :]
+    half = torch.stack([1 / root * size, root * size], dim=-1).view(-1, 2) / 2
+    return torch.cat([-half, half], dim=1).round()

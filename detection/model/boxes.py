@@ -1,0 +1,108 @@
+"""Box arithmetic, batched over pictures. Callers pass float32: half precision moves boxes by whole pixels."""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torchvision.ops import nms
+
+# Largest dw and dh: a box grows at most from 16 to 1000 pixels (Detectron), so that exp never overflows.
+MAX_LOG_SCALE = math.log(1000 / 16)
+
+
+def box_iou(boxes1: Tensor, boxes2: Tensor) -> Tensor:
+    """Intersection over union of every pair of one picture's boxes.
+
+    Args:
+        boxes1: (N, G, 4) xyxy.
+        boxes2: (N, R, 4) xyxy.
+    Returns:
+        (N, G, R); NaN where neither box has an area.
+    """
+    first, second = boxes1[:, :, None], boxes2[:, None]
+    overlap = torch.minimum(first[..., 2:], second[..., 2:]) - torch.maximum(first[..., :2], second[..., :2])
+    intersection = _area(overlap.clamp(min=0))
+    return intersection / (
+        _area(first[..., 2:] - first[..., :2]) + _area(second[..., 2:] - second[..., :2]) - intersection
+    )
+
+
+def _area(size: Tensor) -> Tensor:
+    return size[..., 0] * size[..., 1]
+
+
+def _centre_and_size(boxes: Tensor) -> tuple[Tensor, Tensor]:
+    size = boxes[..., 2:] - boxes[..., :2]
+    return boxes[..., :2] + 0.5 * size, size
+
+
+def encode_boxes(boxes: Tensor, anchors: Tensor, *, weights: tuple[float, float] = (1.0, 1.0)) -> Tensor:
+    """Box regression targets relative to anchors (Girshick et al. 2014, appendix C).
+
+    Args:
+        boxes: (..., 4) xyxy, pixels.
+        anchors: (..., 4) xyxy, pixels. A box or anchor without area gives infinities or NaN.
+        weights: factors on the centre's and on the size's targets.
+    Returns:
+        (..., 4): dx, dy in anchor sizes; dw, dh as natural logs; all times their weights.
+    """
+    (centre, size), (anchor_centre, anchor_size) = _centre_and_size(boxes), _centre_and_size(anchors)
+    shift = (centre - anchor_centre) / anchor_size * weights[0]
+    scale = torch.log(size / anchor_size) * weights[1]
+    return torch.cat([shift, scale], dim=-1)
+
+
+def decode_boxes(deltas: Tensor, anchors: Tensor, *, weights: tuple[float, float] = (1.0, 1.0)) -> Tensor:
+    """The inverse of encode_boxes, with dw and dh clamped at MAX_LOG_SCALE.
+
+    Args:
+        deltas: (..., 4) as encode_boxes returns.
+        anchors: (..., 4) xyxy, pixels, broadcast against deltas.
+        weights: those of encode_boxes.
+    Returns:
+        (..., 4) xyxy, pixels, not clipped.
+    """
+    centre, size = _centre_and_size(anchors)
+    centre = centre + deltas[..., :2] / weights[0] * size
+    size = size * torch.exp((deltas[..., 2:] / weights[1]).clamp(max=MAX_LOG_SCALE))
+    return torch.cat([centre - 0.5 * size, centre + 0.5 * size], dim=-1)
+
+
+def clip_boxes(boxes: Tensor, sizes: Tensor) -> Tensor:
+    """Boxes cut to their pictures.
+
+    Args:
+        boxes: (N, R, 4) xyxy.
+        sizes: (N, 2) height and width.
+    """
+    limit = sizes.flip(1).repeat(1, 2)[:, None].to(boxes.dtype)
+    return torch.minimum(boxes.clamp(min=0), limit)
+
+
+def at_least(boxes: Tensor, min_size: float) -> Tensor:
+    """(...,) bool: both sides of the box (..., 4) reach min_size pixels."""
+    return (boxes[..., 2:] - boxes[..., :2] >= min_size).all(dim=-1)
+
+
+def padded_nms(
+    boxes: Tensor, scores: Tensor, valid: Tensor, *, threshold: float, count: int
+) -> tuple[Tensor, Tensor]:
+    """Greedy non-maximum suppression in fixed shapes; the only place where a step may wait for the device.
+
+    Args:
+        boxes: (N, M, 4) xyxy, float32 or float64.
+        scores: (N, M).
+        valid: (N, M) bool; the others neither suppress nor are kept.
+        threshold: boxes with a larger IoU with a better box go.
+        count: boxes kept per picture.
+    Returns:
+        index (N, count) into M by falling score, and kept (N, count) bool, False where nothing was left.
+    """
+    scores = scores.masked_fill(~valid, -math.inf)
+    # Invalid boxes come last and are all (0, 0, 1, 1): the first removes the others, which spares nms pairs.
+    boxes = torch.where(valid[..., None], boxes, torch.arange(4, device=boxes.device) // 2)
+    kept = [nms(*picture, threshold)[:count] for picture in zip(boxes, scores, strict=True)]
+    index = torch.stack([F.pad(best, (0, count - len(best))) for best in kept])
+    filled = torch.stack([torch.arange(count, device=boxes.device) < len(best) for best in kept])
+    return index, filled & valid.gather(1, index)

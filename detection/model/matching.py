@@ -1,0 +1,137 @@
+"""Which boxes learn what: matching with the ground truth, and the random choice of a fixed number of them.
+
+Everything keeps its shape and stays on the device. The choice is a pure function of the picture's seed.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from detection.model.boxes import encode_boxes
+
+
+class Matches(NamedTuple):
+    """What R boxes of N pictures learn: neither positive nor negative means nothing.
+
+    best (N, R) int64 is the object with the largest IoU; positive and negative are (N, R) bool.
+    """
+
+    best: Tensor
+    positive: Tensor
+    negative: Tensor
+
+
+def match(
+    iou: Tensor,
+    objects: Tensor,
+    candidates: Tensor,
+    *,
+    positive_iou: float,
+    negative_iou: float,
+    negative_floor: float = 0.0,
+    low_quality: bool = False,
+) -> Matches:
+    """Compares boxes with the objects of their picture (Ren et al. 2015, §3.1.2; Girshick 2015, §2.3).
+
+    Args:
+        iou: (N, G, R) of objects and boxes.
+        objects: (N, G) bool, False for padding. Without any object every candidate is negative.
+        candidates: (N, R) bool, boxes that may count as anything.
+        positive_iou: positive from this IoU with any object on.
+        negative_iou: negative below this IoU with every object.
+        negative_floor: but not below this one (Girshick 2015 leaves easy negatives out with 0.1).
+        low_quality: an object's best candidates, ties included, are positive whatever their IoU, unless zero.
+    """
+    iou = iou.masked_fill(~(objects[:, :, None] & candidates[:, None]), -1.0)
+    value, best = iou.max(dim=1)
+    positive = value >= positive_iou
+    if low_quality:
+        best_of_object = iou.amax(dim=2, keepdim=True)
+        # An object that touches no candidate has best 0, which would make positives of all the others.
+        positive = positive | ((iou == best_of_object) & (best_of_object > 0)).any(dim=1)
+    easy = (value < negative_floor) & (value >= 0)
+    negative = candidates & (value < negative_iou) & ~easy & ~positive
+    return Matches(best, positive, negative)
+
+
+def sample(matches: Matches, keys: Tensor, *, count: int, positive_fraction: float) -> Tensor:
+    """Chooses count boxes per picture, at most a fraction of them positive; fewer where there are fewer.
+
+    Args:
+        matches: of (N, R) boxes.
+        keys: (N, R) int64, distinct within a picture; the boxes with the smallest win.
+    Returns:
+        (N, R) bool, the chosen boxes.
+    """
+    shuffle = keys.argsort(dim=1)
+    positive, negative = matches.positive.gather(1, shuffle), matches.negative.gather(1, shuffle)
+    positive = positive & (positive.cumsum(dim=1) <= int(count * positive_fraction))
+    room = count - positive.sum(dim=1, keepdim=True)
+    negative = negative & (negative.cumsum(dim=1) <= room)
+    return torch.zeros_like(positive).scatter(1, shuffle, positive | negative)
+
+
+def box_targets(
+    objects: Tensor, matches: Matches, boxes: Tensor, *, weights: tuple[float, float] = (1.0, 1.0)
+) -> Tensor:
+    """What the regressor of each box should say.
+
+    Args:
+        objects: (N, G, 4) xyxy, pixels.
+        matches: of the boxes with the objects.
+        boxes: (N, R, 4) xyxy, pixels.
+        weights: as for encode_boxes.
+    Returns:
+        (N, R, 4), zeros for boxes that are not positive.
+    """
+    targets = encode_boxes(objects.take_along_dim(matches.best[..., None], dim=1), boxes, weights=weights)
+    # Padding has no area, so that its targets are infinite or NaN.
+    return targets.masked_fill(~matches.positive[..., None], 0)
+
+
+def sampled_mean(losses: Tensor, counted: Tensor, sampled: Tensor) -> Tensor:
+    """Per picture, losses of the counted boxes over the number of sampled ones; then the mean over pictures.
+
+    A picture weighs the same however a batch is split over processes and accumulation steps.
+
+    Args:
+        losses: (N, R).
+        counted: (N, R) bool, boxes whose loss is summed.
+        sampled: (N, R) bool, boxes whose number divides.
+    """
+    totals = losses.masked_fill(~counted, 0).sum(dim=1)
+    return (totals / sampled.sum(dim=1).clamp(min=1)).mean()
+
+
+def random_keys(seeds: Tensor, count: int, *, stream: int) -> Tensor:
+    """Random integers that depend on the picture's seed and the stream alone, on every device.
+
+    Args:
+        seeds: (N,) int64.
+        count: integers per picture.
+        stream: different numbers give independent integers for the same seed.
+    Returns:
+        (N, count) int64, distinct within a picture.
+    """
+    start = _mix(_mix(seeds) + stream)
+    steps = torch.arange(1, count + 1, device=seeds.device) * _GOLDEN
+    return _mix(start[:, None] + steps)
+
+
+# splitmix64 (Steele, Lea, Flood 2014); int64 arithmetic wraps, as the unsigned original does.
+_GOLDEN = 0x9E3779B97F4A7C15 - 2**64
+_FIRST = 0xBF58476D1CE4E5B9 - 2**64
+_SECOND = 0x94D049BB133111EB - 2**64
+
+
+def _mix(x: Tensor) -> Tensor:
+    """splitmix64's finaliser, a bijection of 64-bit integers."""
+    x = (x ^ _shift_right(x, 30)) * _FIRST
+    x = (x ^ _shift_right(x, 27)) * _SECOND
+    return x ^ _shift_right(x, 31)
+
+
+def _shift_right(x: Tensor, bits: int) -> Tensor:
+    """Shifts zeros in, where >> repeats the sign."""
+    return (x >> bits) & (2 ** (64 - bits) - 1)

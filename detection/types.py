@@ -1,0 +1,113 @@
+"""What flows through detection: targets, predictions and batches.
+
+Boxes are (x1, y1, x2, y2) in pixels with the origin at the top-left corner and no "+1"; labels are 1…K.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Target:
+    """The objects of one picture, in the pixels of its file.
+
+    Attributes:
+        boxes: (R, 4) float32 xyxy.
+        labels: (R,) int64, 1…K.
+        ignore: (R,) bool, objects that count neither as found nor as missed (VOC difficult, COCO crowd).
+        image_id: as the data set gives it.
+        size: (height, width) of the picture's file.
+        masks: (R, height, width) bool, where the data set has them and they were asked for.
+    """
+
+    boxes: Tensor
+    labels: Tensor
+    ignore: Tensor
+    image_id: int | str
+    size: tuple[int, int]
+    masks: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        _check("boxes", self.boxes, (len(self.boxes), 4), torch.float32)
+        _check("labels", self.labels, (len(self.boxes),), torch.int64)
+        _check("ignore", self.ignore, (len(self.boxes),), torch.bool)
+        if self.masks is not None and (self.masks.dtype != torch.bool or len(self.masks) != len(self.boxes)):
+            raise ValueError(
+                f"masks must be ({len(self.boxes)}, H, W) bool, "
+                f"got {tuple(self.masks.shape)} {self.masks.dtype}"
+            )
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a detector found in one picture, in the pixels of its file.
+
+    Attributes:
+        boxes: (D, 4) float32 xyxy.
+        labels: (D,) int64, 1…K.
+        scores: (D,) float32 or float64 (files of others keep their order), probabilities.
+        image_id: the picture's, where known.
+    """
+
+    boxes: Tensor
+    labels: Tensor
+    scores: Tensor
+    image_id: int | str | None = None
+
+    def __post_init__(self) -> None:
+        _check("boxes", self.boxes, (len(self.boxes), 4), torch.float32)
+        _check("labels", self.labels, (len(self.boxes),), torch.int64)
+        _check("scores", self.scores, (len(self.boxes),), torch.float32, torch.float64)
+
+
+def _check(name: str, tensor: Tensor, shape: tuple[int, ...], *dtypes: torch.dtype) -> None:
+    if tuple(tensor.shape) != shape or tensor.dtype not in dtypes:
+        raise ValueError(f"{name} must be {shape} {dtypes[0]}, got {tuple(tensor.shape)} {tensor.dtype}")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """N pictures of one size with their objects, in fixed shapes.
+
+    Attributes:
+        images: (N, 3, H, W) uint8 RGB; H and W multiples of 32, zeros below and right of each picture.
+        sizes: (N, 2) int64, height and width of the resized picture inside.
+        scales: (N, 2) float32, resized over original size, y then x.
+        boxes: (N, G, 4) float32 xyxy in resized pixels, zeros where there is no object.
+        labels: (N, G) int64, 1…K, 0 where there is no object.
+        valid: (N, G) bool, objects to learn from: False for padding and for ignored objects, which still
+            have their box and label.
+        seeds: (N,) int64, for everything drawn at random for a picture.
+        ids: N image ids as text.
+    """
+
+    images: Tensor
+    sizes: Tensor
+    scales: Tensor
+    boxes: Tensor
+    labels: Tensor
+    valid: Tensor
+    seeds: Tensor
+    ids: list[str]
+
+    def to(
+        self, device: torch.device | str, memory_format: torch.memory_format = torch.preserve_format
+    ) -> "Batch":
+        """The same batch on another device; the pictures in another memory format if asked."""
+        moved = self._map(lambda tensor: tensor.to(device, non_blocking=True))
+        return replace(moved, images=moved.images.to(memory_format=memory_format))
+
+    def pin_memory(self) -> "Batch":
+        """Called by DataLoader: from pinned memory `to` copies while the device computes."""
+        return self._map(Tensor.pin_memory)
+
+    def _map(self, function: Callable[[Tensor], Tensor]) -> "Batch":
+        mapped: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
+        for name, value in mapped.items():
+            if isinstance(value, Tensor):
+                mapped[name] = function(value)
+        return Batch(**mapped)

@@ -1,0 +1,88 @@
+"""A detector small enough to run hundreds of times, and batches for it."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from backbones.spec import IMAGENET_INPUT, FeatureSpec
+from detection.model.c4 import build_c4
+from detection.model.detector import FasterRCNN
+from detection.types import Batch
+
+
+class TinyTrunk(nn.Module):
+    """Two convolutions to stride 16, with the contract of FeatureNetwork."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(3, 8, 4, stride=4), nn.Conv2d(8, 12, 4, stride=4)
+        self.feature_specs, self.input_spec = {"res4": FeatureSpec(12, 16)}, IMAGENET_INPUT
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        return {"res4": self.conv2(self.conv1(images).relu()).relu()}
+
+
+class TinyHead(nn.Module):
+    """One convolution of stride 2, with the contract of StageHead."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(12, 16, 3, stride=2, padding=1)
+        self.feature_specs = {"res5": FeatureSpec(16, 2)}
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x).relu()
+
+
+def make_detector(num_classes: int = 4, *, seed: int = 0, **keywords: dict) -> FasterRCNN:
+    torch.manual_seed(seed)
+    options: dict = {"channels": 16, "anchor_sizes": (32.0, 64.0), "anchors_per_image": 32}
+    options |= {"pre_nms_train": 400, "post_nms_train": 60, "pre_nms_test": 300, "post_nms_test": 40}
+    roi = {"regions_per_image": 16, "detections_per_image": 30} | keywords.get("roi", {})
+    rpn = options | keywords.get("rpn", {})
+    model = build_c4(TinyTrunk(), TinyHead(), num_classes, roi_size=6, rpn=rpn, roi=roi)
+    with torch.no_grad():  # at their usual scale all scores are alike, and all boxes are anchors
+        model.rpn.head.objectness.weight.mul_(40)
+        model.rpn.head.deltas.weight.mul_(20)
+        model.roi_heads.classifier.weight.mul_(300)
+        model.roi_heads.regressor.weight.mul_(1000)
+    return model
+
+
+def make_batch(
+    sizes: list[tuple[int, int]], counts: list[int], *, num_classes: int = 4, seed: int = 0
+) -> Batch:
+    """Noise pictures of `sizes` (height, width) with `counts` random objects each."""
+    draw = torch.Generator().manual_seed(seed)
+    height, width = (-(-max(side) // 32) * 32 for side in zip(*sizes, strict=True))
+    slots = -(-max(8, *counts) // 8) * 8
+    images = torch.zeros(len(sizes), 3, height, width, dtype=torch.uint8)
+    boxes, labels = torch.zeros(len(sizes), slots, 4), torch.zeros(len(sizes), slots, dtype=torch.int64)
+    for i, ((h, w), count) in enumerate(zip(sizes, counts, strict=True)):
+        images[i, :, :h, :w] = torch.randint(0, 256, (3, h, w), generator=draw)
+        corners = torch.rand(count, 2, generator=draw) * torch.tensor([w, h]) * 0.7
+        extent = 8 + torch.rand(count, 2, generator=draw) * torch.tensor([w, h]) * 0.5
+        boxes[i, :count] = torch.cat([corners, (corners + extent).minimum(torch.tensor([w, h]))], dim=1)
+        labels[i, :count] = torch.randint(1, num_classes + 1, (count,), generator=draw)
+    return Batch(
+        images=images,
+        sizes=torch.tensor(sizes),
+        scales=torch.ones(len(sizes), 2),
+        boxes=boxes,
+        labels=labels,
+        valid=torch.arange(slots) < torch.tensor(counts)[:, None],
+        seeds=torch.randint(0, 2**62, (len(sizes),), generator=draw),
+        ids=[str(i) for i in range(len(sizes))],
+    )
+
+
+@pytest.fixture(scope="session")
+def detector() -> Callable[..., FasterRCNN]:
+    return make_detector
+
+
+@pytest.fixture(scope="session")
+def batches() -> Callable[..., Batch]:
+    return make_batch
