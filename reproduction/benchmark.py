@@ -1,0 +1,284 @@
+"""Speed beside the peers: both in one process, in turn, several rounds; the median of each and of their ratio.
+
+A ratio above 1 means we are faster. Timings never decide a test.
+"""
+
+import copy
+import io
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torchvision
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+from torch import Tensor, nn
+from torchvision.models.detection import FasterRCNN as PeerFasterRCNN
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.faster_rcnn import FastRCNNPredictor
+from torchvision.ops import FrozenBatchNorm2d, MultiScaleRoIAlign
+
+from backbones import WeightsHeader, create_model, create_trunk_and_head, save_weights
+from backbones.norm import calibrate_batchnorm
+from detection.evaluate import coco_ap, voc_ap
+from detection.model.c4 import build_c4
+from detection.types import Batch, Prediction, Target
+
+Call = Callable[[], Any]
+SIZE = (320, 480)  # pixels of the detector's pictures; both multiples of 32
+REGIONS = 128
+
+
+@dataclass(frozen=True)
+class Timing:
+    """One line of the table, seconds."""
+
+    name: str
+    ours: float
+    peer: float
+    ratio: float
+
+    def line(self) -> str:
+        """As a row of a Markdown table."""
+        return f"| {self.name} | {1e3 * self.ours:.0f} | {1e3 * self.peer:.0f} | {self.ratio:.2f} |"
+
+
+def compare(name: str, ours: Call, peer: Call, rounds: int) -> Timing:
+    """Runs both in turn; one warm-up each. The ratio is the median of the rounds' ratios, peer over ours."""
+    ours(), peer()
+    pairs = [(_seconds(ours), _seconds(peer)) for _ in range(rounds)]
+    mine, theirs = zip(*pairs, strict=True)
+    ratio = statistics.median(b / a for a, b in pairs)
+    return Timing(name, statistics.median(mine), statistics.median(theirs), ratio)
+
+
+def _seconds(call: Call) -> float:
+    _wait()
+    start = time.perf_counter()
+    call()
+    _wait()
+    return time.perf_counter() - start
+
+
+def _wait() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def classification_calls(device: str, bf16: bool) -> Iterator[tuple[str, Call, Call]]:
+    """ResNet-50, 8 pictures of 224 pixels, channels_last for both: a training step and inference."""
+    images = torch.randn(8, 3, 224, 224, device=device).contiguous(memory_format=torch.channels_last)
+    labels = torch.randint(1000, (8,), device=device)
+    networks = [create_model("resnet50"), torchvision.models.resnet50()]
+    for network in networks:
+        network.to(device, memory_format=torch.channels_last)
+    precision = "bf16" if bf16 else "fp32"
+
+    def step(network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        network.train()
+        optimizer.zero_grad()
+        with torch.autocast(device, torch.bfloat16, enabled=bf16):
+            loss = nn.functional.cross_entropy(network(images), labels)
+        loss.backward()
+        optimizer.step()
+
+    @torch.inference_mode()
+    def infer(network: nn.Module) -> None:
+        network.eval()
+        with torch.autocast(device, torch.bfloat16, enabled=bf16):
+            network(images)
+
+    optimizers = [torch.optim.SGD(network.parameters(), 1e-3, momentum=0.9) for network in networks]
+    ours, peer = ((lambda n=n, o=o: step(n, o)) for n, o in zip(networks, optimizers, strict=True))
+    yield f"ResNet-50 training step, {precision}", ours, peer
+    ours, peer = ((lambda n=n: infer(n)) for n in networks)
+    yield f"ResNet-50 inference, {precision}", ours, peer
+
+
+class PeerTrunk(nn.Module):
+    """torchvision's ResNet-50 up to conv4, as its detector takes a backbone."""
+
+    out_channels = 1024
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        names = ["conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3"]
+        self.layers = nn.Sequential(*(getattr(network, name) for name in names))
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """(N, 3, H, W) → {"0": (N, 1024, H / 16, W / 16)}."""
+        return {"0": self.layers(images)}
+
+
+def peer_c4(state: dict[str, Tensor]) -> PeerFasterRCNN:
+    """torchvision's Faster R-CNN assembled as appendix A has it, with its own ResNet-50."""
+    network = torchvision.models.resnet50(norm_layer=FrozenBatchNorm2d)
+    network.load_state_dict({name: value for name, value in state.items() if "num_batches" not in name})
+    for layer in (network.conv1, network.layer1):
+        layer.requires_grad_(False)
+    return PeerFasterRCNN(
+        PeerTrunk(network),
+        min_size=min(SIZE),
+        max_size=max(SIZE),
+        rpn_anchor_generator=AnchorGenerator(((128, 256, 512),), ((0.5, 1.0, 2.0),)),
+        rpn_pre_nms_top_n_train=12000,
+        rpn_pre_nms_top_n_test=6000,
+        rpn_post_nms_top_n_train=2000,
+        rpn_post_nms_top_n_test=300,
+        box_roi_pool=MultiScaleRoIAlign(["0"], 14, 2),
+        box_head=nn.Sequential(network.layer4, nn.AdaptiveAvgPool2d(1), nn.Flatten()),
+        box_predictor=FastRCNNPredictor(2048, 81),
+        box_batch_size_per_image=REGIONS,
+        box_nms_thresh=0.3,
+    )
+
+
+def detectors(device: str) -> tuple[nn.Module, nn.Module]:
+    """Ours and torchvision's C4 detector with equal weights.
+
+    The batch statistics come from a forward pass: with random weights and identity statistics activations explode
+    and the proposals are few.
+    """
+    network = create_model("resnet50")
+    calibrate_batchnorm(network, [torch.randn(2, 3, *SIZE)])
+    with tempfile.TemporaryDirectory() as folder:
+        weights = Path(folder) / "resnet50.safetensors"
+        save_weights(weights, network.state_dict(), WeightsHeader("resnet50", {}, network.input_spec))
+        trunk, head = create_trunk_and_head("resnet50", weights=weights, frozen_stages=2, norm="frozen")
+    ours = build_c4(trunk, head, 80, rpn={}, roi={"regions_per_image": REGIONS})
+    peer = peer_c4(network.state_dict())
+    rpn = peer.rpn.head
+    rpn.load_state_dict(dict(zip(rpn.state_dict(), ours.rpn.head.state_dict().values(), strict=True)))
+    return ours.to(device), peer.to(device)
+
+
+def detection_calls(device: str) -> Iterator[tuple[str, Call, Call]]:
+    """Faster R-CNN C4, ResNet-50, frozen normalisation, two pictures: a training step and inference, fp32."""
+    ours, peer = detectors(device)
+    generator = torch.Generator().manual_seed(0)
+    corner = torch.rand(2, 8, 2, generator=generator) * 150
+    boxes = torch.cat([corner, corner + 30 + torch.rand(2, 8, 2, generator=generator) * 120], dim=2).to(device)
+    labels = torch.randint(1, 81, (2, 8), generator=generator).to(device)
+    batch = Batch(
+        images=torch.randint(256, (2, 3, *SIZE), dtype=torch.uint8, generator=generator),
+        sizes=torch.tensor([SIZE, SIZE]),
+        scales=torch.ones(2, 2),
+        boxes=boxes,
+        labels=labels,
+        valid=torch.ones(2, 8, dtype=torch.bool),
+        seeds=torch.arange(2),
+        ids=["0", "1"],
+    ).to(device)
+    pictures = list(batch.images.float() / 255)
+    targets = [{"boxes": b, "labels": y} for b, y in zip(boxes, labels, strict=True)]
+
+    def step(losses: Callable[[], dict[str, Tensor]], optimizer: torch.optim.Optimizer) -> None:
+        optimizer.zero_grad()
+        torch.stack(list(losses().values())).sum().backward()
+        optimizer.step()
+
+    trained = [torch.optim.SGD([p for p in net.parameters() if p.requires_grad], 1e-5) for net in (ours, peer)]
+    yield (
+        "Faster R-CNN C4 training step, fp32",
+        lambda: step(lambda: ours.train()(batch), trained[0]),
+        lambda: step(lambda: peer.train()(pictures, targets), trained[1]),
+    )
+    infer = torch.inference_mode()
+    yield (
+        "Faster R-CNN C4 inference, fp32",
+        infer(lambda: ours.eval()(batch)),
+        infer(lambda: peer.eval()(pictures)),
+    )
+
+
+def evaluation_calls(pictures: int, per_picture: int = 50) -> Iterator[tuple[str, Call, Call]]:
+    """COCO bbox AP on generated boxes against pycocotools; VOC AP against pycocotools at IoU 0.5 alone."""
+    truth, found = random_boxes(pictures, per_picture)
+    classes = [f"class {k}" for k in range(1, 21)]
+    annotations = coco_ap.to_coco_annotations(truth, classes, list(range(1, 21)))
+    records = [
+        {"image_id": p.image_id, "category_id": int(k), "bbox": [x1, y1, x2 - x1, y2 - y1], "score": float(s)}
+        for p in found
+        for (x1, y1, x2, y2), k, s in zip(p.boxes.tolist(), p.labels, p.scores, strict=True)
+    ]
+    size = f"{pictures} pictures, {pictures * per_picture} detections"
+    yield (
+        f"COCO bbox AP, {size}",
+        lambda: coco_ap.evaluate(annotations, records),
+        lambda: pycocotools_ap(annotations, records),
+    )
+    yield (
+        f"VOC mAP (peer: pycocotools at IoU 0.5), {size}",
+        lambda: voc_ap.evaluate(found, truth, len(classes)),
+        lambda: pycocotools_ap(annotations, records, thresholds=[0.5]),
+    )
+
+
+def random_boxes(pictures: int, per_picture: int) -> tuple[list[Target], list[Prediction]]:
+    """Seeded objects, 8 a picture, and detections scattered around them."""
+    rng = np.random.default_rng(0)
+    truth, found = [], []
+    for number in range(1, pictures + 1):
+        corner = rng.uniform(0, 400, (8, 2))
+        boxes = np.concatenate([corner, corner + rng.uniform(10, 200, (8, 2))], axis=1)
+        labels = rng.integers(1, 21, 8)
+        chosen = rng.integers(0, 8, per_picture)
+        near = boxes[chosen] + rng.normal(0, 8, (per_picture, 4))
+        near[:, 2:] = np.maximum(near[:, 2:], near[:, :2] + 1)
+        truth.append(
+            Target(
+                torch.tensor(boxes, dtype=torch.float32),
+                torch.tensor(labels),
+                torch.zeros(8, dtype=torch.bool),
+                image_id=number,
+                size=(600, 600),
+            )
+        )
+        scores = torch.tensor(rng.random(per_picture))
+        found.append(
+            Prediction(torch.tensor(near, dtype=torch.float32), torch.tensor(labels[chosen]), scores, number)
+        )
+    return truth, found
+
+
+def pycocotools_ap(annotations: dict, records: list[dict], thresholds: list[float] | None = None) -> None:
+    """The reference, start to end, with its printing swallowed."""
+    with redirect_stdout(io.StringIO()):
+        truth = COCO()
+        truth.dataset = copy.deepcopy(annotations)
+        truth.createIndex()
+        evaluation = COCOeval(truth, truth.loadRes(copy.deepcopy(records)), "bbox")
+        if thresholds is not None:
+            evaluation.params.iouThrs = np.array(thresholds)
+        evaluation.evaluate()
+        evaluation.accumulate()
+
+
+def benchmark(rounds: int, device: str) -> str:
+    """The whole table in Markdown, with the machine it was measured on."""
+    torch.manual_seed(0)
+    calls = [
+        *classification_calls(device, bf16=False),
+        *classification_calls(device, bf16=True),
+        *detection_calls(device),
+        *evaluation_calls(pictures=1000),
+    ]
+    rows = [compare(name, ours, peer, rounds).line() for name, ours, peer in calls]
+    machine = torch.cuda.get_device_name() if device == "cuda" else f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
+    return "\n".join(
+        [
+            f"{machine}; torch {torch.__version__}, torchvision {torchvision.__version__}; {rounds} rounds",
+            "",
+            "| what | ours, ms | peer, ms | peer / ours |",
+            "|---|---|---|---|",
+            *rows,
+        ]
+    )

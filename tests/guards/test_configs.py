@@ -1,0 +1,50 @@
+"""Every configuration loads, builds its network and begins with a header that says how to run it."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from backbones import create_model
+from classification.config import PretrainConfig
+from detection.build import build_detector
+from detection.config import BackboneConfig, DetectionConfig
+from engine.config import dump_config, load_config
+
+CONFIGS = sorted((Path(__file__).resolve().parents[2] / "configs").glob("*.yaml"))
+HEADER = ("python tools/", "Hardware", "Hours", "Expected")
+
+
+def is_detection(path: Path) -> bool:
+    return "backbone" in yaml.safe_load(path.read_text())
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_header(path: Path):
+    header = "".join(line for line in path.read_text().splitlines(keepends=True) if line.startswith("#"))
+    assert [word for word in HEADER if word.lower() not in header.lower()] == []
+    assert f"configs/{path.name}" in header, "the command must name this file"
+
+
+@pytest.mark.parametrize("path", [p for p in CONFIGS if not is_detection(p)], ids=lambda path: path.stem)
+def test_pretraining_config_builds(path: Path, tmp_path: Path):
+    config = load_config(PretrainConfig, path)
+    model = config.model
+    create_model(model.name, shortcut=model.shortcut, stride_on=model.stride_on, num_classes=10)
+    assert reloaded(config, tmp_path) == config
+
+
+@pytest.mark.parametrize("path", [p for p in CONFIGS if is_detection(p)], ids=lambda path: path.stem)
+def test_detection_config_builds(path: Path, tmp_path: Path):
+    # The weights a configuration names are not in the repository: the same network, trainable, stands in.
+    stand_in = ["backbone.weights=null", "backbone.norm=batch", "backbone.frozen_stages=0"]
+    build_detector(load_config(DetectionConfig, path, stand_in), num_classes=3)
+    config = load_config(DetectionConfig, path)
+    assert config.backbone.weights and config.backbone.norm == BackboneConfig().norm
+    assert reloaded(config, tmp_path) == config
+
+
+def reloaded(config: object, folder: Path) -> object:
+    file = folder / "config.yaml"
+    file.write_text(dump_config(config))
+    return load_config(type(config), file)

@@ -1,0 +1,24 @@
+"""Fine-tune Faster R-CNN from backbone weights. Without arguments: on the generated set Shapes."""
+
+import argparse
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from engine.command import build_parser, run
+
+
+def main(arguments: argparse.Namespace) -> None:
+    from detection.config import DetectionConfig
+    from detection.finetune import finetune
+    from engine.config import load_config
+
+    config = load_config(DetectionConfig, arguments.config, arguments.overrides)
+    out = arguments.out or Path("runs") / arguments.config.stem
+    finetune(config, out, resume=arguments.resume, overwrite=arguments.overwrite)
+
+
+if __name__ == "__main__":
+    run(main, build_parser(__doc__, config_default=str(ROOT / "configs/shapes_frcnn_r18.yaml")))

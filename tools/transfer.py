@@ -1,0 +1,34 @@
+"""Fine-tune one detector from pretrained weights and from scratch, over several seeds, and compare."""
+
+import argparse
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from engine.command import build_parser, run
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = build_parser(__doc__, config_default=str(ROOT / "configs/shapes_frcnn_r18.yaml"))
+    parser.add_argument("--weights", required=True, metavar="FILE", help="backbone weights of the pretrained runs")
+    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="runs of each kind (default: 3)")
+    return parser
+
+
+def main(arguments: argparse.Namespace) -> None:
+    from detection.config import DetectionConfig
+    from engine.config import load_config
+    from reproduction.transfer import compare
+
+    config = load_config(DetectionConfig, arguments.config, arguments.overrides)
+    out = arguments.out or Path("runs") / f"{arguments.config.stem}_transfer"
+    comparison = compare(
+        config, arguments.weights, arguments.seeds, out, resume=arguments.resume, overwrite=arguments.overwrite
+    )
+    print(comparison.write(out))
+
+
+if __name__ == "__main__":
+    run(main, parser())
