@@ -1,12 +1,12 @@
 """Networks by name, with weights loaded and checked."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack, get_args
 
-from torch import nn
+from torch import Tensor, nn
 
 from backbones.blocks import Shortcut, StrideOn
 from backbones.cifar import CifarResNet
@@ -62,7 +62,7 @@ def create_model(
         OptionError: unknown name or option, or one that does not apply to this network.
         WeightsError: the file cannot be read, or is of another network.
     """
-    _check_norm(norm)
+    _check_keywords(options, norm, "weights", "num_classes")
     network = _build(name, num_classes, options)
     if weights is not None:
         _load(network, weights, parts=[network])
@@ -92,7 +92,7 @@ def create_backbone(
     Raises:
         OptionError, WeightsError: as in `create_model`.
     """
-    _check_norm(norm)
+    _check_keywords(options, norm, "weights", "out_features", "frozen_stages")
     network = _build(name, None, options)
     features = FeatureNetwork(network, out_features)
     if weights is not None:
@@ -123,9 +123,9 @@ def create_trunk_and_head(
     Raises:
         OptionError, WeightsError: as in `create_model`.
     """
-    _check_norm(norm)
+    _check_keywords(options, norm, "weights", "split", "frozen_stages")
     network = _build(name, None, options)
-    trunk, head = FeatureNetwork(network, (split,)), StageHead(network, split)
+    head, trunk = StageHead(network, split), FeatureNetwork(network, (split,))
     if weights is not None:
         _load(network, weights, parts=[trunk, head])
     freeze_stages(trunk, frozen_stages)
@@ -135,13 +135,14 @@ def create_trunk_and_head(
     return trunk, head
 
 
-def _check_norm(norm: str) -> None:
+def _check_keywords(options: Options, norm: Norm, *others: str) -> None:
+    """Refuses what is not in `Options`; the other keywords of the caller are there to be named as closest."""
+    for option in options:
+        check_choice("option", option, (*Options.__annotations__, "norm", *others))
     check_choice("norm", norm, get_args(Norm))
 
 
 def _build(name: str, num_classes: int | None, options: Options) -> Network:
-    for option in options:
-        check_choice("option", option, Options.__annotations__)
     cifar = re.fullmatch(r"(plain|resnet)\d+_cifar", name)
     if not cifar:
         check_choice("model", name, NAMES)
@@ -179,16 +180,16 @@ def _load(
     if header:
         _check_header(weights, header, network)
     used = {name for part in parts for name in part.state_dict()}
-    if "fc.weight" in used and "fc.weight" in state and len(state["fc.weight"]) != network.fc.out_features:
-        theirs, ours = len(state["fc.weight"]), network.fc.out_features
-        raise WeightsError(
-            f"{weights} is for {theirs} classes, the network for {ours}; give num_classes={theirs}"
-        )
+    if "fc.weight" in used and "fc.weight" in state:
+        _check_classes(weights, state, network)
     unused = network.state_dict().keys() - used
     try:  # the classifier of another number of classes is left out where it is not used
         load_into(network, state, allow_missing=unused, allow_unexpected=unused & set(CLASSIFIER))
     except WeightsError as error:
-        raise WeightsError(f"{weights} → {network.name}: {error}") from error
+        raise WeightsError(
+            f"{weights} → {network.name}: {error}\n"
+            f"  give a file of {network.name}, or the name of the network that this file is of"
+        ) from error
     if header:
         for module in network.modules():
             if isinstance(module, nn.BatchNorm2d):
@@ -199,10 +200,27 @@ def _load(
 
 def _check_header(weights: str | Path, header: WeightsHeader, network: Network) -> None:
     if header.model != network.name:
-        raise WeightsError(f"{weights} is of {header.model}, not of {network.name}; ask for {header.model}")
-    for option in ("shortcut", "stride_on"):  # stride_on changes no shape: only this check can find it
-        theirs, ours = header.options.get(option), network.options.get(option)
+        raise WeightsError(
+            f"{weights} is of {header.model}, not of {network.name}; "
+            f"give a file of {network.name}, or the name of the file's network"
+        )
+    # stride_on changes no shape: only this check can find it.
+    for option in [option for option in ("shortcut", "stride_on") if option in network.options]:
+        if option not in header.options:
+            raise WeightsError(
+                f"{weights}: its header does not say {option}; save it with options=network.options"
+            )
+        theirs, ours = header.options[option], network.options[option]
         if theirs != ours:
             raise WeightsError(
                 f"{weights} was trained with {option}={theirs!r}, not {ours!r}; give {option}={theirs!r}"
             )
+
+
+def _check_classes(weights: str | Path, state: Mapping[str, Tensor], network: Network) -> None:
+    """Names the remedy where the classifier differs in its number of classes alone."""
+    theirs, ours = (tensors["fc.weight"].shape for tensors in (state, network.state_dict()))
+    if theirs[1:] == ours[1:] and theirs != ours:
+        raise WeightsError(
+            f"{weights} is for {theirs[0]} classes, the network for {ours[0]}; give num_classes={theirs[0]}"
+        )

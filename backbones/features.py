@@ -25,8 +25,10 @@ class FeatureNetwork(nn.Module):
     def __init__(self, network: Network, out_features: Sequence[str]) -> None:
         super().__init__()
         names = list(network.stages)
-        if not out_features:
-            raise OptionError(f"out_features is empty; choose from {', '.join(names)}")
+        if not out_features or isinstance(out_features, str):  # a string would be taken letter by letter
+            raise OptionError(
+                f"out_features must be a list of names from {', '.join(names)}, got {out_features!r}"
+            )
         for feature in out_features:
             check_choice("feature", feature, names)
         last = max(names.index(feature) for feature in out_features)
@@ -59,7 +61,8 @@ class StageHead(nn.Module):
     def __init__(self, network: Network, split: str) -> None:
         super().__init__()
         names = list(network.stages)
-        check_choice("split", split, names[:-1])
+        if split not in names[:-1]:  # the last stage would leave nothing for the head
+            raise OptionError(f"split must be one of {', '.join(names[:-1])}, got {split!r}")
         rest = names[names.index(split) + 1 :]
         self.children_in_order = [child for name in rest for child in network.stages[name]]
         for child in self.children_in_order:
@@ -83,7 +86,9 @@ def freeze_stages(network: FeatureNetwork, num_stages: int) -> None:
         OptionError: num_stages is negative or more than the network has.
     """
     if not 0 <= num_stages <= len(network.stages):
-        raise OptionError(f"frozen_stages must be 0 … {len(network.stages)}, got {num_stages}")
+        raise OptionError(
+            f"frozen_stages must be 0 … {len(network.stages)} ({', '.join(network.stages)}), got {num_stages}"
+        )
     for children in list(network.stages.values())[:num_stages]:
         for child in children:
             setattr(network, child, freeze_batchnorm(getattr(network, child)).requires_grad_(False))

@@ -38,7 +38,7 @@ class FrozenBatchNorm2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if x.requires_grad and x.dtype == self.weight.dtype == torch.float32:
-            # F.batch_norm would keep x for gradients that nobody asks for: a third more memory, 6 % more time.
+            # F.batch_norm would keep x for gradients nobody asks for: a third more memory, 6 % more time.
             scale = self.weight * (self.running_var + self.eps).rsqrt()
             shift = self.bias - self.running_mean * scale
             return torch.addcmul(shift[:, None, None], x, scale[:, None, None])
@@ -67,7 +67,8 @@ def freeze_batchnorm(module: nn.Module) -> nn.Module:
 def _frozen(norm: _BatchNorm) -> FrozenBatchNorm2d:
     if type(norm) not in (nn.BatchNorm2d, nn.SyncBatchNorm):
         raise OptionError(
-            f"cannot freeze {type(norm).__name__}: only BatchNorm2d and SyncBatchNorm are understood"
+            f"cannot freeze {type(norm).__name__}, which may do more than normalise; "
+            "put nn.BatchNorm2d or nn.SyncBatchNorm in its place first"
         )
     if not (norm.affine and norm.track_running_stats):
         raise OptionError(f"cannot freeze {norm}: it needs affine=True and track_running_stats=True")
@@ -77,6 +78,25 @@ def _frozen(norm: _BatchNorm) -> FrozenBatchNorm2d:
     return frozen.train(norm.training)
 
 
+def norm_eps(model: nn.Module) -> float:
+    """The epsilon that all batch normalisation of a model, frozen or not, has in common.
+
+    Raises:
+        OptionError: there is none, or several differ.
+    """
+    found = {module.eps for module in model.modules() if isinstance(module, _BatchNorm | FrozenBatchNorm2d)}
+    if len(found) != 1:
+        raise OptionError(f"expected batch normalisation with one epsilon, found {sorted(found) or 'none'}")
+    return found.pop()
+
+
+def set_norm_eps(model: nn.Module, eps: float) -> None:
+    """Gives all batch normalisation of a model, frozen or not, the epsilon its weights were trained with."""
+    for module in model.modules():
+        if isinstance(module, _BatchNorm | FrozenBatchNorm2d):
+            module.eps = eps
+
+
 @torch.no_grad()
 def calibrate_batchnorm(model: nn.Module, batches: Iterable[Any]) -> None:
     """Sets the statistics of every batch normalisation, frozen or not, to their averages over the batches.
@@ -84,7 +104,8 @@ def calibrate_batchnorm(model: nn.Module, batches: Iterable[Any]) -> None:
     Replaces the moving averages of training by true averages, as the paper does before it fixes them for
     detection (appendix A), and makes frozen normalisation usable with random weights. Every batch counts
     alike, so give batches of equal size. The model runs in eval mode except that each normalisation uses its
-    batch's own statistics, as in training; layers the model does not reach keep theirs.
+    batch's own statistics, as in training; layers the model does not reach, or without statistics, stay as
+    they are.
 
     Args:
         model: called as `model(batch)`.
@@ -92,7 +113,8 @@ def calibrate_batchnorm(model: nn.Module, batches: Iterable[Any]) -> None:
     Raises:
         OptionError: no batch, or a batch with one value per channel, which has no variance.
     """
-    layers = [_Calibration(m) for m in model.modules() if isinstance(m, _BatchNorm | FrozenBatchNorm2d)]
+    norms = [m for m in model.modules() if isinstance(m, _BatchNorm | FrozenBatchNorm2d)]
+    layers = [_Calibration(norm) for norm in norms if norm.running_mean is not None]
     modes = {module: module.training for module in model.modules()}
     model.eval()
     num_batches = 0
@@ -125,7 +147,7 @@ class _Calibration:
         values = inputs[0].numel() // self.norm.num_features
         if values < 2:
             raise OptionError("calibration needs more than one value per channel: larger pictures or batches")
-        var, mean = torch.var_mean(inputs[0].float(), (0, 2, 3), correction=0)
+        var, mean = torch.var_mean(inputs[0].float(), (0, *range(2, inputs[0].ndim)), correction=0)
         self.norm.running_mean.copy_(mean)
         self.norm.running_var.copy_(var)
         self.count += 1

@@ -1,7 +1,7 @@
 """The ImageNet networks of He et al. 2015, Table 1, plain and residual; parameter names are torchvision's."""
 
+from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 from torch import Tensor, nn
 
@@ -57,13 +57,7 @@ class ResNet(nn.Module):
             "stride_on": stride_on,
             "zero_init_residual": zero_init_residual,
         }
-        block: Any
-        if shortcut is None:
-            block, wide = PlainBlock, 1
-        elif depth < 50:
-            block, wide = partial(BasicBlock, shortcut=shortcut), 1
-        else:
-            block, wide = partial(Bottleneck, shortcut=shortcut, stride_on=stride_on), 4
+        block, wide = _block_and_width(depth, shortcut, stride_on)
         n2, n3, n4, n5 = BLOCKS[depth]
         self.conv1 = nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
@@ -92,3 +86,14 @@ class ResNet(nn.Module):
         x = self.layer3(x)
         x = self.layer4(x)
         return self.fc(x.mean((2, 3)))
+
+
+def _block_and_width(
+    depth: int, shortcut: Shortcut | None, stride_on: StrideOn
+) -> tuple[Callable[[int, int, int], nn.Module], int]:
+    """The block of a depth in Table 1, and its output channels in multiples of its 3x3 convolution's."""
+    if shortcut is None:
+        return PlainBlock, 1
+    if depth < 50:
+        return partial(BasicBlock, shortcut=shortcut), 1
+    return partial(Bottleneck, shortcut=shortcut, stride_on=stride_on), 4

@@ -3,7 +3,7 @@
 import json
 import os
 import pickle
-import tempfile
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -18,6 +18,11 @@ from backbones.spec import InputSpec, OptionError
 
 VERSION = 1
 _HEADER_KEY = "residual_backbones"
+# What torch.load raises at bytes that are no weights, depending on where they go wrong.
+_UNREADABLE = (
+    *(pickle.UnpicklingError, RuntimeError, EOFError, AssertionError, OSError),
+    *(LookupError, AttributeError, TypeError, ValueError),
+)
 
 
 class WeightsError(ValueError):
@@ -62,16 +67,15 @@ def save_weights(path: str | Path, state: Mapping[str, Tensor], header: WeightsH
     path = Path(path)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     content = save(tensors, metadata={_HEADER_KEY: json.dumps(asdict(header))})
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")  # not tempfile's, which others may not read
     try:
-        with open(handle, "wb") as file:
+        with temporary.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def read_weights(path: str | Path) -> tuple[dict[str, Tensor], WeightsHeader | None]:
@@ -83,16 +87,7 @@ def read_weights(path: str | Path) -> tuple[dict[str, Tensor], WeightsHeader | N
         WeightsError: no such file, or not a whole file of named tensors.
     """
     path = Path(path)
-    if not path.is_file():
-        raise WeightsError(
-            f"no weights at {path.absolute()}; give the path of a .safetensors, .pth or .pt file"
-        )
-    with path.open("rb") as file:
-        start = file.read(256).lstrip().lower()
-    if not start:
-        raise WeightsError(f"{path} is empty; copy or download it again")
-    if start.startswith((b"<!doctype", b"<html", b"<?xml")):
-        raise WeightsError(f"{path} is a web page, not weights; the download failed, repeat it")
+    _check_start(path)
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
     if path.suffix in (".pth", ".pt"):
@@ -100,6 +95,25 @@ def read_weights(path: str | Path) -> tuple[dict[str, Tensor], WeightsHeader | N
     raise WeightsError(
         f"{path}: expected a .safetensors, .pth or .pt file, got {path.suffix or 'no suffix'!r}"
     )
+
+
+def _check_start(path: Path) -> None:
+    """Finds what is no weight file at all, for which the readers' own messages would mislead."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(256).lstrip().lower()
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+        raise WeightsError(
+            f"no weights at {path.absolute()}; give the path of a .safetensors, .pth or .pt file"
+        ) from error
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read ({error.strerror}); mend that, or copy it") from error
+    if not start:
+        raise WeightsError(f"{path} is empty; copy or download it again")
+    if start.startswith((b"<!doctype", b"<html", b"<?xml")):
+        raise WeightsError(f"{path} is a web page, not weights; the download failed, repeat it")
+    if start.startswith(b"version https://git-lfs"):
+        raise WeightsError(f"{path} is a pointer of Git LFS, not the weights; fetch them with git lfs pull")
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], WeightsHeader | None]:
@@ -122,30 +136,51 @@ def _parse_header(path: Path, text: str) -> WeightsHeader:
             )
         spec = values.pop("input_spec")
         spec["mean"], spec["std"] = tuple(spec["mean"]), tuple(spec["std"])
-        return WeightsHeader(**values, input_spec=InputSpec(**spec))
+        header = WeightsHeader(**values, input_spec=InputSpec(**spec))
+        _check_types(header)
+        return header
     except (json.JSONDecodeError, AttributeError, KeyError, TypeError, OptionError) as error:
-        raise WeightsError(f"{path} has a broken header: {error}") from error
+        raise WeightsError(
+            f"{path} has a broken header ({error}); copy or download it again, or save it anew"
+        ) from error
+
+
+def _check_types(header: WeightsHeader) -> None:
+    for name in ("options", "score", "config"):
+        if not isinstance(getattr(header, name), dict):
+            raise TypeError(f"{name} must be a mapping, got {getattr(header, name)!r}")
+    if not isinstance(header.norm_eps, float) or header.norm_eps <= 0:
+        raise TypeError(f"norm_eps must be a number above 0, got {header.norm_eps!r}")
 
 
 def _read_pickle(path: Path) -> dict[str, Tensor]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise WeightsError(
-            f"{path} is broken or holds more than tensors, and is not executed; "
-            f"save its state_dict() with torch.save and use that ({str(error).splitlines()[0]})"
-        ) from error
-    except (RuntimeError, EOFError, KeyError, IndexError, AttributeError, TypeError, ValueError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise WeightsError(f"{path} is broken or cut off ({reason}); copy or download it again") from error
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+    except _UNREADABLE as error:
+        # torch's own text goes on to recommend weights_only=False, which would run what is in the file.
+        code = re.search(r"GLOBAL (\S+)", str(error))
         found = (
-            f"keys {', '.join(map(str, list(state)[:5]))}"
-            if isinstance(state, dict)
-            else type(state).__name__
+            f"it holds {code[1]}, which was not run"
+            if code
+            else re.split(r"\. |\n", str(error) or repr(error))[0]
         )
-        raise WeightsError(f"{path}: expected a state_dict (name → tensor), found {found}")
-    return dict(state)
+        raise WeightsError(
+            f"{path} is broken, or holds more than tensors ({found}); "
+            "copy or download it again, or save the network's state_dict() alone"
+        ) from error
+    return _check_state(path, state)
+
+
+def _check_state(path: Path, state: object) -> dict[str, Tensor]:
+    if not isinstance(state, dict):
+        found = type(state).__name__
+    elif all(isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()):
+        return dict(state)
+    else:
+        found = f"keys {', '.join(map(str, list(state)[:5]))}"
+    raise WeightsError(
+        f"{path}: expected a state_dict (name → tensor), found {found}; save the state_dict alone"
+    )
 
 
 @dataclass(frozen=True)
@@ -179,38 +214,36 @@ def load_into(
         WeightsError: lists what is missing, unexpected or of the wrong shape.
     """
     own = module.state_dict()
-    misshapen = [name for name in own if name in state and own[name].shape != state[name].shape]
-    missing = [name for name in own if name not in state] + misshapen
-    unexpected = [name for name in state if name not in own] + misshapen
-    refused_missing = [name for name in missing if name not in allow_missing and not _is_counter(name)]
-    refused_unexpected = [
-        name for name in unexpected if name not in allow_unexpected and not _is_counter(name)
-    ]
-    shapes = [
-        f"{name}: file {tuple(state[name].shape)}, network {tuple(own[name].shape)}"
-        for name in misshapen
-        if name in refused_missing or name in refused_unexpected
-    ]
-    problems = [
-        *_listing("missing in the file", [name for name in refused_missing if name not in misshapen]),
-        *_listing("not in the network", [name for name in refused_unexpected if name not in misshapen]),
-        *_listing("of another shape", shapes),
-    ]
-    if problems:
-        raise WeightsError("\n".join(["the weights do not fit the network", *problems]))
-    loaded = [name for name in own if name not in missing]
+    misshapen = {name for name in own if name in state and own[name].shape != state[name].shape}
+    missing = [name for name in own if name not in state or name in misshapen]
+    unexpected = [name for name in state if name not in own or name in misshapen]
+    refused = {name for name in missing if name not in allow_missing}
+    refused |= {name for name in unexpected if name not in allow_unexpected}
+    refused = {name for name in refused if not name.endswith("num_batches_tracked")}
+    if refused:
+        raise WeightsError("\n".join(["the weights do not fit the network", *_describe(own, state, refused)]))
+    loaded = [name for name in own if name in state and name not in misshapen]
     with torch.no_grad():
         for name in loaded:
             own[name].copy_(state[name])
     return LoadReport(loaded, missing, unexpected)
 
 
-def _is_counter(name: str) -> bool:
-    return name.endswith("num_batches_tracked")
+def _describe(own: Mapping[str, Tensor], state: Mapping[str, Tensor], refused: Collection[str]) -> list[str]:
+    shapes = [
+        f"{name}: file {tuple(state[name].shape)}, network {tuple(own[name].shape)}"
+        for name in own
+        if name in refused and name in state
+    ]
+    return [
+        *_listing("missing in the file", [name for name in own if name in refused and name not in state]),
+        *_listing("not in the network", [name for name in state if name in refused and name not in own]),
+        *_listing("of another shape", shapes),
+    ]
 
 
-def _listing(title: str, lines: list[str], most: int = 8) -> list[str]:
-    """At most one screen for the three kinds together."""
+def _listing(title: str, lines: list[str], most: int = 5) -> list[str]:
+    """Few enough that the three kinds together fit a terminal of 24 lines."""
     if not lines:
         return []
     more = [f"    … and {len(lines) - most} more"] if len(lines) > most else []

@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    torch.set_num_threads(min(2, os.cpu_count() or 1))
+    torch.set_num_threads(1)  # the tests are small, and several threads on a busy machine stall each other
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -110,6 +110,8 @@ def test_zero_init_residual_silences_the_last_normalisation_only():
         BasicBlock(8, 8, 1, shortcut="B"), Bottleneck(8, 16, 1, shortcut="B", stride_on="3x3")
     )
     initialise(net, zero_init_residual=True)
-    zero = {name for name, p in net.named_parameters() if "bn" in name and name.endswith("weight") and not p.any()}
+    zero = {
+        name for name, p in net.named_parameters() if "bn" in name and name.endswith("weight") and not p.any()
+    }
     assert zero == {"0.bn2.weight", "1.bn3.weight"}
     assert net[1].downsample[1].weight.all()

@@ -27,7 +27,7 @@ def test_table_1(name, options, exact, printed):
     with torch.device("meta"):
         count = multiply_adds(create_model(name, **options), 224)
     assert count == exact
-    # The paper rounds some rows and cuts others (50 layers: 3.858 printed as 3.8): one unit of its last digit.
+    # The paper rounds some rows, cuts others (50 layers: 3.858 printed as 3.8): one unit of the last digit.
     assert abs(count / 1e9 - printed) < 0.1
 
 
