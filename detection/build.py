@@ -1,10 +1,11 @@
 """From configuration to data sets and detectors, and back from a weight file."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from backbones import WeightsHeader, create_trunk_and_head, load_into, read_weights
+from backbones.norm import norm_eps, set_norm_eps
 from detection.config import DataConfig, DetectionConfig
 from detection.data.annotations import DetectionDataset
 from detection.data.coco import CocoDataset
@@ -65,12 +66,16 @@ def _assemble(config: DetectionConfig, num_classes: int, weights: str | None) ->
     return build_c4(trunk, head, num_classes, rpn=asdict(config.rpn), roi=roi, roi_size=roi_size)
 
 
-def detector_header(model: FasterRCNN, config: DetectionConfig, classes: Sequence[str]) -> WeightsHeader:
+def detector_header(
+    model: FasterRCNN, config: DetectionConfig, classes: Sequence[str], scores: Mapping[str, float]
+) -> WeightsHeader:
     """What a detector's weight file says of it; `load_detector` needs nothing else."""
     return WeightsHeader(
         model=FasterRCNN.__name__,
         options=asdict(config.backbone),
         input_spec=model.trunk.input_spec,
+        norm_eps=norm_eps(model),
+        score=dict(scores),
         dataset=f"{config.data.kind} {config.data.train}",
         config=asdict(config),
         classes=list(classes),
@@ -98,4 +103,5 @@ def load_detector(
     model = _assemble(config, len(header.classes), weights=None)
     model.trunk.input_spec = header.input_spec
     load_into(model, state)
+    set_norm_eps(model, header.norm_eps)
     return model.eval(), config, header.classes

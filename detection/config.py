@@ -5,6 +5,8 @@ from typing import Literal
 
 from engine.config import OptimConfig, RunConfig, ScheduleConfig
 
+Metric = Literal["coco", "voc07", "voc12"]
+
 
 @dataclass(frozen=True)
 class BackboneConfig:
@@ -74,6 +76,15 @@ class RoiConfig:
     detections_per_image: int = 100
 
 
+@dataclass(frozen=True, kw_only=True)
+class DetectionOptimConfig(OptimConfig):
+    """As `OptimConfig`, with the values of appendix A: 0.001 for eight pictures a step."""
+
+    lr: float = 0.001
+    batch_size: int = 8
+    reference_batch: int = 8
+
+
 @dataclass(frozen=True)
 class DetectionConfig:
     """Everything `tools/train_det.py` needs."""
@@ -82,11 +93,9 @@ class DetectionConfig:
     data: DataConfig = field(default_factory=DataConfig)
     rpn: RpnConfig = field(default_factory=RpnConfig)
     roi: RoiConfig = field(default_factory=RoiConfig)
-    optim: OptimConfig = field(
-        default_factory=lambda: OptimConfig(lr=0.001, batch_size=8, reference_batch=8, weight_decay=1e-4)
-    )
+    optim: DetectionOptimConfig = field(default_factory=DetectionOptimConfig)
     schedule: ScheduleConfig = field(
         default_factory=lambda: ScheduleConfig(total_steps=320_000, milestones=(240_000,))
     )
     run: RunConfig = field(default_factory=RunConfig)
-    metric: Literal["coco", "voc07", "voc12"] = "coco"
+    metric: Metric = "coco"

@@ -17,7 +17,11 @@ def build_parser(description: str, *, config_default: str | None = None) -> argp
     parser = argparse.ArgumentParser(description=description)
     default = None if config_default is None else Path(config_default)
     parser.add_argument(
-        "--config", type=Path, metavar="FILE", default=default, help=f"YAML configuration (default: {default})"
+        "--config",
+        type=Path,
+        metavar="FILE",
+        default=default,
+        help=f"YAML configuration (default: {default})",
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="run folder to write")
     existing = parser.add_mutually_exclusive_group()
@@ -42,20 +46,14 @@ def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentPar
         status = getattr(error, "exit_status", None)
         if status is None:
             raise
-        _leave(_message(error), status)
+        _leave(str(error), status)
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
         where = f" while writing {error.filename}" if error.filename else ""
-        _leave(f"no space left on the disk{where}; free some and continue with --resume", 2)
+        _leave(f"no space left{where} ({error.strerror}); free some and continue with --resume", 2)
     except KeyboardInterrupt:
         _leave("interrupted", 130)
-
-
-def _message(error: ValueError) -> str:
-    """The error's own text, also where a DataLoader worker wrapped it in its traceback."""
-    name = f"{type(error).__module__}.{type(error).__qualname__}: "
-    return str(error).rsplit(name, maxsplit=1)[-1].strip()
 
 
 def _leave(message: str, status: int) -> None:

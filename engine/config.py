@@ -1,11 +1,12 @@
 """Typed configuration: YAML and `key=value` overrides into nested frozen dataclasses, and back."""
 
+import copy
 import dataclasses
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args, get_type_hints
+from typing import Any, Literal, TypeVar, get_type_hints
 
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
@@ -74,6 +75,11 @@ class RunConfig:
             raise ValueError(f"seed and workers must be at least 0, got {self.seed} and {self.workers}")
 
 
+def data_root() -> Path:
+    """Where data sets live: $DATA_ROOT, else data/."""
+    return Path(os.environ.get("DATA_ROOT", "data"))
+
+
 def load_config(schema: type[Schema], path: Path | None, overrides: Sequence[str] = ()) -> Schema:
     """Reads a configuration file, applies overrides and checks everything against the schema.
 
@@ -85,14 +91,21 @@ def load_config(schema: type[Schema], path: Path | None, overrides: Sequence[str
         UserError: listing every unknown key with the closest one, every missing key and every wrong value.
     """
     data = {} if path is None else _read(path)
+    return parse_config(schema, data, overrides, source="configuration" if path is None else str(path))
+
+
+def parse_config(
+    schema: type[Schema], data: Mapping[str, Any], overrides: Sequence[str] = (), *, source: str
+) -> Schema:
+    """As `load_config`, from sections already read; `source` is named in errors."""
+    sections = copy.deepcopy(dict(data))
     for override in overrides:
-        _apply(override, data)
+        _apply(override, sections)
     try:
         # Strict JSON mode: no text for numbers, but lists for tuples and integers for floats.
-        return _adapter(schema).validate_json(json.dumps(data), strict=True)
+        return _adapter(schema).validate_json(json.dumps(sections), strict=True)
     except ValidationError as error:
         problems = [_explain(schema, problem) for problem in error.errors(include_url=False)]
-        source = "configuration" if path is None else str(path)
         raise UserError("\n  ".join([f"{source}:", *dict.fromkeys(problems)])) from None
 
 
@@ -161,10 +174,10 @@ def _adapter(schema: type[Schema]) -> TypeAdapter[Schema]:
 
 def _explain(schema: type, problem: Any) -> str:
     """One line for one of pydantic's errors."""
-    fields, location = _fields(schema), _location(schema, problem["loc"])
+    location = _location(schema, problem["loc"])
     key = ".".join(map(str, location))
     if problem["type"] == "unexpected_keyword_argument":
-        return f"{key}: unknown key{_closest(key, fields)}"
+        return f"{key}: unknown key{_closest(key, _keys(schema))}"
     if problem["type"] == "missing":
         return f"{key}: missing, and there is no default"
     if problem["type"] == "dataclass_type":
@@ -174,7 +187,30 @@ def _explain(schema: type, problem: Any) -> str:
     return f"{key}: {problem['msg'].replace('Input should be', 'expected')}, got {problem['input']!r}"
 
 
-def _location(schema: type, location: Sequence[str | int]) -> list[str | int]:
+def _location(schema: Any, location: Sequence[str | int]) -> list[str | int]:
     """pydantic's location without the branches of unions that it ends in (("weights", "str"))."""
-    fields, kept = _fields(schema), list(location)
+    kept: list[str | int] = []
+    for part in location:
+        kept.append(part)
+        schema = get_type_hints(schema).get(str(part)) if dataclasses.is_dataclass(schema) else None
+        if not dataclasses.is_dataclass(schema):
+            break
     return kept
+
+
+def _keys(schema: Any, prefix: str = "") -> list[str]:
+    """Every dotted key that a schema knows."""
+    keys = []
+    for name, kind in get_type_hints(schema).items():
+        keys += _keys(kind, f"{prefix}{name}.") if dataclasses.is_dataclass(kind) else [f"{prefix}{name}"]
+    return keys
+
+
+def _closest(key: str, known: Sequence[str]) -> str:
+    """The end of a message about an unknown key: the same name elsewhere, else the nearest in its section."""
+    section, _, name = key.rpartition(".")
+    elsewhere = [other for other in known if other.rpartition(".")[2] == name]
+    if elsewhere:
+        return f"; did you mean {' or '.join(map(repr, elsewhere))}?"
+    siblings = [other for other in known if section and other.startswith(f"{section}.")]
+    return suggest(key, siblings or dict.fromkeys(other.partition(".")[0] for other in known))

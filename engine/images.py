@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from engine.errors import UserError
 
@@ -68,7 +68,8 @@ def _size(image: Image.Image) -> tuple[int, int]:
 def _decode(path: Path) -> Image.Image:
     """The stored pixels as an RGB picture, not yet rotated; its EXIF data stay readable."""
     try:
-        with Image.open(path) as image:
+        # An open file is not memory-mapped: that garbles uncompressed TIFFs with orientation 5 to 8.
+        with path.open("rb") as file, Image.open(file) as image:
             image.load()
             return _to_rgb(image)
     except FileNotFoundError:
@@ -82,6 +83,8 @@ def _decode(path: Path) -> Image.Image:
 def _diagnosis(path: Path, error: Exception) -> str:
     if path.is_file() and path.stat().st_size == 0:
         return "the file is empty (0 bytes), expected a picture"
+    if isinstance(error, UnidentifiedImageError):
+        return "no picture format begins like this file"
     return f"cannot be read as a picture ({str(error) or type(error).__name__})"
 
 

@@ -1,5 +1,7 @@
 """The optimiser of the paper: SGD with momentum and weight decay."""
 
+from typing import Any
+
 from torch import nn
 from torch.optim import SGD
 
@@ -26,7 +28,7 @@ def build_optimizer(model: nn.Module, config: OptimConfig) -> SGD:
     decayed; the paper decays all.
     """
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    groups = [{"params": parameters}]
+    groups: list[dict[str, Any]] = [{"params": parameters}]
     if not config.decay_norm_and_bias:
         groups = [
             {"params": [p for p in parameters if p.ndim > 1]},

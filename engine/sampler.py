@@ -14,20 +14,21 @@ from engine.seeding import item_seed
 class Item(NamedTuple):
     """What a dataset is asked for: an index, and the seed of all randomness spent on it."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody asks an item for
     seed: int
 
 
 class TrainSampler:
     """Endless batches for training; iterating yields this process's micro-batches (lists of `Item`).
 
-    The data is the endless concatenation of seeded permutations, one an epoch. Batch k (the batch of optimiser
-    step k over all processes and micro-batches) covers positions [k·B, (k+1)·B), across epochs where B does not
-    divide the length. Process r takes the r-th contiguous share of it and splits that share into `accumulate`
-    contiguous micro-batches. Nothing is dropped or padded, and resuming needs the step alone.
+    The data is the endless concatenation of seeded permutations, one an epoch. Batch k (the batch of
+    optimiser step k over all processes and micro-batches) covers positions [k·B, (k+1)·B), across epochs
+    where B does not divide the length. Process r takes the r-th contiguous share of it and splits that share
+    into `accumulate` contiguous micro-batches. Nothing is dropped or padded; resuming needs the step alone.
 
-    With `groups`, items wait in their group, in the order above, until B of them make a batch of one group; what
-    is left at the end of an epoch waits for the next one. Every item is still used once an epoch in the long run.
+    With `groups`, items wait in their group, in the order above, until B of them make a batch of one group;
+    what is left at the end of an epoch waits for the next one. Every item is still used once an epoch in the
+    long run.
 
     Args:
         length: number of items in the dataset.
@@ -108,5 +109,5 @@ class TrainSampler:
 
 
 def evaluation_shard(length: int, rank: int, world_size: int) -> range:
-    """This process's contiguous share of an evaluation set, unpadded: the shares in rank order are the set."""
+    """This process's contiguous share of an evaluation set, unpadded: in rank order they are the set."""
     return range(length * rank // world_size, length * (rank + 1) // world_size)

@@ -23,7 +23,7 @@ CLASSES = ["arrow", "bar", "crescent", "cross", "disc", "heart", "ring", "square
 VERSION = 1  # raise it with every change of what is drawn: sets on disk carry it in their stamp
 SUPERSAMPLING = 3  # mask cells per pixel and side, for smooth edges
 
-FloatArray = NDArray[np.float32]
+FloatArray = NDArray[np.floating]
 Surface = Callable[[int, int], FloatArray]
 
 

@@ -25,9 +25,11 @@ class DetectionDataset(Protocol):
     classes: list[str]
     category_ids: list[int]
     image_ids: list[int | str]
-    image_sizes: list[tuple[int, int]]
 
     def __len__(self) -> int: ...
+
+    @property
+    def image_sizes(self) -> Sequence[tuple[int, int]]: ...
 
     @property
     def targets(self) -> list[Target]: ...
@@ -46,7 +48,7 @@ class PackedObjects:
         labels: (T,) int64, 1…K.
         ignore: (T,) bool.
         starts: (N + 1,) int64; picture i owns rows starts[i] to starts[i + 1].
-        image_ids: (N,) integers or text.
+        image_ids: N integers or text, as the data set gives them.
         sizes: (N, 2) int64, height and width.
     """
 
@@ -54,7 +56,7 @@ class PackedObjects:
     labels: NDArray[np.int64]
     ignore: NDArray[np.bool_]
     starts: NDArray[np.int64]
-    image_ids: NDArray
+    image_ids: Sequence[int | str]
     sizes: NDArray[np.int64]
 
     @staticmethod
@@ -70,7 +72,7 @@ class PackedObjects:
         counts = np.bincount(image_index, minlength=len(image_ids))
         starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         sizes = np.array(image_sizes, dtype=np.int64).reshape(-1, 2)
-        return PackedObjects(boxes, labels, ignore, starts, np.array(image_ids), sizes)
+        return PackedObjects(boxes, labels, ignore, starts, image_ids, sizes)
 
     def rows(self, index: int) -> slice:
         """Where picture `index` has its objects."""
@@ -84,6 +86,6 @@ class PackedObjects:
             boxes=torch.from_numpy(self.boxes[rows].copy()),
             labels=torch.from_numpy(self.labels[rows].copy()),
             ignore=torch.from_numpy(self.ignore[rows].copy()),
-            image_id=self.image_ids[index].item(),
+            image_id=self.image_ids[index],
             size=(height, width),
         )

@@ -1,16 +1,16 @@
 """From data set entries to batches of fixed shape, and the loaders that make them."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 from detection.data.annotations import DetectionDataset
 from detection.data.transforms import flip, resize, resized_size
 from detection.types import Batch
+from engine.batches import BatchLoader
 from engine.errors import UserError
 from engine.images import load_image
 from engine.sampler import Item, TrainSampler
@@ -88,6 +88,10 @@ class TrainingSet:
             id=str(target.image_id),
         )
 
+    def read(self, items: Sequence[Item]) -> Batch:
+        """The batch of these items."""
+        return collate([self[item] for item in items])
+
 
 def _choose_boxes(valid: Tensor, limit: int, rng: np.random.Generator) -> Tensor:
     """Rows to keep, in order: all, or a random choice of `limit` that drops ignored objects first."""
@@ -142,47 +146,6 @@ def aspect_groups(dataset: DetectionDataset) -> list[int]:
     return [int(width >= height) for height, width in dataset.image_sizes]
 
 
-class _BatchReader(Dataset[Batch | UserError]):
-    """Makes whole batches inside the workers.
-
-    A UserError is returned in place of the batch: one raised in a worker reaches the main process with its
-    message buried in DataLoader's traceback.
-    """
-
-    def __init__(self, samples: TrainingSet) -> None:
-        self.samples = samples
-
-    def __getitem__(self, items: Sequence[Item]) -> Batch | UserError:
-        try:
-            return collate([self.samples[item] for item in items])
-        except UserError as error:
-            return error
-
-
-class BatchLoader:
-    """Iterates over batches made by `workers` processes (0: by this one), in order.
-
-    Args:
-        batches: the items of each batch.
-    """
-
-    def __init__(self, samples: TrainingSet, batches: Iterable[list[Item]], workers: int) -> None:
-        self._loader = DataLoader(
-            _BatchReader(samples),
-            batch_size=None,  # the sampler's entries are whole batches
-            sampler=batches,
-            num_workers=workers,
-            pin_memory=torch.cuda.is_available(),
-            persistent_workers=workers > 0,
-        )
-
-    def __iter__(self) -> Iterator[Batch]:
-        for batch in self._loader:
-            if isinstance(batch, UserError):
-                raise batch
-            yield batch
-
-
 def training_batches(
     samples: TrainingSet,
     batch_size: int,
@@ -193,7 +156,7 @@ def training_batches(
     world_size: int = 1,
     accumulate: int = 1,
     start_step: int = 0,
-) -> BatchLoader:
+) -> BatchLoader[Batch]:
     """An endless stream of training batches for one process; arguments as of TrainSampler."""
     sampler = TrainSampler(
         len(samples),
@@ -205,17 +168,16 @@ def training_batches(
         start_step=start_step,
         groups=aspect_groups(samples.dataset),
     )
-    return BatchLoader(samples, sampler, workers)
+    return BatchLoader(samples.read, sampler, workers)
 
 
 def evaluation_batches(
     samples: TrainingSet, indices: Sequence[int], *, batch_size: int = 1, workers: int = 0
-) -> BatchLoader:
+) -> BatchLoader[Batch]:
     """The pictures `indices` (a process's `evaluation_shard`) in order, each once.
 
     One picture at a time by default: padding beside larger pictures moves COCO AP a little.
     """
     items = [Item(index, 0) for index in indices]
-    return BatchLoader(
-        samples, [items[i : i + batch_size] for i in range(0, len(items), batch_size)], workers
-    )
+    batches = [items[i : i + batch_size] for i in range(0, len(items), batch_size)]
+    return BatchLoader(samples.read, batches, workers)

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -70,7 +71,8 @@ class CocoDataset:
             image_ids=self.image_ids,
             image_sizes=self.image_sizes,
         )
-        self._segmentations = _Segmentations(annotations, str(annotation_file)) if masks else None
+        sizes = [self.image_sizes[index] for index in image_index[kept]]
+        self._segmentations = _Segmentations(annotations, sizes, str(annotation_file)) if masks else None
 
     def __len__(self) -> int:
         return len(self.image_ids)
@@ -108,14 +110,16 @@ def _no_masks(size: tuple[int, int]) -> Tensor:
 class _Segmentations:
     """Polygons and run-lengths as one array of JSON text, for the reason given in annotations.py."""
 
-    def __init__(self, annotations: Sequence[dict[str, Any]], where: str) -> None:
+    def __init__(
+        self, annotations: Sequence[dict[str, Any]], sizes: Sequence[tuple[int, int]], where: str
+    ) -> None:
         texts = []
-        for annotation in annotations:
-            if not _is_segmentation(annotation.get("segmentation")):
+        for annotation, size in zip(annotations, sizes, strict=True):
+            if not _is_segmentation(annotation.get("segmentation"), size):
                 raise UserError(
                     f"{where}: annotation {annotation['id']}: segmentation is missing or malformed; expected "
-                    "polygons [[x1, y1, x2, y2, x3, y3, …], …] or a run-length {size, counts}: correct it "
-                    "or do without masks"
+                    "polygons [[x1, y1, x2, y2, x3, y3, …], …] or a run-length {size, counts} of size "
+                    f"{list(size)} (height, width): correct it or do without masks"
                 )
             texts.append(json.dumps(annotation["segmentation"]).encode())
         self._text = np.frombuffer(b"".join(texts), dtype=np.uint8)
@@ -135,7 +139,17 @@ class _Segmentations:
         return coco_mask.decode(encoded).astype(bool)
 
 
-def _is_segmentation(value: Any) -> bool:
+def _is_segmentation(value: Any, size: tuple[int, int]) -> bool:
     if isinstance(value, dict):
-        return "size" in value and "counts" in value
-    return isinstance(value, list) and bool(value) and all(len(polygon) >= 6 for polygon in value)
+        counts = value.get("counts")
+        if isinstance(counts, list):
+            fits = all(isinstance(count, int) and count >= 0 for count in counts)
+            fits = fits and sum(counts) == math.prod(size)
+        else:
+            fits = isinstance(counts, str)
+        return fits and value.get("size") == list(size)
+    return isinstance(value, list) and bool(value) and all(_is_polygon(polygon) for polygon in value)
+
+
+def _is_polygon(value: Any) -> bool:
+    return isinstance(value, list) and len(value) >= 6 and len(value) % 2 == 0

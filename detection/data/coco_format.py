@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,8 @@ def check_coco(content: Any, where: str) -> None:
 
     Raises:
         UserError: a section or field is missing, an id stands twice or refers to nothing, a picture has no
-            size, a box is not [x, y, width, height] with sizes of at least 0.
+            size, a box is not [x, y, width, height] with sizes of at least 0, an id is neither a whole number
+            nor text (categories: not a whole number).
     """
     for section, names in _FIELDS.items():
         entries = content.get(section) if isinstance(content, dict) else None
@@ -62,7 +63,8 @@ def check_coco(content: Any, where: str) -> None:
             raise UserError(
                 f"{where}: expected a COCO file with lists named {', '.join(_FIELDS)}; {section} is missing"
             )
-        _check_entries(entries, names, f"{where}: {section}")
+        id_type = int if section == "categories" else (int, str)
+        _check_entries(entries, names, id_type, f"{where}: {section}")
     for image in content["images"]:
         if not all(isinstance(image[side], int) and image[side] > 0 for side in ("height", "width")):
             raise UserError(
@@ -82,7 +84,9 @@ def check_coco(content: Any, where: str) -> None:
 
 def check_known(values: Sequence, known: set, field: str, name: Callable[[int], str]) -> None:
     """Refuse the first value that is not known; `name(index)` says where it stands."""
-    unknown = next((index for index, value in enumerate(values) if value not in known), None)
+    unknown = next(
+        (i for i, value in enumerate(values) if not isinstance(value, Hashable) or value not in known), None
+    )
     if unknown is not None:
         examples = ", ".join(str(value) for value in sorted(known, key=str)[:5])
         raise UserError(
@@ -96,9 +100,12 @@ def xywh_boxes(entries: Sequence[dict[str, Any]], name: Callable[[int], str]) ->
     """The `bbox` of every entry, (T, 4) x, y, width, height; `name(index)` says where a wrong one stands."""
     rows = [entry["bbox"] for entry in entries]
     try:
-        boxes = np.array(rows, dtype=np.float64).reshape(len(rows), 4)
-    except (TypeError, ValueError):
-        boxes = np.array([row if _has_four_numbers(row) else [np.nan] * 4 for row in rows], dtype=np.float64)
+        boxes = np.array(rows or np.zeros((0, 4)))
+    except ValueError:
+        boxes = np.array(None)
+    if boxes.dtype.kind not in "iuf" or boxes.shape != (len(rows), 4):  # find out which row is to blame
+        boxes = np.array([row if _has_four_numbers(row) else [np.nan] * 4 for row in rows])
+    boxes = boxes.astype(np.float64)
     wrong = np.flatnonzero(~np.isfinite(boxes).all(axis=1) | (boxes[:, 2:] < 0).any(axis=1))
     if len(wrong):
         raise UserError(
@@ -116,7 +123,9 @@ def _has_four_numbers(row: Any) -> bool:
     )
 
 
-def _check_entries(entries: list[Any], names: tuple[str, ...], where: str) -> None:
+def _check_entries(
+    entries: list[Any], names: tuple[str, ...], id_type: type | tuple[type, ...], where: str
+) -> None:
     seen = set()
     for index, entry in enumerate(entries):
         missing = [name for name in names if not isinstance(entry, dict) or name not in entry]
@@ -124,6 +133,9 @@ def _check_entries(entries: list[Any], names: tuple[str, ...], where: str) -> No
             raise UserError(
                 f"{where}[{index}]: {', '.join(missing)} missing; every entry needs {', '.join(names)}"
             )
+        if not isinstance(entry["id"], id_type):
+            expected = "a whole number" if id_type is int else "a whole number or text"
+            raise UserError(f"{where}[{index}]: id is {entry['id']!r}, expected {expected}; renumber them")
         if entry["id"] in seen:
             raise UserError(
                 f"{where}[{index}]: id {entry['id']} stands twice; ids must be unique: renumber one of them"

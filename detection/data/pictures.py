@@ -27,9 +27,8 @@ class PictureFolder:
             UserError: there is no such path, or no picture in it.
         """
         folder = path.parent if path.is_file() else path
-        files = (
-            [path] if path.is_file() else sorted(f for f in path.rglob("*") if f.suffix.lower() in SUFFIXES)
-        )
+        below = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+        files = [path] if path.is_file() else below
         if not files:
             problem = "holds no picture" if path.is_dir() else "does not exist"
             raise UserError(

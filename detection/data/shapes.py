@@ -1,7 +1,7 @@
 """Generates the Shapes detection set as files, in COCO's and in the VOC devkit's layout."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
@@ -178,7 +178,7 @@ def voc_annotation(scene: Scene) -> ElementTree.ElementTree:
     return ElementTree.ElementTree(root)
 
 
-def add_texts(parent: ElementTree.Element, texts: dict[str, object]) -> None:
+def add_texts(parent: ElementTree.Element, texts: Mapping[str, object]) -> None:
     for name, text in texts.items():
         ElementTree.SubElement(parent, name).text = str(text)
 

@@ -35,8 +35,15 @@ def resize(image: Tensor, target: Target, size: tuple[int, int]) -> tuple[Tensor
     boxes = target.boxes * torch.tensor([scale_x, scale_y, scale_x, scale_y])
     masks = target.masks
     if masks is not None:
-        masks = F.interpolate(masks[None].to(torch.uint8), size, mode="nearest")[0].bool()
+        masks = _resize_masks(masks, size)
     return resized, replace(target, boxes=boxes, masks=masks)
+
+
+def _resize_masks(masks: Tensor, size: tuple[int, int]) -> Tensor:
+    if not len(masks):
+        return masks.new_zeros((0, *size))  # `interpolate` refuses to resize nothing
+    # "nearest" without "-exact" would shift by half a pixel.
+    return F.interpolate(masks[None].to(torch.uint8), size, mode="nearest-exact")[0].bool()
 
 
 def flip(image: Tensor, target: Target) -> tuple[Tensor, Target]:

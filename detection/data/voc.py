@@ -122,7 +122,7 @@ def _read_split(folder: Path, split: str) -> list[str]:
         # Main also holds one list per class (cat_train.txt); those are no splits.
         known = sorted(file.stem for file in lists.glob("*.txt") if "_" not in file.stem)
         raise UserError(f"{path}: {folder.name} has no split {split!r}{suggest(split, known)}")
-    return [line.split()[0] for line in path.read_text().splitlines() if line.strip()]
+    return [line.strip() for line in path.read_text().splitlines() if line.strip()]
 
 
 def _read_annotation(

@@ -65,7 +65,9 @@ def _draw_boxes(
     short_side = min(drawn.size)
     font = ImageFont.load_default(size=max(10, short_side / 30))
     for box, colour in zip(boxes, colours, strict=True):
-        canvas.rectangle(box, outline=colour, width=max(1, round(short_side / 200)))
+        x1, y1, x2, y2 = box
+        last = max(x1, x2 - 1), max(y1, y2 - 1)  # Pillow's corners are pixels inside, ours are edges
+        canvas.rectangle(((x1, y1), last), outline=colour, width=max(1, round(short_side / 200)))
     # Labels last: no box may cross out another's text.
     for box, text, colour in zip(boxes, texts, colours, strict=True):
         _draw_label(canvas, box, text, colour, font)

@@ -99,7 +99,7 @@ def padded_nms(
     Returns:
         index (N, count) into M by falling score, and kept (N, count) bool, False where nothing was left.
     """
-    scores = scores.masked_fill(~valid, -math.inf)
+    scores = scores.masked_fill(~valid, -math.inf).to(boxes.dtype)  # nms wants one type
     # Invalid boxes come last and are all (0, 0, 1, 1): the first removes the others, which spares nms pairs.
     boxes = torch.where(valid[..., None], boxes, torch.arange(4, device=boxes.device) // 2)
     kept = [nms(*picture, threshold)[:count] for picture in zip(boxes, scores, strict=True)]

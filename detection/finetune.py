@@ -1,0 +1,104 @@
+"""Fine-tuning a detector: configuration → data and detector → loop → run folder."""
+
+import logging
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from backbones import save_weights
+from detection.build import build_detector, detector_header, open_dataset
+from detection.config import DetectionConfig
+from detection.data.annotations import DetectionDataset
+from detection.data.batching import TrainingSet, training_batches
+from detection.evaluate.coco_ap import to_coco_records
+from detection.evaluate.files import write_json
+from detection.evaluate.predict import predict_dataset
+from detection.evaluate.score import MAIN_SCORE, score
+from detection.model.detector import FasterRCNN
+from detection.types import Batch
+from engine.device import resolve_device
+from engine.distributed import is_main, process_group, rank, world_size
+from engine.errors import UserError
+from engine.seeding import seed_everything
+from engine.training import Evaluation, Task, train
+
+logger = logging.getLogger(__name__)
+
+
+def finetune(
+    config: DetectionConfig, out: Path, *, resume: bool = False, overwrite: bool = False
+) -> dict[str, Any]:
+    """Trains a detector in the run folder `out`; the same configuration always gives the same run.
+
+    Returns:
+        What result.json holds; see `engine.training.train` and `detection.evaluate.score.score`.
+    Raises:
+        UserError: data, weights or the folder are not as needed, or the loss is not finite.
+    """
+    device = resolve_device(config.run.device)
+    with process_group(device):
+        seed_everything(config.run.seed)
+        training, validation = (open_dataset(config.data, split) for split in (config.data.train, config.data.val))
+        if training.classes != validation.classes:
+            raise UserError(
+                f"data.train has the classes {', '.join(training.classes)}; data.val has "
+                f"{', '.join(validation.classes)}; expected the same in the same order"
+            )
+        logger.info(
+            "%d pictures to train on, %d to validate, %d classes",
+            *(len(training), len(validation), len(training.classes)),
+        )
+        model = build_detector(config, len(training.classes)).to(device)
+        if config.run.channels_last:
+            model.to(memory_format=torch.channels_last)
+        task = detection_task(config, model, training, validation, out)
+        return train(task, config, out, resume=resume, overwrite=overwrite)
+
+
+def detection_task(
+    config: DetectionConfig,
+    model: FasterRCNN,
+    training: DetectionDataset,
+    validation: DetectionDataset,
+    out: Path,
+) -> Task:
+    """What `engine.training.train` needs to know of detection."""
+    data, run, optim = config.data, config.run, config.optim
+    device = next(model.parameters()).device
+    layout = torch.channels_last if run.channels_last else torch.contiguous_format
+    samples = TrainingSet(training, data.short_side, data.max_side, data.flip, max_boxes=data.max_boxes)
+
+    def losses(network: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        return network(batch.to(device, layout))
+
+    def evaluate() -> Evaluation:
+        predictions = predict_dataset(model, validation, data, run)
+        result = score(predictions, validation, config.metric)
+        if is_main():
+            write_json(out / "predictions.json", to_coco_records(predictions, validation))
+        main = result["scores"][MAIN_SCORE[config.metric]]
+        return Evaluation(math.nan if main is None else -main, result)
+
+    def save(path: Path, scores: Mapping[str, float]) -> None:
+        save_weights(path, model.state_dict(), detector_header(model, config, training.classes, scores))
+
+    return Task(
+        model=model,
+        batches=lambda step: training_batches(
+            samples,
+            optim.batch_size,
+            seed=run.seed,
+            workers=run.workers,
+            rank=rank(),
+            world_size=world_size(),
+            accumulate=optim.accumulate,
+            start_step=step,
+        ),
+        losses=losses,
+        evaluate=evaluate,
+        save_weights=save,
+    )

@@ -1,0 +1,209 @@
+"""The training loop, whole on one screen, and the step it repeats."""
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim import Optimizer
+
+from engine.config import OptimConfig, RunConfig, ScheduleConfig
+from engine.errors import UserError
+from engine.optim import scaled_lr
+from engine.schedule import lr_factor
+from engine.seeding import capture_rng, restore_rng
+
+
+class StopTraining(Exception):  # noqa: N818 - not an error
+    """Raised by a callable of `fit` to end the training here."""
+
+
+class StepReport(NamedTuple):
+    """What one step says: losses by name, detached scalars on the device, and the ids of its pictures."""
+
+    losses: dict[str, Tensor]
+    ids: list[str]
+
+
+@dataclass
+class TrainState:
+    """Everything a training changes.
+
+    Attributes:
+        model: the network itself, not its DDP or compiled form.
+        step: optimiser steps done.
+        evaluations: (step, error) of every evaluation, lower is better.
+        loss_sums: by name, summed since the last report over `loss_steps` steps.
+    """
+
+    model: nn.Module
+    optimizer: Optimizer
+    step: int = 0
+    evaluations: list[tuple[int, float]] = field(default_factory=list)
+    loss_sums: dict[str, Tensor] = field(default_factory=dict)
+    loss_steps: int = 0
+
+    @property
+    def errors(self) -> list[float]:
+        """Of every evaluation, oldest first."""
+        return [error for _, error in self.evaluations]
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint holds, random generators included."""
+        return {
+            "step": self.step,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "evaluations": self.evaluations,
+            "loss_sums": self.loss_sums,
+            "loss_steps": self.loss_steps,
+            "rng": capture_rng(),
+        }
+
+    def load_state_dict(self, content: dict[str, Any]) -> None:
+        """Goes back to where `state_dict` was taken."""
+        self.model.load_state_dict(content["model"])
+        self.optimizer.load_state_dict(content["optimizer"])
+        self.step, self.loss_steps = content["step"], content["loss_steps"]
+        self.evaluations = [tuple(entry) for entry in content["evaluations"]]
+        device = next(self.model.parameters()).device
+        self.loss_sums = {name: value.to(device) for name, value in content["loss_sums"].items()}
+        restore_rng(content["rng"])
+
+
+Step = Callable[[TrainState, Iterator[Any]], StepReport]
+
+
+def fit(
+    state: TrainState,
+    batches: Iterable[Any],
+    step: Step,
+    total_steps: int,
+    every: Sequence[tuple[int, Callable[[TrainState], None]]] = (),
+) -> None:
+    """Trains until `total_steps` steps are done in all.
+
+    Args:
+        state: changed in place; a continued run starts at its step.
+        batches: micro-batches from `state.step` on, as many as `step` takes.
+        step: takes one optimiser step.
+        total_steps: counted from the very beginning.
+        every: (n, callable): called in this order after every n-th step and after the last, with the losses
+            known to be finite.
+    Raises:
+        UserError: a loss is not finite; says which, and on which pictures.
+    """
+    stream, watch = iter(batches), LossWatch()
+    while state.step < total_steps:
+        report = step(state, stream)
+        state.step += 1
+        watch.add(state.step, report)
+        for name, value in report.losses.items():
+            state.loss_sums[name] = state.loss_sums.get(name, 0) + value
+        state.loss_steps += 1
+        due = [call for n, call in every if state.step % n == 0 or state.step == total_steps]
+        if due:
+            watch.check()
+        try:
+            for call in due:
+                call(state)
+        except StopTraining:
+            return
+
+
+class LossWatch:
+    """Refuses a loss that is not finite.
+
+    It looks at every step while the next one runs: looking at once would make a GPU wait for the host.
+    """
+
+    def __init__(self) -> None:
+        self._pending: tuple[int, StepReport, Tensor, torch.cuda.Event | None] | None = None
+
+    def add(self, step: int, report: StepReport) -> None:
+        """Queues a step, and checks the one before."""
+        values, event = torch.stack([value.float() for value in report.losses.values()]), None
+        if values.is_cuda:
+            values = torch.empty_like(values, device="cpu", pin_memory=True).copy_(values, non_blocking=True)
+            event = torch.cuda.Event()
+            event.record()
+        previous, self._pending = self._pending, (step, report, values, event)
+        self._refuse_not_finite(previous)
+
+    def check(self) -> None:
+        """Checks the queued step now."""
+        previous, self._pending = self._pending, None
+        self._refuse_not_finite(previous)
+
+    def _refuse_not_finite(self, pending: tuple[int, StepReport, Tensor, torch.cuda.Event | None] | None) -> None:
+        if pending is None:
+            return
+        step, report, values, event = pending
+        if event is not None:
+            event.synchronize()
+        numbers = values.tolist()
+        if all(map(math.isfinite, numbers)):
+            return
+        terms = ", ".join(f"{name} {value:g}" for name, value in zip(report.losses, numbers, strict=True))
+        raise UserError(
+            f"the loss is not finite at step {step}: {terms}; pictures of the batch: {', '.join(report.ids)}. "
+            "The last checkpoint is intact. Lower optim.lr, lengthen schedule.warmup_steps or set optim.clip_norm"
+        )
+
+
+class TrainingStep:
+    """One optimiser step: micro-batches forward and backward, clipping, learning rate, SGD.
+
+    Args:
+        network: what computes; the state's model, or its DDP form.
+        losses: gives the loss terms of a micro-batch on the device from (network, batch); their sum is minimised.
+        device: where it happens; a batch offers `to(device)` and `ids`.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        losses: Callable[[nn.Module, Any], dict[str, Tensor]],
+        *,
+        optim: OptimConfig,
+        schedule: ScheduleConfig,
+        run: RunConfig,
+        device: torch.device,
+    ) -> None:
+        self.network, self.losses, self.device = network, losses, device
+        self.optim, self.schedule, self.bf16 = optim, schedule, run.precision == "bf16"
+
+    def __call__(self, state: TrainState, batches: Iterator[Any]) -> StepReport:
+        """Takes `optim.accumulate` micro-batches."""
+        self.network.train()
+        lr = scaled_lr(self.optim) * lr_factor(self.schedule, state.step, state.errors)
+        for group in state.optimizer.param_groups:
+            group["lr"] = lr
+        state.optimizer.zero_grad()
+        totals: dict[str, Tensor] = {}
+        ids: list[str] = []
+        for number in range(self.optim.accumulate):
+            batch = next(batches)
+            for name, value in self._backward(batch, last=number == self.optim.accumulate - 1).items():
+                totals[name] = totals.get(name, 0) + value
+            ids += batch.ids
+        if self.optim.clip_norm is not None:
+            nn.utils.clip_grad_norm_(state.model.parameters(), self.optim.clip_norm)
+        state.optimizer.step()
+        return StepReport(totals, ids)
+
+    def _backward(self, batch: Any, *, last: bool) -> dict[str, Tensor]:
+        """Adds one micro-batch's share of the gradients; returns its share of the loss terms."""
+        ddp = isinstance(self.network, DistributedDataParallel)
+        # Gradients are exchanged once a step.
+        exchange = self.network.no_sync() if ddp and not last else nullcontext()  # type: ignore[operator]
+        with exchange:
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+                terms = self.losses(self.network, batch.to(self.device))
+            terms = {name: value / self.optim.accumulate for name, value in terms.items()}
+            torch.stack(list(terms.values())).sum().backward()
+        return {name: value.detach() for name, value in terms.items()}

@@ -1,0 +1,207 @@
+"""A whole training in its run folder: start or continue, report, evaluate, keep the best, end with a result."""
+
+import logging
+import math
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from engine.config import OptimConfig, RunConfig, ScheduleConfig, dump_config
+from engine.distributed import broadcast_object, gather_objects, is_main, world_size, wrap
+from engine.journal import RunFolder
+from engine.loop import StopTraining, TrainingStep, TrainState, fit
+from engine.optim import build_optimizer, describe_lr
+
+logger = logging.getLogger(__name__)
+
+
+class TrainingConfig(Protocol):
+    """The sections that every training has; a dataclass."""
+
+    @property
+    def optim(self) -> OptimConfig: ...
+    @property
+    def schedule(self) -> ScheduleConfig: ...
+    @property
+    def run(self) -> RunConfig: ...
+
+
+class Evaluation(NamedTuple):
+    """`error` decides which weights are best (lower is better); `result` holds at least "scores", by name."""
+
+    error: float
+    result: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What one kind of training brings.
+
+    Attributes:
+        model: on its device.
+        batches: micro-batches of this process, without end, from an optimiser step on.
+        losses: loss terms of a micro-batch, from (network, batch).
+        evaluate: scores the model; called in every process.
+        save_weights: writes a weight file with these scores in its header.
+    """
+
+    model: nn.Module
+    batches: Callable[[int], Iterable[Any]]
+    losses: Callable[[nn.Module, Any], dict[str, Tensor]]
+    evaluate: Callable[[], Evaluation]
+    save_weights: Callable[[Path, Mapping[str, float]], None]
+
+
+def train(
+    task: Task, config: TrainingConfig, out: Path, *, resume: bool = False, overwrite: bool = False
+) -> dict[str, Any]:
+    """Runs a training to its end in the folder `out`.
+
+    Returns:
+        What result.json holds: the last evaluation's result, the step it was made at, and the best evaluation.
+    Raises:
+        UserError: the folder cannot be used so, or a loss is not finite.
+    """
+    folder = RunFolder(out)
+    opened = folder.open(dump_config(config), resume=resume, overwrite=overwrite) if is_main() else None
+    checkpoint, ended = broadcast_object((opened, folder.read_result() if is_main() else None))
+    if ended is not None:
+        logger.info("%s ended already", out)
+        return ended
+    state = TrainState(task.model, build_optimizer(task.model, config.optim))
+    if checkpoint is not None:
+        state.load_state_dict(checkpoint)
+        logger.info("%s: continuing after step %d", out, state.step)
+    run = _Run(task, config, state, folder)
+    try:
+        return run.to_the_end()
+    finally:
+        folder.close()
+
+
+class _Run:
+    """One training under way: what happens between the steps."""
+
+    def __init__(self, task: Task, config: TrainingConfig, state: TrainState, folder: RunFolder) -> None:
+        self.task, self.config, self.state, self.folder = task, config, state, folder
+        self.last: Evaluation | None = None
+        self.clock = time.perf_counter()
+
+    def to_the_end(self) -> dict[str, Any]:
+        """Trains and writes the last weights and the result."""
+        config, model = self.config, self.task.model
+        device = next(model.parameters()).device
+        logger.info("%s", self._describe(device))
+        if config.run.compile:
+            model.compile()
+        step = TrainingStep(
+            wrap(model),
+            self.task.losses,
+            optim=config.optim,
+            schedule=config.schedule,
+            run=config.run,
+            device=device,
+        )
+        every = [
+            (config.run.log_every, self.report),
+            (config.run.eval_every, self.evaluate),
+            (config.run.checkpoint_every, self.checkpoint),
+            (config.run.eval_every, self.stop_early),
+        ]
+        if not self._is_stuck():
+            fit(self.state, self._batches(), step, config.schedule.total_steps, every)
+        return self._finish()
+
+    def report(self, state: TrainState) -> None:
+        """Means of the loss terms since the last report, over all processes."""
+        means = {name: value.item() / state.loss_steps for name, value in state.loss_sums.items()}
+        shares = gather_objects(means)
+        losses = {name: sum(share[name] for share in shares) / len(shares) for name in means}
+        pictures = state.loss_steps * self.config.optim.batch_size
+        speed = pictures / (time.perf_counter() - self.clock)
+        state.loss_sums, state.loss_steps = {}, 0
+        lr = state.optimizer.param_groups[0]["lr"]
+        terms = "  ".join(f"{name} {value:.4f}" for name, value in losses.items())
+        logger.info(
+            "step %d/%d  %s  lr %.5g  %.0f pictures/s",
+            *(state.step, self.config.schedule.total_steps, terms, lr, speed),
+        )
+        if is_main():
+            self.folder.record(state.step, {**losses, "lr": lr}, pictures_per_second=speed)
+        self.clock = time.perf_counter()
+
+    def evaluate(self, state: TrainState) -> None:
+        """Scores the model, and keeps its weights if they are the best so far."""
+        paused = time.perf_counter()
+        self.last = self.task.evaluate()
+        error = math.inf if math.isnan(self.last.error) else self.last.error
+        best = not state.evaluations or error < min(state.errors)
+        state.evaluations.append((state.step, error))
+        scores = self.last.result["scores"]
+        logger.info("step %d  %s%s", state.step, describe(scores), "  (best so far)" if best else "")
+        if is_main():
+            self.folder.record(state.step, {f"val/{name}": value for name, value in scores.items()})
+            if best:
+                self.task.save_weights(self.folder.path / "best.safetensors", scores)
+        self.clock += time.perf_counter() - paused
+
+    def checkpoint(self, state: TrainState) -> None:
+        """Writes everything needed to go on from here."""
+        paused = time.perf_counter()
+        if is_main():
+            self.folder.save_checkpoint(state.state_dict())
+        self.clock += time.perf_counter() - paused
+
+    def stop_early(self, state: TrainState) -> None:
+        """Ends the training when `run.early_stop` evaluations in a row brought nothing better."""
+        if self._is_stuck():
+            logger.info("no better for %d evaluations: stopping at step %d", self.config.run.early_stop, state.step)
+            raise StopTraining
+
+    def _is_stuck(self) -> bool:
+        patience, errors = self.config.run.early_stop, self.state.errors
+        return patience is not None and bool(errors) and len(errors) - 1 - errors.index(min(errors)) >= patience
+
+    def _finish(self) -> dict[str, Any]:
+        # A run killed after its last checkpoint has its weights, but not their scores.
+        last = self.last or self.task.evaluate()
+        best_step, best_error = min(self.state.evaluations, key=lambda entry: entry[1])
+        result = {"step": self.state.step, **last.result, "best": {"step": best_step, "error": best_error}}
+        if is_main():
+            self.folder.save_checkpoint(self.state.state_dict())
+            self.task.save_weights(self.folder.path / "last.safetensors", last.result["scores"])
+            self.folder.write_result(result)
+            logger.info("%s holds best.safetensors, last.safetensors and result.json", self.folder.path)
+        return result
+
+    def _batches(self) -> Iterable[Any]:
+        """The batches from here on, counted by a progress bar where someone watches."""
+        batches = self.task.batches(self.state.step)
+        if not (is_main() and sys.stderr.isatty()):
+            return batches
+        from tqdm import tqdm  # only here: its presence tells the log to write around a bar
+
+        per_step = self.config.optim.accumulate
+        done, total = self.state.step * per_step, self.config.schedule.total_steps * per_step
+        return tqdm(batches, initial=done, total=total, unit="batch", leave=False)
+
+    def _describe(self, device: torch.device) -> str:
+        parameters = list(self.task.model.parameters())
+        trained = sum(p.numel() for p in parameters if p.requires_grad)
+        fixed = sum(p.numel() for p in parameters) - trained
+        place = f"{world_size()} x {device.type}" if world_size() > 1 else device.type
+        return (
+            f"{trained / 1e6:.2f} M parameters to train, {fixed / 1e6:.2f} M fixed; {place}, "
+            f"{self.config.run.precision}; {describe_lr(self.config.optim)}"
+        )
+
+
+def describe(scores: Mapping[str, float | None]) -> str:
+    """Scores in one line; None is a score there was nothing for."""
+    return "  ".join(f"{name} {'-' if value is None else format(value, '.4g')}" for name, value in scores.items())
