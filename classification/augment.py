@@ -7,9 +7,10 @@ from PIL import Image
 
 Picture = NDArray[np.uint8]
 
-# Principal components of ImageNet's RGB values in 0–1 and their deviations, as published in fb.resnet.torch
-# (datasets/imagenet.lua); the method is Krizhevsky et al. 2012, §4.1, which the paper follows.
-PCA_DEVIATIONS = np.array([0.2175, 0.0188, 0.0045])
+# Principal components of ImageNet's RGB values in 0–1, one a column, and the factor of the shift along each,
+# as published in fb.resnet.torch (datasets/imagenet.lua, eigvec and eigval). The paper follows the method of
+# Krizhevsky et al. 2012, §4.1.
+PCA_FACTORS = np.array([0.2175, 0.0188, 0.0045])
 PCA_VECTORS = np.array(
     [[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]],
 )
@@ -21,14 +22,16 @@ def crop_resized(image: Picture, box: tuple[float, float, float, float], size: i
     return np.asarray(resized)
 
 
-def scale_jitter_crop(rng: Generator, image: Picture, size: int) -> Picture:
-    """The paper's: short side scaled to 256 … 480 for a crop of 224, place at random (He et al. 2015, §3.4).
+def scale_jitter_crop(rng: Generator, image: Picture, size: int, short_side: tuple[float, float]) -> Picture:
+    """The paper's: short side scaled at random, place at random (He et al. 2015, §3.4).
 
-    For other crop sizes the range is scaled alike. Only the crop's pixels are resized.
+    Only the crop's pixels are resized.
+
+    Args:
+        short_side: range of the scaled picture's short side in pixels; the paper's is 256 … 480 for size 224.
     """
     height, width = image.shape[:2]
-    short_side = rng.uniform(256, 480) * size / 224
-    side = size * min(height, width) / short_side
+    side = size * min(height, width) / rng.uniform(*short_side)
     left, top = rng.uniform(0, width - side), rng.uniform(0, height - side)
     return crop_resized(image, (left, top, left + side, top + side), size)
 
@@ -66,12 +69,10 @@ def shift_colour(rng: Generator, image: Picture, deviation: float) -> Picture:
     """Adds one random colour along the principal components (Krizhevsky et al. 2012, §4.1).
 
     Args:
-        deviation: of the components' factors, 0.1 in the paper's source; 0 leaves the picture alone.
+        deviation: of the random numbers that multiply the factors, 0.1 in the paper's source; 0 leaves the
+            picture alone.
     """
     if deviation == 0:
         return image
-    shift = 255 * PCA_VECTORS @ (PCA_DEVIATIONS * rng.normal(0, deviation, 3))
+    shift = 255 * PCA_VECTORS @ (PCA_FACTORS * rng.normal(0, deviation, 3))
     return np.clip(np.rint(image + shift), 0, 255).astype(np.uint8)
-
-
-CROPS = {"paper": scale_jitter_crop, "inception": area_crop}

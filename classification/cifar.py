@@ -6,6 +6,7 @@ import logging
 import pickle
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,8 +22,8 @@ logger = logging.getLogger(__name__)
 
 PADDING = 4  # He et al. 2015, §4.2
 HOW_TO_GET = (
-    "download https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz and unpack it there, "
-    "or set DATA_ROOT (or data.root) to where it is"
+    "download https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz and unpack it under $DATA_ROOT "
+    "(default data/), or set data.root to the folder cifar-10-batches-py"
 )
 MD5 = {
     "data_batch_1": "c99cafc152244af753f735de768cd75f",
@@ -42,11 +43,30 @@ SPLITS = {
 }
 
 # What reading a file that is no such pickle may raise.
-MALFORMED = (pickle.UnpicklingError, EOFError, LookupError, TypeError, ValueError, AttributeError, ImportError)
+MALFORMED = (
+    *(pickle.UnpicklingError, EOFError, LookupError, TypeError, ValueError, AttributeError, ImportError),
+    *(OverflowError, MemoryError),
+)
 
 
-class ArrayUnpickler(pickle.Unpickler):
-    """Unpickler that admits NumPy arrays and plain containers, nothing that could run code."""
+class Part:
+    """What a pickle says of a NumPy array or dtype: the arguments it is made of and its state.
+
+    NumPy never sees either: there are dtype states that make it crash.
+    """
+
+    arguments: tuple = ()
+    state: tuple = ()
+
+    def __init__(self, *arguments: object) -> None:
+        self.arguments = arguments
+
+    def __setstate__(self, state: tuple) -> None:
+        self.state = state
+
+
+class PartsUnpickler(pickle.Unpickler):
+    """Makes plain containers, and `Part`s where NumPy was pickled; runs no code that the file names."""
 
     ADMITTED = {
         ("numpy", "ndarray"),
@@ -58,7 +78,24 @@ class ArrayUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> object:
         if (module, name) not in self.ADMITTED:
             raise pickle.UnpicklingError(f"holds {module}.{name}, expected NumPy arrays and containers only")
-        return super().find_class(module, name)
+        return Part
+
+
+def load_pickle(content: bytes) -> Any:
+    """The content of an official file, with bytes for Python 2's text and `Part` for arrays."""
+    return PartsUnpickler(io.BytesIO(content), encoding="bytes").load()
+
+
+def to_pictures(part: Part) -> np.ndarray:
+    """(N, 3072) uint8 of a pickled array in C order.
+
+    Raises:
+        ValueError: it is another kind of array, or its bytes do not fill its shape.
+    """
+    _, shape, dtype, fortran_order, content = part.state
+    if dtype.arguments[0] not in (b"u1", "u1") or fortran_order or not isinstance(content, bytes):
+        raise ValueError("pictures must be an array of uint8 in C order")
+    return np.frombuffer(content, np.uint8).reshape(shape)
 
 
 def read_batch_file(path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -71,29 +108,28 @@ def read_batch_file(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """
     try:
         content = path.read_bytes()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"CIFAR-10: no file {path.absolute()}; {HOW_TO_GET}") from None
     if hashlib.md5(content).hexdigest() != MD5[path.name]:
         # Not an error: a copy rebuilt from pictures in another order trains just as well.
         logger.warning("%s is not the official file (md5 differs); its structure is checked", path)
     try:
-        batch = ArrayUnpickler(io.BytesIO(content), encoding="bytes").load()
-        data, labels = np.asarray(batch[b"data"]), np.asarray(batch[b"labels"])
+        batch = load_pickle(content)
+        data, labels = to_pictures(batch[b"data"]), np.asarray(batch[b"labels"])
     except MALFORMED as error:
         raise UserError(f"{path}: not a CIFAR-10 python batch ({error}); {HOW_TO_GET}") from error
-    if data.shape != (10_000, 3072) or data.dtype != np.uint8:
-        raise UserError(f"{path}: pictures must be (10000, 3072) uint8, got {data.shape} {data.dtype}")
+    if data.shape != (10_000, 3072):
+        raise UserError(f"{path}: pictures must be (10000, 3072) uint8, got {data.shape}; {HOW_TO_GET}")
     if labels.shape != (10_000,) or labels.dtype.kind != "i" or labels.min() < 0 or labels.max() > 9:
-        raise UserError(f"{path}: labels must be 10000 integers from 0 to 9")
+        raise UserError(f"{path}: labels must be 10000 integers from 0 to 9; {HOW_TO_GET}")
     return data.reshape(-1, 3, 32, 32), labels.astype(np.int64)
 
 
 def read_class_names(path: Path) -> list[str]:
     """The ten class names of `batches.meta`, in label order."""
     try:
-        meta = ArrayUnpickler(io.BytesIO(path.read_bytes()), encoding="bytes").load()
-        names = [name.decode() for name in meta[b"label_names"]]
-    except FileNotFoundError:
+        names = [name.decode() for name in load_pickle(path.read_bytes())[b"label_names"]]
+    except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"CIFAR-10: no file {path.absolute()}; {HOW_TO_GET}") from None
     except MALFORMED as error:
         raise UserError(f"{path}: not CIFAR-10's batches.meta ({error}); {HOW_TO_GET}") from error
@@ -105,7 +141,7 @@ def read_class_names(path: Path) -> list[str]:
 class Cifar10:
     """One split of CIFAR-10, in memory.
 
-    `__getitems__` serves a whole batch at once and `prepare` augments it as a whole on the device it is on.
+    `read` serves a whole batch at once and `prepare` augments it as a whole on the device it is on.
     All randomness comes from each `Item.seed`, so neither workers nor processes change a picture.
 
     Attributes:
@@ -127,17 +163,17 @@ class Cifar10:
             UserError: unknown split, missing or malformed files.
         """
         self.images, self.labels = read_split(root, split)
-        self.split, self.training = split, training
+        self.split, self.train_split, self.training = split, train_split, training
         self.classes = read_class_names(root / "batches.meta")
         source = self.images if split == train_split else read_split(root, train_split)[0]
         self.mean = pixel_mean(source)
-        red, green, blue = self.mean.mean(dim=(1, 2)).tolist()
+        red, green, blue = self.mean.double().mean(dim=(1, 2)).tolist()
         self.input_spec = InputSpec(mean=(red, green, blue), std=(1.0, 1.0, 1.0), order="RGB", range=1.0)
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitems__(self, items: Sequence[Item]) -> Batch:
+    def read(self, items: Sequence[Item]) -> Batch:
         indices = torch.tensor([item.index for item in items])
         return Batch(
             images=self.images[indices],
@@ -145,6 +181,20 @@ class Cifar10:
             seeds=torch.tensor([item.seed for item in items]),
             ids=[f"{self.split}/{index}" for index in indices.tolist()],
         )
+
+    def adopt(self, spec: InputSpec) -> None:
+        """Checks that the network was trained on pictures with the mean that is subtracted here.
+
+        Raises:
+            UserError: its channel means are others, by more than rounding.
+        """
+        ours = self.input_spec
+        same = (spec.std, spec.order, spec.range) == (ours.std, ours.order, ours.range)
+        if not same or not np.allclose(spec.mean, ours.mean, rtol=0, atol=1e-6):
+            raise UserError(
+                f"the network was trained on {spec}, CIFAR-10 with data.train_split={self.train_split} has "
+                f"{ours}; leave data.train_split as it was in training"
+            )
 
     def prepare(self, batch: Batch) -> Tensor:
         """(N, 3, 32, 32) float32 for the network: mean subtracted; if training, also cropped and flipped."""
@@ -164,7 +214,8 @@ def read_split(root: Path, split: str) -> tuple[Tensor, Tensor]:
 
 def pixel_mean(images: Tensor) -> Tensor:
     """Per-pixel mean in 0–1, (N, 3, H, W) uint8 → (3, H, W) float32; integer sums, so it is exact."""
-    return (images.sum(dim=0, dtype=torch.int64).double() / (255 * len(images))).float()
+    sums = images.numpy().sum(axis=0, dtype=np.int64)  # torch takes ten times as long on a CPU
+    return torch.from_numpy(sums / (255 * len(images))).float()
 
 
 def crop_and_flip(images: Tensor, seeds: Tensor) -> Tensor:

@@ -1,8 +1,6 @@
 """What a pretraining run can be told; defaults are the paper's ImageNet values."""
 
-import os
 from dataclasses import dataclass, field, fields
-from pathlib import Path
 from typing import Literal
 
 from engine.config import OptimConfig, RunConfig, ScheduleConfig
@@ -39,11 +37,12 @@ class DataConfig:
         val_split: what is evaluated and what "best" is chosen on; for CIFAR-10 "test" or "val5k".
         image_size: pixels of the square training crop and of the centre crop of evaluation.
         resize: short side in pixels before that centre crop.
-        augment: "paper" scales the short side within [256, 480] · image_size / 224 (He et al. 2015, §3.4),
-            "inception" crops 8–100 % of the area (Szegedy et al. 2015).
+        augment: "paper" scales the short side at random before the crop (He et al. 2015, §3.4), "inception"
+            crops 8–100 % of the area (Szegedy et al. 2015).
+        short_side: range of the former in pixels; None takes the paper's [256, 480] · image_size / 224.
         pca_colour: deviation of AlexNet's colour shift, which the paper uses; 0 switches it off.
 
-    The last four belong to folders; CIFAR-10 has its own augmentation (§4.2) and refuses them.
+    The last five belong to folders; CIFAR-10 has its own augmentation (§4.2) and refuses them.
     """
 
     kind: Literal["shapes", "cifar10", "folder"]
@@ -53,27 +52,35 @@ class DataConfig:
     image_size: int = 224
     resize: int = 256
     augment: Literal["paper", "inception"] = "paper"
+    short_side: tuple[int, int] | None = None
     pca_colour: float = 0.1
 
     def __post_init__(self) -> None:
         if self.kind == "cifar10":
             self.refuse_folder_options()
+        if self.pca_colour < 0:
+            raise UserError(f"pca_colour is a deviation and must be at least 0, got {self.pca_colour}")
         if not 0 < self.image_size <= self.resize:
             raise UserError(
-                f"data.image_size must be positive and at most data.resize, "
+                "image_size must be positive and at most resize, "
                 f"got image_size {self.image_size} and resize {self.resize}"
             )
 
+        if self.short_side and not self.image_size <= self.short_side[0] <= self.short_side[1]:
+            raise UserError(
+                "short_side must be a range [low, high] from image_size on, "
+                f"got {list(self.short_side)} and image_size {self.image_size}"
+            )
+
     def refuse_folder_options(self) -> None:
-        given = {"image_size", "resize", "augment", "pca_colour"}
+        given = {"image_size", "resize", "augment", "short_side", "pca_colour"}
         for option in fields(self):
             if option.name in given and getattr(self, option.name) != option.default:
-                raise UserError(f"data.{option.name} does not apply to cifar10; leave it out")
+                raise UserError(f"{option.name} does not apply to cifar10; leave it out")
 
-
-def data_root() -> Path:
-    """Where data sets live: $DATA_ROOT, else data/."""
-    return Path(os.environ.get("DATA_ROOT", "data"))
+    def jitter(self) -> tuple[float, float]:
+        """The range of the short side in pixels."""
+        return self.short_side or (256 * self.image_size / 224, 480 * self.image_size / 224)
 
 
 @dataclass(frozen=True)

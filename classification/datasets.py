@@ -3,10 +3,11 @@
 from pathlib import Path
 
 from classification.cifar import Cifar10
-from classification.config import DataConfig, data_root
+from classification.config import DataConfig
 from classification.imagenet import FolderPictures
 from classification.loading import Pictures
 from classification.shapes import ensure_shapes
+from engine.config import data_root
 
 
 def open_split(config: DataConfig, *, training: bool) -> Pictures:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from functools import reduce
 from operator import add
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +22,7 @@ def evaluate(
     classes: list[str],
     device: torch.device,
     precision: str = "fp32",
-) -> dict:
+) -> dict[str, Any]:
     """Top-1 and top-5 errors over all processes' batches; every process gets the same result.
 
     Args:

@@ -8,10 +8,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from backbones.spec import IMAGENET_INPUT
-from classification.augment import CROPS, Picture, centre_crop, flip_half, shift_colour
-from classification.loading import Batch
+from backbones.spec import IMAGENET_INPUT, InputSpec
+from classification.augment import (
+    Picture,
+    area_crop,
+    centre_crop,
+    flip_half,
+    scale_jitter_crop,
+    shift_colour,
+)
 from classification.config import DataConfig
+from classification.loading import Batch
 from engine.errors import UserError
 from engine.images import load_image
 from engine.sampler import Item
@@ -23,12 +30,12 @@ class FolderPictures:
     """One split of a folder data set; classes are the sorted folder names, as ImageNet's are.
 
     Attributes:
-        paths: (N,) bytes, and `labels` (N,) int64: NumPy arrays, since Python objects would be copied into
-            every worker as their reference counts change.
-        input_spec: ImageNet's channel means and deviations.
+        classes: K names.
+        paths: (N,) bytes in a NumPy array, since Python objects would be copied into every worker as their
+            reference counts change.
+        labels: (N,) int64, 0 … K−1.
+        input_spec: ImageNet's channel means and deviations, unless another is adopted.
     """
-
-    input_spec = IMAGENET_INPUT
 
     def __init__(self, root: Path, split: str, config: DataConfig, *, training: bool) -> None:
         """Lists the pictures of root/split.
@@ -40,6 +47,7 @@ class FolderPictures:
             UserError: the folder is missing, holds no classes, or a class holds no pictures.
         """
         self.config, self.training = config, training
+        self.input_spec = IMAGENET_INPUT
         self.classes = class_folders(root, split)
         found = [pictures_in(root / split / name) for name in self.classes]
         counts = torch.tensor([len(paths) for paths in found])
@@ -49,7 +57,7 @@ class FolderPictures:
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitems__(self, items: Sequence[Item]) -> Batch:
+    def read(self, items: Sequence[Item]) -> Batch:
         paths = [os.fsdecode(self.paths[item.index]) for item in items]
         pictures = [self.view(load_image(path), item.seed) for path, item in zip(paths, items, strict=True)]
         return Batch(
@@ -65,8 +73,15 @@ class FolderPictures:
         if not self.training:
             return centre_crop(image, config.resize, config.image_size)
         rng = np.random.default_rng(seed)
-        crop = CROPS[config.augment](rng, image, config.image_size)
+        if config.augment == "inception":
+            crop = area_crop(rng, image, config.image_size)
+        else:
+            crop = scale_jitter_crop(rng, image, config.image_size, config.jitter())
         return shift_colour(rng, flip_half(rng, crop), config.pca_colour)
+
+    def adopt(self, spec: InputSpec) -> None:
+        """Lets `prepare` normalise for a network with this specification."""
+        self.input_spec = spec
 
     def prepare(self, batch: Batch) -> Tensor:
         """(N, 3, size, size) float32, normalised."""
@@ -92,7 +107,8 @@ def class_folders(root: Path, split: str) -> list[str]:
 
 def pictures_in(folder: Path) -> list[Path]:
     """The pictures of one class, sorted by name."""
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    # Names with a dot in front are droppings of file managers (macOS: ._name.JPEG), no pictures.
+    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and p.name[0] != ".")
     if not paths:
         raise UserError(
             f"class folder {folder.absolute()} holds no pictures ({', '.join(sorted(SUFFIXES))}); "

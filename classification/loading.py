@@ -1,14 +1,14 @@
 """Batches of labelled pictures, and the loaders that bring them."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from backbones.spec import InputSpec
+from engine.batches import BatchLoader
 from engine.config import OptimConfig, RunConfig
 from engine.distributed import rank, world_size
 from engine.sampler import Item, TrainSampler, evaluation_shard
@@ -32,8 +32,10 @@ class Batch:
 
     def to(self, device: torch.device | str) -> "Batch":
         """The same batch on another device, copied without waiting where the memory is pinned."""
-        moved = (x.to(device, non_blocking=True) for x in (self.images, self.labels, self.seeds))
-        return Batch(*moved, ids=self.ids)
+        images, labels, seeds = (
+            x.to(device, non_blocking=True) for x in (self.images, self.labels, self.seeds)
+        )
+        return Batch(images, labels, seeds, self.ids)
 
     def pin_memory(self) -> "Batch":
         """Called by DataLoader: makes copies to a GPU asynchronous."""
@@ -48,14 +50,23 @@ class Pictures(Protocol):
 
     def __len__(self) -> int: ...
 
-    def __getitems__(self, items: list[Item]) -> Batch:
-        """The batch of these items; DataLoader calls this instead of `__getitem__` and collate."""
+    def read(self, items: Sequence[Item]) -> Batch:
+        """The batch of these items."""
+
+    def adopt(self, spec: InputSpec) -> None:
+        """Lets `prepare` give what a network with this specification was trained on.
+
+        Raises:
+            UserError: that cannot be had from these pictures.
+        """
 
     def prepare(self, batch: Batch) -> Tensor:
         """(N, 3, H, W) float32 as the network wants them, on the batch's device."""
 
 
-def training_batches(pictures: Pictures, optim: OptimConfig, run: RunConfig, start_step: int) -> DataLoader:
+def training_batches(
+    pictures: Pictures, optim: OptimConfig, run: RunConfig, start_step: int
+) -> BatchLoader[Batch]:
     """This process's endless micro-batches from optimiser step `start_step` on."""
     sampler = TrainSampler(
         len(pictures),
@@ -66,23 +77,12 @@ def training_batches(pictures: Pictures, optim: OptimConfig, run: RunConfig, sta
         accumulate=optim.accumulate,
         start_step=start_step,
     )
-    return build_loader(pictures, sampler, run.workers)
+    return BatchLoader(pictures.read, sampler, run.workers)
 
 
-def evaluation_batches(pictures: Pictures, batch_size: int, workers: int) -> DataLoader:
+def evaluation_batches(pictures: Pictures, batch_size: int, workers: int) -> BatchLoader[Batch]:
     """This process's share of all pictures, each exactly once over all processes."""
     shard = evaluation_shard(len(pictures), rank(), world_size())
     starts = range(shard.start, shard.stop, batch_size)
     batches = [[Item(i, 0) for i in range(start, min(start + batch_size, shard.stop))] for start in starts]
-    return build_loader(pictures, batches, workers)
-
-
-def build_loader(pictures: Pictures, batches: Iterable[list[Item]], workers: int) -> DataLoader:
-    return DataLoader(
-        pictures,
-        batch_sampler=batches,
-        collate_fn=lambda batch: batch,  # the data set makes the batch
-        num_workers=workers,
-        pin_memory=torch.cuda.is_available(),
-        generator=torch.Generator(),  # else every new iterator would draw from the global one
-    )
+    return BatchLoader(pictures.read, batches, workers)

@@ -1,6 +1,7 @@
 """Top-1 and top-5 errors as counts that add up over batches and processes."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -52,20 +53,30 @@ def count(logits: Tensor, labels: Tensor) -> Counts:
     return Counts(pictures, top1, top5, float(F.cross_entropy(logits, labels, reduction="sum")))
 
 
-def summarise(counts: Counts, classes: list[str]) -> dict:
-    """Errors in per cent.
+def summarise(counts: Counts, classes: list[str]) -> dict[str, Any]:
+    """Errors in per cent, as the paper's tables have them.
 
     Returns:
-        pictures, loss (mean), top1_error, top5_error, and class_top1_error by class name (None for a class
-        without pictures).
+        {"pictures": number, "scores": {"top1_error", "top5_error": per cent, "loss": mean, nats},
+        "class_top1_error": {class: per cent, or None for a class without pictures}}. With fewer than six
+        classes every label is among the five highest, so there is no top5_error.
+    Raises:
+        ValueError: nothing was counted.
     """
     total = int(counts.pictures.sum())
+    if total == 0:
+        raise ValueError("no picture was evaluated: expected at least one batch over all processes")
     wrong = counts.pictures - counts.top1
     per_class = zip(classes, counts.pictures.tolist(), wrong.tolist(), strict=True)
-    return {
-        "pictures": total,
-        "loss": counts.loss / total,
+    scores = {
         "top1_error": 100 * int(wrong.sum()) / total,
         "top5_error": 100 * (total - int(counts.top5.sum())) / total,
+        "loss": counts.loss / total,
+    }
+    if len(classes) < 6:
+        del scores["top5_error"]
+    return {
+        "pictures": total,
+        "scores": scores,
         "class_top1_error": {name: 100 * n_wrong / n if n else None for name, n, n_wrong in per_class},
     }

@@ -1,28 +1,130 @@
 """Pretraining: configuration → data and network → loop → run folder."""
 
-import json
 import logging
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from backbones import WeightsHeader, create_model, save_weights
-from backbones.complexity import count_parameters
+from backbones.norm import norm_eps
 from classification.config import ModelConfig, PretrainConfig
 from classification.datasets import open_split
 from classification.evaluate import evaluate
 from classification.loading import Batch, Pictures, evaluation_batches, training_batches
-from engine.checkpoint import load_checkpoint, replace_atomically, save_checkpoint
-from engine.config import dump_config
 from engine.device import resolve_device
-from engine.distributed import initialise, is_main
+from engine.distributed import process_group, world_size
 from engine.errors import UserError
-from engine.journal import RunFolder
-from engine.loop import StopTraining, TrainingStep, TrainState, fit
-from engine.optim import build_optimizer, describe_lr
 from engine.seeding import seed_everything
+from engine.training import Evaluation, Task, train
 
 logger = logging.getLogger(__name__)
+
+
+def pretrain(
+    config: PretrainConfig, out: Path, *, resume: bool = False, overwrite: bool = False
+) -> dict[str, Any]:
+    """Trains a classifier in the run folder `out`; the same configuration always gives the same run.
+
+    Returns:
+        What result.json holds; see `engine.training.train` and `classification.metrics.summarise`.
+    Raises:
+        UserError: data, weights or the folder are not as needed, or the loss is not finite.
+    """
+    device = resolve_device(config.run.device)
+    with process_group(device):
+        seed_everything(config.run.seed)
+        training, validation = (open_split(config.data, training=flag) for flag in (True, False))
+        if training.classes != validation.classes:
+            raise UserError(
+                f"data.train_split has {len(training.classes)} classes and data.val_split {len(validation.classes)}, "
+                "or their names differ; expected the same class folders in both"
+            )
+        logger.info(
+            "%d pictures to train on, %d to validate, %d classes",
+            *(len(training), len(validation), len(training.classes)),
+        )
+        model = build_classifier(config.model, training)
+        model.to(device)
+        if config.run.channels_last:
+            model.to(memory_format=torch.channels_last)
+        return train(
+            pretraining_task(config, model, training, validation),
+            config,
+            out,
+            resume=resume,
+            overwrite=overwrite,
+        )
+
+
+def build_classifier(config: ModelConfig, pictures: Pictures) -> nn.Module:
+    """The network for these pictures' classes, told how they are normalised.
+
+    Raises:
+        UserError: the weights to start from want other pictures.
+    """
+    arguments = asdict(config)
+    model = create_model(arguments.pop("name"), num_classes=len(pictures.classes), **arguments)
+    if config.weights is not None and model.input_spec != pictures.input_spec:
+        raise UserError(
+            f"{config.weights} was trained on pictures as {model.input_spec}, this data set gives "
+            f"{pictures.input_spec}; start from weights of the same kind"
+        )
+    model.input_spec = pictures.input_spec
+    return model
+
+
+def pretraining_task(
+    config: PretrainConfig, model: nn.Module, training: Pictures, validation: Pictures
+) -> Task:
+    """What `engine.training.train` needs to know of classification."""
+    device = next(model.parameters()).device
+
+    def losses(network: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        images = training.prepare(batch)
+        if config.run.channels_last:
+            images = images.contiguous(memory_format=torch.channels_last)
+        return {"loss": F.cross_entropy(network(images), batch.labels)}
+
+    def score() -> Evaluation:
+        micro_batch = max(1, config.optim.batch_size // (world_size() * config.optim.accumulate))
+        result = evaluate(
+            model,
+            evaluation_batches(validation, micro_batch, config.run.workers),
+            prepare=validation.prepare,
+            classes=validation.classes,
+            device=device,
+            precision=config.run.precision,
+        )
+        return Evaluation(result["scores"]["top1_error"], result)
+
+    def save(path: Path, scores: Mapping[str, float]) -> None:
+        save_weights(path, model.state_dict(), classifier_header(config, model, validation, scores))
+
+    return Task(
+        model=model,
+        batches=lambda step: training_batches(training, config.optim, config.run, step),
+        losses=losses,
+        evaluate=score,
+        save_weights=save,
+    )
+
+
+def classifier_header(
+    config: PretrainConfig, model: Any, pictures: Pictures, scores: Mapping[str, float]
+) -> WeightsHeader:
+    """What the weight file says of itself."""
+    return WeightsHeader(
+        model=model.name,
+        options=model.options,
+        input_spec=model.input_spec,
+        norm_eps=norm_eps(model),
+        dataset=f"{config.data.kind} {config.data.train_split}",
+        score=dict(scores),
+        config=asdict(config),
+        classes=list(pictures.classes),
+    )

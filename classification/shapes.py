@@ -34,6 +34,6 @@ def write_folders(folder: Path) -> None:
 def draw_example(seed: list[int], label: int) -> Image.Image:
     """One shape near the centre, turned, stretched, textured, often partly hidden."""
     rng = np.random.default_rng(seed)
-    x, y = rng.normal(SIDE / 2, 5, 2)
-    placement = Placement(label, x, y, rng.uniform(13, 26), rng.uniform(0, 2 * np.pi), rng.uniform(0.8, 1.0))
+    x, y = rng.normal(SIDE / 2, 3, 2)
+    placement = Placement(label, x, y, rng.uniform(16, 27), rng.uniform(0, 2 * np.pi), rng.uniform(0.8, 1.0))
     return Image.fromarray(draw_picture(rng, SIDE, SIDE, [placement])[0])

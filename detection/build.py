@@ -98,7 +98,9 @@ def load_detector(
     state, header = read_weights(path)
     if header is None or header.model != FasterRCNN.__name__:
         found = "no header" if header is None else f"those of a {header.model}"
-        raise UserError(f"{path}: expected a detector's weights (best.safetensors of tools/train_det.py), found {found}")
+        raise UserError(
+            f"{path}: expected a detector's weights (best.safetensors of tools/train_det.py), found {found}"
+        )
     config = parse_config(DetectionConfig, header.config, overrides, source=str(path))
     model = _assemble(config, len(header.classes), weights=None)
     model.trunk.input_spec = header.input_spec

@@ -42,7 +42,9 @@ def finetune(
     device = resolve_device(config.run.device)
     with process_group(device):
         seed_everything(config.run.seed)
-        training, validation = (open_dataset(config.data, split) for split in (config.data.train, config.data.val))
+        training, validation = (
+            open_dataset(config.data, split) for split in (config.data.train, config.data.val)
+        )
         if training.classes != validation.classes:
             raise UserError(
                 f"data.train has the classes {', '.join(training.classes)}; data.val has "

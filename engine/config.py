@@ -157,7 +157,9 @@ def _apply(override: str, data: dict[str, Any]) -> None:
     name, equals, text = override.partition("=")
     *sections, key = name.split(".")
     if not equals or not all([*sections, key]):
-        raise UserError(f"{override!r} is not an override: expected section.key=value, for instance optim.lr=0.02")
+        raise UserError(
+            f"{override!r} is not an override: expected section.key=value, for instance optim.lr=0.02"
+        )
     for section in sections:
         data = data.setdefault(section, {})
         if not isinstance(data, dict):

@@ -139,7 +139,9 @@ class LossWatch:
         previous, self._pending = self._pending, None
         self._refuse_not_finite(previous)
 
-    def _refuse_not_finite(self, pending: tuple[int, StepReport, Tensor, torch.cuda.Event | None] | None) -> None:
+    def _refuse_not_finite(
+        self, pending: tuple[int, StepReport, Tensor, torch.cuda.Event | None] | None
+    ) -> None:
         if pending is None:
             return
         step, report, values, event = pending

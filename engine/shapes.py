@@ -20,7 +20,7 @@ from PIL import Image, ImageDraw
 logger = logging.getLogger(__name__)
 
 CLASSES = ["arrow", "bar", "crescent", "cross", "disc", "heart", "ring", "square", "star", "triangle"]
-VERSION = 1  # raise it with every change of what is drawn: sets on disk carry it in their stamp
+VERSION = 2  # raise it with every change of what is drawn: sets on disk carry it in their stamp
 SUPERSAMPLING = 3  # mask cells per pixel and side, for smooth edges
 
 FloatArray = NDArray[np.floating]
@@ -102,7 +102,7 @@ def smooth_noise(rng: Generator, height: int, width: int, cells: int) -> FloatAr
 def texture(rng: Generator, colour: FloatArray, height: int, width: int) -> FloatArray:
     """(H, W, 3) surface around a colour (3,): blotches, and often stripes or a checkerboard."""
     blotches = smooth_noise(rng, height, width, int(rng.integers(2, 12))) - 128
-    surface = colour + blotches * rng.uniform(0.1, 0.45)
+    surface = colour + blotches * rng.uniform(0.05, 0.3)
     pattern = rng.integers(3)
     if pattern == 2:
         return surface
@@ -111,7 +111,7 @@ def texture(rng: Generator, colour: FloatArray, height: int, width: int) -> Floa
     wave = np.sin((x * np.cos(angle) + y * np.sin(angle)) * 2 * np.pi / period)
     if pattern == 1:
         wave *= np.sin((y * np.cos(angle) - x * np.sin(angle)) * 2 * np.pi / period)
-    return surface + np.sign(wave)[..., None] * rng.normal(0, 18, 3)
+    return surface + np.sign(wave)[..., None] * rng.normal(0, 12, 3)
 
 
 def plain(colour: FloatArray, height: int, width: int) -> FloatArray:
@@ -120,10 +120,10 @@ def plain(colour: FloatArray, height: int, width: int) -> FloatArray:
 
 
 def random_colour(rng: Generator, away_from: FloatArray | None = None) -> FloatArray:
-    """(3,) colour; at least 80 grey levels (Euclidean) from the colour it must stand out from."""
+    """(3,) colour; at least 130 grey levels (Euclidean) from the colour it must stand out from."""
     while True:
         colour = rng.uniform(20, 236, 3).astype(np.float32)
-        if away_from is None or np.linalg.norm(colour - away_from) > 80:
+        if away_from is None or np.linalg.norm(colour - away_from) > 130:
             return colour
 
 
@@ -172,7 +172,7 @@ def draw_picture(
     """
     ground = random_colour(rng)
     image = texture(rng, ground, height, width)
-    scatter_clutter(rng, image, int(rng.integers(2, 8)))
+    scatter_clutter(rng, image, int(rng.integers(2, 6)))
     whole = np.zeros((len(placements), height, width), dtype=bool)
     visible = np.zeros_like(whole)
     for i, placement in enumerate(placements):
@@ -180,8 +180,8 @@ def draw_picture(
         blend(image, cover, partial(texture, rng, random_colour(rng, away_from=ground)))
         whole[i] = visible[i] = cover >= 0.5
         visible[:i] &= ~whole[i]
-    visible &= scatter_clutter(rng, image, int(rng.integers(0, 4))) < 0.5
-    noise = rng.standard_normal(image.shape, dtype=np.float32) * rng.uniform(2, 18)
+    visible &= scatter_clutter(rng, image, int(rng.integers(0, 3))) < 0.5
+    noise = rng.standard_normal(image.shape, dtype=np.float32) * rng.uniform(2, 12)
     image = (image - 128) * rng.uniform(0.6, 1.1) + 128 + noise
     return np.clip(image, 0, 255).astype(np.uint8), whole, visible
 

@@ -161,12 +161,16 @@ class _Run:
     def stop_early(self, state: TrainState) -> None:
         """Ends the training when `run.early_stop` evaluations in a row brought nothing better."""
         if self._is_stuck():
-            logger.info("no better for %d evaluations: stopping at step %d", self.config.run.early_stop, state.step)
+            logger.info(
+                "no better for %d evaluations: stopping at step %d", self.config.run.early_stop, state.step
+            )
             raise StopTraining
 
     def _is_stuck(self) -> bool:
         patience, errors = self.config.run.early_stop, self.state.errors
-        return patience is not None and bool(errors) and len(errors) - 1 - errors.index(min(errors)) >= patience
+        return (
+            patience is not None and bool(errors) and len(errors) - 1 - errors.index(min(errors)) >= patience
+        )
 
     def _finish(self) -> dict[str, Any]:
         # A run killed after its last checkpoint has its weights, but not their scores.
@@ -204,4 +208,6 @@ class _Run:
 
 def describe(scores: Mapping[str, float | None]) -> str:
     """Scores in one line; None is a score there was nothing for."""
-    return "  ".join(f"{name} {'-' if value is None else format(value, '.4g')}" for name, value in scores.items())
+    return "  ".join(
+        f"{name} {'-' if value is None else format(value, '.4g')}" for name, value in scores.items()
+    )

@@ -151,7 +151,9 @@ def detectors(device: str) -> tuple[nn.Module, nn.Module]:
     calibrate_batchnorm(network, [torch.randn(2, 3, *SIZE)])
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(folder) / "resnet50.safetensors"
-        save_weights(weights, network.state_dict(), WeightsHeader("resnet50", {}, network.input_spec))
+        save_weights(
+            weights, network.state_dict(), WeightsHeader("resnet50", network.options, network.input_spec)
+        )
         trunk, head = create_trunk_and_head("resnet50", weights=weights, frozen_stages=2, norm="frozen")
     ours = build_c4(trunk, head, 80, rpn={}, roi={"regions_per_image": REGIONS})
     peer = peer_c4(network.state_dict())
@@ -165,7 +167,9 @@ def detection_calls(device: str) -> Iterator[tuple[str, Call, Call]]:
     ours, peer = detectors(device)
     generator = torch.Generator().manual_seed(0)
     corner = torch.rand(2, 8, 2, generator=generator) * 150
-    boxes = torch.cat([corner, corner + 30 + torch.rand(2, 8, 2, generator=generator) * 120], dim=2).to(device)
+    boxes = torch.cat([corner, corner + 30 + torch.rand(2, 8, 2, generator=generator) * 120], dim=2).to(
+        device
+    )
     labels = torch.randint(1, 81, (2, 8), generator=generator).to(device)
     batch = Batch(
         images=torch.randint(256, (2, 3, *SIZE), dtype=torch.uint8, generator=generator),
@@ -185,7 +189,9 @@ def detection_calls(device: str) -> Iterator[tuple[str, Call, Call]]:
         torch.stack(list(losses().values())).sum().backward()
         optimizer.step()
 
-    trained = [torch.optim.SGD([p for p in net.parameters() if p.requires_grad], 1e-5) for net in (ours, peer)]
+    trained = [
+        torch.optim.SGD([p for p in net.parameters() if p.requires_grad], 1e-5) for net in (ours, peer)
+    ]
     yield (
         "Faster R-CNN C4 training step, fp32",
         lambda: step(lambda: ours.train()(batch), trained[0]),
@@ -272,7 +278,11 @@ def benchmark(rounds: int, device: str) -> str:
         *evaluation_calls(pictures=1000),
     ]
     rows = [compare(name, ours, peer, rounds).line() for name, ours, peer in calls]
-    machine = torch.cuda.get_device_name() if device == "cuda" else f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
+    machine = (
+        torch.cuda.get_device_name()
+        if device == "cuda"
+        else f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
+    )
     return "\n".join(
         [
             f"{machine}; torch {torch.__version__}, torchvision {torchvision.__version__}; {rounds} rounds",

@@ -11,7 +11,9 @@ from engine.command import run
 
 def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="timed rounds of each (default: 5)")
+    parser.add_argument(
+        "--rounds", type=int, default=5, metavar="N", help="timed rounds of each (default: 5)"
+    )
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="default: cpu")
     return parser
 

@@ -1,8 +1,8 @@
 """Score a detector's weights, or a COCO-style result file of any detector, with the official metrics.
 
-    python tools/eval_det.py --weights runs/voc07_frcnn_r50/best.safetensors
-    python tools/eval_det.py --predictions FILE --dataset coco:ANNOTATIONS.json
-    python tools/eval_det.py --predictions FILE --dataset voc:VOCdevkit/VOC2007:test --method 11point
+python tools/eval_det.py --weights runs/voc07_frcnn_r50/best.safetensors
+python tools/eval_det.py --predictions FILE --dataset coco:ANNOTATIONS.json
+python tools/eval_det.py --predictions FILE --dataset voc:VOCdevkit/VOC2007:test --method 11point
 """
 
 import argparse
@@ -15,14 +15,22 @@ from engine.command import run
 
 
 def parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--weights", metavar="FILE", help="a detector's weights; scored as in its training")
     source.add_argument("--predictions", metavar="FILE", help="a COCO-style result file")
-    parser.add_argument("--dataset", metavar="SET", help="coco:ANNOTATIONS.json or voc:DEVKIT/VOC<year>:<split>")
-    parser.add_argument("--method", choices=["area", "11point"], default="area", help="of VOC AP (default: area)")
+    parser.add_argument(
+        "--dataset", metavar="SET", help="coco:ANNOTATIONS.json or voc:DEVKIT/VOC<year>:<split>"
+    )
+    parser.add_argument(
+        "--method", choices=["area", "11point"], default="area", help="of VOC AP (default: area)"
+    )
     parser.add_argument("--out", type=Path, metavar="DIR", help="where predictions.json and result.json go")
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="of the training configuration, with --weights")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="of the training configuration, with --weights"
+    )
     return parser
 
 

@@ -13,9 +13,13 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("pictures", type=Path, help="a picture, or a folder of pictures")
     parser.add_argument("--weights", required=True, metavar="FILE", help="a detector's weights")
-    parser.add_argument("--out", type=Path, default=Path("runs/predict"), metavar="DIR", help="default: runs/predict")
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs/predict"), metavar="DIR", help="default: runs/predict"
+    )
     parser.add_argument("--overwrite", action="store_true", help="write into a folder that is not empty")
-    parser.add_argument("--threshold", type=float, default=0.5, metavar="P", help="least score drawn (default: 0.5)")
+    parser.add_argument(
+        "--threshold", type=float, default=0.5, metavar="P", help="least score drawn (default: 0.5)"
+    )
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N pictures")
     return parser
 

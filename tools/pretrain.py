@@ -1,13 +1,17 @@
 """Pretrains a classifier: Shapes, CIFAR-10 or ImageNet-style folders, as the configuration says."""
 
 import sys
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from engine.command import build_parser, run
+
+
+def parser() -> ArgumentParser:
+    return build_parser(__doc__, config_default=str(ROOT / "configs" / "shapes_r18.yaml"))
 
 
 def main(arguments: Namespace) -> None:
@@ -22,4 +26,4 @@ def main(arguments: Namespace) -> None:
 
 
 if __name__ == "__main__":
-    run(main, build_parser(__doc__, config_default=str(ROOT / "configs" / "shapes_r18.yaml")))
+    run(main, parser())

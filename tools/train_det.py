@@ -10,6 +10,10 @@ sys.path.insert(0, str(ROOT))
 from engine.command import build_parser, run
 
 
+def parser() -> argparse.ArgumentParser:
+    return build_parser(__doc__, config_default=str(ROOT / "configs/shapes_frcnn_r18.yaml"))
+
+
 def main(arguments: argparse.Namespace) -> None:
     from detection.config import DetectionConfig
     from detection.finetune import finetune
@@ -21,4 +25,4 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    run(main, build_parser(__doc__, config_default=str(ROOT / "configs/shapes_frcnn_r18.yaml")))
+    run(main, parser())

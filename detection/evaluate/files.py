@@ -115,7 +115,9 @@ def predict_pictures(
     write_json(out / "predictions.json", coco_content(dataset, found))
     logger.info("%d pictures and predictions.json are in %s", len(found), out)
     if broken:
-        raise UserError("\n  ".join([f"{len(broken)} pictures could not be read; the others are done:", *broken[:20]]))
+        raise UserError(
+            "\n  ".join([f"{len(broken)} pictures could not be read; the others are done:", *broken[:20]])
+        )
 
 
 def above(prediction: Prediction, threshold: float) -> Prediction:
@@ -128,7 +130,9 @@ def coco_content(dataset: PictureFolder, found: dict[int, Prediction]) -> dict[s
     images = []
     for index in found:
         height, width = dataset.load_target(index).size
-        images.append({"id": index + 1, "file_name": dataset.image_ids[index], "height": height, "width": width})
+        images.append(
+            {"id": index + 1, "file_name": dataset.image_ids[index], "height": height, "width": width}
+        )
     numbered = [replace(prediction, image_id=index + 1) for index, prediction in found.items()]
     records = [
         {"id": number, "area": record["bbox"][2] * record["bbox"][3], "iscrowd": 0, **record}

@@ -31,7 +31,9 @@ def predict_dataset(
     batches = evaluation_batches(pictures, shard, workers=run.workers)
     share = [
         replace(prediction, image_id=dataset.image_ids[index])
-        for index, prediction in zip(shard, predict(model, batches, bf16=run.precision == "bf16"), strict=True)
+        for index, prediction in zip(
+            shard, predict(model, batches, bf16=run.precision == "bf16"), strict=True
+        )
     ]
     return [prediction for part in gather_objects(share) for prediction in part]
 

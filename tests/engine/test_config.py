@@ -76,7 +76,11 @@ def test_every_problem_is_listed_at_once(tmp_path: Path):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("- a\n", "must hold sections and keys"), ("a: [", "not a readable"), ("name: a\nname: b\n", "repeated")],
+    [
+        ("- a\n", "must hold sections and keys"),
+        ("a: [", "not a readable"),
+        ("name: a\nname: b\n", "repeated"),
+    ],
 )
 def test_files_that_are_no_configuration(tmp_path: Path, text: str, message: str):
     with pytest.raises(UserError, match=message):

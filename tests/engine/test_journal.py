@@ -41,7 +41,9 @@ def test_continuing_needs_a_run_of_the_same_configuration(tmp_path: Path):
         RunFolder(tmp_path / "run").open("", resume=True, overwrite=False)
     RunFolder(tmp_path / "run").open("optim:\n  lr: 0.1\nrun:\n  workers: 0\n", resume=False, overwrite=False)
     with pytest.raises(UserError, match=r"optim\.lr: 0\.1 before, 0\.2 now"):
-        RunFolder(tmp_path / "run").open("optim:\n  lr: 0.2\nrun:\n  workers: 0\n", resume=True, overwrite=False)
+        RunFolder(tmp_path / "run").open(
+            "optim:\n  lr: 0.2\nrun:\n  workers: 0\n", resume=True, overwrite=False
+        )
     # The number of workers changes no figure, so it may change.
     changed = "optim:\n  lr: 0.1\nrun:\n  workers: 2\n"
     assert RunFolder(tmp_path / "run").open(changed, resume=True, overwrite=False) is None

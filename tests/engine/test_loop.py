@@ -80,7 +80,9 @@ def test_one_step_by_hand():
         model.weight.fill_(2)
         model.bias.fill_(1)
     optim = OptimConfig(lr=0.01, batch_size=8, reference_batch=4, momentum=0, weight_decay=0.1)
-    plan = ScheduleConfig(kind="constant", total_steps=9, warmup_steps=5, warmup_factor=0.5, warmup="constant")
+    plan = ScheduleConfig(
+        kind="constant", total_steps=9, warmup_steps=5, warmup_factor=0.5, warmup="constant"
+    )
     step = TrainingStep(
         model,
         lambda network, batch: {"loss": network(batch.x).square().mean()},

@@ -26,7 +26,9 @@ def test_every_folder_with_sources_is_a_package():
             assert (file.parent / "__init__.py").is_file(), f"{file.parent} has no __init__.py"
 
 
-@pytest.mark.parametrize("package", ["engine", "classification", "detection", "reproduction", "engine.command"])
+@pytest.mark.parametrize(
+    "package", ["engine", "classification", "detection", "reproduction", "engine.command"]
+)
 def test_import_does_not_load_torch(package: str):
     # --help must answer at once, and torch takes more than a second to import.
     code = f"import sys, {package}; sys.exit('torch' in sys.modules or 'pydantic' in sys.modules)"

@@ -34,7 +34,9 @@ def pycocotools_scores(annotations, records, iou_type="bbox"):
 def make_annotations(num_images=6, num_classes=3, seed=0, **of_first):
     """A random annotation file, with crowds and a picture without objects."""
     rng = np.random.default_rng(seed)
-    images = [{"id": 7 * i + 3, "file_name": f"{i}.jpg", "height": 400, "width": 500} for i in range(num_images)]
+    images = [
+        {"id": 7 * i + 3, "file_name": f"{i}.jpg", "height": 400, "width": 500} for i in range(num_images)
+    ]
     annotations = []
     for image in images[1:]:
         for _ in range(rng.integers(1, 12)):
@@ -86,7 +88,9 @@ def test_fake100_equals_published_and_pycocotools(real_data, iou_type):
     scores = coco_ap.evaluate(truth, results, iou_type)
     published = expected["published_cocoapi"]
     assert {n: round(v, 3) for n, v in zip(coco_ap.STAT_NAMES, scores.stats, strict=True)} == published
-    stats, per_class = pycocotools_scores(json.loads(truth.read_text()), json.loads(results.read_text()), iou_type)
+    stats, per_class = pycocotools_scores(
+        json.loads(truth.read_text()), json.loads(results.read_text()), iou_type
+    )
     np.testing.assert_array_equal(scores.stats, stats)
     np.testing.assert_array_equal(scores.class_ap, per_class)
 
@@ -104,8 +108,14 @@ def test_jitter_equals_recorded_and_pycocotools(real_data, iou_type):
 def test_polygons_of_faster_coco_eval(real_data):
     folder = real_data / "eval_refs" / "fce_small"
     (expected,) = json.loads((folder / "expected.json").read_text()).values()
-    scores = coco_ap.evaluate(folder / "gt_dataset.json", folder / "dt_dataset.json", "segm")
-    assert dict(zip(coco_ap.STAT_NAMES, scores.stats.tolist(), strict=True)) == expected["pycocotools_2.0.11_here"]
+    truth = json.loads((folder / "gt_dataset.json").read_text())
+    records = json.loads((folder / "dt_dataset.json").read_text())
+    # As pycocotools' loadRes, a record's size is its box's, if it has one; published are those of the masks.
+    without_boxes = [{key: value for key, value in r.items() if key not in ("bbox", "area")} for r in records]
+    scores = coco_ap.evaluate(truth, without_boxes, "segm")
+    assert dict(zip(coco_ap.STAT_NAMES, scores.stats.tolist(), strict=True)) == expected["published"]
+    scores = coco_ap.evaluate(truth, records, "segm")
+    np.testing.assert_array_equal(scores.stats, pycocotools_scores(truth, records, "segm")[0])
 
 
 @pytest.mark.parametrize(
@@ -125,7 +135,10 @@ def test_tiny_cases(real_data, case):
     annotations = coco_ap.to_coco_annotations(targets, ["thing"], [1])
     records = coco_ap.to_coco_records(predictions, SimpleNamespace(category_ids=[1]))
     scores = coco_ap.evaluate(annotations, records)
-    assert dict(zip(coco_ap.STAT_NAMES, scores.stats.tolist(), strict=True)) == content["pycocotools_2.0.11_here"]
+    assert (
+        dict(zip(coco_ap.STAT_NAMES, scores.stats.tolist(), strict=True))
+        == content["pycocotools_2.0.11_here"]
+    )
 
 
 def test_no_records_and_no_objects():
@@ -187,7 +200,9 @@ def test_refuses_files_that_are_no_records(tmp_path):
     with pytest.raises(UserError, match="found.json: no such file"):
         coco_ap.evaluate(annotations, path)
     path.write_text('{"annotations": []}')
-    with pytest.raises(UserError, match="found.json: expected a list of result records with bbox, category_id"):
+    with pytest.raises(
+        UserError, match="found.json: expected a list of result records with bbox, category_id"
+    ):
         coco_ap.evaluate(annotations, path)
     path.write_text('[{"image_id": 3, "score": 1}]')
     with pytest.raises(UserError, match="record 0 is {'image_id': 3, 'score': 1}, expected the fields bbox"):

@@ -39,7 +39,9 @@ def slow_ap(predictions, targets, label, iou_threshold, method):
     objects = {
         picture: [
             [box, ignore, False]
-            for box, its_label, ignore in zip(t.boxes.tolist(), t.labels.tolist(), t.ignore.tolist(), strict=True)
+            for box, its_label, ignore in zip(
+                t.boxes.tolist(), t.labels.tolist(), t.ignore.tolist(), strict=True
+            )
             if its_label == label
         ]
         for picture, t in enumerate(targets)
@@ -98,19 +100,28 @@ objects = st.lists(st.tuples(boxes, label, st.booleans()), max_size=8)
     st.sampled_from(["area", "11point"]),
 )
 def test_equals_the_devkit_step_by_step(pictures, iou_threshold, method):
-    predictions = [make_prediction(*map(list, zip(*d, strict=True))) if d else make_prediction([], [], []) for d, _ in pictures]
-    targets = [make_target(*map(list, zip(*o, strict=True))) if o else make_target([], []) for _, o in pictures]
+    predictions = [
+        make_prediction(*map(list, zip(*d, strict=True))) if d else make_prediction([], [], [])
+        for d, _ in pictures
+    ]
+    targets = [
+        make_target(*map(list, zip(*o, strict=True))) if o else make_target([], []) for _, o in pictures
+    ]
     scores = voc_ap.evaluate(predictions, targets, 3, iou_threshold=iou_threshold, method=method)
     expected = [slow_ap(predictions, targets, label, iou_threshold, method) for label in (1, 2, 3)]
     np.testing.assert_allclose(scores.ap, expected, rtol=1e-12, atol=1e-15)
-    np.testing.assert_allclose(scores.mean, np.nanmean(expected) if scores.num_objects.any() else np.nan, rtol=1e-12)
+    np.testing.assert_allclose(
+        scores.mean, np.nanmean(expected) if scores.num_objects.any() else np.nan, rtol=1e-12
+    )
 
 
 def test_worked_by_hand():
     # Two objects. Ranked: hit (.9), second detection of the same object = false (.8), hit (.7).
     # Recall .5 .5 1; precision 1 1/2 2/3. Area: .5 * 1 + .5 * 2/3. Eleven points: 6 recalls at 1, 5 at 2/3.
     target = make_target([[0, 0, 10, 10], [20, 20, 30, 30]], [1, 1])
-    prediction = make_prediction([[0, 0, 10, 10], [0, 0, 10, 9], [20, 20, 30, 30]], [1, 1, 1], [0.9, 0.8, 0.7])
+    prediction = make_prediction(
+        [[0, 0, 10, 10], [0, 0, 10, 9], [20, 20, 30, 30]], [1, 1, 1], [0.9, 0.8, 0.7]
+    )
     scores = voc_ap.evaluate([prediction], [target], 1)
     assert scores.ap[0] == pytest.approx(0.5 + 0.5 * 2 / 3, abs=1e-15)
     eleven = voc_ap.evaluate([prediction], [target], 1, method="11point")
@@ -129,7 +140,9 @@ def test_an_overlap_equal_to_the_threshold_is_a_hit():
 
 def test_difficult_objects_do_not_count_either_way():
     target = make_target([[0, 0, 10, 10], [20, 20, 30, 30]], [1, 1], [True, False])
-    prediction = make_prediction([[0, 0, 10, 10], [0, 0, 10, 10], [20, 20, 30, 30]], [1, 1, 1], [0.9, 0.8, 0.7])
+    prediction = make_prediction(
+        [[0, 0, 10, 10], [0, 0, 10, 10], [20, 20, 30, 30]], [1, 1, 1], [0.9, 0.8, 0.7]
+    )
     scores = voc_ap.evaluate([prediction], [target], 1)
     assert scores.ap[0] == 1 and scores.num_objects.tolist() == [1]
     assert len(scores.curves[0].scores) == 1
@@ -147,7 +160,9 @@ def test_nothing_anywhere(method):
     empty = voc_ap.evaluate([make_prediction([], [], [])], [make_target([], [])], 2, method=method)
     assert np.isnan(empty.ap).all() and math.isnan(empty.mean)
     assert np.isnan(voc_ap.evaluate([], [], 2, method=method).ap).all()
-    missed = voc_ap.evaluate([make_prediction([], [], [])], [make_target([[0, 0, 1, 1]], [2])], 2, method=method)
+    missed = voc_ap.evaluate(
+        [make_prediction([], [], [])], [make_target([[0, 0, 1, 1]], [2])], 2, method=method
+    )
     assert missed.ap[1] == 0 and missed.mean == 0
 
 
@@ -192,7 +207,7 @@ def test_published_values_of_review_object_detection_metrics(real_data):
         rows = [line.split() for line in lines if line]
         # 1-based inclusive corners, as the data set's own.
         shift = np.array([1, 1, 0, 0])
-        targets.append(make_target(np.array(truth) - shift, [1] * len(truth)))
+        targets.append(make_target(np.array(truth).reshape(-1, 4) - shift, [1] * len(truth)))
         found = np.array([row[2:] for row in rows], dtype=float).reshape(-1, 4) - shift
         predictions.append(make_prediction(found, [1] * len(rows), [float(row[1]) for row in rows]))
     for threshold, values in expected["AP"].items():
@@ -208,9 +223,15 @@ def test_tensorflow_case(real_data):
         found = [[e["box"][i] for i in (1, 0, 3, 2)] for e in entries]  # ymin xmin ymax xmax
         return found, [case["classes"].index(e["label"]) + 1 for e in entries]
 
-    targets = [make_target(*columns(i["gt"]), [bool(o.get("difficult")) for o in i["gt"]]) for i in case["images"]]
-    predictions = [make_prediction(*columns(i["det"]), [d["score"] for d in i["det"]]) for i in case["images"]]
+    targets = [
+        make_target(*columns(i["gt"]), [bool(o.get("difficult")) for o in i["gt"]]) for i in case["images"]
+    ]
+    predictions = [
+        make_prediction(*columns(i["det"]), [d["score"] for d in i["det"]]) for i in case["images"]
+    ]
     scores = voc_ap.evaluate(predictions, targets, 3)
     expected = case["expected"]
-    np.testing.assert_allclose(scores.ap, [expected["cat"], expected["dog"], expected["elephant"]], rtol=1e-12)
+    np.testing.assert_allclose(
+        scores.ap, [expected["cat"], expected["dog"], expected["elephant"]], rtol=1e-12
+    )
     assert scores.mean == pytest.approx(expected["mAP"], rel=1e-12)

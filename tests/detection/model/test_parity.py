@@ -150,8 +150,9 @@ def compare_training(model: FasterRCNN, batch: Batch) -> None:
     ours = torch.autograd.grad(sum(losses.values()), parameters)
     theirs = torch.autograd.grad(sum(expected.values()), parameters)
     for gradient, expected_gradient in zip(ours, theirs, strict=True):
-        scale = expected_gradient.abs().max().clamp(min=1e-6)
-        torch.testing.assert_close(gradient / scale, expected_gradient / scale, rtol=1e-4, atol=1e-4)
+        # As a whole, not value by value: rounding turns a ReLU or a maximum over here and there.
+        error = (gradient - expected_gradient).norm() / expected_gradient.norm().clamp(min=1e-6)
+        assert error < 1e-3
 
 
 def compare_detections(model: FasterRCNN, batch: Batch) -> int:

@@ -1,0 +1,122 @@
+"""Scores a weight file on the validation data of its own training."""
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from backbones import WeightsHeader, create_model, read_weights
+from classification.config import PretrainConfig
+from classification.datasets import open_split
+from classification.evaluate import evaluate
+from classification.loading import Pictures, evaluation_batches
+from engine.checkpoint import replace_atomically
+from engine.config import parse_config
+from engine.device import resolve_device
+from engine.distributed import is_main, process_group
+from engine.errors import UserError
+
+BATCH_SIZE = 100  # of one process; the score depends on it by rounding alone
+
+
+def score_weights(weights: Path, overrides: Sequence[str], out: Path | None) -> dict[str, Any]:
+    """Rebuilds network and validation data from the file's header, evaluates, writes result.json.
+
+    Args:
+        weights: best.safetensors or last.safetensors of a pretraining run.
+        overrides: changes to its configuration, for instance "data.val_split=test".
+        out: folder for result.json; by default beside the weights.
+    Returns:
+        See `metrics.summarise`; what is not a finite number is None.
+    Raises:
+        UserError: no classifier's weights, data missing or with other classes, or a wrong override.
+        WeightsError: the file is broken or does not fit its own header.
+    """
+    header = read_classifier_header(weights)
+    config = parse_config(PretrainConfig, header.config, overrides, source=str(weights))
+    pictures = open_split(config.data, training=False)
+    check_classes(weights, header.classes, pictures)
+    pictures.adopt(header.input_spec)
+    model = create_model(
+        config.model.name,
+        shortcut=config.model.shortcut,
+        stride_on=config.model.stride_on,
+        num_classes=len(header.classes),
+        weights=weights,
+    )
+    device = resolve_device(config.run.device)
+    with process_group(device):
+        result = evaluate(
+            model.to(device),
+            evaluation_batches(pictures, BATCH_SIZE, config.run.workers),
+            prepare=pictures.prepare,
+            classes=pictures.classes,
+            device=device,
+            precision=config.run.precision,
+        )
+    result["scores"] = {name: finite(value) for name, value in result["scores"].items()}
+    write_result(out or weights.parent, result)
+    return result
+
+
+def read_classifier_header(weights: Path) -> WeightsHeader:
+    """The header of a pretraining run's weights.
+
+    Raises:
+        UserError: the file has none, or is of another kind of run.
+    """
+    _, header = read_weights(weights)
+    expected = "expected a classifier's weights (best.safetensors of tools/pretrain.py)"
+    if header is None:
+        raise UserError(
+            f"{weights}: {expected}, found no header that says what network and data it belongs to"
+        )
+    if "backbone" in header.config:
+        raise UserError(
+            f"{weights}: {expected}, found those of a {header.model}; score it with tools/eval_det.py"
+        )
+    if not header.config or not header.classes:
+        raise UserError(f"{weights}: {expected}, found a {header.model} without configuration or class names")
+    return header
+
+
+def check_classes(weights: Path, known: list[str], pictures: Pictures) -> None:
+    """Refuses data of which the network knows other classes, or the same in another order."""
+    if known != pictures.classes:
+        differing = [f"{a!r} and {b!r}" for a, b in zip(known, pictures.classes, strict=False) if a != b]
+        first = f", the first that differ are {differing[0]}" if differing else ""
+        raise UserError(
+            f"{weights} knows {len(known)} classes, the data has {len(pictures.classes)}{first}; "
+            "choose data.kind, data.root and data.val_split to match"
+        )
+
+
+def finite(value: float) -> float | None:
+    """None in place of NaN and infinity, which JSON cannot say."""
+    return value if math.isfinite(value) else None
+
+
+def write_result(folder: Path, result: dict[str, Any]) -> None:
+    """result.json, by the main process."""
+    if is_main():
+        folder.mkdir(parents=True, exist_ok=True)
+        with replace_atomically(folder / "result.json") as temporary:
+            temporary.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def describe(result: dict[str, Any]) -> str:
+    """The result as a table for people."""
+    scores = result["scores"]
+    rows = [("top-1 error, %", scores["top1_error"])]
+    if "top5_error" in scores:
+        rows.append(("top-5 error, %", scores["top5_error"]))
+    rows.append(("loss, nats", scores["loss"]))
+    rows += [(f"  {name}", error) for name, error in result["class_top1_error"].items()]
+    width = max(len(name) for name, _ in rows)
+    lines = [f"{name:<{width}}  {'-' if value is None else f'{value:.2f}':>6}" for name, value in rows]
+    heading = (
+        f"top-1 error of each class, %, - where it has no picture ({result['pictures']} pictures in all):"
+    )
+    totals = len(scores)
+    return "\n".join([*lines[:totals], heading, *lines[totals:]])

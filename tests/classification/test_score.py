@@ -1,0 +1,196 @@
+import json
+import math
+import subprocess
+import sys
+from dataclasses import asdict
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from backbones import IMAGENET_INPUT, InputSpec, WeightsError, WeightsHeader, create_model, save_weights
+from classification import score as module
+from classification.config import PretrainConfig
+from classification.datasets import open_split
+from classification.evaluate import evaluate
+from classification.loading import evaluation_batches
+from classification.score import describe, score_weights
+from engine.config import load_config
+from engine.errors import UserError
+
+CPU = torch.device("cpu")
+BGR = InputSpec(mean=(103.53, 116.28, 123.675), std=(1.0, 1.0, 1.0), order="BGR", range=255.0)
+
+
+def write_weights(path, overrides, names, spec=IMAGENET_INPUT, **header):
+    """Random weights of a small network, with the header of a pretraining run."""
+    torch.manual_seed(0)
+    model = create_model("resnet8_cifar", num_classes=len(names))
+    options = ["model.name=resnet8_cifar", "schedule.total_steps=1", "run.device=cpu", "run.workers=0"]
+    config = load_config(PretrainConfig, None, [*options, *overrides])
+    known = {
+        "model": model.name,
+        "options": model.options,
+        "input_spec": spec,
+        "config": asdict(config),
+        "classes": names,
+    }
+    save_weights(path, model.state_dict(), WeightsHeader(**(known | header)))
+    return model.eval()
+
+
+@pytest.fixture
+def data(folder_root):
+    return ["data.kind=folder", f"data.root={folder_root}", "data.image_size=16", "data.resize=20"]
+
+
+@pytest.fixture
+def weights(tmp_path):
+    return tmp_path / "run" / "last.safetensors"
+
+
+@pytest.fixture
+def model(weights, data):
+    weights.parent.mkdir()
+    return write_weights(weights, data, ["ape", "bee", "cow"])
+
+
+def expected(model, overrides, spec=IMAGENET_INPUT):
+    needed = ["model.name=x", "schedule.total_steps=1"]
+    pictures = open_split(load_config(PretrainConfig, None, [*needed, *overrides]).data, training=False)
+    return evaluate(
+        model,
+        evaluation_batches(pictures, 100, 0),
+        prepare=lambda batch: spec.normalise(batch.images),
+        classes=pictures.classes,
+        device=CPU,
+    )
+
+
+def test_the_header_alone_gives_the_score(model, weights, data):
+    result = score_weights(weights, [], None)
+    assert result == expected(model, data)
+    assert result["pictures"] == 6
+    assert result["scores"].keys() == {"top1_error", "loss"}
+    assert json.loads((weights.parent / "result.json").read_text()) == result
+    assert sorted(path.name for path in weights.parent.iterdir()) == ["last.safetensors", "result.json"]
+
+
+def test_overrides_and_out(model, weights, data, tmp_path):
+    result = score_weights(weights, ["data.val_split=train"], tmp_path / "new" / "out")
+    assert result == expected(model, [*data, "data.val_split=train"])
+    assert result["pictures"] == 12
+    assert json.loads((tmp_path / "new" / "out" / "result.json").read_text()) == result
+    assert not (weights.parent / "result.json").exists()
+
+
+def test_pictures_are_given_as_the_header_wants_them(weights, data):
+    weights.parent.mkdir()
+    model = write_weights(weights, data, ["ape", "bee", "cow"], spec=BGR)
+    assert score_weights(weights, [], None) == expected(model, data, BGR)
+    assert expected(model, data, BGR)["scores"]["loss"] != expected(model, data)["scores"]["loss"]
+
+
+def test_cifar_is_scored_with_the_mean_of_its_training_pictures(cifar_root, tmp_path, monkeypatch):
+    options = ["data.kind=cifar10", f"data.root={cifar_root}", "data.val_split=test"]
+    needed = ["model.name=x", "schedule.total_steps=1"]
+    pictures = open_split(load_config(PretrainConfig, None, [*needed, *options]).data, training=False)
+    write_weights(tmp_path / "w.safetensors", options, pictures.classes, spec=pictures.input_spec)
+    inputs = []
+
+    def stand_in(model, batches, *, prepare, **_):
+        inputs.append(prepare(next(iter(batches))))
+        return {"scores": {}}
+
+    monkeypatch.setattr(module, "evaluate", stand_in)
+    score_weights(tmp_path / "w.safetensors", [], None)
+    # The mean's red is 30 / 255, picture 0 has red 1, 2, 3 at the beginning.
+    torch.testing.assert_close(inputs[0][0, 0, 0, :3] * 255, torch.tensor([-29.0, -28, -27]))
+    with pytest.raises(UserError, match="leave data.train_split as it was in training"):
+        score_weights(tmp_path / "w.safetensors", ["data.train_split=train45k"], None)
+
+
+def test_a_detector_is_refused(weights, data):
+    weights.parent.mkdir()
+    write_weights(weights, data, ["a"], model="FasterRCNN", config={"backbone": {}, "data": {}})
+    with pytest.raises(UserError, match="found those of a FasterRCNN; score it with tools/eval_det.py"):
+        score_weights(weights, [], None)
+
+
+@pytest.mark.parametrize("name", ["w.safetensors", "w.pth"])
+def test_a_file_without_header_is_refused(tmp_path, name):
+    save = save_file if name.endswith("safetensors") else torch.save
+    save({"fc.weight": torch.zeros(2, 2)}, tmp_path / name)
+    with pytest.raises(UserError, match=f"{name}: expected a classifier's weights .*, found no header"):
+        score_weights(tmp_path / name, [], None)
+
+
+def test_a_header_that_says_too_little_is_refused(tmp_path, data):
+    write_weights(tmp_path / "config.safetensors", data, ["a"], config={})
+    write_weights(tmp_path / "classes.safetensors", data, ["a"], classes=[])
+    for name in ("config", "classes"):
+        with pytest.raises(UserError, match="found a resnet8_cifar without configuration or class names"):
+            score_weights(tmp_path / f"{name}.safetensors", [], None)
+
+
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [
+        (["ape", "cat", "cow"], "knows 3 classes, the data has 3, the first that differ are 'cat' and 'bee'"),
+        (["ape", "cow", "bee"], "the first that differ are 'cow' and 'bee'"),
+        (["ape", "bee"], "knows 2 classes, the data has 3; choose data.kind, data.root and data.val_split"),
+    ],
+)  # fmt: skip
+def test_data_with_other_classes_is_refused(weights, data, classes, message):
+    weights.parent.mkdir()
+    write_weights(weights, data, classes)
+    with pytest.raises(UserError, match=message):
+        score_weights(weights, [], None)
+    assert not (weights.parent / "result.json").exists()
+
+
+def test_wrong_overrides_name_the_file(model, weights):
+    with pytest.raises(UserError, match=r"last.safetensors:\n  data.val_spilt: unknown key; did you mean"):
+        score_weights(weights, ["data.val_spilt=train"], None)
+    with pytest.raises(WeightsError, match="is of resnet8_cifar, not of resnet14_cifar"):
+        score_weights(weights, ["model.name=resnet14_cifar"], None)
+
+
+def test_a_loss_that_is_no_number_is_null(model, weights, monkeypatch):
+    monkeypatch.setattr(
+        module, "evaluate", lambda *_, **__: {"scores": {"top1_error": 100.0, "loss": math.nan}}
+    )
+    assert score_weights(weights, [], None)["scores"] == {"top1_error": 100.0, "loss": None}
+    assert json.loads((weights.parent / "result.json").read_text())["scores"]["loss"] is None
+
+
+def test_the_table():
+    result = {
+        "pictures": 12,
+        "scores": {"top1_error": 8.75, "top5_error": 0.4, "loss": None},
+        "class_top1_error": {"ape": 12.5, "a very long name": None},
+    }
+    assert describe(result).splitlines() == [
+        "top-1 error, %        8.75",
+        "top-5 error, %        0.40",
+        "loss, nats               -",
+        "top-1 error of each class, %, - where it has no picture (12 pictures in all):",
+        "  ape                12.50",
+        "  a very long name       -",
+    ]
+    del result["scores"]["top5_error"]
+    assert "top-5" not in describe(result)
+
+
+def test_command_line(model, weights, root, tmp_path):
+    def call(*arguments):
+        command = [sys.executable, root / "tools" / "eval_cls.py", *arguments]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+
+    done = call("--weights", weights, "--out", "here", "run.device=cpu")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == describe(json.loads((tmp_path / "here" / "result.json").read_text())) + "\n"
+    failed = call("--weights", "absent.safetensors")
+    assert failed.returncode == 2
+    assert failed.stderr.startswith(f"error: no weights at {tmp_path / 'absent.safetensors'}")
+    assert "Traceback" not in failed.stderr

@@ -1,0 +1,57 @@
+"""Two processes under torchrun give what one gives for the same effective batch."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+from backbones import WeightsHeader, create_model, save_weights
+from backbones.norm import calibrate_batchnorm
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "last.safetensors")
+
+
+def result(folder: Path) -> dict:
+    return json.loads((folder / "result.json").read_text())
+
+
+def test_detection_with_frozen_normalisation(start: Callable, tiny_detector: list[str], tmp_path: Path):
+    torch.manual_seed(0)
+    network = create_model("resnet18")
+    calibrate_batchnorm(network, [torch.randn(4, 3, 64, 64)])
+    file = tmp_path / "resnet18.safetensors"
+    save_weights(file, network.state_dict(), WeightsHeader("resnet18", network.options, network.input_spec))
+    options = [
+        *(*tiny_detector, f"backbone.weights={file}", "backbone.norm=frozen", "backbone.frozen_stages=2"),
+        *("optim.batch_size=4", "schedule.total_steps=3", "run.workers=0"),
+    ]
+    assert start("train_det", "--out", tmp_path / "one", *options).wait() == 0
+    assert start("train_det", "--out", tmp_path / "two", *options, processes=2).wait() == 0
+    one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
+    assert one.keys() == two.keys()
+    moved = max(
+        (one[f"trunk.{name}"] - value).abs().max().item()
+        for name, value in network.state_dict().items()
+        if f"trunk.{name}" in one and value.is_floating_point()
+    )
+    assert moved > 1e-4  # it did train
+    for name, value in one.items():
+        torch.testing.assert_close(
+            two[name], value, rtol=0, atol=1e-6, msg=lambda text, n=name: f"{n}: {text}"
+        )
+    assert result(tmp_path / "one")["scores"].keys() == result(tmp_path / "two")["scores"].keys()
+
+
+def test_classification(start: Callable, tiny_classifier: list[str], tmp_path: Path):
+    # Batch normalisation sees micro-batches of 4 either way, so only the running averages may differ.
+    options = [*tiny_classifier, "schedule.total_steps=4", "run.workers=0"]
+    assert start("pretrain", "--out", tmp_path / "one", *options, "optim.accumulate=2").wait() == 0
+    assert start("pretrain", "--out", tmp_path / "two", *options, processes=2).wait() == 0
+    one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
+    for name in [name for name in one if "running" not in name and "num_batches" not in name]:
+        torch.testing.assert_close(two[name], one[name], rtol=0, atol=1e-6)
+    assert result(tmp_path / "two")["pictures"] == 400

@@ -1,0 +1,43 @@
+"""A training killed at random steps and continued ends bit-equal to one that was never killed."""
+
+import random
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+KINDS = {"pretrain": ("tiny_classifier", 12), "train_det": ("tiny_detector", 8)}
+
+
+def kill_at(process: subprocess.Popen, step: int) -> None:
+    """SIGKILL as soon as the step is reported; the process may be anywhere after it by then."""
+    assert process.stderr is not None
+    lines = []
+    for line in process.stderr:
+        lines.append(line)
+        if line.startswith(f"step {step}/"):
+            break
+    process.kill()
+    process.wait()
+    assert lines and lines[-1].startswith(f"step {step}/"), "".join(lines)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("name", KINDS)
+def test_killed_and_continued_equals_never_killed(
+    name: str, workers: int, start: Callable, tmp_path: Path, request: pytest.FixtureRequest
+):
+    fixture, total = KINDS[name]
+    options = [*request.getfixturevalue(fixture), f"run.workers={workers}"]
+    assert start(name, "--out", tmp_path / "whole", *options).wait() == 0
+
+    steps = sorted(random.Random(workers).sample(range(1, total), 2))
+    killed = tmp_path / "killed"
+    kill_at(start(name, "--out", killed, *options), steps[0])
+    assert not (killed / "result.json").exists()
+    kill_at(start(name, "--out", killed, "--resume", *options), steps[1])
+    assert start(name, "--out", killed, "--resume", *options).wait() == 0
+
+    for file in ("metrics.jsonl", "result.json", "best.safetensors", "last.safetensors"):
+        assert (killed / file).read_bytes() == (tmp_path / "whole" / file).read_bytes(), file

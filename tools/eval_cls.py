@@ -1,0 +1,37 @@
+"""Score a classifier's weights on the validation data of its training, as their header says.
+
+python tools/eval_cls.py --weights runs/cifar10_r20/last.safetensors
+python tools/eval_cls.py --weights FILE --out DIR data.val_split=test run.device=cpu
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from engine.command import run
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--weights", required=True, type=Path, metavar="FILE", help="weights of tools/pretrain.py"
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="where result.json goes (default: beside FILE)"
+    )
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="of the training configuration")
+    return parser
+
+
+def main(arguments: argparse.Namespace) -> None:
+    from classification.score import describe, score_weights
+
+    print(describe(score_weights(arguments.weights, arguments.overrides, arguments.out)))
+
+
+if __name__ == "__main__":
+    run(main, parser())
