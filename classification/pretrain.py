@@ -41,8 +41,8 @@ def pretrain(
         training, validation = (open_split(config.data, training=flag) for flag in (True, False))
         if training.classes != validation.classes:
             raise UserError(
-                f"data.train_split has {len(training.classes)} classes and data.val_split {len(validation.classes)}, "
-                "or their names differ; expected the same class folders in both"
+                f"data.train_split has {len(training.classes)} classes and data.val_split "
+                f"{len(validation.classes)}, or their names differ; expected the same class folders in both"
             )
         logger.info(
             "%d pictures to train on, %d to validate, %d classes",

@@ -52,9 +52,9 @@ def build_detector(config: DetectionConfig, num_classes: int) -> FasterRCNN:
     backbone = config.backbone
     if backbone.weights is None and (backbone.norm == "frozen" or backbone.frozen_stages):
         raise UserError(
-            "backbone.weights is not set, so there is nothing worth freezing: a random network with fixed normalisation "
-            "does not train. Name a weight file (tools/pretrain.py writes best.safetensors), or train from scratch "
-            "with backbone.norm=batch backbone.frozen_stages=0"
+            "backbone.weights is not set, so there is nothing worth freezing: a random network with fixed "
+            "normalisation does not train. Name a weight file (tools/pretrain.py writes best.safetensors), "
+            "or train from scratch with backbone.norm=batch backbone.frozen_stages=0"
         )
     return _assemble(config, num_classes, backbone.weights)
 

@@ -34,7 +34,8 @@ class DataConfig:
         kind: "voc" (devkit folders), "coco" (JSON) or "shapes" (generated on first use).
         root: folder of the set; None means its place under $DATA_ROOT.
         train, val: COCO and Shapes "train2017"; VOC "2007:trainval", several joined by "+".
-        short_side, max_side: pixels; the short side is scaled to the first unless the long exceeds the second.
+        short_side, max_side: pixels; the short side is scaled to the first unless the long one would exceed
+            the second.
         max_boxes: ground-truth boxes kept per training picture (more are sampled), bounds memory.
     """
 

@@ -21,7 +21,8 @@ Schema = TypeVar("Schema")
 class OptimConfig:
     """SGD; the defaults are those of He et al. 2015, §3.4.
 
-    `batch_size` counts all processes and micro-batches; `lr` is stated per `reference_batch` and scaled linearly.
+    `batch_size` counts all processes and micro-batches; `lr` is stated per `reference_batch` and scaled
+    linearly.
     """
 
     lr: float = 0.1

@@ -10,7 +10,7 @@ from engine.errors import UserError, suggest
 def resolve_device(name: str) -> torch.device:
     """The device that "auto" (a GPU where there is one), "cpu" or "cuda" means for this process.
 
-    Under torchrun every process of a machine takes the GPU of its LOCAL_RANK, and makes it torch's current one.
+    Under torchrun every process of a machine takes the GPU of its LOCAL_RANK, and makes it the current one.
 
     Raises:
         UserError: unknown name, no GPU, or fewer GPUs than processes.

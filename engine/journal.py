@@ -19,7 +19,7 @@ OURS = (
 
 
 class RunFolder:
-    """runs/<name>/ with config.yaml, metrics.jsonl, checkpoint.pt, weights, result.json and TensorBoard events.
+    """A run's configuration, metrics, checkpoint, weights, result and TensorBoard events in one folder.
 
     Attributes:
         path: the folder.
@@ -39,8 +39,8 @@ class RunFolder:
         Returns:
             The checkpoint to go on from, None at the start.
         Raises:
-            UserError: a run is here but neither was asked for, none is here to go on with, or it was made with
-                another configuration.
+            UserError: a run is here but neither was asked for, none is here to go on with, or it was made
+                with another configuration.
         """
         if resume:
             return self._reopen(config)
@@ -49,8 +49,8 @@ class RunFolder:
         if self._holds_run():
             if not overwrite:
                 raise UserError(
-                    f"{self.path} already holds a run; continue it with --resume, replace it with --overwrite, "
-                    "or choose another --out"
+                    f"{self.path} already holds a run; continue it with --resume, replace it with "
+                    "--overwrite, or choose another --out"
                 )
             self._clear()
         elif self.path.exists() and any(self.path.iterdir()):
@@ -91,7 +91,7 @@ class RunFolder:
         path = self.path / "metrics.jsonl"
         if path.is_file():
             lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-            # A line cut short by the kill is of a later step than the checkpoint, which was written after its own.
+            # A line cut short by the kill is later than the checkpoint, whose own lines were complete.
             whole = [line for line in lines if line.endswith("\n")]
             self._write(path.name, "".join(line for line in whole if json.loads(line)["step"] <= step))
 

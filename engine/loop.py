@@ -152,8 +152,10 @@ class LossWatch:
             return
         terms = ", ".join(f"{name} {value:g}" for name, value in zip(report.losses, numbers, strict=True))
         raise UserError(
-            f"the loss is not finite at step {step}: {terms}; pictures of the batch: {', '.join(report.ids)}. "
-            "The last checkpoint is intact. Lower optim.lr, lengthen schedule.warmup_steps or set optim.clip_norm"
+            f"the loss is not finite at step {step}: {terms}; "
+            f"pictures of the batch: {', '.join(report.ids)}.\n"
+            "The last checkpoint is intact. Lower optim.lr, lengthen schedule.warmup_steps or set "
+            "optim.clip_norm"
         )
 
 
@@ -162,7 +164,7 @@ class TrainingStep:
 
     Args:
         network: what computes; the state's model, or its DDP form.
-        losses: gives the loss terms of a micro-batch on the device from (network, batch); their sum is minimised.
+        losses: gives the loss terms of a micro-batch on the device from (network, batch), to be summed.
         device: where it happens; a batch offers `to(device)` and `ids`.
     """
 

@@ -1,4 +1,4 @@
-"""A whole training in its run folder: start or continue, report, evaluate, keep the best, end with a result."""
+"""A whole training in its run folder: start or continue, report, evaluate, keep the best, end."""
 
 import logging
 import math
@@ -64,7 +64,7 @@ def train(
     """Runs a training to its end in the folder `out`.
 
     Returns:
-        What result.json holds: the last evaluation's result, the step it was made at, and the best evaluation.
+        What result.json holds: the last evaluation's result, its step, and step and error of the best.
     Raises:
         UserError: the folder cannot be used so, or a loss is not finite.
     """

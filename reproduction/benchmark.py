@@ -1,4 +1,4 @@
-"""Speed beside the peers: both in one process, in turn, several rounds; the median of each and of their ratio.
+"""Speed beside the peers: both in one process, in turn, several rounds; medians of each and of the ratio.
 
 A ratio above 1 means we are faster. Timings never decide a test.
 """
@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -97,9 +98,9 @@ def classification_calls(device: str, bf16: bool) -> Iterator[tuple[str, Call, C
             network(images)
 
     optimizers = [torch.optim.SGD(network.parameters(), 1e-3, momentum=0.9) for network in networks]
-    ours, peer = ((lambda n=n, o=o: step(n, o)) for n, o in zip(networks, optimizers, strict=True))
+    ours, peer = (partial(step, n, o) for n, o in zip(networks, optimizers, strict=True))
     yield f"ResNet-50 training step, {precision}", ours, peer
-    ours, peer = ((lambda n=n: infer(n)) for n in networks)
+    ours, peer = (partial(infer, n) for n in networks)
     yield f"ResNet-50 inference, {precision}", ours, peer
 
 
@@ -144,8 +145,8 @@ def peer_c4(state: dict[str, Tensor]) -> PeerFasterRCNN:
 def detectors(device: str) -> tuple[nn.Module, nn.Module]:
     """Ours and torchvision's C4 detector with equal weights.
 
-    The batch statistics come from a forward pass: with random weights and identity statistics activations explode
-    and the proposals are few.
+    The batch statistics come from a forward pass: with random weights and identity statistics activations
+    explode and the proposals are few.
     """
     network = create_model("resnet50")
     calibrate_batchnorm(network, [torch.randn(2, 3, *SIZE)])

@@ -32,25 +32,23 @@ class Comparison:
         """The score `name` of every seed, 0…1."""
         return [result["scores"][name] for result in self.results[start]]
 
+    def gain(self, name: str) -> float:
+        """What pretraining adds to the mean of a score, per cent."""
+        pretrained, scratch = (statistics.mean(self.scores(start, name)) for start in STARTS)
+        return 100 * (pretrained - scratch)
+
     def table(self) -> str:
-        """Markdown, per cent: mean ± deviation over the seeds of each start, and the difference of the means."""
-        seeds = len(self.results[STARTS[0]])
-        names = [name for name in COLUMNS if name in self.results[STARTS[0]][0]["scores"]]
-        rows = {start: [spread(self.scores(start, name)) for name in names] for start in STARTS}
-        gains = [
-            f"{100 * (statistics.mean(self.scores(STARTS[0], n)) - statistics.mean(self.scores(STARTS[1], n))):+.1f}"
-            for n in names
+        """Markdown, per cent: mean ± deviation over the seeds of each start; the difference of the means."""
+        results = self.results[STARTS[0]]
+        names = [name for name in COLUMNS if name in results[0]["scores"]]
+        heading = f"{results[0]['metric']}, %, {results[0]['step']} steps, seeds: {len(results)}"
+        rows = [
+            [heading, *names],
+            ["---"] * (len(names) + 1),
+            *([start, *(spread(self.scores(start, name)) for name in names)] for start in STARTS),
+            ["difference", *(f"{self.gain(name):+.1f}" for name in names)],
         ]
-        metric, steps = (self.results[STARTS[0]][0][key] for key in ("metric", "step"))
-        lines = [f"| {metric}, %, {steps} steps, {seeds} seed{'s' if seeds > 1 else ''}", *names]
-        return "\n".join(
-            [
-                " | ".join(lines) + " |",
-                "|---" * (len(names) + 1) + "|",
-                *(" | ".join([f"| {start}", *cells]) + " |" for start, cells in rows.items()),
-                " | ".join(["| difference", *gains]) + " |",
-            ]
-        )
+        return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
 
 
 def spread(values: Sequence[float]) -> str:

@@ -58,8 +58,8 @@ def score_predictions_file(predictions: str, dataset: str | None, method: str) -
     """Scores anybody's result file; no network is involved.
 
     Args:
-        predictions: JSON list of {image_id, category_id, bbox xywh, score}; for VOC, image_id is the picture's name
-            ("000012") and category_id 1…20 in alphabetical order of the classes.
+        predictions: JSON list of {image_id, category_id, bbox xywh, score}; for VOC, image_id is the
+            picture's name ("000012") and category_id 1…20 in alphabetical order of the classes.
         dataset: "coco:ANNOTATIONS.json" or "voc:DEVKIT/VOC<year>:<split>".
         method: of VOC AP, "area" or "11point".
     Raises:

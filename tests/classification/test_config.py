@@ -15,7 +15,9 @@ def test_defaults_are_the_papers():
     assert config.model.weights is None
 
 
-@pytest.mark.parametrize("option", ["image_size=32", "resize=300", "augment=inception", "short_side=[64,80]", "pca_colour=0"])
+@pytest.mark.parametrize(
+    "option", ["image_size=32", "resize=300", "augment=inception", "short_side=[64,80]", "pca_colour=0"]
+)
 def test_cifar_refuses_what_does_not_apply(option):
     name = option.partition("=")[0]
     with pytest.raises(UserError, match=f"data: {name} does not apply to cifar10; leave it out"):

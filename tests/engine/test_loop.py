@@ -1,4 +1,4 @@
-"""The loop and its step: order, accumulation, schedules, clipping, losses that are not finite, exact resume."""
+"""The loop and its step: order, accumulation, schedules, clipping, bad losses, exact resume."""
 
 import io
 import itertools

@@ -121,7 +121,7 @@ def test_comparison_of_starts(
     tool("transfer", "--weights", weights, "--seeds", 2, "--out", out, *tiny_detector, *frozen)
     table = capsys.readouterr().out
     assert [line.split("|")[1].strip() for line in table.splitlines()] == [
-        "coco, %, 2 steps, 2 seeds", "---", "pretrained", "scratch", "difference",
+        "coco, %, 2 steps, seeds: 2", "---", "pretrained", "scratch", "difference",
     ]  # fmt: skip
     assert Image.open(out / "curves.png").size[0] > 500
     results = json.loads((out / "comparison.json").read_text())

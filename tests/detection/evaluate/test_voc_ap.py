@@ -176,7 +176,7 @@ def test_equal_scores_keep_their_order():
 @pytest.mark.parametrize(
     ("prediction", "options", "text"),
     [
-        (make_prediction([[0, 0, 1, 1]], [3], [0.5]), {}, "prediction of picture None has label 3, expected 1…2"),
+        (make_prediction([[0, 0, 1, 1]], [3], [0.5]), {}, "picture None has label 3, expected 1…2"),
         (make_prediction([[0, 0, 1, 1]], [0], [0.5]), {}, "label 0, expected 1…2"),
         (make_prediction([[0, 0, 1, 1]], [1], [float("nan")]), {}, "score that is not finite"),
         (make_prediction([], [], [], "b"), {}, "picture 'b' stands where 'a' was expected"),

@@ -1,7 +1,7 @@
 """Equal to torchvision.models.detection put together from the same parts and weights.
 
-Both train on every candidate, which leaves nothing to chance. torchvision averages over all samples of a batch,
-we over those of each picture: its losses are taken picture by picture.
+Both train on every candidate, which leaves nothing to chance. torchvision averages over all samples of a
+batch, we over those of each picture: its losses are taken picture by picture.
 """
 
 from collections import OrderedDict
@@ -144,7 +144,7 @@ def compare_training(model: FasterRCNN, batch: Batch) -> None:
     assert losses.keys() == expected.keys()
     for name in losses:
         torch.testing.assert_close(
-            losses[name], expected[name], rtol=1e-5, atol=1e-8, msg=lambda m: f"{name}: {m}"
+            losses[name], expected[name], rtol=1e-5, atol=1e-8, msg=lambda m, name=name: f"{name}: {m}"
         )
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     ours = torch.autograd.grad(sum(losses.values()), parameters)
