@@ -21,12 +21,12 @@ BATCH_SIZE = 100  # of one process; the score depends on it by rounding alone
 
 
 def score_weights(weights: Path, overrides: Sequence[str], out: Path | None) -> dict[str, Any]:
-    """Rebuilds network and validation data from the file's header, evaluates, writes result.json.
+    """Rebuilds network and validation data from the file's header, and evaluates.
 
     Args:
         weights: best.safetensors or last.safetensors of a pretraining run.
         overrides: changes to its configuration, for instance "data.val_split=test".
-        out: folder for result.json; by default beside the weights.
+        out: folder for result.json; without it nothing is written.
     Returns:
         See `metrics.summarise`; what is not a finite number is None.
     Raises:
@@ -56,7 +56,8 @@ def score_weights(weights: Path, overrides: Sequence[str], out: Path | None) -> 
             precision=config.run.precision,
         )
     result["scores"] = {name: finite(value) for name, value in result["scores"].items()}
-    write_result(out or weights.parent, result)
+    if out is not None:
+        write_result(out, result)
     return result
 
 

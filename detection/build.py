@@ -9,12 +9,12 @@ from backbones.norm import norm_eps, set_norm_eps
 from detection.config import DataConfig, DetectionConfig
 from detection.data.annotations import DetectionDataset
 from detection.data.coco import CocoDataset
-from detection.data.shapes import ensure_shapes
+from detection.data.shapes import SPLITS, ensure_shapes
 from detection.data.voc import VocDataset
 from detection.model.c4 import build_c4
 from detection.model.detector import FasterRCNN
 from engine.config import data_root, parse_config
-from engine.errors import UserError
+from engine.errors import UserError, suggest
 
 PLACES = {"voc": "VOCdevkit", "coco": "coco", "shapes": "shapes"}
 
@@ -29,6 +29,8 @@ def open_dataset(config: DataConfig, split: str) -> DetectionDataset:
     if config.kind == "voc":
         return VocDataset(folder, [_year_and_split(part) for part in split.split("+")])
     if config.kind == "shapes":
+        if split not in SPLITS:
+            raise UserError(f"Shapes has no split {split!r}{suggest(split, SPLITS)}")
         folder = ensure_shapes(folder).coco
     return CocoDataset(folder / "annotations" / f"instances_{split}.json", folder / split)
 

@@ -10,7 +10,7 @@ from engine.errors import UserError, suggest
 def resolve_device(name: str) -> torch.device:
     """The device that "auto" (a GPU where there is one), "cpu" or "cuda" means for this process.
 
-    Under torchrun every process of a machine takes the GPU of its LOCAL_RANK, and makes it the current one.
+    Under torchrun every process of a machine takes the GPU of its LOCAL_RANK, and makes it current.
 
     Raises:
         UserError: unknown name, no GPU, or fewer GPUs than processes.
@@ -27,3 +27,8 @@ def resolve_device(name: str) -> torch.device:
         )
     torch.cuda.set_device(index)
     return torch.device("cuda", index)
+
+
+def emulates_bf16(device: torch.device) -> bool:
+    """Whether bf16 is computed without hardware for it, as on CPUs without AVX-512: slower than fp32."""
+    return device.type == "cpu" and torch.backends.cpu.get_cpu_capability() in ("DEFAULT", "AVX2")

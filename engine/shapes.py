@@ -119,12 +119,14 @@ def plain(colour: FloatArray, height: int, width: int) -> FloatArray:
     return np.broadcast_to(colour, (height, width, 3))
 
 
-def random_colour(rng: Generator, away_from: FloatArray | None = None) -> FloatArray:
-    """(3,) colour; at least 130 grey levels (Euclidean) from the colour it must stand out from."""
-    while True:
-        colour = rng.uniform(20, 236, 3).astype(np.float32)
-        if away_from is None or np.linalg.norm(colour - away_from) > 130:
-            return colour
+def random_colour(rng: Generator, low: float = 20, high: float = 236) -> FloatArray:
+    """(3,) colour with its channels in a range of grey levels."""
+    return rng.uniform(low, high, 3).astype(np.float32)
+
+
+def random_angle(rng: Generator) -> float:
+    """Radians, more or less upright, as things stand in photographs."""
+    return float(rng.normal(0, 0.35))
 
 
 def blend(image: FloatArray, cover: FloatArray, surface: Surface) -> None:
@@ -170,14 +172,13 @@ def draw_picture(
     Returns:
         The picture (H, W, 3) uint8; of each shape the pixels (R, H, W) bool and those that stayed visible.
     """
-    ground = random_colour(rng)
-    image = texture(rng, ground, height, width)
+    image = texture(rng, random_colour(rng, 10, 120), height, width)
     scatter_clutter(rng, image, int(rng.integers(2, 6)))
     whole = np.zeros((len(placements), height, width), dtype=bool)
     visible = np.zeros_like(whole)
     for i, placement in enumerate(placements):
         cover = coverage(placement, height, width)
-        blend(image, cover, partial(texture, rng, random_colour(rng, away_from=ground)))
+        blend(image, cover, partial(texture, rng, random_colour(rng, 110, 245)))
         whole[i] = visible[i] = cover >= 0.5
         visible[:i] &= ~whole[i]
     visible &= scatter_clutter(rng, image, int(rng.integers(0, 3))) < 0.5
@@ -187,9 +188,9 @@ def draw_picture(
 
 
 def random_placement(rng: Generator, x: float, y: float, radius: float) -> Placement:
-    """A shape of any class, angle and moderate stretch at the given place."""
+    """A shape of any class, somewhat turned and stretched, at the given place."""
     label = int(rng.integers(len(CLASSES)))
-    return Placement(label, x, y, radius, rng.uniform(0, 2 * np.pi), rng.uniform(0.8, 1.0))
+    return Placement(label, x, y, radius, random_angle(rng), rng.uniform(0.8, 1.0))
 
 
 def generated_folder(folder: Path, stamp: Mapping[str, int], write: Callable[[Path], None]) -> Path:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.config import OptimConfig, RunConfig, ScheduleConfig, dump_config
+from engine.device import emulates_bf16
 from engine.distributed import broadcast_object, gather_objects, is_main, world_size, wrap
 from engine.journal import RunFolder
 from engine.loop import StopTraining, TrainingStep, TrainState, fit
@@ -33,7 +34,10 @@ class TrainingConfig(Protocol):
 
 
 class Evaluation(NamedTuple):
-    """`error` decides which weights are best (lower is better); `result` holds at least "scores", by name."""
+    """`error` decides which weights are best: lower is better, NaN is worst and best.error in result.json is None then.
+
+    `result` holds at least "scores", by name.
+    """
 
     error: float
     result: dict[str, Any]
@@ -98,6 +102,8 @@ class _Run:
         config, model = self.config, self.task.model
         device = next(model.parameters()).device
         logger.info("%s", self._describe(device))
+        if config.run.precision == "bf16" and emulates_bf16(device):
+            logger.warning("run.precision=bf16 is emulated on this CPU, and slow; use run.precision=fp32")
         if config.run.compile:
             model.compile()
         step = TrainingStep(
@@ -176,7 +182,8 @@ class _Run:
         # A run killed after its last checkpoint has its weights, but not their scores.
         last = self.last or self.task.evaluate()
         best_step, best_error = min(self.state.evaluations, key=lambda entry: entry[1])
-        result = {"step": self.state.step, **last.result, "best": {"step": best_step, "error": best_error}}
+        best = {"step": best_step, "error": None if math.isinf(best_error) else best_error}
+        result = {"step": self.state.step, **last.result, "best": best}
         if is_main():
             self.folder.save_checkpoint(self.state.state_dict())
             self.task.save_weights(self.folder.path / "last.safetensors", last.result["scores"])

@@ -21,7 +21,7 @@ def parser() -> argparse.ArgumentParser:
         "--weights", required=True, type=Path, metavar="FILE", help="weights of tools/pretrain.py"
     )
     parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="where result.json goes (default: beside FILE)"
+        "--out", type=Path, metavar="DIR", help="folder for result.json (default: nothing is written)"
     )
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="of the training configuration")
     return parser

@@ -27,7 +27,12 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--method", choices=["area", "11point"], default="area", help="of VOC AP (default: area)"
     )
-    parser.add_argument("--out", type=Path, metavar="DIR", help="where predictions.json and result.json go")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="with --weights, folder for predictions.json and result.json (default: nothing is written)",
+    )
     parser.add_argument(
         "overrides", nargs="*", metavar="key=value", help="of the training configuration, with --weights"
     )

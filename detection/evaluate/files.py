@@ -31,7 +31,7 @@ def score_weights(weights: Path, overrides: Sequence[str], out: Path | None) -> 
 
     Args:
         overrides: changes to its configuration, for instance "data.val=2007:test".
-        out: folder for predictions.json and result.json; by default beside the weights.
+        out: folder for predictions.json and result.json; without it nothing is written.
     Raises:
         UserError: no detector's weights, data missing, or a data set with other classes.
     """
@@ -46,11 +46,10 @@ def score_weights(weights: Path, overrides: Sequence[str], out: Path | None) -> 
     with process_group(device):
         predictions = predict_dataset(model.to(device), dataset, config.data, config.run)
     result = score(predictions, dataset, config.metric)
-    if is_main():
-        folder = out or weights.parent
-        folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / "predictions.json", coco_ap.to_coco_records(predictions, dataset))
-        write_json(folder / "result.json", result, indent=1)
+    if out is not None and is_main():
+        out.mkdir(parents=True, exist_ok=True)
+        write_json(out / "predictions.json", coco_ap.to_coco_records(predictions, dataset))
+        write_json(out / "result.json", result, indent=1)
     return result
 
 
@@ -91,16 +90,15 @@ def predict_pictures(
         threshold: least score that is drawn; predictions.json holds everything the detector reports.
         limit: at most so many pictures, in order of name.
     Raises:
-        UserError: no pictures, some unreadable, a folder in use, or a threshold that is no probability.
+        UserError: no pictures, some unreadable, a folder in use, an impossible threshold or limit.
     """
-    if not 0 <= threshold <= 1:
-        raise UserError(f"--threshold must be a probability from 0 to 1, got {threshold}")
-    if not overwrite and out.exists() and any(out.iterdir()):
-        raise UserError(f"{out} is not empty; choose another --out, or pass --overwrite to write into it")
-    model, config, classes = load_detector(weights)
+    _check_options(out, threshold, limit, overwrite)
+    # What it was trained on need not be here, and this tool takes no overrides.
+    model, config, classes = load_detector(weights, ["run.device=auto"])
     model.to(resolve_device(config.run.device))
     dataset = PictureFolder(pictures, classes, limit=limit)
     samples = TrainingSet(dataset, config.data.short_side, config.data.max_side, flip=False)
+    out.mkdir(parents=True, exist_ok=True)
     found, broken = {}, []
     for index, name in enumerate(dataset.image_ids):
         try:
@@ -111,7 +109,8 @@ def predict_pictures(
             continue
         target = out / f"{name}.png"
         target.parent.mkdir(parents=True, exist_ok=True)
-        draw(load_image(dataset.image_path(index)), above(found[index], threshold), classes).save(target)
+        picture = load_image(dataset.image_path(index))
+        draw(picture, found[index], classes, score_threshold=threshold).save(target)
     write_json(out / "predictions.json", coco_content(dataset, found))
     logger.info("%d pictures and predictions.json are in %s", len(found), out)
     if broken:
@@ -120,9 +119,15 @@ def predict_pictures(
         )
 
 
-def above(prediction: Prediction, threshold: float) -> Prediction:
-    chosen = prediction.scores >= threshold
-    return Prediction(prediction.boxes[chosen], prediction.labels[chosen], prediction.scores[chosen])
+def _check_options(out: Path, threshold: float, limit: int | None, overwrite: bool) -> None:
+    if not 0 <= threshold <= 1:
+        raise UserError(f"--threshold must be a probability from 0 to 1, got {threshold}")
+    if limit is not None and limit < 1:
+        raise UserError(f"--limit must be 1 or more, got {limit}")
+    if out.is_file():
+        raise UserError(f"{out} is a file, expected a folder; choose another --out")
+    if not overwrite and out.exists() and any(out.iterdir()):
+        raise UserError(f"{out} is not empty; choose another --out, or pass --overwrite to write into it")
 
 
 def coco_content(dataset: PictureFolder, found: dict[int, Prediction]) -> dict[str, Any]:

@@ -72,8 +72,8 @@ def test_the_header_alone_gives_the_score(model, weights, data):
     assert result == expected(model, data)
     assert result["pictures"] == 6
     assert result["scores"].keys() == {"top1_error", "loss"}
-    assert json.loads((weights.parent / "result.json").read_text()) == result
-    assert sorted(path.name for path in weights.parent.iterdir()) == ["last.safetensors", "result.json"]
+    # A run folder's result.json says that the run ended: an evaluation must not put one beside the weights.
+    assert [path.name for path in weights.parent.iterdir()] == ["last.safetensors"]
 
 
 def test_overrides_and_out(model, weights, data, tmp_path):
@@ -145,8 +145,8 @@ def test_data_with_other_classes_is_refused(weights, data, classes, message):
     weights.parent.mkdir()
     write_weights(weights, data, classes)
     with pytest.raises(UserError, match=message):
-        score_weights(weights, [], None)
-    assert not (weights.parent / "result.json").exists()
+        score_weights(weights, [], weights.parent / "out")
+    assert not (weights.parent / "out").exists()
 
 
 def test_wrong_overrides_name_the_file(model, weights):
@@ -156,12 +156,12 @@ def test_wrong_overrides_name_the_file(model, weights):
         score_weights(weights, ["model.name=resnet14_cifar"], None)
 
 
-def test_a_loss_that_is_no_number_is_null(model, weights, monkeypatch):
+def test_a_loss_that_is_no_number_is_null(model, weights, tmp_path, monkeypatch):
     monkeypatch.setattr(
         module, "evaluate", lambda *_, **__: {"scores": {"top1_error": 100.0, "loss": math.nan}}
     )
-    assert score_weights(weights, [], None)["scores"] == {"top1_error": 100.0, "loss": None}
-    assert json.loads((weights.parent / "result.json").read_text())["scores"]["loss"] is None
+    assert score_weights(weights, [], tmp_path / "out")["scores"] == {"top1_error": 100.0, "loss": None}
+    assert json.loads((tmp_path / "out" / "result.json").read_text())["scores"]["loss"] is None
 
 
 def test_the_table():

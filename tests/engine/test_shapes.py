@@ -83,11 +83,20 @@ def test_blend_mixes_by_coverage():
     assert (image[[0, 2, 3]] == 100).all()
 
 
-def test_colours_keep_their_distance():
+def test_colours_keep_to_their_range():
     rng = np.random.default_rng(0)
-    for _ in range(200):
-        ground = random_colour(rng)
-        assert np.linalg.norm(random_colour(rng, away_from=ground) - ground) > 80
+    colours = np.stack([random_colour(rng, 110, 245) for _ in range(200)])
+    assert colours.shape == (200, 3)
+    assert 110 <= colours.min() < 115 and 240 < colours.max() <= 245
+
+
+def test_shapes_are_lighter_than_their_ground():
+    rng = np.random.default_rng(0)
+    differences = []
+    for _ in range(20):
+        image, whole, visible = draw_picture(rng, 64, 64, [random_placement(rng, 32, 32, 20)])
+        differences.append(image[visible[0]].mean() - image[~whole[0]].mean())
+    assert np.mean(differences) > 40
 
 
 def test_clutter_says_where_it_covers():

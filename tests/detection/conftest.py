@@ -1,0 +1,157 @@
+"""Small annotation files to break, the generated Shapes set, and the weights of a tiny detector."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from backbones import InputSpec, WeightsHeader, create_model, save_weights
+from backbones.norm import set_norm_eps
+from detection.build import build_detector, detector_header
+from detection.config import DetectionConfig
+from detection.data.shapes import ShapesFolders, ensure_shapes
+from engine.config import load_config
+
+# name, (xmin, ymin, xmax, ymax), difficult
+VocObject = tuple[str, tuple[Any, Any, Any, Any], int]
+VocWriter = Callable[..., Path]
+CocoWriter = Callable[..., Path]
+
+
+# An input specification and an epsilon that no default has.
+CAFFE = InputSpec(mean=(103.53, 116.28, 123.675), std=(1.0, 1.0, 1.0), order="BGR", range=255.0)
+EPS = 1e-3
+
+
+@pytest.fixture(scope="session")
+def shapes(tmp_path_factory: pytest.TempPathFactory) -> ShapesFolders:
+    """All 300 pictures, in both layouts."""
+    return ensure_shapes(tmp_path_factory.mktemp("shapes"))
+
+
+def _xml(objects: Sequence[VocObject], size: tuple[int, int]) -> str:
+    height, width = size
+    nodes = "".join(
+        f"<object><name>{name}</name><difficult>{difficult}</difficult><bndbox><xmin>{box[0]}</xmin>"
+        f"<ymin>{box[1]}</ymin><xmax>{box[2]}</xmax><ymax>{box[3]}</ymax></bndbox></object>"
+        for name, box, difficult in objects
+    )
+    return f"<annotation><size><width>{width}</width><height>{height}</height></size>{nodes}</annotation>"
+
+
+@pytest.fixture
+def write_voc(tmp_path: Path) -> VocWriter:
+    """Writes annotations of pictures of 353 x 500 into VOCdevkit/VOC<year>; returns the VOCdevkit folder."""
+
+    def write(
+        objects: Mapping[str, Sequence[VocObject]],
+        *,
+        year: str = "2007",
+        split: str = "train",
+        size: tuple[int, int] = (500, 353),
+    ) -> Path:
+        folder = tmp_path / "VOCdevkit" / f"VOC{year}"
+        for name in ("Annotations", "ImageSets/Main", "JPEGImages"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        (folder / "ImageSets" / "Main" / f"{split}.txt").write_text("".join(f"{name}\n" for name in objects))
+        for name, members in objects.items():
+            (folder / "Annotations" / f"{name}.xml").write_text(_xml(members, size))
+        return folder.parent
+
+    return write
+
+
+@pytest.fixture
+def coco_content() -> dict[str, Any]:
+    """Three pictures of 6 x 4 (width x height): objects, a crowd, nothing; category ids with a gap."""
+    return {
+        "images": [
+            {"id": 30, "file_name": "c.jpg", "height": 4, "width": 6},
+            {"id": 10, "file_name": "a.jpg", "height": 4, "width": 6},
+            {"id": 20, "file_name": "b.jpg", "height": 4, "width": 6},
+        ],
+        "categories": [{"id": 18, "name": "dog"}, {"id": 1, "name": "person"}],
+        "annotations": [
+            annotation(1, 10, 18, [1, 0, 3, 2], [[1, 0, 4, 0, 4, 2, 1, 2]]),
+            # Columns first: 0…7 empty, column 2 filled (4 pixels), the other 12 empty.
+            {**annotation(2, 30, 1, [2, 0, 1, 4], {"size": [4, 6], "counts": [8, 4, 12]}), "iscrowd": 1},
+            annotation(3, 10, 1, [4, 1, 2, 3], [[4, 1, 6, 1, 6, 4, 4, 4]]),
+        ],
+    }
+
+
+def annotation(number: int, image: int, category: int, box: list, segmentation: Any) -> dict[str, Any]:
+    """One entry of COCO's `annotations`."""
+    return {
+        "id": number,
+        "image_id": image,
+        "category_id": category,
+        "bbox": box,
+        "segmentation": segmentation,
+        "iscrowd": 0,
+    }
+
+
+@pytest.fixture
+def write_coco(tmp_path: Path, coco_content: dict[str, Any]) -> CocoWriter:
+    """Writes a COCO file, `coco_content` unless told, and black pictures beside it; returns the file."""
+
+    def write(content: Any = coco_content) -> Path:
+        path = tmp_path / "instances.json"
+        path.write_text(json.dumps(content))
+        for name in "abc":
+            Image.fromarray(np.zeros((4, 6, 3), dtype=np.uint8)).save(tmp_path / f"{name}.jpg")
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def tiny_options() -> list[str]:
+    """What makes a detector of ResNet-18 take milliseconds on pictures of 6 x 4."""
+    return [
+        *("backbone.name=resnet18", "data.kind=coco", "data.short_side=64", "data.max_side=96"),
+        *("data.train=train", "data.val=val", "rpn.anchor_sizes=[16, 32]", "rpn.channels=16"),
+        *("rpn.post_nms_test=8", "roi.size=2", "run.device=cpu", "run.workers=0"),
+    ]
+
+
+@pytest.fixture(scope="session")
+def classifier_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random weights of a ResNet-18 that was trained on Caffe's pictures."""
+    torch.manual_seed(0)
+    network, file = create_model("resnet18"), tmp_path_factory.mktemp("classifier") / "resnet18.safetensors"
+    header = WeightsHeader("resnet18", network.options, CAFFE, norm_eps=EPS)
+    save_weights(file, network.state_dict(), header)
+    return file
+
+
+@pytest.fixture(scope="session")
+def detector_weights(tmp_path_factory: pytest.TempPathFactory, tiny_options: list[str]) -> Path:
+    """A tiny detector of persons and dogs that was trained on Caffe's pictures, on a GPU."""
+    torch.manual_seed(0)
+    scratch = ["backbone.norm=batch", "backbone.frozen_stages=0", "run.device=cuda"]
+    config = load_config(DetectionConfig, None, [*tiny_options, *scratch])
+    model, file = build_detector(config, 2), tmp_path_factory.mktemp("detector") / "best.safetensors"
+    model.trunk.input_spec = CAFFE
+    set_norm_eps(model, EPS)
+    header = detector_header(model, config, ["person", "dog"], {"AP": 0.25})
+    save_weights(file, model.state_dict(), header)
+    return file
+
+
+@pytest.fixture
+def coco_root(write_coco: CocoWriter, tmp_path: Path) -> Path:
+    """`write_coco`'s set as open_dataset wants it, with the one split "val"."""
+    root = tmp_path / "coco"
+    (root / "annotations").mkdir(parents=True)
+    write_coco().rename(root / "annotations" / "instances_val.json")
+    (root / "val").mkdir()
+    for name in "abc":
+        (tmp_path / f"{name}.jpg").rename(root / "val" / f"{name}.jpg")
+    return root

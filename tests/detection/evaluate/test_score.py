@@ -1,0 +1,99 @@
+"""One record of figures and classes, whatever the metric, and None where there was nothing to find."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from detection.data.coco import CocoDataset
+from detection.data.voc import VocDataset
+from detection.evaluate import coco_ap
+from detection.evaluate.score import MAIN_SCORE, describe, score
+from detection.types import Prediction, Target
+
+
+def prediction(boxes: list, labels: list, scores: list, image_id: int | str) -> Prediction:
+    boxes = torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4)
+    return Prediction(boxes, torch.tensor(labels, dtype=torch.int64), torch.tensor(scores), image_id)
+
+
+def dataset(boxes: list, labels: list) -> Any:
+    """One picture of 500 x 500, named 7, of three classes."""
+    boxes = torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4)
+    ignore = torch.zeros(len(boxes), dtype=torch.bool)
+    target = Target(boxes, torch.tensor(labels, dtype=torch.int64), ignore, 7, (500, 500))
+    return SimpleNamespace(
+        classes=["ape", "bee", "cow"], category_ids=[1, 5, 9], image_ids=[7], targets=[target]
+    )
+
+
+# Ape: hit (.9), the same object again (.8), hit (.7): recall .5 .5 1, precision 1 1/2 2/3. Bee: missed. Cow: none.
+TRUTH = dataset([[0, 0, 10, 10], [20, 20, 30, 30], [50, 50, 90, 90]], [1, 1, 2])
+FOUND = [prediction([[0, 0, 10, 10], [0, 0, 10, 9], [20, 20, 30, 30]], [1, 1, 1], [0.9, 0.8, 0.7], 7)]
+
+
+@pytest.mark.parametrize(
+    ("metric", "ape"), [("voc12", 0.5 * 1 + 0.5 * 2 / 3), ("voc07", (6 * 1 + 5 * 2 / 3) / 11)]
+)
+def test_voc(metric: Any, ape: float):
+    result = score(FOUND, TRUTH, metric)
+    assert result["metric"] == metric
+    assert result["scores"] == {"mAP": pytest.approx((ape + 0) / 2)}
+    assert result["class_ap"] == {"ape": pytest.approx(ape), "bee": 0, "cow": None}
+
+
+def test_coco_of_a_set_that_is_not_cocos():
+    # The ape's AP by COCO's 101 recalls: 51 up to .5 have precision 1, 50 have 2/3, at every threshold.
+    # At IoU .9 as well: the second detection, of IoU .9 with the object the first has taken, is false.
+    result = score(FOUND, TRUTH, "coco")
+    ape = (51 * 1 + 50 * 2 / 3) / 101
+    assert result["class_ap"] == {"ape": pytest.approx(ape), "bee": 0, "cow": None}
+    scores = result["scores"]
+    assert list(scores) == list(coco_ap.STAT_NAMES) and result["metric"] == "coco"
+    assert scores["AP"] == pytest.approx(ape / 2)
+    # The ape's objects are of 100 pixels, the bee's of 1600; nothing is larger than 9216.
+    assert (scores["APs"], scores["APm"], scores["APl"]) == (pytest.approx(ape), 0, None)
+
+
+def test_coco_reads_the_areas_of_the_annotation_file(tmp_path: Path):
+    # The box has 1600 pixels, the object only 500 of them: for COCO it is small.
+    entry = {"id": 1, "image_id": 7, "category_id": 5, "bbox": [10, 10, 40, 40], "area": 500, "iscrowd": 0}
+    images = [{"id": 7, "file_name": "a.jpg", "height": 100, "width": 100}]
+    content = {"images": images, "categories": [{"id": 5, "name": "bee"}], "annotations": [entry]}
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    coco = CocoDataset(tmp_path / "a.json", tmp_path)
+    scores = score([prediction([[10, 10, 50, 50]], [1], [0.3], 7)], coco, "coco")["scores"]
+    assert (scores["AP"], scores["APs"], scores["APm"]) == (pytest.approx(1), pytest.approx(1), None)
+
+
+def test_any_set_by_any_metric(write_voc: Callable[..., Path]):
+    root = write_voc({"000007": [("cat", (11, 21, 30, 40), 0), ("dog", (1, 1, 5, 5), 1)], "000009": []})
+    voc = VocDataset(root, [("2007", "train")])
+    label = voc.classes.index("cat") + 1
+    found = [prediction([[10, 20, 30, 40]], [label], [0.4], "000007"), prediction([], [], [], "000009")]
+    for metric, name in MAIN_SCORE.items():
+        result = score(found, voc, metric)
+        assert result["scores"][name] == pytest.approx(1)
+        known = {name for name, ap in result["class_ap"].items() if ap is not None}
+        assert known == {"cat"}  # the difficult dog does not count
+
+
+@pytest.mark.parametrize("metric", ["coco", "voc07", "voc12"])
+def test_nothing_anywhere(metric: Any):
+    result = score([prediction([], [], [], 7)], dataset([], []), metric)
+    assert set(result["scores"].values()) == {None}
+    assert result["class_ap"] == {"ape": None, "bee": None, "cow": None}
+    json.dumps(result, allow_nan=False)
+
+
+def test_for_people():
+    result = {"metric": "voc07", "scores": {"mAP": 0.12345, "x": None}, "class_ap": {"ape": 1.0, "cow": None}}
+    assert describe(result).splitlines() == [
+        "voc07 in %: mAP 12.35, x -",
+        "  ape                   100.00",
+        "  cow                        -",
+    ]

@@ -1,0 +1,154 @@
+"""Data sets and detectors from a configuration, and detectors back from their file alone."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+import torch
+
+from backbones import WeightsError, read_weights, save_weights
+from backbones.norm import FrozenBatchNorm2d, norm_eps
+from detection.build import build_detector, detector_header, load_detector, open_dataset
+from detection.config import DataConfig, DetectionConfig
+from detection.data.batching import TrainingSet, evaluation_batches
+from detection.data.shapes import CLASSES, ShapesFolders
+from engine.config import load_config
+from engine.errors import UserError
+
+CAT = ("cat", (11, 21, 30, 40), 0)
+
+
+def frozen(options: list[str], weights: Path, *overrides: str) -> DetectionConfig:
+    return load_config(DetectionConfig, None, [*options, f"backbone.weights={weights}", *overrides])
+
+
+def test_coco(coco_root: Path):
+    dataset = open_dataset(DataConfig(kind="coco", root=str(coco_root)), "val")
+    assert (dataset.classes, dataset.image_ids) == (["person", "dog"], [30, 10, 20])
+    assert dataset.image_path(1) == coco_root / "val" / "a.jpg"
+    with pytest.raises(UserError, match=str(coco_root / "annotations" / "instances_val2017.json")):
+        open_dataset(DataConfig(kind="coco", root=str(coco_root)), "val2017")
+
+
+def test_voc_joins_splits(write_voc: Callable[..., Path]):
+    root = write_voc({"000007": [CAT]}, split="val")
+    write_voc({"2008_000002": []}, year="2012", split="train")
+    dataset = open_dataset(DataConfig(kind="voc", root=str(root)), "2012:train+2007:val")
+    assert dataset.image_ids == ["2008_000002", "000007"]
+    assert dataset.load_target(1).boxes.tolist() == [[10, 20, 30, 40]]
+
+
+@pytest.mark.parametrize("split", ["trainval", "2007:val+2012"])
+def test_voc_splits_have_a_year(write_voc: Callable[..., Path], split: str):
+    root = write_voc({"000007": [CAT]}, split="val")
+    wrong = split.rpartition("+")[2]
+    with pytest.raises(UserError, match=f"year:split, for instance 2007:trainval, got '{wrong}'"):
+        open_dataset(DataConfig(kind="voc", root=str(root)), split)
+
+
+def test_shapes(shapes: ShapesFolders):
+    config = DataConfig(kind="shapes", root=str(shapes.coco.parent))
+    dataset = open_dataset(config, "val")
+    assert (len(dataset), dataset.classes) == (100, CLASSES)
+    # The default of data.val is COCO's name.
+    with pytest.raises(UserError, match="Shapes has no split 'val2017'; did you mean 'val'"):
+        open_dataset(config, "val2017")
+
+
+def test_without_root_a_set_has_its_place(write_voc: Callable[..., Path], monkeypatch: pytest.MonkeyPatch):
+    devkit = write_voc({"000007": [CAT]}, split="val")
+    monkeypatch.setenv("DATA_ROOT", str(devkit.parent))
+    assert open_dataset(DataConfig(kind="voc"), "2007:val").image_ids == ["000007"]
+    with pytest.raises(UserError, match=str(devkit.parent / "coco" / "annotations" / "instances_val.json")):
+        open_dataset(DataConfig(kind="coco"), "val")
+
+
+@pytest.mark.parametrize(
+    "overrides", [[], ["backbone.norm=batch"], ["backbone.norm=frozen", "backbone.frozen_stages=0"]]
+)
+def test_nothing_is_frozen_without_weights(tiny_options: list[str], overrides: list[str]):
+    config = load_config(DetectionConfig, None, [*tiny_options, *overrides])
+    with pytest.raises(UserError, match=r"backbone\.weights is not set.*backbone\.norm=batch backbone\.frozen"):
+        build_detector(config, 2)
+
+
+def test_the_backbone_starts_from_its_file(tiny_options: list[str], classifier_weights: Path):
+    model = build_detector(frozen(tiny_options, classifier_weights), 2)
+    state, header = read_weights(classifier_weights)
+    assert header is not None
+    assert torch.equal(model.trunk.state_dict()["layer3.1.conv2.weight"], state["layer3.1.conv2.weight"])
+    head = model.roi_heads.region_features.head.state_dict()
+    assert torch.equal(head["layer4.0.bn1.weight"], state["layer4.0.bn1.weight"])
+    assert (model.trunk.input_spec, norm_eps(model)) == (header.input_spec, header.norm_eps)
+    norms = [module for module in model.modules() if "BatchNorm" in type(module).__name__]
+    assert {type(module) for module in norms} == {FrozenBatchNorm2d}
+    fixed = [name for name, p in model.named_parameters() if not p.requires_grad]
+    assert fixed and all(name.startswith(("trunk.conv1", "trunk.layer1")) for name in fixed)
+
+
+def test_the_configuration_reaches_the_detector(tiny_options: list[str], classifier_weights: Path):
+    config = frozen(tiny_options, classifier_weights, "roi.score_threshold=0.2", "rpn.pre_nms_train=70")
+    model = build_detector(config, 7)
+    assert (model.rpn.anchor_sizes, model.rpn.train_limits) == ((16, 32), (70, 2000))
+    assert model.rpn.head.conv.out_channels == 16 and model.roi_heads.region_features.size == 2
+    assert (model.roi_heads.score_threshold, model.roi_heads.num_classes) == (0.2, 7)
+
+
+@pytest.mark.parametrize("norm", ["frozen", "batch"])
+def test_round_trip(
+    norm: str, tiny_options: list[str], classifier_weights: Path, coco_root: Path, tmp_path: Path
+):
+    config = frozen(tiny_options, classifier_weights, f"data.root={coco_root}", f"backbone.norm={norm}")
+    model, file = build_detector(config, 2).eval(), tmp_path / "best.safetensors"
+    save_weights(file, model.state_dict(), detector_header(model, config, ["person", "dog"], {"AP": 0.5}))
+    again, loaded, classes = load_detector(file)
+    assert (loaded, classes, again.training) == (config, ["person", "dog"], False)
+    assert again.trunk.input_spec == model.trunk.input_spec and norm_eps(again) == norm_eps(model) == 1e-3
+    samples = TrainingSet(open_dataset(config.data, "val"), 64, 96, flip=False)
+    batch = next(iter(evaluation_batches(samples, [1])))
+    with torch.no_grad():
+        found, expected = again(batch), model(batch)
+    assert found.valid.any()
+    for value, wanted in zip(found, expected, strict=True):
+        assert torch.equal(value, wanted)
+
+
+def test_the_header_tells_everything(detector_weights: Path):
+    _, header = read_weights(detector_weights)
+    assert header is not None
+    assert (header.model, header.dataset, header.score) == ("FasterRCNN", "coco train", {"AP": 0.25})
+    _, config, _ = load_detector(detector_weights)
+    assert json.loads(json.dumps(asdict(config))) == header.config
+    assert config.backbone.weights is None
+
+
+def test_loading_needs_neither_the_first_weights_nor_takes_wrong_overrides(
+    tiny_options: list[str], classifier_weights: Path, tmp_path: Path
+):
+    copy, file = tmp_path / "gone.safetensors", tmp_path / "best.safetensors"
+    copy.write_bytes(classifier_weights.read_bytes())
+    config = frozen(tiny_options, copy)
+    model = build_detector(config, 1)
+    save_weights(file, model.state_dict(), detector_header(model, config, ["a"], {}))
+    copy.unlink()
+    _, loaded, _ = load_detector(file, ["data.val=test", "run.workers=3"])
+    assert (loaded.data.val, loaded.run.workers, loaded.data.train) == ("test", 3, "train")
+    with pytest.raises(UserError, match=r"best\.safetensors:\n  data\.vall: unknown key; did you mean"):
+        load_detector(file, ["data.vall=test"])
+    with pytest.raises(WeightsError, match="do not fit"):
+        load_detector(file, ["rpn.channels=8"])
+
+
+def test_other_weights_are_refused(classifier_weights: Path, tmp_path: Path):
+    with pytest.raises(UserError, match="expected a detector's weights .*, found those of a resnet18"):
+        load_detector(classifier_weights)
+    torch.save({"fc.weight": torch.zeros(2, 2)}, tmp_path / "foreign.pth")
+    with pytest.raises(UserError, match=r"foreign\.pth: expected a detector's weights .*, found no header"):
+        load_detector(tmp_path / "foreign.pth")
+
+
+def test_a_detector_is_no_backbone(tiny_options: list[str], detector_weights: Path):
+    with pytest.raises(WeightsError, match="is of FasterRCNN, not of resnet18"):
+        build_detector(frozen(tiny_options, detector_weights), 2)

@@ -1,0 +1,66 @@
+"""Defaults of a detector training, and that a file changes only what it says."""
+
+from pathlib import Path
+
+import pytest
+
+from detection.config import DetectionConfig
+from engine.config import dump_config, load_config
+from engine.errors import UserError
+from engine.optim import scaled_lr
+
+
+def test_defaults_are_appendix_a():
+    config = load_config(DetectionConfig, None)
+    # "8 images … 0.001 for 240k iterations and then 0.0001 for 80k"; ResNet-101 with fixed normalisation.
+    assert (config.optim.batch_size, scaled_lr(config.optim)) == (8, 0.001)
+    assert (config.schedule.kind, config.schedule.gamma) == ("step", 0.1)
+    assert (config.schedule.milestones, config.schedule.total_steps) == ((240_000,), 320_000)
+    assert (config.backbone.name, config.backbone.norm, config.metric) == ("resnet101", "frozen", "coco")
+    # Ren et al. 2015, §3.3 and its code: 9 anchors, 256 a picture, half positive, 2000 and 300 proposals.
+    rpn = config.rpn
+    assert (rpn.anchor_sizes, rpn.anchor_ratios) == ((128, 256, 512), (0.5, 1, 2))
+    assert (rpn.anchors_per_image, rpn.positive_fraction, rpn.nms_threshold) == (256, 0.5, 0.7)
+    assert (rpn.pre_nms_train, rpn.post_nms_train) == (12000, 2000)
+    assert (rpn.pre_nms_test, rpn.post_nms_test) == (6000, 300)
+    # Girshick 2015, §2.3: 128 regions, a quarter of them objects; pictures of 600 up to 1000 pixels.
+    assert (config.roi.regions_per_image, config.roi.positive_fraction) == (128, 0.25)
+    assert (config.data.short_side, config.data.max_side, config.data.flip) == (600, 1000, True)
+
+
+def test_a_section_keeps_what_the_file_does_not_say(tmp_path: Path):
+    file = tmp_path / "config.yaml"
+    file.write_text("optim: {lr: 0.02}\n")
+    optim = load_config(DetectionConfig, file).optim
+    # Not the 256 that classification has: neither in the batch nor in what the rate is stated for.
+    assert (optim.batch_size, optim.reference_batch, scaled_lr(optim)) == (8, 8, 0.02)
+    doubled = load_config(DetectionConfig, file, ["optim.batch_size=16"]).optim
+    assert scaled_lr(doubled) == 0.04
+
+
+def test_a_schedule_of_ones_own_does_not_inherit_the_milestones(tmp_path: Path):
+    schedule = load_config(DetectionConfig, None, ["schedule.total_steps=100"]).schedule
+    assert (schedule.total_steps, schedule.milestones) == (100, ())
+    with pytest.raises(UserError, match="schedule.total_steps: missing"):
+        load_config(DetectionConfig, None, ["schedule.gamma=0.5"])
+
+
+def test_dump_reads_back_equal(tmp_path: Path):
+    config = load_config(DetectionConfig, None, ["rpn.anchor_sizes=[16, 32.5]", "metric=voc07"])
+    (tmp_path / "config.yaml").write_text(dump_config(config))
+    assert load_config(DetectionConfig, tmp_path / "config.yaml") == config
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("metric=voc", "metric: expected 'coco', 'voc07' or 'voc12', got 'voc'"),
+        ("data.kind=pascal", "data.kind: expected 'voc', 'coco' or 'shapes', got 'pascal'"),
+        ("backbone.norm=group", "backbone.norm: expected 'frozen' or 'batch', got 'group'"),
+        ("roi.nms_treshold=0.5", "roi.nms_treshold: unknown key; did you mean 'roi.nms_threshold'?"),
+    ],
+)
+def test_mistakes_are_explained(override: str, message: str):
+    with pytest.raises(UserError) as refused:
+        load_config(DetectionConfig, None, [override])
+    assert message in str(refused.value)

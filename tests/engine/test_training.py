@@ -1,0 +1,172 @@
+"""A whole training in its run folder: what is written, when it ends, and how it is taken up again.
+
+The network is one weight w from 0, the loss is -w: every step adds the learning rate to w.
+"""
+
+import itertools
+import json
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from engine.config import OptimConfig, RunConfig, ScheduleConfig
+from engine.training import Evaluation, Task, describe, train
+
+
+@dataclass(frozen=True)
+class Config:
+    schedule: ScheduleConfig
+    run: RunConfig
+    optim: OptimConfig = field(
+        default_factory=lambda: OptimConfig(
+            lr=0.5, momentum=0, weight_decay=0, batch_size=1, reference_batch=1
+        )
+    )
+
+
+class Batch:
+    ids = ("picture",)
+
+    def to(self, device: torch.device) -> "Batch":
+        return self
+
+
+def endless(step: int) -> Iterator[Batch]:
+    return itertools.repeat(Batch())
+
+
+def no_step(step: int) -> Iterator[Batch]:
+    raise AssertionError(f"asked for the batch of step {step}")
+    yield
+
+
+def config(total_steps: int, *, eval_every: int = 2, milestones: tuple[int, ...] = (), **run: Any) -> Config:
+    schedule = ScheduleConfig(total_steps=total_steps, milestones=milestones, gamma=0.5)
+    options = {"device": "cpu", "log_every": 2, "checkpoint_every": 100, "eval_every": eval_every} | run
+    return Config(schedule, RunConfig(**options))
+
+
+def task(errors: Iterable[float], batches: Any = endless) -> Task:
+    """Evaluations give `errors` in turn; a weight file is JSON of w and the scores."""
+    model, left = nn.Linear(1, 1, bias=False), iter(errors)
+    nn.init.zeros_(model.weight)
+
+    def losses(network: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        output = network(torch.ones(1, 1)).mean()
+        return {"loss_a": -output, "loss_b": 0 * output + 3}
+
+    def evaluate() -> Evaluation:
+        error = next(left)
+        return Evaluation(error, {"scores": {"error": error}, "of": model.weight.item()})
+
+    def save(path: Path, scores: Any) -> None:
+        path.write_text(json.dumps({"w": model.weight.item(), **scores}))
+
+    return Task(model=model, batches=batches, losses=losses, evaluate=evaluate, save_weights=save)
+
+
+def read(path: Path) -> Any:
+    return json.loads(path.read_text(), parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+
+
+def test_best_and_last_weights_and_the_result(tmp_path: Path):
+    result = train(task([3.0, 1.0, 2.0]), config(6), tmp_path)
+    assert read(tmp_path / "best.safetensors") == {"w": 4 * 0.5, "error": 1.0}
+    assert read(tmp_path / "last.safetensors") == {"w": 6 * 0.5, "error": 2.0}
+    # The last evaluation's own entries, and of the best only when it was and its error.
+    last = {"step": 6, "scores": {"error": 2.0}, "of": 3.0, "best": {"step": 4, "error": 1.0}}
+    assert result == last == read(tmp_path / "result.json")
+
+
+def test_of_equal_errors_the_first_is_the_best(tmp_path: Path):
+    result = train(task([1.0, 1.0]), config(4), tmp_path)
+    assert result["best"] == {"step": 2, "error": 1.0}
+    assert read(tmp_path / "best.safetensors")["w"] == 2 * 0.5
+
+
+def test_metrics_and_the_learning_rate_in_them(tmp_path: Path):
+    # Rates 0.5 0.5 0.25 0.25 0.25, so w is 0, 0.5, 1, 1.25, 1.5 before each step, and the loss -w.
+    train(task([7.0, 6.0]), config(5, eval_every=3, milestones=(2,)), tmp_path)
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert lines == [
+        {"step": 2, "loss_a": -(0 + 0.5) / 2, "loss_b": 3.0, "lr": 0.5},
+        {"step": 3, "val/error": 7.0},
+        {"step": 4, "loss_a": -(1 + 1.25) / 2, "loss_b": 3.0, "lr": 0.25},
+        {"step": 5, "loss_a": -1.5, "loss_b": 3.0, "lr": 0.25},
+        {"step": 5, "val/error": 6.0},
+    ]
+
+
+def test_early_stop(tmp_path: Path):
+    # Better at step 4, then twice not.
+    result = train(task([3.0, 1.0, 2.0, 1.0]), config(100, early_stop=2), tmp_path)
+    assert (result["step"], result["best"]) == (8, {"step": 4, "error": 1.0})
+    assert read(tmp_path / "last.safetensors")["w"] == 8 * 0.5
+
+
+def test_an_early_stop_outlasts_a_kill_before_the_result(tmp_path: Path):
+    stopped = train(task([1.0, 2.0]), config(100, early_stop=1), tmp_path)
+    (tmp_path / "result.json").unlink()
+    again = task([2.0])
+    assert train(again, config(100, early_stop=1), tmp_path, resume=True) == stopped
+    assert again.model.weight.item() == 4 * 0.5
+
+
+def test_an_ended_run_is_not_trained_again(tmp_path: Path):
+    result = train(task([3.0]), config(2), tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    assert train(task([], no_step), config(2), tmp_path, resume=True) == result
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
+
+
+def test_overwriting_trains_again(tmp_path: Path):
+    train(task([1.0, 2.0]), config(4), tmp_path)
+    assert train(task([3.0]), config(2), tmp_path, overwrite=True)["best"] == {"step": 2, "error": 3.0}
+    assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 2
+
+
+def test_killed_after_the_last_checkpoint(tmp_path: Path):
+    whole = train(task([1.0, 2.0]), config(4), tmp_path)
+    files = {name: (tmp_path / name).read_bytes() for name in ("last.safetensors", "metrics.jsonl")}
+    for name in ("result.json", "last.safetensors"):
+        (tmp_path / name).unlink()
+    assert train(task([2.0]), config(4), tmp_path, resume=True) == whole == read(tmp_path / "result.json")
+    assert {name: (tmp_path / name).read_bytes() for name in files} == files
+
+
+def test_killed_before_the_first_checkpoint(tmp_path: Path):
+    def killed(step: int) -> Iterator[Batch]:
+        yield from [Batch()] * 3
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(task([1.0], killed), config(4), tmp_path)
+    result = train(task([1.0, 2.0]), config(4), tmp_path, resume=True)
+    assert (result["of"], result["best"]["step"]) == (4 * 0.5, 2)
+    steps = [json.loads(line)["step"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert steps == [2, 2, 4, 4]
+
+
+def test_no_number_is_the_worst_error(tmp_path: Path):
+    result = train(task([math.nan, 5.0, math.nan]), config(6), tmp_path)
+    assert result["best"] == {"step": 4, "error": 5.0}
+    assert json.loads((tmp_path / "best.safetensors").read_text())["w"] == 4 * 0.5
+
+
+def test_without_any_error_the_first_weights_are_kept_and_the_result_is_json(tmp_path: Path):
+    unknown = task([math.nan, math.nan])
+    nothing = Evaluation(math.nan, {"scores": {"AP": None}})
+    result = train(Task(**{**vars(unknown), "evaluate": lambda: nothing}), config(4), tmp_path)
+    assert result["best"] == {"step": 2, "error": None}
+    assert read(tmp_path / "result.json") == result
+    assert read(tmp_path / "best.safetensors") == {"w": 2 * 0.5, "AP": None}
+
+
+def test_scores_in_one_line():
+    assert describe({"AP": 0.123456, "APs": None, "loss": 12.0}) == "AP 0.1235  APs -  loss 12"
