@@ -1,5 +1,6 @@
 """Top-1 and top-5 errors as counts that add up over batches and processes."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,9 +58,9 @@ def summarise(counts: Counts, classes: list[str]) -> dict[str, Any]:
     """Errors in per cent, as the paper's tables have them.
 
     Returns:
-        {"pictures": number, "scores": {"top1_error", "top5_error": per cent, "loss": mean, nats},
-        "class_top1_error": {class: per cent, or None for a class without pictures}}. With fewer than six
-        classes every label is among the five highest, so there is no top5_error.
+        {"pictures": number, "scores": {"top1_error", "top5_error": per cent, "loss": mean, nats, or None if
+        it is not finite}, "class_top1_error": {class: per cent, or None for a class without pictures}}. With
+        fewer than six classes every label is among the five highest, so there is no top5_error.
     Raises:
         ValueError: nothing was counted.
     """
@@ -71,7 +72,7 @@ def summarise(counts: Counts, classes: list[str]) -> dict[str, Any]:
     scores = {
         "top1_error": 100 * int(wrong.sum()) / total,
         "top5_error": 100 * (total - int(counts.top5.sum())) / total,
-        "loss": counts.loss / total,
+        "loss": counts.loss / total if math.isfinite(counts.loss) else None,
     }
     if len(classes) < 6:
         del scores["top5_error"]

@@ -1,7 +1,6 @@
 """Scores a weight file on the validation data of its own training."""
 
 import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ def score_weights(weights: Path, overrides: Sequence[str], out: Path | None) -> 
         overrides: changes to its configuration, for instance "data.val_split=test".
         out: folder for result.json; without it nothing is written.
     Returns:
-        See `metrics.summarise`; what is not a finite number is None.
+        See `metrics.summarise`.
     Raises:
         UserError: no classifier's weights, data missing or with other classes, or a wrong override.
         WeightsError: the file is broken or does not fit its own header.
@@ -55,7 +54,6 @@ def score_weights(weights: Path, overrides: Sequence[str], out: Path | None) -> 
             device=device,
             precision=config.run.precision,
         )
-    result["scores"] = {name: finite(value) for name, value in result["scores"].items()}
     if out is not None:
         write_result(out, result)
     return result
@@ -91,11 +89,6 @@ def check_classes(weights: Path, known: list[str], pictures: Pictures) -> None:
             f"{weights} knows {len(known)} classes, the data has {len(pictures.classes)}{first}; "
             "choose data.kind, data.root and data.val_split to match"
         )
-
-
-def finite(value: float) -> float | None:
-    """None in place of NaN and infinity, which JSON cannot say."""
-    return value if math.isfinite(value) else None
 
 
 def write_result(folder: Path, result: dict[str, Any]) -> None:

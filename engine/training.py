@@ -34,9 +34,11 @@ class TrainingConfig(Protocol):
 
 
 class Evaluation(NamedTuple):
-    """`error` decides which weights are best: lower is better, NaN is worst and best.error in result.json is None then.
+    """What `Task.evaluate` gives.
 
-    `result` holds at least "scores", by name.
+    Attributes:
+        error: decides which weights are best: lower is better, NaN is worst (null in result.json).
+        result: what result.json says of it; holds at least "scores", by name.
     """
 
     error: float

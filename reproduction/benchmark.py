@@ -7,36 +7,29 @@ import copy
 import io
 import platform
 import statistics
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import torchvision
+from numpy.typing import NDArray
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from torch import Tensor, nn
-from torchvision.models.detection import FasterRCNN as PeerFasterRCNN
-from torchvision.models.detection.anchor_utils import AnchorGenerator
-from torchvision.models.detection.faster_rcnn import FastRCNNPredictor
-from torchvision.ops import FrozenBatchNorm2d, MultiScaleRoIAlign
 
-from backbones import WeightsHeader, create_model, create_trunk_and_head, save_weights
-from backbones.norm import calibrate_batchnorm
+from backbones import create_model
 from detection.evaluate import coco_ap, voc_ap
-from detection.model.c4 import build_c4
 from detection.types import Batch, Prediction, Target
 from engine.device import emulates_bf16
+from reproduction.peers import detectors
 
 Call = Callable[[], Any]
 SIZE = (320, 480)  # pixels of the detector's pictures; both multiples of 32
-REGIONS, PROPOSALS = 32, 100  # trained on, and classified at inference, per picture
 
 
 @dataclass(frozen=True)
@@ -105,86 +98,29 @@ def classification_calls(device: str, bf16: bool) -> Iterator[tuple[str, Call, C
     yield f"ResNet-50 inference, {precision}", ours, peer
 
 
-class PeerTrunk(nn.Module):
-    """torchvision's ResNet-50 up to conv4, as its detector takes a backbone."""
-
-    out_channels = 1024
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        names = ["conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3"]
-        self.layers = nn.Sequential(*(getattr(network, name) for name in names))
-
-    def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """(N, 3, H, W) → {"0": (N, 1024, H / 16, W / 16)}."""
-        return {"0": self.layers(images)}
-
-
-def peer_c4(state: dict[str, Tensor]) -> PeerFasterRCNN:
-    """torchvision's Faster R-CNN assembled as appendix A has it, with its own ResNet-50."""
-    network = torchvision.models.resnet50(norm_layer=FrozenBatchNorm2d)
-    network.load_state_dict({name: value for name, value in state.items() if "num_batches" not in name})
-    for layer in (network.conv1, network.layer1):
-        layer.requires_grad_(False)
-    return PeerFasterRCNN(
-        PeerTrunk(network),
-        min_size=min(SIZE),
-        max_size=max(SIZE),
-        rpn_anchor_generator=AnchorGenerator(((128, 256, 512),), ((0.5, 1.0, 2.0),)),
-        rpn_pre_nms_top_n_train=12000,
-        rpn_pre_nms_top_n_test=6000,
-        rpn_post_nms_top_n_train=2000,
-        rpn_post_nms_top_n_test=PROPOSALS,
-        box_roi_pool=MultiScaleRoIAlign(["0"], 14, 2),
-        box_head=nn.Sequential(network.layer4, nn.AdaptiveAvgPool2d(1), nn.Flatten()),
-        box_predictor=FastRCNNPredictor(2048, 81),
-        box_batch_size_per_image=REGIONS,
-        box_nms_thresh=0.3,
-    )
-
-
-def detectors(device: str) -> tuple[nn.Module, nn.Module]:
-    """Ours and torchvision's C4 detector with equal weights.
-
-    The batch statistics come from a forward pass: with random weights and identity statistics activations
-    explode and the proposals are few.
-    """
-    network = create_model("resnet50")
-    calibrate_batchnorm(network, [torch.randn(2, 3, *SIZE)])
-    with tempfile.TemporaryDirectory() as folder:
-        weights = Path(folder) / "resnet50.safetensors"
-        save_weights(
-            weights, network.state_dict(), WeightsHeader("resnet50", network.options, network.input_spec)
-        )
-        trunk, head = create_trunk_and_head("resnet50", weights=weights, frozen_stages=2, norm="frozen")
-    ours = build_c4(trunk, head, 80, rpn={"post_nms_test": PROPOSALS}, roi={"regions_per_image": REGIONS})
-    peer = peer_c4(network.state_dict())
-    rpn = peer.rpn.head
-    rpn.load_state_dict(dict(zip(rpn.state_dict(), ours.rpn.head.state_dict().values(), strict=True)))
-    return ours.to(device), peer.to(device)
-
-
-def detection_calls(device: str) -> Iterator[tuple[str, Call, Call]]:
-    """Faster R-CNN C4, ResNet-50, frozen normalisation, two pictures: a training step and inference, fp32."""
-    ours, peer = detectors(device)
-    generator = torch.Generator().manual_seed(0)
-    corner = torch.rand(2, 8, 2, generator=generator) * 150
-    boxes = torch.cat([corner, corner + 30 + torch.rand(2, 8, 2, generator=generator) * 120], dim=2).to(
-        device
-    )
-    labels = torch.randint(1, 81, (2, 8), generator=generator).to(device)
-    batch = Batch(
-        images=torch.randint(256, (2, 3, *SIZE), dtype=torch.uint8, generator=generator),
-        sizes=torch.tensor([SIZE, SIZE]),
+def detection_batch(size: tuple[int, int]) -> Batch:
+    """Two noise pictures with eight objects each; seeded."""
+    generator, short_side = torch.Generator().manual_seed(0), min(size)
+    corner = torch.rand(2, 8, 2, generator=generator) * short_side / 2
+    extent = short_side / 10 + torch.rand(2, 8, 2, generator=generator) * short_side / 3
+    return Batch(
+        images=torch.randint(256, (2, 3, *size), dtype=torch.uint8, generator=generator),
+        sizes=torch.tensor([size, size]),
         scales=torch.ones(2, 2),
-        boxes=boxes,
-        labels=labels,
+        boxes=torch.cat([corner, corner + extent], dim=2),
+        labels=torch.randint(1, 81, (2, 8), generator=generator),
         valid=torch.ones(2, 8, dtype=torch.bool),
         seeds=torch.arange(2),
         ids=["0", "1"],
-    ).to(device)
+    )
+
+
+def detection_calls(device: str, size: tuple[int, int] = SIZE) -> Iterator[tuple[str, Call, Call]]:
+    """Faster R-CNN C4, ResNet-50, frozen normalisation, two pictures: a training step and inference, fp32."""
+    ours, peer = (network.to(device) for network in detectors(size))
+    batch = detection_batch(size).to(device)
     pictures = list(batch.images.float() / 255)
-    targets = [{"boxes": b, "labels": y} for b, y in zip(boxes, labels, strict=True)]
+    targets = [{"boxes": b, "labels": y} for b, y in zip(batch.boxes, batch.labels, strict=True)]
 
     def step(losses: Callable[[], dict[str, Tensor]], optimizer: torch.optim.Optimizer) -> None:
         optimizer.zero_grad()
@@ -257,8 +193,14 @@ def random_boxes(pictures: int, per_picture: int) -> tuple[list[Target], list[Pr
     return truth, found
 
 
-def pycocotools_ap(annotations: dict, records: list[dict], thresholds: list[float] | None = None) -> None:
-    """The reference, start to end, with its printing swallowed."""
+def pycocotools_ap(
+    annotations: dict, records: list[dict], thresholds: list[float] | None = None
+) -> NDArray[np.float64]:
+    """The reference, start to end, with its printing swallowed.
+
+    Returns:
+        Precision (thresholds, 101 recalls, K, 4 sizes, 3 limits), -1 where there is nothing to find.
+    """
     with redirect_stdout(io.StringIO()):
         truth = COCO()
         truth.dataset = copy.deepcopy(annotations)
@@ -268,6 +210,7 @@ def pycocotools_ap(annotations: dict, records: list[dict], thresholds: list[floa
             evaluation.params.iouThrs = np.array(thresholds)
         evaluation.evaluate()
         evaluation.accumulate()
+    return evaluation.eval["precision"]
 
 
 def benchmark(rounds: int, device: str) -> str:

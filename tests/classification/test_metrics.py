@@ -32,6 +32,13 @@ def test_loss_is_the_mean_cross_entropy_in_nats():
     )
 
 
+@pytest.mark.parametrize("logit", [NAN, math.inf])
+def test_a_loss_that_is_no_number_is_none(logit):
+    # result.json and metrics.jsonl take it as it is, and JSON has neither NaN nor infinity.
+    counts = count(torch.tensor([[logit, 0.0], [1.0, 2.0]]), torch.tensor([1, 1]))
+    assert summarise(counts, ["a", "b"])["scores"] == {"top1_error": 50.0, "loss": None}
+
+
 def test_counts_add_up_over_batches():
     torch.manual_seed(0)
     logits, labels = torch.randn(50, 8), torch.randint(0, 8, (50,))

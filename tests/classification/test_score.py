@@ -1,5 +1,4 @@
 import json
-import math
 import subprocess
 import sys
 from dataclasses import asdict
@@ -154,14 +153,6 @@ def test_wrong_overrides_name_the_file(model, weights):
         score_weights(weights, ["data.val_spilt=train"], None)
     with pytest.raises(WeightsError, match="is of resnet8_cifar, not of resnet14_cifar"):
         score_weights(weights, ["model.name=resnet14_cifar"], None)
-
-
-def test_a_loss_that_is_no_number_is_null(model, weights, tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        module, "evaluate", lambda *_, **__: {"scores": {"top1_error": 100.0, "loss": math.nan}}
-    )
-    assert score_weights(weights, [], tmp_path / "out")["scores"] == {"top1_error": 100.0, "loss": None}
-    assert json.loads((tmp_path / "out" / "result.json").read_text())["scores"]["loss"] is None
 
 
 def test_the_table():

@@ -70,7 +70,9 @@ def test_without_root_a_set_has_its_place(write_voc: Callable[..., Path], monkey
 )
 def test_nothing_is_frozen_without_weights(tiny_options: list[str], overrides: list[str]):
     config = load_config(DetectionConfig, None, [*tiny_options, *overrides])
-    with pytest.raises(UserError, match=r"backbone\.weights is not set.*backbone\.norm=batch backbone\.frozen"):
+    with pytest.raises(
+        UserError, match=r"backbone\.weights is not set.*backbone\.norm=batch backbone\.frozen"
+    ):
         build_detector(config, 2)
 
 

@@ -13,6 +13,7 @@ from engine.command import build_parser, run
 from engine.errors import UserError
 
 DISK = "No space left on device"
+REMEDY = "free some and continue with --resume\n"
 
 
 @pytest.fixture
@@ -76,9 +77,9 @@ def test_wrong_options(call: Callable, capsys: pytest.CaptureFixture, arguments:
         (
             OSError(errno.ENOSPC, DISK, "run/checkpoint.pt"),
             2,
-            f"error: no space left while writing run/checkpoint.pt ({DISK}); free some and continue with --resume\n",
+            f"error: no space left while writing run/checkpoint.pt ({DISK}); {REMEDY}",
         ),
-        (OSError(errno.EDQUOT, "Quota"), 2, "error: no space left (Quota); free some and continue with --resume\n"),
+        (OSError(errno.EDQUOT, "Quota"), 2, f"error: no space left (Quota); {REMEDY}"),
     ],
 )  # fmt: skip
 def test_errors_of_the_user(

@@ -27,7 +27,8 @@ CPU = torch.device("cpu")
 TWO = """
 import json, torch, torch.distributed as dist
 from torch import nn
-from engine.distributed import broadcast_object, gather_objects, is_main, process_group, rank, world_size, wrap
+from engine.distributed import broadcast_object, gather_objects, is_main, process_group
+from engine.distributed import rank, world_size, wrap
 
 me = rank()
 with process_group(torch.device("cpu")):

@@ -158,7 +158,7 @@ def test_broken_picture(
 def test_a_run_is_not_overwritten(
     refused: Callable, tool: Callable, tiny_classifier: list[str], tmp_path: Path
 ):
-    options = [*tiny_classifier, "schedule.total_steps=1"]
+    options = [*tiny_classifier, "schedule.total_steps=1", "optim.lr=0.1"]
     tool("pretrain", "--out", tmp_path / "run", *options)
     before = (tmp_path / "run" / "last.safetensors").read_bytes()
     assert "--resume" in refused("pretrain", "--out", tmp_path / "run", *options)

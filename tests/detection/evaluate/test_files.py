@@ -59,7 +59,8 @@ def changed(drawn: Path, original: Path) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("method", "metric", "cat"), [("area", "voc12", 0.5 + 0.5 * 2 / 3), ("11point", "voc07", (6 + 10 / 3) / 11)]
+    ("method", "metric", "cat"),
+    [("area", "voc12", 0.5 + 0.5 * 2 / 3), ("11point", "voc07", (6 + 10 / 3) / 11)],
 )
 def test_a_result_file_on_voc(devkit: Path, tmp_path: Path, method: Any, metric: str, cat: float):
     # Hit (.9), the same cat again (.8), the other cat (.7); widths and heights, and corners from 0.
@@ -142,7 +143,9 @@ def test_weights_are_scored_and_nothing_is_written_unless_asked(
 def test_data_of_other_classes_is_refused(detector_weights: Path, coco_root: Path):
     file = coco_root / "annotations" / "instances_val.json"
     file.write_text(file.read_text().replace("dog", "cat"))
-    with pytest.raises(UserError, match="knows the classes person, dog; data.val has person, cat: choose data"):
+    with pytest.raises(
+        UserError, match="knows the classes person, dog; data.val has person, cat: choose data"
+    ):
         score_weights(detector_weights, [f"data.root={coco_root}", "run.device=cpu"], None)
 
 

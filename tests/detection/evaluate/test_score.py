@@ -31,7 +31,8 @@ def dataset(boxes: list, labels: list) -> Any:
     )
 
 
-# Ape: hit (.9), the same object again (.8), hit (.7): recall .5 .5 1, precision 1 1/2 2/3. Bee: missed. Cow: none.
+# Ape: hit (.9), the same object again (.8), hit (.7): recall .5 .5 1, precision 1 1/2 2/3.
+# Bee: missed. Cow: none there.
 TRUTH = dataset([[0, 0, 10, 10], [20, 20, 30, 30], [50, 50, 90, 90]], [1, 1, 2])
 FOUND = [prediction([[0, 0, 10, 10], [0, 0, 10, 9], [20, 20, 30, 30]], [1, 1, 1], [0.9, 0.8, 0.7], 7)]
 

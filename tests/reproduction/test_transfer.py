@@ -1,0 +1,117 @@
+"""The comparison of starting points: its runs, its table and what its curves are drawn from."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from detection.config import DetectionConfig
+from engine.config import load_config
+from engine.errors import UserError
+from reproduction import transfer as module
+from reproduction.transfer import Comparison, compare, read_curves, spread, variant
+
+CONFIG = load_config(DetectionConfig, None, ["optim.lr=0.02", "run.seed=9", "backbone.name=resnet18"])
+
+
+def result(**scores: float) -> dict[str, Any]:
+    return {"metric": "coco", "step": 40, "scores": scores}
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        # Mean 0.3; deviations -0.1, 0, 0.1: the sample's variance is 0.02 / 2.
+        ([0.2, 0.3, 0.4], "30.0 ± 10.0"),
+        ([0.123, 0.123], "12.3 ± 0.0"),
+        ([0.5], "50.0"),
+    ],
+)
+def test_spread(values: list[float], text: str):
+    assert spread(values) == text
+
+
+def test_table_by_hand():
+    comparison = Comparison(
+        {
+            "pretrained": [result(AP=0.30, AP50=0.50, APs=0.1), result(AP=0.34, AP50=0.60, APs=0.1)],
+            "scratch": [result(AP=0.10, AP50=0.70, APs=0.1), result(AP=0.10, AP50=0.72, APs=0.1)],
+        }
+    )
+    # AP: 32 ± sqrt(2 · 2² / 1) = 2.83, from 10: +22. AP50: 55 ± 7.07 and 71 ± 1.41: -16.
+    assert comparison.table().splitlines() == [
+        "| coco, %, 40 steps, seeds: 2 | AP | AP50 |",
+        "| --- | --- | --- |",
+        "| pretrained | 32.0 ± 2.8 | 55.0 ± 7.1 |",
+        "| scratch | 10.0 ± 0.0 | 71.0 ± 1.4 |",
+        "| difference | +22.0 | -16.0 |",
+    ]
+
+
+def test_table_of_one_seed():
+    runs = {start: [{"metric": "voc07", "step": 1, "scores": {"mAP": 0.5}}] for start in module.STARTS}
+    lines = Comparison(runs).table().splitlines()
+    assert lines[0] == "| voc07, %, 1 steps, seeds: 1 | mAP |"
+    assert lines[2:] == ["| pretrained | 50.0 |", "| scratch | 50.0 |", "| difference | +0.0 |"]
+
+
+def test_the_starts_differ_in_the_backbone_alone():
+    pretrained, scratch = (variant(CONFIG, start, "w.safetensors", 3) for start in module.STARTS)
+    for config, seed in ((pretrained, 3), (scratch, 3)):
+        same = dataclasses.replace(
+            config, backbone=CONFIG.backbone, run=dataclasses.replace(config.run, seed=9)
+        )
+        assert same == CONFIG and config.run.seed == seed
+    assert pretrained.backbone == dataclasses.replace(CONFIG.backbone, weights="w.safetensors")
+    assert (pretrained.backbone.norm, pretrained.backbone.frozen_stages) == ("frozen", 2)
+    fair = {"weights": None, "norm": "batch", "frozen_stages": 0}
+    assert scratch.backbone == dataclasses.replace(CONFIG.backbone, **fair)
+
+
+def test_curves(tmp_path: Path):
+    lines = [
+        {"step": 1, "loss_rpn_box": 1.0, "loss_roi_class": 0.5, "lr": 9.0},
+        {"step": 2, "val/AP": 0.25, "val/AP50": 0.9},
+        {"step": 2, "loss_rpn_box": 0.5, "loss_roi_class": 0.25, "lr": 9.0},
+        {"step": 3, "val/AP": None},
+        {"step": 4, "val/mAP": 0.75},
+    ]
+    file = tmp_path / "metrics.jsonl"
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert read_curves(file) == ([(1, 1.5), (2, 0.75)], [(2, 0.25), (4, 0.75)])
+
+
+def test_runs_of_a_comparison(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    calls = []
+
+    def stand_in(config: DetectionConfig, out: Path, *, resume: bool, overwrite: bool) -> dict[str, Any]:
+        calls.append((out.name, config.run.seed, config.backbone.weights, resume, overwrite))
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "config.yaml").touch()
+        # The smallest run possible: nothing was found in it.
+        (out / "metrics.jsonl").write_text('{"step": 1, "loss": 2.0}\n{"step": 1, "val/AP": null}\n')
+        return result(AP=0.1 * config.run.seed)
+
+    monkeypatch.setattr(module, "finetune", stand_in)
+    first = compare(CONFIG, "w", 1, tmp_path, resume=False, overwrite=False)
+    assert calls == [("pretrained_seed0", 0, "w", False, False), ("scratch_seed0", 0, None, False, False)]
+    assert first.scores("scratch", "AP") == [0.0]
+    calls.clear()
+    # One more seed: what has begun goes on, what has not begins.
+    both = compare(CONFIG, "w", 2, tmp_path, resume=True, overwrite=False)
+    assert [(name, resume) for name, *_, resume, _ in calls] == [
+        *(("pretrained_seed0", True), ("scratch_seed0", True)),
+        *(("pretrained_seed1", False), ("scratch_seed1", False)),
+    ]
+    assert both.scores("pretrained", "AP") == [0.0, 0.1]
+    assert json.loads((tmp_path / "comparison.json").read_text()) == both.results
+    assert Image.open(tmp_path / "curves.png").format == "PNG"
+
+
+def test_no_seeds(tmp_path: Path):
+    with pytest.raises(UserError, match="--seeds must be 1 or more, got 0"):
+        compare(CONFIG, "w", 0, tmp_path / "out", resume=False, overwrite=False)
+    assert not (tmp_path / "out").exists()
