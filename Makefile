@@ -27,12 +27,14 @@ checks: $(INSTALLED)
 	$(RUN) -m pytest -q tests/guards
 
 # Pretrain on Shapes, fine-tune with and without those weights over three seeds, look at the result.
+demo: export DATA_ROOT = runs/demo/data
 demo: $(INSTALLED)
-	$(RUN) tools/pretrain.py --out runs/demo/pretrain --overwrite
-	$(RUN) tools/transfer.py --config configs/shapes_frcnn_r18.yaml --weights runs/demo/pretrain/best.safetensors \
-	  --seeds 3 --out runs/demo/transfer --overwrite
-	$(RUN) tools/predict.py data/shapes/coco/val --weights runs/demo/transfer/pretrained_seed0/best.safetensors \
-	  --limit 12 --out runs/demo/pictures --overwrite
+	rm -rf runs/demo
+	$(RUN) tools/pretrain.py --out runs/demo/pretrain
+	$(RUN) tools/transfer.py --config configs/shapes_frcnn_r18.yaml --weights runs/demo/pretrain/last.safetensors \
+	  --seeds 3 --out runs/demo/transfer
+	$(RUN) tools/predict.py runs/demo/data/shapes/coco/val --limit 12 --out runs/demo/pictures \
+	  --weights runs/demo/transfer/pretrained_seed0/last.safetensors
 
 bench: $(INSTALLED)
 	$(RUN) tools/benchmark.py

@@ -1,21 +1,23 @@
 """Networks by name, with weights loaded and checked."""
 
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack, get_args
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from backbones.blocks import Shortcut, StrideOn
 from backbones.cifar import CifarResNet
 from backbones.features import FeatureNetwork, Network, StageHead, freeze_stages
-from backbones.norm import freeze_batchnorm
+from backbones.norm import freeze_batchnorm, norm_eps, set_norm_eps
 from backbones.resnet import ResNet
 from backbones.spec import OptionError, check_choice
 from backbones.weights import WeightsError, WeightsHeader, load_into, read_weights
 
+logger = logging.getLogger(__name__)
 Norm = Literal["batch", "frozen"]
 CLASSIFIER = ("fc.weight", "fc.bias")
 NAMES = (
@@ -177,7 +179,7 @@ def _load(
 ) -> None:
     """Loads a classifier's file into a network of which only the parts are going to be used."""
     state, header = read_weights(weights)
-    if header:
+    if header is not None:
         _check_header(weights, header, network)
     used = {name for part in parts for name in part.state_dict()}
     if "fc.weight" in used and "fc.weight" in state:
@@ -190,12 +192,23 @@ def _load(
             f"{weights} → {network.name}: {error}\n"
             f"  give a file of {network.name}, or the name of the network that this file is of"
         ) from error
-    if header:
-        for module in network.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.eps = header.norm_eps
-        for part in parts:
-            part.input_spec = header.input_spec
+    if header is None:
+        _say_what_is_assumed(weights, network)
+        return
+    set_norm_eps(network, header.norm_eps)
+    for part in parts:
+        part.input_spec = header.input_spec
+
+
+def _say_what_is_assumed(weights: str | Path, network: Network) -> None:
+    """None of it changes a shape, so that a wrong assumption would go unnoticed."""
+    options = {name: network.options[name] for name in ("shortcut", "stride_on") if name in network.options}
+    said = ", ".join(f"{name}={value!r}" for name, value in options.items())
+    logger.warning(
+        "%s has no header. Assumed: trained with %s (torchvision and timm: stride_on='3x3'; Caffe: '1x1'), "
+        "norm epsilon %g, on pictures as %s",
+        *(weights, said, norm_eps(network), network.input_spec),
+    )
 
 
 def _check_header(weights: str | Path, header: WeightsHeader, network: Network) -> None:

@@ -36,8 +36,8 @@ class WeightsHeader:
     """What a weight file needs and where it comes from.
 
     Attributes:
-        model: name for `create_model`.
-        options: the network's `options`.
+        model: name for `create_model`; of a detector, its class.
+        options: the network's `options`; of a detector, its backbone's section of the configuration.
         input_spec: pictures it was trained on.
         norm_eps: epsilon of its batch normalisation.
         dataset: training set.

@@ -198,7 +198,10 @@ class Cifar10:
 
     def prepare(self, batch: Batch) -> Tensor:
         """(N, 3, 32, 32) float32 for the network: mean subtracted; if training, also cropped and flipped."""
-        images = batch.images.float() / 255 - self.mean.to(batch.images.device)
+        self.mean = self.mean.to(
+            batch.images.device
+        )  # copied once: a copy in every step would wait for the GPU
+        images = batch.images.float() / 255 - self.mean
         return crop_and_flip(images, batch.seeds) if self.training else images
 
 

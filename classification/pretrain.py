@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from backbones import WeightsHeader, create_model, save_weights
+from backbones import WeightsHeader, create_model, read_weights, save_weights
 from backbones.norm import norm_eps
 from classification.config import ModelConfig, PretrainConfig
 from classification.datasets import open_split
@@ -64,11 +64,20 @@ def pretrain(
 def build_classifier(config: ModelConfig, pictures: Pictures) -> nn.Module:
     """The network for these pictures' classes, told how they are normalised.
 
+    Weights to start from may be of other classes: their last layer is left out.
+
     Raises:
         UserError: the weights to start from want other pictures.
     """
     arguments = asdict(config)
-    model = create_model(arguments.pop("name"), num_classes=len(pictures.classes), **arguments)
+    known = len(pictures.classes)
+    if config.weights is not None:
+        known = len(read_weights(config.weights)[0].get("fc.weight", pictures.classes))
+    model = create_model(arguments.pop("name"), num_classes=known, **arguments)
+    if known != len(pictures.classes):
+        logger.info("%s is for %d classes: the classifier starts anew", config.weights, known)
+        model.fc = nn.Linear(model.fc.in_features, len(pictures.classes))
+        model.options["num_classes"] = len(pictures.classes)
     if config.weights is not None and model.input_spec != pictures.input_spec:
         raise UserError(
             f"{config.weights} was trained on pictures as {model.input_spec}, this data set gives "
@@ -111,6 +120,11 @@ def pretraining_task(
         losses=losses,
         evaluate=score,
         save_weights=save,
+        data={
+            "training pictures": len(training),
+            "validation pictures": len(validation),
+            "classes": training.classes,
+        },
     )
 
 

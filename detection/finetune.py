@@ -103,4 +103,9 @@ def detection_task(
         losses=losses,
         evaluate=evaluate,
         save_weights=save,
+        data={
+            "training pictures": len(training),
+            "validation pictures": len(validation),
+            "classes": training.classes,
+        },
     )

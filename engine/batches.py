@@ -47,7 +47,7 @@ class BatchLoader(Generic[Batch]):
             batch_size=None,  # the sampler's entries are whole batches
             sampler=batches,
             num_workers=workers,
-            pin_memory=torch.cuda.is_available(),
+            pin_memory=torch.cuda.is_initialized(),  # a run on the CPU leaves the GPU alone
             generator=torch.Generator(),  # else every new iterator would draw from the global one
         )
 

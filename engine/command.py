@@ -8,6 +8,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+NOT_ALLOWED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR}
+
 
 def build_parser(description: str, *, config_default: str | None = None) -> argparse.ArgumentParser:
     """Parser of `[--config FILE] [--out DIR] [--resume | --overwrite] [key=value ...]`.
@@ -48,10 +51,13 @@ def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentPar
             raise
         _leave(str(error), status)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise
-        where = f" while writing {error.filename}" if error.filename else ""
-        _leave(f"no space left{where} ({error.strerror}); free some and continue with --resume", 2)
+        if error.errno in DISK_FULL:
+            remedy = "free some and continue with --resume" if hasattr(arguments, "resume") else "free some"
+            where = f" while writing {error.filename}" if error.filename else ""
+            _leave(f"no space left{where} ({error.strerror}); {remedy}", 2)
+        if error.errno in NOT_ALLOWED and error.filename:
+            _leave(f"{error.filename}: {error.strerror}; choose a place that can be written", 2)
+        raise
     except KeyboardInterrupt:
         _leave("interrupted", 130)
 

@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -35,14 +36,16 @@ class OptimConfig:
     clip_norm: float | None = None
 
     def __post_init__(self) -> None:
-        _require_positive(self, "batch_size", "reference_batch", "accumulate", "clip_norm")
+        _require_positive(self, "lr", "batch_size", "reference_batch", "accumulate", "clip_norm")
+        _require_between(self, 0, 1, "momentum")
+        _require_between(self, 0, math.inf, "weight_decay")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ScheduleConfig:
-    """Learning rate over the steps; see `engine.schedule`."""
+    """Learning rate over the steps; see `engine.schedule`. "step" without milestones is constant."""
 
-    kind: Literal["step", "cosine", "plateau", "constant"] = "step"
+    kind: Literal["step", "cosine", "plateau"] = "step"
     total_steps: int
     milestones: tuple[int, ...] = ()
     gamma: float = 0.1
@@ -53,6 +56,10 @@ class ScheduleConfig:
 
     def __post_init__(self) -> None:
         _require_positive(self, "total_steps")
+        _require_between(self, 0, 1, "gamma", "warmup_factor")
+        _require_between(self, 0, math.inf, "warmup_steps", "plateau_patience")
+        if self.milestones and self.kind != "step":
+            raise ValueError(f"milestones belong to kind step, got {list(self.milestones)} with {self.kind}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -72,8 +79,7 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         _require_positive(self, "log_every", "eval_every", "checkpoint_every", "early_stop")
-        if self.seed < 0 or self.workers < 0:
-            raise ValueError(f"seed and workers must be at least 0, got {self.seed} and {self.workers}")
+        _require_between(self, 0, math.inf, "seed", "workers")
 
 
 def data_root() -> Path:
@@ -137,8 +143,16 @@ def _leaves(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 def _require_positive(section: Any, *names: str) -> None:
     for name in names:
         value = getattr(section, name)
-        if value is not None and value <= 0:
+        if value is not None and not 0 < value < math.inf:
             raise ValueError(f"{name} must be positive, got {value}")
+
+
+def _require_between(section: Any, low: float, high: float, *names: str) -> None:
+    for name in names:
+        value = getattr(section, name)
+        if not low <= value <= high:
+            limits = f"from {low} to {high}" if high < math.inf else f"at least {low}"
+            raise ValueError(f"{name} must be {limits}, got {value}")
 
 
 def _read(path: Path) -> dict[str, Any]:

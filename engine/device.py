@@ -23,7 +23,7 @@ def resolve_device(name: str) -> torch.device:
     if index >= count:
         raise UserError(
             f"run.device {name!r} needs a GPU for process {index} of this machine, but torch finds {count}; "
-            f"start at most {count} processes, or use run.device=cpu"
+            f"{f'start at most {count} processes, or ' if count else ''}use run.device=cpu"
         )
     torch.cuda.set_device(index)
     return torch.device("cuda", index)

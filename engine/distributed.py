@@ -58,6 +58,13 @@ def gather_objects(value: Value) -> list[Value]:
     return values  # type: ignore[return-value]
 
 
+def broadcast_buffers(model: nn.Module) -> None:
+    """Gives every process the buffers of process 0, such as its running averages of batch normalisation."""
+    if world_size() > 1:
+        for buffer in model.buffers():
+            dist.broadcast(buffer, 0)
+
+
 def broadcast_object(value: Value) -> Value:
     """Process 0's value, in every process."""
     if world_size() == 1:

@@ -10,7 +10,7 @@ from engine.checkpoint import load_checkpoint, replace_atomically, save_checkpoi
 from engine.config import differences
 from engine.errors import UserError
 
-# What a continued run may do otherwise: none of these changes a weight or a figure.
+# What a continued run may do otherwise. Only another device changes figures, by rounding.
 FREE_KEYS = ("run.device", "run.workers", "run.checkpoint_every")
 OURS = (
     *("config.yaml", "metrics.jsonl", "checkpoint.pt", "best.safetensors", "last.safetensors", "result.json"),
@@ -53,11 +53,12 @@ class RunFolder:
                     "--overwrite, or choose another --out"
                 )
             self._clear()
-        elif self.path.exists() and any(self.path.iterdir()):
+        elif self.path.exists() and any(path not in self._leftovers() for path in self.path.iterdir()):
             raise UserError(
                 f"{self.path} holds files but no run of ours; nothing was touched: choose another --out"
             )
         self.path.mkdir(parents=True, exist_ok=True)
+        self._remove_leftovers()
         self._write("config.yaml", config)
         return None
 
@@ -65,9 +66,17 @@ class RunFolder:
         return (self.path / "config.yaml").is_file()
 
     def _clear(self) -> None:
-        for name in OURS:
-            (self.path / name).unlink(missing_ok=True)
         shutil.rmtree(self.path / "events", ignore_errors=True)
+        for name in reversed(OURS):  # config.yaml last: as long as it is there, this is a run's folder
+            (self.path / name).unlink(missing_ok=True)
+
+    def _leftovers(self) -> list[Path]:
+        """Temporary files of saves that were killed."""
+        return [path for name in OURS for path in self.path.glob(f".{name}.*")]
+
+    def _remove_leftovers(self) -> None:
+        for path in self._leftovers():
+            path.unlink()
 
     def _reopen(self, config: str) -> dict[str, Any] | None:
         if not self._holds_run():
@@ -80,6 +89,7 @@ class RunFolder:
                 f"{self.path} was made with another configuration:\n  {lines}\n"
                 "continue with the old values, or start a new run with another --out"
             )
+        self._remove_leftovers()
         self._write("config.yaml", config)
         path = self.path / "checkpoint.pt"
         checkpoint = load_checkpoint(path) if path.is_file() else None

@@ -92,12 +92,13 @@ def fit(
         batches: micro-batches from `state.step` on, as many as `step` takes.
         step: takes one optimiser step.
         total_steps: counted from the very beginning.
-        every: (n, callable): called in this order after every n-th step and after the last, with the losses
-            known to be finite.
+        every: (n, callable): called in this order after every n-th step and after the last, with losses and
+            weights known to be finite. They leave the model in training mode.
     Raises:
-        UserError: a loss is not finite; says which, and on which pictures.
+        UserError: a loss is not finite; says which, and on which pictures. Or a weight is not.
     """
     stream, watch = iter(batches), LossWatch()
+    state.model.train()
     while state.step < total_steps:
         report = step(state, stream)
         state.step += 1
@@ -108,11 +109,26 @@ def fit(
         due = [call for n, call in every if state.step % n == 0 or state.step == total_steps]
         if due:
             watch.check()
+            refuse_not_finite_weights(state)
         try:
             for call in due:
                 call(state)
         except StopTraining:
             return
+
+
+ADVICE = (
+    "The last checkpoint is intact. Lower optim.lr, lengthen schedule.warmup_steps or set optim.clip_norm"
+)
+
+
+def refuse_not_finite_weights(state: TrainState) -> None:
+    """Raises UserError if a weight is not finite: gradients can overflow where the loss did not."""
+    tensors = {name: t for name, t in state.model.state_dict().items() if t.is_floating_point()}
+    finite = torch.stack([tensor.isfinite().all() for tensor in tensors.values()]).tolist()
+    bad = [name for name, good in zip(tensors, finite, strict=True) if not good]
+    if bad:
+        raise UserError(f"{bad[0]} and {len(bad) - 1} more are not finite after step {state.step}.\n{ADVICE}")
 
 
 class LossWatch:
@@ -153,9 +169,7 @@ class LossWatch:
         terms = ", ".join(f"{name} {value:g}" for name, value in zip(report.losses, numbers, strict=True))
         raise UserError(
             f"the loss is not finite at step {step}: {terms}; "
-            f"pictures of the batch: {', '.join(report.ids)}.\n"
-            "The last checkpoint is intact. Lower optim.lr, lengthen schedule.warmup_steps or set "
-            "optim.clip_norm"
+            f"pictures of the batch: {', '.join(report.ids)}.\n{ADVICE}"
         )
 
 
@@ -183,7 +197,6 @@ class TrainingStep:
 
     def __call__(self, state: TrainState, batches: Iterator[Any]) -> StepReport:
         """Takes `optim.accumulate` micro-batches."""
-        self.network.train()
         lr = scaled_lr(self.optim) * lr_factor(self.schedule, state.step, state.errors)
         for group in state.optimizer.param_groups:
             group["lr"] = lr

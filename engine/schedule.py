@@ -16,13 +16,11 @@ def lr_factor(config: ScheduleConfig, step: int, errors: Sequence[float]) -> flo
         errors: validation errors so far, oldest first; only "plateau" reads them.
     """
     warmup = warmup_factor(step, config.warmup_steps, config.warmup_factor, config.warmup)
-    if config.kind == "step":
-        return warmup * step_factor(step, config.milestones, config.gamma)
     if config.kind == "cosine":
         return warmup * cosine_factor(step, config.total_steps)
     if config.kind == "plateau":
         return warmup * plateau_factor(errors, config.plateau_patience, config.gamma)
-    return warmup
+    return warmup * step_factor(step, config.milestones, config.gamma)
 
 
 def warmup_factor(step: int, steps: int, factor: float, kind: Literal["linear", "constant"]) -> float:

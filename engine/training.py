@@ -14,7 +14,15 @@ from torch import Tensor, nn
 
 from engine.config import OptimConfig, RunConfig, ScheduleConfig, dump_config
 from engine.device import emulates_bf16
-from engine.distributed import broadcast_object, gather_objects, is_main, world_size, wrap
+from engine.distributed import (
+    broadcast_buffers,
+    broadcast_object,
+    gather_objects,
+    is_main,
+    world_size,
+    wrap,
+)
+from engine.errors import UserError
 from engine.journal import RunFolder
 from engine.loop import StopTraining, TrainingStep, TrainState, fit
 from engine.optim import build_optimizer, describe_lr
@@ -55,6 +63,8 @@ class Task:
         losses: loss terms of a micro-batch, from (network, batch).
         evaluate: scores the model; called in every process.
         save_weights: writes a weight file with these scores in its header.
+        data: what the order of the pictures and the meaning of the outputs hang on, such as their numbers and
+            the classes; a run only goes on with equal data.
     """
 
     model: nn.Module
@@ -62,6 +72,7 @@ class Task:
     losses: Callable[[nn.Module, Any], dict[str, Tensor]]
     evaluate: Callable[[], Evaluation]
     save_weights: Callable[[Path, Mapping[str, float]], None]
+    data: Mapping[str, Any]
 
 
 def train(
@@ -76,19 +87,37 @@ def train(
     """
     folder = RunFolder(out)
     opened = folder.open(dump_config(config), resume=resume, overwrite=overwrite) if is_main() else None
-    checkpoint, ended = broadcast_object((opened, folder.read_result() if is_main() else None))
+    ended = broadcast_object(folder.read_result() if is_main() else None)
     if ended is not None:
         logger.info("%s ended already", out)
         return ended
     state = TrainState(task.model, build_optimizer(task.model, config.optim))
-    if checkpoint is not None:
-        state.load_state_dict(checkpoint)
-        logger.info("%s: continuing after step %d", out, state.step)
-    run = _Run(task, config, state, folder)
+    _go_on(state, task, broadcast_object(opened), out)
+    del opened  # as large as the model and its momentum
     try:
-        return run.to_the_end()
+        return _Run(task, config, state, folder).to_the_end()
     finally:
         folder.close()
+
+
+def _go_on(state: TrainState, task: Task, checkpoint: dict[str, Any] | None, out: Path) -> None:
+    """Brings a new state to where a checkpoint was written, if there is one."""
+    if checkpoint is None:
+        return
+    changed = [name for name, value in task.data.items() if checkpoint["data"].get(name) != value]
+    if changed:
+        before, now = checkpoint["data"].get(changed[0]), task.data[changed[0]]
+        raise UserError(
+            f"{out} was made with other data: {changed[0]} {before} before, {now} now; "
+            "restore the data, or start a new run with another --out"
+        )
+    if checkpoint["processes"] != world_size():
+        logger.warning(
+            "%d processes before, %d now: the run goes on, but not to the same bits",
+            *(checkpoint["processes"], world_size()),
+        )
+    state.load_state_dict(checkpoint)
+    logger.info("%s: continuing after step %d", out, state.step)
 
 
 class _Run:
@@ -97,7 +126,7 @@ class _Run:
     def __init__(self, task: Task, config: TrainingConfig, state: TrainState, folder: RunFolder) -> None:
         self.task, self.config, self.state, self.folder = task, config, state, folder
         self.last: Evaluation | None = None
-        self.clock = time.perf_counter()
+        self.clock, self.clock_step = time.perf_counter(), state.step
 
     def to_the_end(self) -> dict[str, Any]:
         """Trains and writes the last weights and the result."""
@@ -128,10 +157,9 @@ class _Run:
 
     def report(self, state: TrainState) -> None:
         """Means of the loss terms since the last report, over all processes."""
-        means = {name: value.item() / state.loss_steps for name, value in state.loss_sums.items()}
-        shares = gather_objects(means)
-        losses = {name: sum(share[name] for share in shares) / len(shares) for name in means}
-        pictures = state.loss_steps * self.config.optim.batch_size
+        self._average_losses()
+        losses = {name: value.item() / state.loss_steps for name, value in state.loss_sums.items()}
+        pictures = (state.step - self.clock_step) * self.config.optim.batch_size
         speed = pictures / (time.perf_counter() - self.clock)
         state.loss_sums, state.loss_steps = {}, 0
         lr = state.optimizer.param_groups[0]["lr"]
@@ -142,12 +170,21 @@ class _Run:
         )
         if is_main():
             self.folder.record(state.step, {**losses, "lr": lr}, pictures_per_second=speed)
-        self.clock = time.perf_counter()
+        self.clock, self.clock_step = time.perf_counter(), state.step
+
+    def _average_losses(self) -> None:
+        """Makes the summed losses those of all processes, in each of them."""
+        if world_size() == 1:
+            return
+        sums = self.state.loss_sums
+        shares = gather_objects({name: value.item() for name, value in sums.items()})
+        for name, value in sums.items():
+            sums[name] = torch.full_like(value, sum(share[name] for share in shares) / len(shares))
 
     def evaluate(self, state: TrainState) -> None:
         """Scores the model, and keeps its weights if they are the best so far."""
         paused = time.perf_counter()
-        self.last = self.task.evaluate()
+        self.last = self._score()
         error = math.inf if math.isnan(self.last.error) else self.last.error
         best = not state.evaluations or error < min(state.errors)
         state.evaluations.append((state.step, error))
@@ -162,8 +199,8 @@ class _Run:
     def checkpoint(self, state: TrainState) -> None:
         """Writes everything needed to go on from here."""
         paused = time.perf_counter()
-        if is_main():
-            self.folder.save_checkpoint(state.state_dict())
+        self._average_losses()
+        self._save_checkpoint()
         self.clock += time.perf_counter() - paused
 
     def stop_early(self, state: TrainState) -> None:
@@ -180,14 +217,23 @@ class _Run:
             patience is not None and bool(errors) and len(errors) - 1 - errors.index(min(errors)) >= patience
         )
 
+    def _score(self) -> Evaluation:
+        broadcast_buffers(self.task.model)  # what is scored is what is saved
+        return self.task.evaluate()
+
+    def _save_checkpoint(self) -> None:
+        if is_main():
+            content = self.state.state_dict()
+            self.folder.save_checkpoint({**content, "data": dict(self.task.data), "processes": world_size()})
+
     def _finish(self) -> dict[str, Any]:
         # A run killed after its last checkpoint has its weights, but not their scores.
-        last = self.last or self.task.evaluate()
+        last = self.last or self._score()
         best_step, best_error = min(self.state.evaluations, key=lambda entry: entry[1])
         best = {"step": best_step, "error": None if math.isinf(best_error) else best_error}
         result = {"step": self.state.step, **last.result, "best": best}
+        self._save_checkpoint()
         if is_main():
-            self.folder.save_checkpoint(self.state.state_dict())
             self.task.save_weights(self.folder.path / "last.safetensors", last.result["scores"])
             self.folder.write_result(result)
             logger.info("%s holds best.safetensors, last.safetensors and result.json", self.folder.path)

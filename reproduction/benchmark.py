@@ -3,7 +3,6 @@
 A ratio above 1 means we are faster. Timings never decide a test.
 """
 
-import copy
 import io
 import platform
 import statistics
@@ -144,7 +143,7 @@ def detection_calls(device: str, size: tuple[int, int] = SIZE) -> Iterator[tuple
 
 
 def evaluation_calls(pictures: int, per_picture: int = 50) -> Iterator[tuple[str, Call, Call]]:
-    """COCO bbox AP on generated boxes against pycocotools; VOC AP against pycocotools at IoU 0.5 alone."""
+    """COCO bbox AP on generated boxes against pycocotools; VOC AP against its least work of like kind."""
     truth, found = random_boxes(pictures, per_picture)
     classes = [f"class {k}" for k in range(1, 21)]
     annotations = coco_ap.to_coco_annotations(truth, classes, list(range(1, 21)))
@@ -160,9 +159,9 @@ def evaluation_calls(pictures: int, per_picture: int = 50) -> Iterator[tuple[str
         lambda: pycocotools_ap(annotations, records),
     )
     yield (
-        f"VOC mAP (peer: pycocotools at IoU 0.5), {size}",
+        f"VOC mAP (peer: pycocotools, IoU 0.5, one area range and limit), {size}",
         lambda: voc_ap.evaluate(found, truth, len(classes)),
-        lambda: pycocotools_ap(annotations, records, thresholds=[0.5]),
+        lambda: pycocotools_ap(annotations, records, only_ap50=True),
     )
 
 
@@ -193,21 +192,24 @@ def random_boxes(pictures: int, per_picture: int) -> tuple[list[Target], list[Pr
     return truth, found
 
 
-def pycocotools_ap(
-    annotations: dict, records: list[dict], thresholds: list[float] | None = None
-) -> NDArray[np.float64]:
+def pycocotools_ap(annotations: dict, records: list[dict], *, only_ap50: bool = False) -> NDArray[np.float64]:
     """The reference, start to end, with its printing swallowed.
 
     Returns:
-        Precision (thresholds, 101 recalls, K, 4 sizes, 3 limits), -1 where there is nothing to find.
+        Precision (thresholds, 101 recalls, K, sizes, limits), -1 where there is nothing to find: ten
+        thresholds, four sizes, three limits, or one of each.
     """
     with redirect_stdout(io.StringIO()):
         truth = COCO()
-        truth.dataset = copy.deepcopy(annotations)
+        # It writes into the entries, so it gets its own; the copies take about a hundredth of the time.
+        objects = [dict(entry) for entry in annotations["annotations"]]
+        truth.dataset = {**annotations, "annotations": objects}
         truth.createIndex()
-        evaluation = COCOeval(truth, truth.loadRes(copy.deepcopy(records)), "bbox")
-        if thresholds is not None:
-            evaluation.params.iouThrs = np.array(thresholds)
+        evaluation = COCOeval(truth, truth.loadRes([dict(record) for record in records]), "bbox")
+        if only_ap50:
+            evaluation.params.iouThrs = np.array([0.5])
+            evaluation.params.areaRng, evaluation.params.areaRngLbl = [[0, 1e10]], ["all"]
+            evaluation.params.maxDets = [100]
         evaluation.evaluate()
         evaluation.accumulate()
     return evaluation.eval["precision"]

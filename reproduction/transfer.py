@@ -15,6 +15,7 @@ from typing import Any
 from detection.config import DetectionConfig
 from detection.evaluate.files import write_json
 from detection.finetune import finetune
+from engine.distributed import is_main
 from engine.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -89,8 +90,9 @@ def compare(
                 variant(config, start, weights, seed), folder, resume=resume and begun, overwrite=overwrite
             )
             results[start].append(result)
-    write_json(out / "comparison.json", results, indent=1)
-    draw_curves(out, seeds)
+    if is_main():
+        write_json(out / "comparison.json", results, indent=1)
+        draw_curves(out, seeds)
     return Comparison(results)
 
 

@@ -19,9 +19,13 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: argparse.Namespace) -> None:
+    from engine.device import resolve_device
+    from engine.errors import UserError
     from reproduction.benchmark import benchmark
 
-    print(benchmark(arguments.rounds, arguments.device))
+    if arguments.rounds < 1:
+        raise UserError(f"--rounds must be 1 or more, got {arguments.rounds}")
+    print(benchmark(arguments.rounds, resolve_device(arguments.device).type))
 
 
 if __name__ == "__main__":

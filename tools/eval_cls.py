@@ -29,8 +29,11 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: argparse.Namespace) -> None:
     from classification.score import describe, score_weights
+    from engine.distributed import is_main
 
-    print(describe(score_weights(arguments.weights, arguments.overrides, arguments.out)))
+    result = score_weights(arguments.weights, arguments.overrides, arguments.out)
+    if is_main():
+        print(describe(result))
 
 
 if __name__ == "__main__":

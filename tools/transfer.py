@@ -22,6 +22,7 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: argparse.Namespace) -> None:
     from detection.config import DetectionConfig
     from engine.config import load_config
+    from engine.distributed import is_main
     from reproduction.transfer import compare
 
     config = load_config(DetectionConfig, arguments.config, arguments.overrides)
@@ -34,7 +35,8 @@ def main(arguments: argparse.Namespace) -> None:
         resume=arguments.resume,
         overwrite=arguments.overwrite,
     )
-    print(comparison.table())
+    if is_main():
+        print(comparison.table())
 
 
 if __name__ == "__main__":

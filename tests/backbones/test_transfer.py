@@ -139,3 +139,13 @@ def test_header_without_options_is_not_believed_to_be_the_default(tmp_path):
 @pytest.mark.parametrize("create", CREATORS)
 def test_no_file(tmp_path, create):
     assert "no weights at" in refusal(create, "resnet18", tmp_path / "absent.safetensors")
+
+
+def test_without_a_header_it_is_said_what_is_assumed(tmp_path, caplog):
+    path = tmp_path / "theirs.pth"
+    torch.save(create_model("resnet50", num_classes=2).state_dict(), path)
+    create_backbone("resnet50", weights=path, stride_on="1x1")
+    assert str(path) in caplog.text and "stride_on='1x1'" in caplog.text and "order='RGB'" in caplog.text
+    caplog.clear()
+    create_backbone("resnet18", weights=write(tmp_path / "ours.safetensors", create_model("resnet18")))
+    assert caplog.text == ""

@@ -66,8 +66,8 @@ save_checkpoint(path, {"step": 1})
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 try:
     save_checkpoint(path, {"step": 2, "x": torch.zeros(100_000)})
-except OSError:
-    sys.exit(7)
+except OSError as error:
+    sys.exit(7 if error.filename == sys.argv[1] else 8)
 """
     path = tmp_path / "c.pt"
     root = Path(__file__).resolve().parents[2]

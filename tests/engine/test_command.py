@@ -80,6 +80,11 @@ def test_wrong_options(call: Callable, capsys: pytest.CaptureFixture, arguments:
             f"error: no space left while writing run/checkpoint.pt ({DISK}); {REMEDY}",
         ),
         (OSError(errno.EDQUOT, "Quota"), 2, f"error: no space left (Quota); {REMEDY}"),
+        (
+            OSError(errno.EROFS, "Read-only", "/a/b"),
+            2,
+            "error: /a/b: Read-only; choose a place that can be written\n",
+        ),
     ],
 )  # fmt: skip
 def test_errors_of_the_user(

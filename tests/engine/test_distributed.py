@@ -27,7 +27,7 @@ CPU = torch.device("cpu")
 TWO = """
 import json, torch, torch.distributed as dist
 from torch import nn
-from engine.distributed import broadcast_object, gather_objects, is_main, process_group
+from engine.distributed import broadcast_buffers, broadcast_object, gather_objects, is_main, process_group
 from engine.distributed import rank, world_size, wrap
 
 me = rank()
@@ -42,6 +42,10 @@ with process_group(torch.device("cpu")):
     network = wrap(model)
     network(torch.tensor([[me + 1.0]])).sum().backward()
     said["gradient"] = model.weight.grad.item()
+    norm = nn.BatchNorm1d(1)
+    norm.running_mean.fill_(me + 5)
+    broadcast_buffers(norm)
+    said["running mean"] = norm.running_mean.item()
 said["left"] = not dist.is_initialized()
 print(json.dumps(said))
 """
@@ -86,5 +90,6 @@ def test_two_processes(root: Path):
         "gathered": [{"rank": 0, "shares": "ab"}, {"rank": 1, "shares": "abab"}],
         "told": {"from": 0, "none": None},
         "gradient": 1.5,
+        "running mean": 5.0,
         "left": True,
     }  # fmt: skip

@@ -36,6 +36,16 @@ def test_a_folder_that_is_no_run_is_never_touched(tmp_path: Path):
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
 
 
+def test_leftovers_of_killed_saves_are_no_obstacle(tmp_path: Path):
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / ".config.yaml.x1").write_text("")  # killed while the very first file was written
+    RunFolder(run).open("x: 1\n", resume=False, overwrite=False)
+    (run / ".checkpoint.pt.x2").write_text("half")
+    RunFolder(run).open("x: 1\n", resume=True, overwrite=False)
+    assert [path.name for path in run.iterdir()] == ["config.yaml"]
+
+
 def test_continuing_needs_a_run_of_the_same_configuration(tmp_path: Path):
     with pytest.raises(UserError, match="no run to continue in"):
         RunFolder(tmp_path / "run").open("", resume=True, overwrite=False)

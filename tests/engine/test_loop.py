@@ -38,7 +38,7 @@ def make(optim: OptimConfig | None = None, **schedule) -> tuple[TrainState, Trai
     torch.manual_seed(0)
     model = nn.Linear(1, 1)
     optim = optim or OptimConfig(lr=0.01, batch_size=4, reference_batch=4)
-    plan = ScheduleConfig(kind="constant", total_steps=100) if not schedule else ScheduleConfig(**schedule)
+    plan = ScheduleConfig(**{"total_steps": 100, **schedule})
     step = TrainingStep(
         model, squares, optim=optim, schedule=plan, run=RunConfig(), device=torch.device("cpu")
     )
@@ -80,9 +80,7 @@ def test_one_step_by_hand():
         model.weight.fill_(2)
         model.bias.fill_(1)
     optim = OptimConfig(lr=0.01, batch_size=8, reference_batch=4, momentum=0, weight_decay=0.1)
-    plan = ScheduleConfig(
-        kind="constant", total_steps=9, warmup_steps=5, warmup_factor=0.5, warmup="constant"
-    )
+    plan = ScheduleConfig(total_steps=9, warmup_steps=5, warmup_factor=0.5, warmup="constant")
     step = TrainingStep(
         model,
         lambda network, batch: {"loss": network(batch.x).square().mean()},
@@ -138,6 +136,19 @@ def test_a_loss_that_is_not_finite_stops_before_anything_is_saved(due: int):
     text = str(refused.value)
     assert "not finite at step 3" in text and "mean nan" in text and "square " in text and "picture 2" in text
     assert saved == ([1, 2] if due == 1 else [])
+
+
+def test_weights_that_are_not_finite_are_never_saved():
+    # sqrt(w²) at w = 0 is finite, its gradient 0 / 0 is not.
+    state, step = make()
+    nn.init.zeros_(state.model.weight)
+    step.losses = lambda network, batch: {"loss": network.weight.square().sum().sqrt()}
+    saved = []
+    with pytest.raises(
+        UserError, match="weight and 0 more are not finite after step 1.*\n.*checkpoint is intact"
+    ):
+        fit(state, batches(), step, 5, [(1, lambda s: saved.append(s.step))])
+    assert saved == []
 
 
 def test_continuing_from_a_checkpoint_equals_never_stopping():

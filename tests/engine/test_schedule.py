@@ -96,18 +96,22 @@ def test_factors_multiply():
 @pytest.mark.parametrize(
     ("kind", "expected"),
     [
-        ("constant", 1),
         ("cosine", 0.5),  # step 6 of 12
         ("step", 0.1),
         ("plateau", 0.01),  # 0.2 stood four times more: patience 1 exceeded twice
     ],
 )
 def test_each_kind_reads_its_own_settings(kind, expected: float):
-    config = ScheduleConfig(kind=kind, total_steps=12, milestones=(6,), plateau_patience=1)
+    milestones = (6,) if kind == "step" else ()
+    config = ScheduleConfig(kind=kind, total_steps=12, milestones=milestones, plateau_patience=1)
     errors = [0.2] * 5
     assert lr_factor(config, 6, errors) == pytest.approx(expected)
     if kind != "plateau":
         assert lr_factor(config, 6, []) == lr_factor(config, 6, errors)
+
+
+def test_without_milestones_the_rate_stays():
+    assert lr_factor(ScheduleConfig(total_steps=12), 11, []) == 1
 
 
 def test_the_papers_warmup_of_resnet_110():

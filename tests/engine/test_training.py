@@ -3,6 +3,7 @@
 The network is one weight w from 0, the loss is -w: every step adds the learning rate to w.
 """
 
+import dataclasses
 import itertools
 import json
 import math
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.config import OptimConfig, RunConfig, ScheduleConfig
+from engine.errors import UserError
 from engine.training import Evaluation, Task, describe, train
 
 
@@ -52,7 +54,7 @@ def config(total_steps: int, *, eval_every: int = 2, milestones: tuple[int, ...]
     return Config(schedule, RunConfig(**options))
 
 
-def task(errors: Iterable[float], batches: Any = endless) -> Task:
+def task(errors: Iterable[float], batches: Any = endless, pictures: int = 10) -> Task:
     """Evaluations give `errors` in turn; a weight file is JSON of w and the scores."""
     model, left = nn.Linear(1, 1, bias=False), iter(errors)
     nn.init.zeros_(model.weight)
@@ -68,7 +70,14 @@ def task(errors: Iterable[float], batches: Any = endless) -> Task:
     def save(path: Path, scores: Any) -> None:
         path.write_text(json.dumps({"w": model.weight.item(), **scores}))
 
-    return Task(model=model, batches=batches, losses=losses, evaluate=evaluate, save_weights=save)
+    return Task(
+        model=model,
+        batches=batches,
+        losses=losses,
+        evaluate=evaluate,
+        save_weights=save,
+        data={"pictures": pictures},
+    )
 
 
 def read(path: Path) -> Any:
@@ -170,3 +179,24 @@ def test_without_any_error_the_first_weights_are_kept_and_the_result_is_json(tmp
 
 def test_scores_in_one_line():
     assert describe({"AP": 0.123456, "APs": None, "loss": 12.0}) == "AP 0.1235  APs -  loss 12"
+
+
+def test_a_run_does_not_go_on_with_other_data(tmp_path: Path):
+    short = config(4, checkpoint_every=2)
+    with pytest.raises(KeyboardInterrupt):
+        train(replace_evaluation(task([1.0]), stop_at=2), short, tmp_path / "run")
+    with pytest.raises(UserError, match="made with other data: pictures 10 before, 9 now; restore the data"):
+        train(task([1.0], pictures=9), short, tmp_path / "run", resume=True)
+    assert train(task([0.5]), short, tmp_path / "run", resume=True)["step"] == 4
+
+
+def replace_evaluation(task: Task, stop_at: int) -> Task:
+    """The task, interrupted at its evaluation after that of step `stop_at`."""
+    calls = itertools.count(stop_at, 2)
+
+    def evaluate() -> Evaluation:
+        if next(calls) > stop_at:
+            raise KeyboardInterrupt
+        return task.evaluate()
+
+    return dataclasses.replace(task, evaluate=evaluate)
