@@ -55,6 +55,7 @@ class StageHead(nn.Module):
     """The stages after a split, applied to each region's features (conv5_x in the paper's appendix A).
 
     Attributes:
+        in_channels: of the features it takes.
         feature_specs: the last stage's name → channels, and stride relative to the head's input.
     """
 
@@ -68,6 +69,7 @@ class StageHead(nn.Module):
         for child in self.children_in_order:
             self.add_module(child, getattr(network, child))
         before, last = network.feature_specs[split], network.feature_specs[rest[-1]]
+        self.in_channels = before.channels
         self.feature_specs = {rest[-1]: FeatureSpec(last.channels, last.stride // before.stride)}
         self.input_spec, self.name = network.input_spec, network.name
         self.options = {key: value for key, value in network.options.items() if key != "num_classes"}

@@ -37,7 +37,7 @@ class WeightsHeader:
 
     Attributes:
         model: name for `create_model`; of a detector, its class.
-        options: the network's `options`; of a detector, its backbone's section of the configuration.
+        options: the network's `options`; of a detector, those of its backbone and its category_ids.
         input_spec: pictures it was trained on.
         norm_eps: epsilon of its batch normalisation.
         dataset: training set.

@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import NamedTuple
 
-from backbones import WeightsHeader, create_trunk_and_head, load_into, read_weights
+from backbones import WeightsError, WeightsHeader, create_trunk_and_head, load_into, read_weights
 from backbones.norm import norm_eps, set_norm_eps
 from detection.config import DataConfig, DetectionConfig
 from detection.data.annotations import DetectionDataset
@@ -69,12 +70,21 @@ def _assemble(config: DetectionConfig, num_classes: int, weights: str | None) ->
 
 
 def detector_header(
-    model: FasterRCNN, config: DetectionConfig, classes: Sequence[str], scores: Mapping[str, float]
+    model: FasterRCNN,
+    config: DetectionConfig,
+    classes: Sequence[str],
+    scores: Mapping[str, float],
+    *,
+    category_ids: Sequence[int],
 ) -> WeightsHeader:
-    """What a detector's weight file says of it; `load_detector` needs nothing else."""
+    """What a detector's weight file says of it; `load_detector` needs nothing else.
+
+    Args:
+        category_ids: the training set's own ids of the classes.
+    """
     return WeightsHeader(
         model=FasterRCNN.__name__,
-        options=asdict(config.backbone),
+        options={**asdict(config.backbone), "category_ids": list(category_ids)},
         input_spec=model.trunk.input_spec,
         norm_eps=norm_eps(model),
         score=dict(scores),
@@ -84,15 +94,20 @@ def detector_header(
     )
 
 
-def load_detector(
-    path: str | Path, overrides: Sequence[str] = ()
-) -> tuple[FasterRCNN, DetectionConfig, list[str]]:
+class LoadedDetector(NamedTuple):
+    """A network in evaluation mode, its configuration, its class names and their ids in the training set."""
+
+    model: FasterRCNN
+    config: DetectionConfig
+    classes: list[str]
+    category_ids: list[int]
+
+
+def load_detector(path: str | Path, overrides: Sequence[str] = ()) -> LoadedDetector:
     """A trained detector from its weight file alone.
 
     Args:
         overrides: changes to the configuration it was trained with, for instance "run.device=cpu".
-    Returns:
-        The network in evaluation mode, its configuration, and its class names.
     Raises:
         WeightsError: the file is broken or does not fit its own header.
         UserError: it holds no detector, or an override is wrong.
@@ -106,6 +121,14 @@ def load_detector(
     config = parse_config(DetectionConfig, header.config, overrides, source=str(path))
     model = _assemble(config, len(header.classes), weights=None)
     model.trunk.input_spec = header.input_spec
-    load_into(model, state)
+    try:
+        load_into(model, state)
+    except WeightsError as error:
+        raise WeightsError(
+            f"{path}: {error}\nleave its classes, backbone, anchors and rpn.channels as they were trained; "
+            "only other keys can be overridden"
+        ) from error
     set_norm_eps(model, header.norm_eps)
-    return model.eval(), config, header.classes
+    # Files of the first release do not say.
+    category_ids = header.options.get("category_ids", list(range(1, len(header.classes) + 1)))
+    return LoadedDetector(model.eval(), config, header.classes, category_ids)

@@ -1,7 +1,8 @@
 """What a detector training is made of; defaults are He et al. 2015, appendix A, and its sources."""
 
+import math
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from engine.config import OptimConfig, RunConfig, ScheduleConfig
 
@@ -48,33 +49,65 @@ class DataConfig:
     flip: bool = True
     max_boxes: int = 200
 
+    def __post_init__(self) -> None:
+        _require(self, 1, math.inf, "short_side", "max_boxes")
+        if self.max_side < self.short_side:
+            raise ValueError(f"max_side must be at least short_side {self.short_side}, got {self.max_side}")
+
 
 @dataclass(frozen=True)
 class RpnConfig:
-    """Region proposal network (Ren et al. 2015)."""
+    """Region proposal network (Ren et al. 2015); see `detection.model.rpn.RegionProposalNetwork`."""
 
     channels: int = 512
     anchor_sizes: tuple[float, ...] = (128.0, 256.0, 512.0)
     anchor_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
+    anchors_inside_only: bool = False
     anchors_per_image: int = 256
     positive_fraction: float = 0.5
+    positive_iou: float = 0.7
+    negative_iou: float = 0.3
     pre_nms_train: int = 12000
     post_nms_train: int = 2000
     pre_nms_test: int = 6000
     post_nms_test: int = 300
     nms_threshold: float = 0.7
+    min_size: float = 1e-3
+
+    def __post_init__(self) -> None:
+        _require(self, 1, math.inf, "channels", "anchors_per_image")
+        _require(self, 1, math.inf, "pre_nms_train", "post_nms_train", "pre_nms_test", "post_nms_test")
+        _require(self, 0, 1, "positive_fraction", "positive_iou", "negative_iou", "nms_threshold")
+        _require(self, 0, math.inf, "min_size")
+        if self.negative_iou > self.positive_iou:
+            limit = f"at most positive_iou {self.positive_iou}"
+            raise ValueError(f"negative_iou must be {limit}, got {self.negative_iou}")
+        for name in ("anchor_sizes", "anchor_ratios"):
+            values = getattr(self, name)
+            if not values or not all(0 < value < math.inf for value in values):
+                raise ValueError(f"{name} must be one or more numbers above 0, got {list(values)}")
 
 
 @dataclass(frozen=True)
 class RoiConfig:
-    """Per-region head: RoI pooling, conv5, class and box predictors (Girshick 2015; He et al. 2015)."""
+    """Per-region head: RoI pooling, conv5, class and box predictors (Girshick 2015; He et al. 2015).
+
+    `size` is the pooled grid's height and width; for the others see `detection.model.roi_heads.RoiHeads`.
+    """
 
     size: int = 14
     regions_per_image: int = 128
     positive_fraction: float = 0.25
+    positive_iou: float = 0.5
+    negative_floor: float = 0.0
     score_threshold: float = 0.05
     nms_threshold: float = 0.3
     detections_per_image: int = 100
+
+    def __post_init__(self) -> None:
+        _require(self, 1, math.inf, "size", "regions_per_image", "detections_per_image")
+        _require(self, 0, 1, "positive_fraction", "positive_iou", "score_threshold", "nms_threshold")
+        _require(self, 0, self.positive_iou, "negative_floor")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,3 +133,11 @@ class DetectionConfig:
     )
     run: RunConfig = field(default_factory=RunConfig)
     metric: Metric = "coco"
+
+
+def _require(section: Any, low: float, high: float, *names: str) -> None:
+    for name in names:
+        value = getattr(section, name)
+        if not low <= value <= high:
+            limits = f"from {low} to {high}" if high < math.inf else f"at least {low}"
+            raise ValueError(f"{name} must be {limits}, got {value}")

@@ -3,17 +3,17 @@
 import logging
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
 from backbones import save_weights
 from detection.build import build_detector, detector_header, open_dataset
 from detection.config import DetectionConfig
 from detection.data.annotations import DetectionDataset
-from detection.data.batching import TrainingSet, training_batches
+from detection.data.batching import PreparedPictures, check_pictures, training_batches
 from detection.evaluate.coco_ap import to_coco_records
 from detection.evaluate.files import write_json
 from detection.evaluate.predict import predict_dataset
@@ -50,6 +50,8 @@ def finetune(
                 f"data.train has the classes {', '.join(training.classes)}; data.val has "
                 f"{', '.join(validation.classes)}; expected the same in the same order"
             )
+        for dataset in (training, validation):
+            check_pictures(dataset)
         logger.info(
             "%d pictures to train on, %d to validate, %d classes",
             *(len(training), len(validation), len(training.classes)),
@@ -70,23 +72,13 @@ def detection_task(
 ) -> Task:
     """What `engine.training.train` needs to know of detection."""
     data, run, optim = config.data, config.run, config.optim
-    device = next(model.parameters()).device
+    samples = PreparedPictures(training, data.short_side, data.max_side, data.flip, max_boxes=data.max_boxes)
     layout = torch.channels_last if run.channels_last else torch.contiguous_format
-    samples = TrainingSet(training, data.short_side, data.max_side, data.flip, max_boxes=data.max_boxes)
-
-    def losses(network: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        return network(batch.to(device, layout))
-
-    def evaluate() -> Evaluation:
-        predictions = predict_dataset(model, validation, data, run)
-        result = score(predictions, validation, config.metric)
-        if is_main():
-            write_json(out / "predictions.json", to_coco_records(predictions, validation))
-        main = result["scores"][MAIN_SCORE[config.metric]]
-        return Evaluation(math.nan if main is None else -main, result)
 
     def save(path: Path, scores: Mapping[str, float]) -> None:
-        save_weights(path, model.state_dict(), detector_header(model, config, training.classes, scores))
+        ids = training.category_ids
+        header = detector_header(model, config, training.classes, scores, category_ids=ids)
+        save_weights(path, model.state_dict(), header)
 
     return Task(
         model=model,
@@ -100,8 +92,8 @@ def detection_task(
             accumulate=optim.accumulate,
             start_step=step,
         ),
-        losses=losses,
-        evaluate=evaluate,
+        losses=lambda network, batch: network(_in_layout(batch, layout)),
+        evaluate=lambda: _evaluate(config, model, validation, out),
         save_weights=save,
         data={
             "training pictures": len(training),
@@ -109,3 +101,18 @@ def detection_task(
             "classes": training.classes,
         },
     )
+
+
+def _in_layout(batch: Batch, layout: torch.memory_format) -> Batch:
+    return replace(batch, images=batch.images.contiguous(memory_format=layout))
+
+
+def _evaluate(
+    config: DetectionConfig, model: FasterRCNN, validation: DetectionDataset, out: Path
+) -> Evaluation:
+    predictions = predict_dataset(model, validation, config.data, config.run)
+    result = score(predictions, validation, config.metric)
+    if is_main():
+        write_json(out / "predictions.json", to_coco_records(predictions, validation))
+    main = result["scores"][MAIN_SCORE[config.metric]]
+    return Evaluation(math.nan if main is None else -main, result)

@@ -4,7 +4,7 @@ Boxes are (x1, y1, x2, y2) in pixels with the origin at the top-left corner and 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
@@ -79,8 +79,7 @@ class Batch:
         scales: (N, 2) float32, resized over original size, y then x.
         boxes: (N, G, 4) float32 xyxy in resized pixels, zeros where there is no object.
         labels: (N, G) int64, 1…K, 0 where there is no object.
-        valid: (N, G) bool, objects to learn from: False for padding and for ignored objects, which still
-            have their box and label.
+        valid: (N, G) bool, False where there is no object.
         seeds: (N,) int64, for everything drawn at random for a picture.
         ids: N image ids as text.
     """
@@ -94,12 +93,9 @@ class Batch:
     seeds: Tensor
     ids: list[str]
 
-    def to(
-        self, device: torch.device | str, memory_format: torch.memory_format = torch.preserve_format
-    ) -> "Batch":
-        """The same batch on another device; the pictures in another memory format if asked."""
-        moved = self._map(lambda tensor: tensor.to(device, non_blocking=True))
-        return replace(moved, images=moved.images.to(memory_format=memory_format))
+    def to(self, device: torch.device | str) -> "Batch":
+        """The same batch on another device."""
+        return self._map(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> "Batch":
         """Called by DataLoader: from pinned memory `to` copies while the device computes."""

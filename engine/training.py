@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import shorten
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -106,7 +107,8 @@ def _go_on(state: TrainState, task: Task, checkpoint: dict[str, Any] | None, out
         return
     changed = [name for name, value in task.data.items() if checkpoint["data"].get(name) != value]
     if changed:
-        before, now = checkpoint["data"].get(changed[0]), task.data[changed[0]]
+        values = (checkpoint["data"].get(changed[0]), task.data[changed[0]])
+        before, now = (shorten(str(value), 200) for value in values)  # a thousand classes fill the screen
         raise UserError(
             f"{out} was made with other data: {changed[0]} {before} before, {now} now; "
             "restore the data, or start a new run with another --out"

@@ -24,14 +24,12 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--dataset", metavar="SET", help="coco:ANNOTATIONS.json or voc:DEVKIT/VOC<year>:<split>"
     )
-    parser.add_argument(
-        "--method", choices=["area", "11point"], default="area", help="of VOC AP (default: area)"
-    )
+    parser.add_argument("--method", choices=["area", "11point"], help="of VOC AP (default: area)")
     parser.add_argument(
         "--out",
         type=Path,
         metavar="DIR",
-        help="with --weights, folder for predictions.json and result.json (default: nothing is written)",
+        help="folder for result.json, and predictions.json of --weights (default: nothing is written)",
     )
     parser.add_argument(
         "overrides", nargs="*", metavar="key=value", help="of the training configuration, with --weights"
@@ -39,15 +37,35 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
+def refuse_without_effect(arguments: argparse.Namespace) -> None:
+    from engine.errors import UserError
+
+    if arguments.weights and (arguments.dataset or arguments.method):
+        raise UserError(
+            "--dataset and --method belong to --predictions; with --weights choose the set with "
+            "data.root=DIR data.val=SPLIT and the metric with metric=voc07, voc12 or coco"
+        )
+    if arguments.predictions and arguments.overrides:
+        raise UserError(
+            f"{arguments.overrides[0]} changes a detector's configuration, which belongs to --weights; with "
+            "--predictions choose the set with --dataset and the metric with --method"
+        )
+    if arguments.method and (arguments.dataset or "").startswith("coco:"):
+        raise UserError("--method is of VOC AP; leave it out with --dataset coco:…, or score on voc:…")
+
+
 def main(arguments: argparse.Namespace) -> None:
     from detection.evaluate.files import score_predictions_file, score_weights
     from detection.evaluate.score import describe
 
+    refuse_without_effect(arguments)
     if arguments.weights:
         result = score_weights(Path(arguments.weights), arguments.overrides, arguments.out)
     else:
-        result = score_predictions_file(arguments.predictions, arguments.dataset, arguments.method)
-    print(describe(result))
+        method = arguments.method or "area"
+        result = score_predictions_file(arguments.predictions, arguments.dataset, method, arguments.out)
+    if result is not None:
+        print(describe(result))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Detect objects in a picture or a folder: pictures with boxes, and one COCO-style predictions.json."""
+"""Detect objects in pictures: writes the pictures with boxes, and one COCO-style predictions.json."""
 
 import argparse
 import sys
@@ -11,7 +11,12 @@ from engine.command import run
 
 def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("pictures", type=Path, help="a picture, or a folder of pictures")
+    parser.add_argument(
+        "pictures",
+        nargs="+",
+        metavar="PICTURE | key=value",
+        help="pictures and folders; changes to the detector's configuration, for instance run.device=cpu",
+    )
     parser.add_argument("--weights", required=True, metavar="FILE", help="a detector's weights")
     parser.add_argument(
         "--out", type=Path, default=Path("runs/predict"), metavar="DIR", help="default: runs/predict"
@@ -27,13 +32,15 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: argparse.Namespace) -> None:
     from detection.evaluate.files import predict_pictures
 
+    overrides = [text for text in arguments.pictures if "=" in text and not Path(text).exists()]
     predict_pictures(
-        arguments.pictures,
+        [Path(text) for text in arguments.pictures if text not in overrides],
         Path(arguments.weights),
         arguments.out,
         threshold=arguments.threshold,
         limit=arguments.limit,
         overwrite=arguments.overwrite,
+        overrides=overrides,
     )
 
 

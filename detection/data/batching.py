@@ -5,11 +5,12 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from detection.data.annotations import DetectionDataset
 from detection.data.transforms import flip, resize, resized_size
-from detection.types import Batch
+from detection.types import Batch, Target
 from engine.batches import BatchLoader
 from engine.errors import UserError
 from engine.images import load_image
@@ -26,13 +27,12 @@ class Sample(NamedTuple):
     scale: tuple[float, float]
     boxes: Tensor
     labels: Tensor
-    valid: Tensor
     seed: int
     id: str
 
 
-class TrainingSet:
-    """Pictures of a data set, decoded, resized, flipped at random.
+class PreparedPictures:
+    """Pictures of a data set, decoded, resized, flipped at random; without the objects to be ignored.
 
     Everything random comes from `Item.seed`, so a picture's sample does not depend on the number of workers
     or processes.
@@ -55,36 +55,37 @@ class TrainingSet:
             flip: mirror half of the pictures.
             max_boxes: pictures with more objects train on a random choice of that many, which bounds the
                 memory of matching.
-        Raises:
-            UserError: a picture is missing.
         """
         self.dataset = dataset
         self.short_side = short_side
         self.max_side = max_side
         self.flip = flip
         self.max_boxes = max_boxes
-        _check_pictures(dataset)
 
     def __len__(self) -> int:
         return len(self.dataset)
 
     def __getitem__(self, item: Item) -> Sample:
         target = self.dataset.load_target(item.index)
-        pixels = load_image(self.dataset.image_path(item.index), target.size)
+        return self.prepare(load_image(self.dataset.image_path(item.index), target.size), target, item.seed)
+
+    def prepare(self, pixels: NDArray[np.uint8], target: Target, seed: int) -> Sample:
+        """The sample of a decoded picture (H, W, 3) and its objects."""
         image = torch.from_numpy(pixels).permute(2, 0, 1)
         size = resized_size(target.size, self.short_side, self.max_side)
         image, target = resize(image, target, size)
-        rng = np.random.default_rng(item.seed)
+        rng = np.random.default_rng(seed)
         if self.flip and rng.random() < 0.5:
             image, target = flip(image, target)
-        chosen = _choose_boxes(~target.ignore, self.max_boxes, rng)
+        chosen = np.flatnonzero(~target.ignore.numpy())
+        if len(chosen) > self.max_boxes:
+            chosen = np.sort(rng.choice(chosen, self.max_boxes, replace=False))
         return Sample(
             image=image,
             scale=(size[0] / target.size[0], size[1] / target.size[1]),
             boxes=target.boxes[chosen],
             labels=target.labels[chosen],
-            valid=~target.ignore[chosen],
-            seed=item.seed,
+            seed=seed,
             id=str(target.image_id),
         )
 
@@ -93,16 +94,12 @@ class TrainingSet:
         return collate([self[item] for item in items])
 
 
-def _choose_boxes(valid: Tensor, limit: int, rng: np.random.Generator) -> Tensor:
-    """Rows to keep, in order: all, or a random choice of `limit` that drops ignored objects first."""
-    if len(valid) <= limit:
-        return torch.arange(len(valid))
-    keys = rng.random(len(valid)) + ~valid.numpy()
-    return torch.from_numpy(np.sort(np.argsort(keys)[:limit]))
+def check_pictures(dataset: DetectionDataset) -> None:
+    """Finds missing files before the first step, not hours into a training.
 
-
-def _check_pictures(dataset: DetectionDataset) -> None:
-    """Missing files are found here, before the first step, not hours into a training."""
+    Raises:
+        UserError: a picture is missing.
+    """
     missing = [path for path in map(dataset.image_path, range(len(dataset))) if not path.is_file()]
     if missing:
         raise UserError(
@@ -124,7 +121,7 @@ def collate(samples: Sequence[Sample]) -> Batch:
         images[row, :, : sample.image.shape[1], : sample.image.shape[2]] = sample.image
         boxes[row, : len(sample.boxes)] = sample.boxes
         labels[row, : len(sample.boxes)] = sample.labels
-        valid[row, : len(sample.boxes)] = sample.valid
+        valid[row, : len(sample.boxes)] = True
     return Batch(
         images=images,
         sizes=torch.tensor([sample.image.shape[1:] for sample in samples]),
@@ -147,7 +144,7 @@ def aspect_groups(dataset: DetectionDataset) -> list[int]:
 
 
 def training_batches(
-    samples: TrainingSet,
+    samples: PreparedPictures,
     batch_size: int,
     *,
     seed: int,
@@ -172,7 +169,7 @@ def training_batches(
 
 
 def evaluation_batches(
-    samples: TrainingSet, indices: Sequence[int], *, batch_size: int = 1, workers: int = 0
+    samples: PreparedPictures, indices: Sequence[int], *, batch_size: int = 1, workers: int = 0
 ) -> BatchLoader[Batch]:
     """The pictures `indices` (a process's `evaluation_shard`) in order, each once.
 

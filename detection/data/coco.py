@@ -53,25 +53,20 @@ class CocoDataset:
 
         index_of = {image_id: index for index, image_id in enumerate(self.image_ids)}
         annotations = sorted(content["annotations"], key=lambda annotation: index_of[annotation["image_id"]])
-        image_index = np.array([index_of[a["image_id"]] for a in annotations], dtype=np.int64)
-        boxes = _clipped_xyxy(annotations, np.array(self.image_sizes).reshape(-1, 2)[image_index])
-        kept = np.flatnonzero((boxes[:, 2:] > boxes[:, :2]).all(axis=1))
-        if len(kept) < len(boxes):
-            dropped = (
-                f"dropped {len(boxes) - len(kept)} of {len(boxes)} boxes without area inside their picture"
-            )
-            _log.warning("%s: %s", annotation_file, dropped)
+        sizes = [self.image_sizes[index_of[annotation["image_id"]]] for annotation in annotations]
+        boxes = _clipped_xyxy(annotations, np.array(sizes, dtype=np.int64).reshape(-1, 2))
+        kept = _rows_with_area(boxes, str(annotation_file))
         annotations = [annotations[row] for row in kept]
         label_of = {category_id: label for label, category_id in enumerate(self.category_ids, start=1)}
         self._objects = PackedObjects.pack(
-            image_index=image_index[kept],
+            image_index=np.array([index_of[a["image_id"]] for a in annotations], dtype=np.int64),
             boxes=boxes[kept],
             labels=np.array([label_of[a["category_id"]] for a in annotations], dtype=np.int64),
             ignore=np.array([bool(a.get("iscrowd", 0)) for a in annotations], dtype=bool),
             image_ids=self.image_ids,
             image_sizes=self.image_sizes,
         )
-        sizes = [self.image_sizes[index] for index in image_index[kept]]
+        sizes = [sizes[row] for row in kept]
         self._segmentations = _Segmentations(annotations, sizes, str(annotation_file)) if masks else None
 
     def __len__(self) -> int:
@@ -101,6 +96,15 @@ def _clipped_xyxy(annotations: Sequence[dict[str, Any]], sizes: NDArray[np.int64
     x, y, width, height = xywh_boxes(annotations, lambda index: f"annotation {annotations[index]['id']}").T
     corners = np.stack([x, y, x + width, y + height], axis=1)
     return np.clip(corners, 0, sizes[:, [1, 0, 1, 0]]).astype(np.float32)
+
+
+def _rows_with_area(boxes: NDArray[np.float32], where: str) -> NDArray[np.int64]:
+    kept = np.flatnonzero((boxes[:, 2:] > boxes[:, :2]).all(axis=1))
+    if dropped := len(boxes) - len(kept):
+        _log.warning(
+            "%s: dropped %d of %d boxes without area inside their picture", where, dropped, len(boxes)
+        )
+    return kept
 
 
 def _no_masks(size: tuple[int, int]) -> Tensor:

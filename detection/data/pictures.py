@@ -1,5 +1,6 @@
 """Pictures without annotations, to predict on."""
 
+import os
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -14,30 +15,37 @@ SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 
 
 class PictureFolder:
-    """The pictures below a folder, or one picture; `image_ids` are the names relative to the folder."""
+    """Pictures and those below folders; `image_ids` are the names relative to the folder that holds all."""
 
-    def __init__(self, path: Path, classes: Sequence[str], *, limit: int | None = None) -> None:
+    def __init__(
+        self,
+        paths: Path | Sequence[Path],
+        classes: Sequence[str],
+        category_ids: Sequence[int] | None = None,
+        *,
+        limit: int | None = None,
+        leave_out: Path | None = None,
+    ) -> None:
         """List the pictures.
 
         Args:
-            path: a picture, or a folder searched with its subfolders.
+            paths: pictures, and folders searched with their subfolders.
             classes: of the detector, so that its labels have names.
-            limit: at most so many pictures, in order of name.
+            category_ids: the classes' ids in result files, 1…K unless given.
+            limit: at most so many pictures, in the order of paths, in a folder in order of name.
+            leave_out: a folder not searched, such as one for drawings.
         Raises:
-            UserError: there is no such path, or no picture in it.
+            UserError: a path does not exist, or holds no picture.
         """
-        folder = path.parent if path.is_file() else path
-        below = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
-        files = [path] if path.is_file() else below
-        if not files:
-            problem = "holds no picture" if path.is_dir() else "does not exist"
-            raise UserError(
-                f"{path} {problem}; expected a picture or a folder of {', '.join(sorted(SUFFIXES))}"
-            )
-        self._files = files[:limit]
+        paths = [paths] if isinstance(paths, Path) else paths
+        if not paths:
+            raise UserError("no picture was given; name pictures or folders of pictures")
+        files = dict.fromkeys(file for path in paths for file in _pictures_in(path, leave_out))
+        self._files = list(files)[:limit]
         self.classes = list(classes)
-        self.category_ids = list(range(1, len(self.classes) + 1))
-        self.image_ids: list[int | str] = [str(file.relative_to(folder)) for file in self._files]
+        self.category_ids = list(range(1, len(classes) + 1) if category_ids is None else category_ids)
+        folder = os.path.commonpath([(path.parent if path.is_file() else path).absolute() for path in paths])
+        self.image_ids: list[int | str] = [str(file.absolute().relative_to(folder)) for file in self._files]
 
     def __len__(self) -> int:
         return len(self._files)
@@ -59,10 +67,27 @@ class PictureFolder:
     def load_target(self, index: int) -> Target:
         """A Target without objects, of the size the picture has."""
         height, width, _ = load_image(self._files[index]).shape
+        return self.empty_target(index, (height, width))
+
+    def empty_target(self, index: int, size: tuple[int, int]) -> Target:
+        """As `load_target`, of a picture whose (height, width) is known."""
         return Target(
             boxes=torch.zeros(0, 4),
             labels=torch.zeros(0, dtype=torch.int64),
             ignore=torch.zeros(0, dtype=torch.bool),
             image_id=self.image_ids[index],
-            size=(height, width),
+            size=size,
         )
+
+
+def _pictures_in(path: Path, leave_out: Path | None) -> list[Path]:
+    if path.is_file():
+        return [path]
+    files = [file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file()]
+    problem = "holds no picture" if path.is_dir() else "does not exist"
+    if leave_out is not None and leave_out.resolve().is_relative_to(path.resolve()):
+        files = [file for file in files if not file.resolve().is_relative_to(leave_out.resolve())]
+        problem = f"holds no picture outside {leave_out}"
+    if not files:
+        raise UserError(f"{path} {problem}; expected a picture or a folder of {', '.join(sorted(SUFFIXES))}")
+    return sorted(files)

@@ -45,12 +45,15 @@ def evaluate(
     annotations: str | Path | dict[str, Any],
     predictions: str | Path | Sequence[Record],
     iou_type: Literal["bbox", "segm"] = "bbox",
+    *,
+    where: str = "predictions",
 ) -> CocoScores:
     """Score result records against COCO annotations.
 
     Args:
         annotations: the JSON file or its content.
         predictions: the result file or its records; for "segm" with a `segmentation` each.
+        where: names records that come from no file, in errors.
     Raises:
         UserError: a file is missing or malformed, or a record refers to nothing or holds no numbers.
     """
@@ -58,14 +61,16 @@ def evaluate(
         annotations = read_coco(annotations)
     else:
         check_coco(annotations, "annotations")
-    where = str(predictions) if isinstance(predictions, str | Path) else "predictions"
-    records = read_json(predictions) if isinstance(predictions, str | Path) else predictions
+    if isinstance(predictions, str | Path):
+        records, where = read_json(predictions), str(predictions)
+    else:
+        records = predictions
     categories = sorted(annotations["categories"], key=lambda category: category["id"])
     image_ids = [image["id"] for image in annotations["images"]]
     shape = "segmentation" if iou_type == "segm" else "bbox"
     check_records(records, image_ids, [category["id"] for category in categories], where, shape)
 
-    stats, precision = _run_hotcoco(*_with_integer_ids(annotations, records), iou_type)
+    stats, precision = _run_hotcoco(*_with_plain_ids(annotations, records), iou_type)
     per_class = [_mean_of_known(precision[:, :, index]) for index in range(len(categories))]
     return CocoScores(stats, np.array(per_class), [category["name"] for category in categories])
 
@@ -106,18 +111,27 @@ def check_records(
         xywh_boxes(records, name)
 
 
-def _with_integer_ids(
+def _with_plain_ids(
     annotations: dict[str, Any], records: Sequence[Record]
 ) -> tuple[dict[str, Any], Sequence[Record]]:
-    """Pictures numbered, where their ids are text as VOC's: hotcoco takes integers."""
-    image_ids = [image["id"] for image in annotations["images"]]
-    if all(isinstance(image_id, int) for image_id in image_ids):
+    """Pictures and categories numbered in order of id, where `_as_array` or hotcoco would lose an id."""
+    number = {}
+    for section in ("images", "categories"):
+        ids = sorted((entry["id"] for entry in annotations[section]), key=lambda i: (isinstance(i, str), i))
+        number[section] = {own: position for position, own in enumerate(ids, start=1)}
+    if all(isinstance(i, int) and 0 <= i < 2**53 for known in number.values() for i in known):
         return annotations, records
-    number = {image_id: position for position, image_id in enumerate(image_ids)}
-    images = [{**image, "id": number[image["id"]]} for image in annotations["images"]]
-    objects = [{**entry, "image_id": number[entry["image_id"]]} for entry in annotations["annotations"]]
-    numbered = [{**record, "image_id": number[record["image_id"]]} for record in records]
-    return {**annotations, "images": images, "annotations": objects}, numbered
+
+    def renumbered(entry: Record) -> Record:
+        image, category = entry["image_id"], entry["category_id"]
+        return {**entry, "image_id": number["images"][image], "category_id": number["categories"][category]}
+
+    changed: dict[str, list] = {
+        section: [{**entry, "id": known[entry["id"]]} for entry in annotations[section]]
+        for section, known in number.items()
+    }
+    changed["annotations"] = [renumbered(entry) for entry in annotations["annotations"]]
+    return {**annotations, **changed}, [renumbered(record) for record in records]
 
 
 def _run_hotcoco(

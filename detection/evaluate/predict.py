@@ -7,7 +7,7 @@ import torch
 
 from detection.config import DataConfig
 from detection.data.annotations import DetectionDataset
-from detection.data.batching import TrainingSet, evaluation_batches
+from detection.data.batching import PreparedPictures, evaluation_batches
 from detection.model.detector import Detections, FasterRCNN
 from detection.types import Batch, Prediction
 from engine.config import RunConfig
@@ -27,7 +27,7 @@ def predict_dataset(
         run: precision and number of workers.
     """
     shard = evaluation_shard(len(dataset), rank(), world_size())
-    pictures = TrainingSet(dataset, data.short_side, data.max_side, flip=False)
+    pictures = PreparedPictures(dataset, data.short_side, data.max_side, flip=False)
     batches = evaluation_batches(pictures, shard, workers=run.workers)
     share = [
         replace(prediction, image_id=dataset.image_ids[index])

@@ -4,6 +4,9 @@ A detection belongs to the object of its class and picture that it overlaps most
 threshold, the object's first detection in order of score is a hit and the others are false alarms, unless the
 object is difficult, when they do not count at all. So every detection's object is fixed before scores are
 looked at, and the whole matching is a few array operations.
+
+The 11 recalls are NumPy's multiples of 0.1, as in py-faster-rcnn and detectron2. The fourth, 3 * 0.1, lies
+just above 0.3: a class whose recall ends at exactly 3 / 10 does not reach it.
 """
 
 from collections.abc import Sequence
@@ -20,7 +23,6 @@ from engine.errors import UserError
 _Floats = NDArray[np.float64]
 _Indices = NDArray[np.int64]
 
-# The devkit's 0:0.1:1 in floating point; 3 * 0.1 lies just above 0.3, as in numpy's arange and linspace.
 _ELEVEN_RECALLS = 0.1 * np.arange(11)
 
 
@@ -88,23 +90,28 @@ def evaluate(
             "a prediction has a score that is not finite; expected probabilities: check the detector"
         )
     match = _match(found, truth, iou_threshold)
-
-    order = np.lexsort((-scores, found.labels))  # class by class, best score first; stable
-    order = order[~np.append(difficult, False)[match[order]]]  # a match of -1 looks up the appended False
-    hit = _first_of_each(match[order])
     num_objects = np.bincount(truth.labels[~difficult], minlength=num_classes + 1)[1:]
-    bounds = np.searchsorted(found.labels[order], np.arange(1, num_classes + 2))
-    curves = [
-        _curve(hit[start:stop], scores[order[start:stop]], count)
-        for start, stop, count in zip(bounds[:-1], bounds[1:], num_objects, strict=True)
-    ]
+    curves = _curves(found, scores, match, difficult, num_objects)
     average = _area if method == "area" else _eleven_point
     ap = np.array(
         [average(curve) if count else np.nan for curve, count in zip(curves, num_objects, strict=True)]
     )
-    return VocScores(
-        ap, float(np.mean(ap[num_objects > 0])) if num_objects.any() else np.nan, curves, num_objects
-    )
+    mean = float(np.mean(ap[num_objects > 0])) if num_objects.any() else np.nan
+    return VocScores(ap, mean, curves, num_objects)
+
+
+def _curves(
+    found: _Rows, scores: _Floats, match: _Indices, difficult: NDArray[np.bool_], num_objects: _Indices
+) -> list[Curve]:
+    """One per class, of the detections `found` with the objects that `match` gives them."""
+    order = np.lexsort((-scores, found.labels))  # class by class, best score first; stable
+    order = order[~np.append(difficult, False)[match[order]]]  # a match of -1 looks up the appended False
+    hit = _first_of_each(match[order])
+    bounds = np.searchsorted(found.labels[order], np.arange(1, len(num_objects) + 2))
+    return [
+        _curve(hit[start:stop], scores[order[start:stop]], count)
+        for start, stop, count in zip(bounds[:-1], bounds[1:], num_objects, strict=True)
+    ]
 
 
 def _check_arguments(

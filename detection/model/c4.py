@@ -12,7 +12,6 @@ from backbones.spec import FeatureSpec
 from detection.model.detector import FasterRCNN, only_feature
 from detection.model.roi_heads import RoiHeads
 from detection.model.rpn import RegionProposalNetwork
-from engine.errors import UserError
 
 
 class RegionFeatures(nn.Module):
@@ -25,19 +24,10 @@ class RegionFeatures(nn.Module):
         head: the stages after the shared ones.
         spec: of the shared feature map.
         size: height and width of the pooled grid.
-
-    Raises:
-        UserError: head does not take the feature map's channels.
     """
 
     def __init__(self, head: StageHead, spec: FeatureSpec, *, size: int = 14) -> None:
         super().__init__()
-        wanted = next(layer for layer in head.modules() if isinstance(layer, nn.Conv2d)).in_channels
-        if wanted != spec.channels:
-            raise UserError(
-                f"the head takes {wanted} channels, the trunk gives {spec.channels}; "
-                "make both with one call of create_trunk_and_head"
-            )
         self.head, self.spec, self.size = head, spec, size
         (self.out_channels,) = (last.channels for last in head.feature_specs.values())
 
@@ -71,7 +61,7 @@ def build_c4(
         roi: keywords of RoiHeads.
 
     Raises:
-        UserError: the trunk gives more than one feature map, or parts do not fit each other.
+        UserError: the trunk gives more than one feature map.
     """
     _, spec = only_feature(trunk)
     regions = RegionFeatures(head, spec, size=roi_size)

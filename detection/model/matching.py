@@ -104,19 +104,18 @@ def sampled_mean(losses: Tensor, counted: Tensor, sampled: Tensor) -> Tensor:
     return (totals / sampled.sum(dim=1).clamp(min=1)).mean()
 
 
-def random_keys(seeds: Tensor, count: int, *, stream: int) -> Tensor:
-    """Random integers that depend on the picture's seed and the stream alone, on every device.
+def random_keys(seeds: Tensor, numbers: Tensor, *, stream: int) -> Tensor:
+    """Random integers that depend on the picture's seed, the number and the stream alone, on every device.
 
     Args:
         seeds: (N,) int64.
-        count: integers per picture.
-        stream: different numbers give independent integers for the same seed.
+        numbers: (R,) int64, different, what the integers are for.
+        stream: different streams give independent integers for the same seed.
     Returns:
-        (N, count) int64, distinct within a picture.
+        (N, R) int64, distinct within a picture.
     """
     start = _mix(_mix(seeds) + stream)
-    steps = torch.arange(1, count + 1, device=seeds.device) * _GOLDEN
-    return _mix(start[:, None] + steps)
+    return _mix(start[:, None] + (numbers + 1) * _GOLDEN)
 
 
 # splitmix64 (Steele, Lea, Flood 2014); int64 arithmetic wraps, as the unsigned original does.

@@ -11,6 +11,8 @@ from detection.model.matching import box_targets, match, random_keys, sample, sa
 from detection.model.rpn import Proposals
 from detection.types import Batch
 
+BOX_WEIGHTS = (10.0, 5.0)  # factors on the targets of centre and size that bring them to unit variance
+
 
 class Detections(NamedTuple):
     """What was found in N pictures, best first.
@@ -51,7 +53,6 @@ class RoiHeads(nn.Module):
         positive_fraction: of the sampled regions, at most.
         positive_iou: regions are objects from here on, background below.
         negative_floor: background with less IoU is not sampled (Girshick 2015 has 0.1, Ren et al. 0).
-        box_weights: factors on the targets of centre and size; 10 and 5 bring them to unit variance.
         box_loss_beta: where smooth L1 turns from square to linear, in weighted targets.
         score_threshold: detections need a higher probability.
         nms_threshold: IoU, within a class.
@@ -68,7 +69,6 @@ class RoiHeads(nn.Module):
         positive_fraction: float = 0.25,
         positive_iou: float = 0.5,
         negative_floor: float = 0.0,
-        box_weights: tuple[float, float] = (10.0, 5.0),
         box_loss_beta: float = 1.0,
         score_threshold: float = 0.05,
         nms_threshold: float = 0.3,
@@ -78,7 +78,7 @@ class RoiHeads(nn.Module):
         self.num_classes = num_classes
         self.regions_per_image, self.positive_fraction = regions_per_image, positive_fraction
         self.positive_iou, self.negative_floor = positive_iou, negative_floor
-        self.box_weights, self.box_loss_beta = box_weights, box_loss_beta
+        self.box_loss_beta = box_loss_beta
         self.score_threshold, self.nms_threshold = score_threshold, nms_threshold
         self.detections_per_image = detections_per_image
         self.region_features = region_features
@@ -90,9 +90,10 @@ class RoiHeads(nn.Module):
 
     def forward(self, features: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (N, R, 1 + K), background first, and deltas (N, R, K, 4) of boxes (N, R, 4), all float32."""
-        vectors = self.region_features(features, boxes)
-        logits = self.classifier(vectors).float().unflatten(0, boxes.shape[:2])
-        deltas = self.regressor(vectors).float().view(*boxes.shape[:2], self.num_classes, 4)
+        vectors = self.region_features(features, boxes).float()
+        with torch.autocast(vectors.device.type, enabled=False):  # bfloat16 ties scores and moves boxes
+            logits = self.classifier(vectors).unflatten(0, boxes.shape[:2])
+            deltas = self.regressor(vectors).view(*boxes.shape[:2], self.num_classes, 4)
         return logits, deltas
 
     def sample_regions(self, proposals: Proposals, batch: Batch) -> Regions:
@@ -107,12 +108,12 @@ class RoiHeads(nn.Module):
             negative_iou=self.positive_iou,
             negative_floor=self.negative_floor,
         )
-        keys = random_keys(batch.seeds, boxes.shape[1], stream=1)
+        keys = random_keys(batch.seeds, torch.arange(boxes.shape[1], device=boxes.device), stream=1)
         sampled = sample(
             matches, keys, count=self.regions_per_image, positive_fraction=self.positive_fraction
         )
         labels = batch.labels.gather(1, matches.best).masked_fill(~matches.positive, 0)
-        targets = box_targets(batch.boxes, matches, boxes, weights=self.box_weights)
+        targets = box_targets(batch.boxes, matches, boxes, weights=BOX_WEIGHTS)
 
         rows = sampled.int().argsort(dim=1, descending=True, stable=True)[:, : self.regions_per_image]
         return Regions(
@@ -145,7 +146,7 @@ class RoiHeads(nn.Module):
             sizes: (N, 2) height and width of the pictures.
         """
         logits, deltas = self(features, proposals.boxes)
-        boxes = decode_boxes(deltas, proposals.boxes[:, :, None], weights=self.box_weights).flatten(1, 2)
+        boxes = decode_boxes(deltas, proposals.boxes[:, :, None], weights=BOX_WEIGHTS).flatten(1, 2)
         boxes = clip_boxes(boxes, sizes)
         scores = logits.softmax(dim=-1)[..., 1:]
         labels = torch.arange(1, self.num_classes + 1, device=boxes.device).expand_as(scores).flatten(1)

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -11,6 +12,8 @@ from detection.model.boxes import at_least, box_iou, clip_boxes, decode_boxes, p
 from detection.model.matching import box_targets, match, random_keys, sample, sampled_mean
 from detection.types import Batch
 from engine.errors import UserError
+
+BOX_LOSS_BETA = 1 / 9  # where smooth L1 turns from square to linear: sigma = 3 in py-faster-rcnn
 
 
 class Proposals(NamedTuple):
@@ -33,10 +36,13 @@ class RpnHead(nn.Module):
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """(N, C, H, W) → logits (N, R) and deltas (N, R, 4), float32, in the order of make_anchors."""
-        hidden = F.relu(self.conv(features))
-        logits = self.objectness(hidden).permute(0, 2, 3, 1).flatten(1)
-        deltas = self.deltas(hidden).permute(0, 2, 3, 1).reshape(*logits.shape, 4)
-        return logits.float(), deltas.float()
+        hidden = F.relu(self.conv(features)).float()
+        with torch.autocast(
+            hidden.device.type, enabled=False
+        ):  # bfloat16 ties scores and moves boxes by pixels
+            logits = self.objectness(hidden).permute(0, 2, 3, 1).flatten(1)
+            deltas = self.deltas(hidden).permute(0, 2, 3, 1).reshape(*logits.shape, 4)
+        return logits, deltas
 
 
 class RegionProposalNetwork(nn.Module):
@@ -55,7 +61,6 @@ class RegionProposalNetwork(nn.Module):
         positive_fraction: of the sampled anchors, at most.
         positive_iou: anchors are objects from here on, as are each object's best anchors.
         negative_iou: anchors are background below this IoU with every object.
-        box_loss_beta: where smooth L1 turns from square to linear.
         pre_nms_train, pre_nms_test: boxes that enter non-maximum suppression, per picture, at most.
         post_nms_train, post_nms_test: proposals per picture; shapes are padded to it.
         nms_threshold: IoU.
@@ -78,7 +83,6 @@ class RegionProposalNetwork(nn.Module):
         positive_fraction: float = 0.5,
         positive_iou: float = 0.7,
         negative_iou: float = 0.3,
-        box_loss_beta: float = 1 / 9,
         pre_nms_train: int = 12000,
         post_nms_train: int = 2000,
         pre_nms_test: int = 6000,
@@ -93,7 +97,6 @@ class RegionProposalNetwork(nn.Module):
         self.anchors_inside_only = anchors_inside_only
         self.anchors_per_image, self.positive_fraction = anchors_per_image, positive_fraction
         self.positive_iou, self.negative_iou = positive_iou, negative_iou
-        self.box_loss_beta = box_loss_beta
         self.train_limits, self.test_limits = (pre_nms_train, post_nms_train), (pre_nms_test, post_nms_test)
         self.nms_threshold, self.min_size = nms_threshold, min_size
         self.head = RpnHead(spec.channels, channels, len(anchor_sizes) * len(anchor_ratios))
@@ -138,28 +141,44 @@ class RegionProposalNetwork(nn.Module):
 
     def losses(self, logits: Tensor, deltas: Tensor, anchors: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Log loss and smooth L1 over a sample of the anchors; arguments as for `propose`."""
+        candidates, numbers = self._trained_on(anchors, batch.sizes), self._numbers(anchors)
         anchors = anchors.expand(len(logits), -1, -1)
-        inside = (clip_boxes(anchors, batch.sizes) == anchors).all(dim=-1)
         matches = match(
             box_iou(batch.boxes, anchors),
             batch.valid,
-            inside | (not self.anchors_inside_only),
+            candidates,
             positive_iou=self.positive_iou,
             negative_iou=self.negative_iou,
             low_quality=True,
         )
-        keys = random_keys(batch.seeds, logits.shape[1], stream=0)
+        keys = random_keys(batch.seeds, numbers, stream=0)
         sampled = sample(
             matches, keys, count=self.anchors_per_image, positive_fraction=self.positive_fraction
         )
 
         targets = box_targets(batch.boxes, matches, anchors)
         log_loss = F.binary_cross_entropy_with_logits(logits, matches.positive.float(), reduction="none")
-        box_loss = F.smooth_l1_loss(deltas, targets, beta=self.box_loss_beta, reduction="none").sum(dim=-1)
+        box_loss = F.smooth_l1_loss(deltas, targets, beta=BOX_LOSS_BETA, reduction="none").sum(dim=-1)
         return {
             "loss_rpn_objectness": sampled_mean(log_loss, sampled, sampled),
             "loss_rpn_box": sampled_mean(box_loss, sampled & matches.positive, sampled),
         }
+
+    def _trained_on(self, anchors: Tensor, sizes: Tensor) -> Tensor:
+        """(N, R) bool: not those centred beside the picture, on padding that other pictures ask for."""
+        if self.anchors_inside_only:
+            return (clip_boxes(anchors.expand(len(sizes), -1, -1), sizes) == anchors).all(dim=-1)
+        return (_centres(anchors) < sizes.flip(1)[:, None]).all(dim=-1)
+
+    def _numbers(self, anchors: Tensor) -> Tensor:
+        """(R,) int64, an anchor's own number, whatever the width of the padded map."""
+        shapes = len(self.anchor_sizes) * len(self.anchor_ratios)
+        x, y = _centres(anchors).long().unbind(dim=1)
+        return (y * 2**16 + x) * shapes + torch.arange(len(anchors), device=anchors.device) % shapes
+
+
+def _centres(anchors: Tensor) -> Tensor:
+    return (anchors[:, :2] + anchors[:, 2:]) / 2
 
 
 def _check_anchors(sizes: tuple[float, ...], ratios: tuple[float, ...]) -> None:

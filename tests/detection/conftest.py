@@ -140,7 +140,7 @@ def detector_weights(tmp_path_factory: pytest.TempPathFactory, tiny_options: lis
     model, file = build_detector(config, 2), tmp_path_factory.mktemp("detector") / "best.safetensors"
     model.trunk.input_spec = CAFFE
     set_norm_eps(model, EPS)
-    header = detector_header(model, config, ["person", "dog"], {"AP": 0.25})
+    header = detector_header(model, config, ["person", "dog"], {"AP": 0.25}, category_ids=[1, 18])
     save_weights(file, model.state_dict(), header)
     return file
 

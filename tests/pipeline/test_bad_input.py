@@ -199,6 +199,10 @@ def test_a_full_disk_keeps_what_was_computed(
         (["--predictions", "none.json", "--dataset", "coco:none.json"], "none.json"),
         (["--predictions", "none.json", "--dataset", "kitti:x"], "'kitti:x'"),
         (["--weights", "none.safetensors"], "no weights at"),
+        (["--weights", "none.safetensors", "--dataset", "coco:x"], "data.root=DIR data.val=SPLIT"),
+        (["--weights", "none.safetensors", "--method", "area"], "metric=voc07"),
+        (["--predictions", "none.json", "--dataset", "coco:x", "run.device=cpu"], "run.device=cpu changes"),
+        (["--predictions", "none.json", "--dataset", "coco:x", "--method", "area"], "--method is of VOC AP"),
     ],
 )
 def test_wrong_arguments_of_evaluation(refused: Callable, arguments: list[str], part: str):

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import torch
 from safetensors.torch import load_file
 
@@ -17,6 +18,10 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 def result(folder: Path) -> dict:
     return json.loads((folder / "result.json").read_text())
+
+
+def predictions(folder: Path) -> list[dict]:
+    return json.loads((folder / "predictions.json").read_text())
 
 
 def test_detection_with_frozen_normalisation(start: Callable, tiny_detector: list[str], tmp_path: Path):
@@ -43,7 +48,14 @@ def test_detection_with_frozen_normalisation(start: Callable, tiny_detector: lis
         torch.testing.assert_close(
             two[name], value, rtol=0, atol=1e-6, msg=lambda text, n=name: f"{n}: {text}"
         )
-    assert result(tmp_path / "one")["scores"].keys() == result(tmp_path / "two")["scores"].keys()
+    assert result(tmp_path / "two")["scores"] == pytest.approx(result(tmp_path / "one")["scores"], abs=1e-4)
+    found, expected = predictions(tmp_path / "two"), predictions(tmp_path / "one")
+    assert len({record["image_id"] for record in expected}) == 4
+    for name in ("image_id", "category_id"):
+        assert [record[name] for record in found] == [record[name] for record in expected]
+    for one_record, record in zip(expected, found, strict=True):
+        assert record["score"] == pytest.approx(one_record["score"], abs=1e-4)
+        assert record["bbox"] == pytest.approx(one_record["bbox"], abs=1e-2)
 
 
 def test_classification(start: Callable, tiny_classifier: list[str], tmp_path: Path):

@@ -13,6 +13,10 @@ from safetensors.torch import load_file
 from backbones import read_weights
 
 TOOLS = sorted(path.stem for path in (Path(__file__).resolve().parents[2] / "tools").glob("*.py"))
+SMALL = [
+    *("model.name=resnet18", "schedule.total_steps=4", "run.eval_every=2"),
+    *("data.image_size=32", "data.resize=32"),
+]
 
 
 @pytest.mark.parametrize("name", TOOLS)
@@ -26,6 +30,10 @@ def test_help_needs_neither_torch_nor_pydantic(name: str, root: Path):
     assert "usage:" in finished.stdout
 
 
+def content(file: Path) -> dict:
+    return json.loads(file.read_text())
+
+
 def test_pretrain_transfer_evaluate_predict(
     tool: Callable,
     tiny_classifier: list[str],
@@ -35,69 +43,66 @@ def test_pretrain_transfer_evaluate_predict(
     capsys: pytest.CaptureFixture,
 ):
     classifier, detector = tmp_path / "classifier", tmp_path / "detector"
-    small = [
-        "model.name=resnet18",
-        "schedule.total_steps=4",
-        "run.eval_every=2",
-        "data.image_size=32",
-        "data.resize=32",
-    ]
-    tool("pretrain", "--out", classifier, *tiny_classifier, *small)
-    names = {
-        "config.yaml",
-        "metrics.jsonl",
-        "checkpoint.pt",
-        "best.safetensors",
-        "last.safetensors",
-        "result.json",
-    }
-    assert {path.name for path in classifier.iterdir()} == names | {"events"}
-    result = json.loads((classifier / "result.json").read_text())
-    assert result["step"] == 4 and result["pictures"] == 400 and len(result["class_top1_error"]) == 10
-    _, header = read_weights(classifier / "last.safetensors")
-    assert header is not None and header.model == "resnet18" and len(header.classes) == 10
-
+    tool("pretrain", "--out", classifier, *tiny_classifier, *SMALL)
+    check_classifier(classifier)
     tool("eval_cls", "--weights", classifier / "last.safetensors", "--out", tmp_path / "scores")
-    again = json.loads((tmp_path / "scores" / "result.json").read_text())
-    assert again["scores"] == pytest.approx(result["scores"], rel=1e-5)  # other batches, other rounding
-    capsys.readouterr()
+    again, result = (
+        content(folder / "result.json")["scores"] for folder in (tmp_path / "scores", classifier)
+    )
+    assert again == pytest.approx(result, rel=1e-5)  # other batches, other rounding
 
     weights = classifier / "best.safetensors"
     frozen = [f"backbone.weights={weights}", "backbone.norm=frozen", "backbone.frozen_stages=2"]
     tool("train_det", "--out", detector, *tiny_detector, *frozen)
-    result = json.loads((detector / "result.json").read_text())
-    assert result["step"] == 8 and result["metric"] == "coco" and len(result["class_ap"]) == 10
-    before, after = load_file(weights), load_file(detector / "last.safetensors")
-    assert (after["trunk.layer1.0.conv1.weight"] == before["layer1.0.conv1.weight"]).all()
-    assert (after["trunk.layer3.0.conv1.weight"] != before["layer3.0.conv1.weight"]).any()
-    assert (after["trunk.layer3.0.bn1.weight"] == before["layer3.0.bn1.weight"]).all()
-
+    check_detector(detector, weights)
     capsys.readouterr()
+
     tool("eval_det", "--weights", detector / "last.safetensors", "--out", tmp_path / "evaluated")
     printed = capsys.readouterr().out
     assert "AP50" in printed and "triangle" in printed
-    assert json.loads((tmp_path / "evaluated" / "result.json").read_text())["scores"] == result["scores"]
+    result = content(detector / "result.json")["scores"]
+    assert content(tmp_path / "evaluated" / "result.json")["scores"] == result
     truth = data_folder / "coco" / "annotations" / "instances_val.json"
     tool("eval_det", "--predictions", detector / "predictions.json", "--dataset", f"coco:{truth}")
     assert capsys.readouterr().out == printed
 
-    pictures = data_folder / "coco" / "val"
-    tool(
-        "predict",
-        pictures,
-        "--weights",
-        detector / "last.safetensors",
-        "--out",
-        tmp_path / "drawn",
-        "--threshold",
-        0,
-    )
-    drawn = sorted((tmp_path / "drawn").glob("*.png"))
-    assert len(drawn) == 4
-    first = sorted(pictures.iterdir())[0]
-    assert Image.open(drawn[0]).size == Image.open(first).size
-    content = json.loads((tmp_path / "drawn" / "predictions.json").read_text())
-    assert content.keys() == {"images", "categories", "annotations"} and len(content["images"]) == 4
+    pictures, out = data_folder / "coco" / "val", tmp_path / "drawn"
+    options = ["--weights", detector / "last.safetensors", "--out", out, "--threshold", 0]
+    tool("predict", pictures, *options, "run.device=cpu")
+    check_drawings(out, sorted(pictures.iterdir()))
+    found = ["--predictions", out / "predictions.json", "--dataset", f"coco:{truth}"]
+    tool("eval_det", *found, "--out", tmp_path / "scored")
+    assert capsys.readouterr().out == printed
+    two = sorted(pictures.iterdir())[:2]
+    tool("predict", *two, *options, "--overwrite", "roi.detections_per_image=1")
+    assert len(content(out / "predictions.json")["annotations"]) == 2
+
+
+def check_classifier(folder: Path) -> None:
+    names = {"config.yaml", "metrics.jsonl", "checkpoint.pt", "result.json", "events"}
+    assert {path.name for path in folder.iterdir()} == names | {"best.safetensors", "last.safetensors"}
+    result = content(folder / "result.json")
+    assert result["step"] == 4 and result["pictures"] == 400 and len(result["class_top1_error"]) == 10
+    _, header = read_weights(folder / "last.safetensors")
+    assert header is not None and header.model == "resnet18" and len(header.classes) == 10
+
+
+def check_detector(folder: Path, backbone: Path) -> None:
+    """Of its backbone, layer1 is frozen, layer3 trained but for its normalisation."""
+    result = content(folder / "result.json")
+    assert result["step"] == 8 and result["metric"] == "coco" and len(result["class_ap"]) == 10
+    before, after = load_file(backbone), load_file(folder / "last.safetensors")
+    assert (after["trunk.layer1.0.conv1.weight"] == before["layer1.0.conv1.weight"]).all()
+    assert (after["trunk.layer3.0.conv1.weight"] != before["layer3.0.conv1.weight"]).any()
+    assert (after["trunk.layer3.0.bn1.weight"] == before["layer3.0.bn1.weight"]).all()
+
+
+def check_drawings(folder: Path, pictures: list[Path]) -> None:
+    drawn = sorted(folder.glob("*.png"))
+    assert [path.name for path in drawn] == [f"{path.name}.png" for path in pictures]
+    assert [Image.open(path).size for path in drawn] == [Image.open(path).size for path in pictures]
+    found = content(folder / "predictions.json")
+    assert found.keys() == {"images", "categories", "annotations"} and len(found["images"]) == 4
 
 
 def test_comparison_of_starts(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from detection.data.batching import TrainingSet, evaluation_batches
+from detection.data.batching import PreparedPictures, evaluation_batches
 from detection.data.pictures import PictureFolder
 from engine.errors import UserError
 
@@ -45,6 +45,19 @@ def test_one_picture(folder: Path):
     assert pictures.image_sizes == [(4, 2)]
 
 
+def test_names_of_several_places_tell_them_apart(folder: Path):
+    Image.new("RGB", (1, 1)).save(folder / "below" / "b.JPG")
+    paths = [folder / "below" / "b.JPG", folder / "b.JPG", folder / "below"]
+    assert PictureFolder(paths, []).image_ids == ["below/b.JPG", "b.JPG", "below/a.png"]
+    assert PictureFolder(paths[::2], []).image_ids == ["b.JPG", "a.png"]
+    with pytest.raises(UserError, match="no picture was given"):
+        PictureFolder([], [])
+
+
+def test_category_ids_are_the_training_sets(folder: Path):
+    assert PictureFolder(folder, ["cat", "dog"], [17, 18]).category_ids == [17, 18]
+
+
 def test_rotated_picture_has_the_size_it_is_seen_in(tmp_path: Path):
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -60,6 +73,6 @@ def test_nothing_there(tmp_path: Path):
 
 
 def test_batches_of_pictures(folder: Path):
-    pictures = TrainingSet(PictureFolder(folder, ["cat"]), 32, 64, flip=False)
+    pictures = PreparedPictures(PictureFolder(folder, ["cat"]), 32, 64, flip=False)
     ids = [batch.ids for batch in evaluation_batches(pictures, range(2))]
     assert ids == [["b.JPG"], ["below/a.png"]]

@@ -11,7 +11,7 @@ from torch import nn
 
 from detection.build import load_detector
 from detection.config import DataConfig
-from detection.data.batching import TrainingSet, evaluation_batches
+from detection.data.batching import PreparedPictures, evaluation_batches
 from detection.data.pictures import PictureFolder
 from detection.evaluate import predict as module
 from detection.evaluate.predict import predict, predict_dataset, to_predictions
@@ -68,7 +68,7 @@ def test_boxes_in_the_pixels_of_the_file():
 @pytest.mark.parametrize("training", [True, False])
 def test_the_network_goes_back_to_its_mode(pictures: PictureFolder, training: bool):
     model: Any = WholePicture().train(training)
-    samples = TrainingSet(pictures, 64, 96, flip=False)
+    samples = PreparedPictures(pictures, 64, 96, flip=False)
     predict(model, evaluation_batches(samples, [1, 0], batch_size=2), bf16=False)
     assert model.seen == [(["b.png", "a.png"], False, True)] and model.training is training
 
@@ -100,7 +100,7 @@ def test_processes_share_the_set(pictures: PictureFolder, monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("bf16", [False, True])
 def test_a_detector(pictures: PictureFolder, detector_weights: Path, bf16: bool):
-    model, config, _ = load_detector(detector_weights)
+    model, config, *_ = load_detector(detector_weights)
     run = RunConfig(device="cpu", workers=0, precision="bf16" if bf16 else "fp32")
     found = predict_dataset(model, pictures, config.data, run)
     for prediction, (height, width) in zip(found, pictures.image_sizes, strict=True):

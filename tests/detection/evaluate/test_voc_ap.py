@@ -155,6 +155,14 @@ def test_class_with_difficult_objects_only_has_no_ap():
     assert scores.mean == 0
 
 
+def test_a_recall_of_three_tenths_does_not_reach_the_fourth_point():
+    # Ten objects, three found: 3 / 10 < 3 * 0.1 in floating point, so recalls 0, 0.1 and 0.2 count.
+    boxes = [[20.0 * n, 0, 20.0 * n + 10, 10] for n in range(10)]
+    target = make_target(boxes, [1] * 10)
+    found = voc_ap.evaluate([make_prediction(boxes[:3], [1] * 3, [0.9] * 3)], [target], 1, method="11point")
+    assert found.ap[0] == pytest.approx(3 / 11)
+
+
 @pytest.mark.parametrize("method", ["area", "11point"])
 def test_nothing_anywhere(method):
     empty = voc_ap.evaluate([make_prediction([], [], [])], [make_target([], [])], 2, method=method)

@@ -63,19 +63,20 @@ def test_splitmix64_reference_value():
     assert _mix(state) == 6457827717110365317
 
 
-def test_keys_depend_on_seed_and_stream_alone():
+def test_keys_depend_on_seed_number_and_stream_alone():
     seeds = torch.tensor([3, 4, 2**62])
-    keys = random_keys(seeds, 1000, stream=0)
-    assert torch.equal(keys[1:2], random_keys(seeds[1:2], 1000, stream=0))
-    assert torch.equal(keys[:, :10], random_keys(seeds, 10, stream=0))
-    both = torch.cat([keys, random_keys(seeds, 1000, stream=1)])
+    numbers = torch.arange(1000)
+    keys = random_keys(seeds, numbers, stream=0)
+    assert torch.equal(keys[1:2], random_keys(seeds[1:2], numbers, stream=0))
+    assert torch.equal(keys[:, 5:10], random_keys(seeds, numbers[5:10], stream=0))
+    both = torch.cat([keys, random_keys(seeds, numbers, stream=1)])
     assert len(both.unique()) == both.numel()
 
 
 def choose(positives: int, negatives: int, seeds: list[int], count: int, fraction: float) -> torch.Tensor:
     kind = torch.arange(positives + negatives + 5).expand(len(seeds), -1)  # the last five are neither
     positive, negative = kind < positives, (kind >= positives) & (kind < positives + negatives)
-    keys = random_keys(torch.tensor(seeds), kind.shape[1], stream=0)
+    keys = random_keys(torch.tensor(seeds), torch.arange(kind.shape[1]), stream=0)
     chosen = sample(Matches(kind, positive, negative), keys, count=count, positive_fraction=fraction)
     assert not (chosen & ~positive & ~negative).any()
     return torch.stack([(chosen & positive).sum(dim=1), (chosen & negative).sum(dim=1)])
@@ -92,7 +93,7 @@ def test_sampled_numbers(positives: int, negatives: int, expected: tuple[int, in
 
 def test_every_box_is_chosen_as_often():
     positive = torch.tensor([[True] * 8 + [False] * 8]).expand(4000, -1)
-    keys = random_keys(torch.arange(4000), 16, stream=0)
+    keys = random_keys(torch.arange(4000), torch.arange(16), stream=0)
     chosen = sample(Matches(positive.long(), positive, ~positive), keys, count=4, positive_fraction=0.5)
     # 2 of 8 each: 1000 ± 27 (one standard deviation, binomial).
     assert (chosen.sum(dim=0) - 1000).abs().max() < 120

@@ -1,0 +1,52 @@
+"""Predictions and targets as COCO's records, and back."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from detection.data.coco import CocoDataset
+from detection.evaluate import coco_ap, voc_ap
+from detection.types import Prediction
+from engine.errors import UserError
+
+
+@pytest.fixture
+def dataset(write_coco: Callable[..., Path]) -> CocoDataset:
+    path = write_coco()
+    return CocoDataset(path, path.parent)
+
+
+def test_records_come_back_as_they_were(dataset: CocoDataset):
+    rng = np.random.default_rng(0)
+    predictions = []
+    for index, image_id in enumerate(dataset.image_ids):
+        boxes = torch.from_numpy(np.sort(rng.uniform(0, 400, (index, 2, 2)), axis=1).reshape(-1, 4)).float()
+        labels = torch.from_numpy(rng.integers(1, 3, index))
+        predictions.append(Prediction(boxes, labels, torch.from_numpy(rng.random(index)).float(), image_id))
+    records = json.loads(json.dumps(coco_ap.to_coco_records(predictions, dataset)))
+    back = coco_ap.from_coco_records(records, dataset)
+    assert len(back) == len(predictions)
+    for one, other in zip(predictions, back, strict=True):
+        assert one.image_id == other.image_id
+        torch.testing.assert_close(one.boxes, other.boxes, rtol=0, atol=0)
+        assert torch.equal(one.labels, other.labels) and torch.equal(one.scores, other.scores.float())
+
+
+def test_from_records_refuses_what_evaluate_refuses(dataset: CocoDataset):
+    with pytest.raises(UserError, match="my.json: record 0: category_id 9 is not in the annotation file"):
+        record = {"image_id": 10, "category_id": 9, "bbox": [0, 0, 1, 1], "score": 1}
+        coco_ap.from_coco_records([record], dataset, "my.json")
+
+
+def test_targets_as_annotations_have_the_same_perfect_score(dataset: CocoDataset):
+    annotations = coco_ap.to_coco_annotations(dataset.targets, dataset.classes, dataset.category_ids)
+    predictions = [
+        Prediction(t.boxes, t.labels, torch.full((len(t.labels),), 0.5), t.image_id) for t in dataset.targets
+    ]
+    scores = coco_ap.evaluate(annotations, coco_ap.to_coco_records(predictions, dataset))
+    np.testing.assert_allclose(scores.class_ap, 1)
+    np.testing.assert_allclose(voc_ap.evaluate(predictions, dataset.targets, 2).ap, 1)

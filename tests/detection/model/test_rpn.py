@@ -1,0 +1,69 @@
+"""What the region proposal network learns from; its numbers are compared in test_parity.py."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+
+from detection.model import rpn as module
+from detection.model.anchors import make_anchors
+from detection.model.detector import FasterRCNN
+from detection.types import Batch
+
+
+def sampled_anchors(model: FasterRCNN, batch: Batch, monkeypatch: pytest.MonkeyPatch) -> set[tuple]:
+    """The anchors that the first picture of the batch is trained on."""
+    chosen: list[torch.Tensor] = []
+    sample = module.sample
+    features = model.train().extract(batch)
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "sample", lambda *a, **k: chosen.append(sample(*a, **k)) or chosen[0])
+        model.rpn(features, batch)
+    anchors = make_anchors(
+        model.spec, features.shape[-2:], sizes=model.rpn.anchor_sizes, ratios=model.rpn.anchor_ratios,
+        device=features.device,
+    )  # fmt: skip
+    return {tuple(anchor) for anchor in anchors[chosen[0][0]].tolist()}
+
+
+@pytest.mark.parametrize("inside_only", [False, True])
+def test_the_sample_does_not_depend_on_the_other_pictures(
+    detector: Callable, batches: Callable, monkeypatch: pytest.MonkeyPatch, inside_only: bool
+):
+    model = detector(rpn={"anchors_inside_only": inside_only})
+    alone = batches([(100, 150)], [3])
+    together = batches([(100, 150), (200, 310)], [3, 2])  # the same first picture in twice the padding
+    seeds = torch.cat([alone.seeds, together.seeds[1:]])
+    boxes = torch.cat([alone.boxes, together.boxes[1:]])
+    together = replace(together, seeds=seeds, boxes=boxes)
+    expected = sampled_anchors(model, alone, monkeypatch)
+    assert len(expected) == 32
+    assert sampled_anchors(model, together, monkeypatch) == expected
+    other = replace(alone, seeds=alone.seeds + 1)
+    assert sampled_anchors(model, other, monkeypatch) != expected
+
+
+def test_anchors_across_the_border_are_left_out_on_request(
+    detector: Callable, batches: Callable, monkeypatch: pytest.MonkeyPatch
+):
+    batch = batches([(100, 150)], [3])
+
+    def crosses(inside_only: bool) -> list[bool]:
+        model = detector(rpn={"anchors_inside_only": inside_only})
+        found = sampled_anchors(model, batch, monkeypatch)
+        return [x1 < 0 or y1 < 0 or x2 > 150 or y2 > 100 for x1, y1, x2, y2 in found]
+
+    assert any(crosses(False)) and not any(crosses(True))
+
+
+def test_predictors_compute_in_float32_whatever_the_precision(detector: Callable, batches: Callable):
+    # Random logits of a linear layer in bfloat16 have 8 bits, so that most of them tie.
+    model = detector().eval()
+    features = model.extract(batches([(160, 224)], [0]))
+    boxes = torch.tensor([[[0.0, 0, 50, 50], [3, 5, 60, 80]]])
+    with torch.autocast("cpu", torch.bfloat16):
+        values = [*model.rpn.head(features), *model.roi_heads(features, boxes)]
+    for value in values:
+        assert value.dtype == torch.float32
+        assert not torch.equal(value, value.bfloat16().float())
