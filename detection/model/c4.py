@@ -12,6 +12,7 @@ from backbones.spec import FeatureSpec
 from detection.model.detector import FasterRCNN, only_feature
 from detection.model.roi_heads import RoiHeads
 from detection.model.rpn import RegionProposalNetwork
+from engine.errors import UserError
 
 
 class RegionFeatures(nn.Module):
@@ -24,10 +25,18 @@ class RegionFeatures(nn.Module):
         head: the stages after the shared ones.
         spec: of the shared feature map.
         size: height and width of the pooled grid.
+
+    Raises:
+        UserError: the head does not take the feature map's channels.
     """
 
     def __init__(self, head: StageHead, spec: FeatureSpec, *, size: int = 14) -> None:
         super().__init__()
+        if head.in_channels != spec.channels:
+            raise UserError(
+                f"the head takes {head.in_channels} channels, the feature map has {spec.channels}; "
+                "make both with one call of create_trunk_and_head"
+            )
         self.head, self.spec, self.size = head, spec, size
         (self.out_channels,) = (last.channels for last in head.feature_specs.values())
 
