@@ -2,9 +2,9 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
-from engine.config import OptimConfig, RunConfig, ScheduleConfig
+from engine.config import OptimConfig, RunConfig, ScheduleConfig, require_between
 
 Metric = Literal["coco", "voc07", "voc12"]
 
@@ -50,7 +50,7 @@ class DataConfig:
     max_boxes: int = 200
 
     def __post_init__(self) -> None:
-        _require(self, 1, math.inf, "short_side", "max_boxes")
+        require_between(self, 1, math.inf, "short_side", "max_boxes")
         if self.max_side < self.short_side:
             raise ValueError(f"max_side must be at least short_side {self.short_side}, got {self.max_side}")
 
@@ -75,10 +75,10 @@ class RpnConfig:
     min_size: float = 1e-3
 
     def __post_init__(self) -> None:
-        _require(self, 1, math.inf, "channels", "anchors_per_image")
-        _require(self, 1, math.inf, "pre_nms_train", "post_nms_train", "pre_nms_test", "post_nms_test")
-        _require(self, 0, 1, "positive_fraction", "positive_iou", "negative_iou", "nms_threshold")
-        _require(self, 0, math.inf, "min_size")
+        require_between(self, 1, math.inf, "channels", "anchors_per_image")
+        require_between(self, 1, math.inf, "pre_nms_train", "post_nms_train", "pre_nms_test", "post_nms_test")
+        require_between(self, 0, 1, "positive_fraction", "positive_iou", "negative_iou", "nms_threshold")
+        require_between(self, 0, math.inf, "min_size")
         if self.negative_iou > self.positive_iou:
             limit = f"at most positive_iou {self.positive_iou}"
             raise ValueError(f"negative_iou must be {limit}, got {self.negative_iou}")
@@ -105,9 +105,9 @@ class RoiConfig:
     detections_per_image: int = 100
 
     def __post_init__(self) -> None:
-        _require(self, 1, math.inf, "size", "regions_per_image", "detections_per_image")
-        _require(self, 0, 1, "positive_fraction", "positive_iou", "score_threshold", "nms_threshold")
-        _require(self, 0, self.positive_iou, "negative_floor")
+        require_between(self, 1, math.inf, "size", "regions_per_image", "detections_per_image")
+        require_between(self, 0, 1, "positive_fraction", "positive_iou", "score_threshold", "nms_threshold")
+        require_between(self, 0, self.positive_iou, "negative_floor")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,11 +133,3 @@ class DetectionConfig:
     )
     run: RunConfig = field(default_factory=RunConfig)
     metric: Metric = "coco"
-
-
-def _require(section: Any, low: float, high: float, *names: str) -> None:
-    for name in names:
-        value = getattr(section, name)
-        if not low <= value <= high:
-            limits = f"from {low} to {high}" if high < math.inf else f"at least {low}"
-            raise ValueError(f"{name} must be {limits}, got {value}")

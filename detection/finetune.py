@@ -21,7 +21,7 @@ from detection.evaluate.score import MAIN_SCORE, score
 from detection.model.detector import FasterRCNN
 from detection.types import Batch
 from engine.device import resolve_device
-from engine.distributed import is_main, process_group, rank, world_size
+from engine.distributed import broadcast_object, is_main, process_group, rank, world_size
 from engine.errors import UserError
 from engine.seeding import seed_everything
 from engine.training import Evaluation, Task, train
@@ -111,7 +111,7 @@ def _evaluate(
     config: DetectionConfig, model: FasterRCNN, validation: DetectionDataset, out: Path
 ) -> Evaluation:
     predictions = predict_dataset(model, validation, config.data, config.run)
-    result = score(predictions, validation, config.metric)
+    result = broadcast_object(score(predictions, validation, config.metric) if is_main() else {})
     if is_main():
         write_json(out / "predictions.json", to_coco_records(predictions, validation))
     main = result["scores"][MAIN_SCORE[config.metric]]

@@ -37,8 +37,8 @@ class OptimConfig:
 
     def __post_init__(self) -> None:
         _require_positive(self, "lr", "batch_size", "reference_batch", "accumulate", "clip_norm")
-        _require_between(self, 0, 1, "momentum")
-        _require_between(self, 0, math.inf, "weight_decay")
+        require_between(self, 0, 1, "momentum")
+        require_between(self, 0, math.inf, "weight_decay")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -56,8 +56,8 @@ class ScheduleConfig:
 
     def __post_init__(self) -> None:
         _require_positive(self, "total_steps")
-        _require_between(self, 0, 1, "gamma", "warmup_factor")
-        _require_between(self, 0, math.inf, "warmup_steps", "plateau_patience")
+        require_between(self, 0, 1, "gamma", "warmup_factor")
+        require_between(self, 0, math.inf, "warmup_steps", "plateau_patience")
         if self.milestones and self.kind != "step":
             raise ValueError(f"milestones belong to kind step, got {list(self.milestones)} with {self.kind}")
 
@@ -79,7 +79,7 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         _require_positive(self, "log_every", "eval_every", "checkpoint_every", "early_stop")
-        _require_between(self, 0, math.inf, "seed", "workers")
+        require_between(self, 0, math.inf, "seed", "workers")
 
 
 def data_root() -> Path:
@@ -147,7 +147,8 @@ def _require_positive(section: Any, *names: str) -> None:
             raise ValueError(f"{name} must be positive, got {value}")
 
 
-def _require_between(section: Any, low: float, high: float, *names: str) -> None:
+def require_between(section: Any, low: float, high: float, *names: str) -> None:
+    """For a section's `__post_init__`: raises ValueError unless low <= value <= high for all these fields."""
     for name in names:
         value = getattr(section, name)
         if not low <= value <= high:
