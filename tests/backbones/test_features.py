@@ -89,6 +89,7 @@ def test_head_of_c4_takes_regions():
     trunk, head = create_trunk_and_head("resnet50", split="res4", norm="frozen")
     assert trunk.feature_specs == {"res4": FeatureSpec(1024, 16)}
     assert head.feature_specs == {"res5": FeatureSpec(2048, 2)}  # relative to the regions
+    assert head.in_channels == 1024
     assert head(torch.randn(3, 1024, 14, 14)).shape == (3, 2048, 7, 7)
     assert head(torch.randn(0, 1024, 14, 14)).shape == (0, 2048, 7, 7)
     norms = [m for part in (trunk, head) for m in part.modules() if "BatchNorm" in type(m).__name__]

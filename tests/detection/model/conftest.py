@@ -29,6 +29,7 @@ class TinyHead(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
+        self.in_channels = 12
         self.conv = nn.Conv2d(12, 16, 3, stride=2, padding=1)
         self.feature_specs = {"res5": FeatureSpec(16, 2)}
 
