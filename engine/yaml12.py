@@ -53,7 +53,14 @@ def _decimal(loader: _Loader, node: yaml.ScalarNode) -> int:
     return int(loader.construct_scalar(node))  # 010 is ten
 
 
+def _text(dumper: _Dumper, value: str) -> yaml.ScalarNode:
+    # Unicode's own line breaks would be folded to spaces; double quotes escape them.
+    style = '"' if set(value) & set("\x85\u2028\u2029") else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+
+
 _Loader.add_constructor("tag:yaml.org,2002:int", _decimal)
+_Dumper.add_representer(str, _text)
 
 
 def read_yaml(text: str) -> Any:

@@ -5,11 +5,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    settings.register_profile("repeatable", derandomize=True, deadline=None)  # the same cases in every run
+    settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
     torch.set_num_threads(1)  # the tests are small, and several threads on a busy machine stall each other
 
 

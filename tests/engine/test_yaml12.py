@@ -77,6 +77,11 @@ def test_written_text():
     )
 
 
+@pytest.mark.parametrize("text", ["\x85", "a\u2028b", "\u2029", "\ufeff", "a\nb", "\t", "ü\x85: no"])
+def test_line_breaks_and_blanks_read_back_equal(text: str):
+    assert read_yaml(write_yaml({text: [text]})) == {text: [text]}
+
+
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
 WORDS = st.sampled_from(
     ["no", "1e-4", "010", "12:30", "~", "", ".inf", ".INF", "<<", "true", "-", "a: b", "#", "1_0"]
