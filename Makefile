@@ -33,7 +33,7 @@ demo: $(INSTALLED)
 	$(RUN) tools/pretrain.py --out runs/demo/pretrain
 	$(RUN) tools/transfer.py --config configs/shapes_frcnn_r18.yaml --weights runs/demo/pretrain/last.safetensors \
 	  --seeds 3 --out runs/demo/transfer
-	$(RUN) tools/predict.py runs/demo/data/shapes/coco/val --limit 12 --threshold 0.3 --out runs/demo/pictures \
+	$(RUN) tools/predict.py runs/demo/data/shapes/coco/val --limit 12 --threshold 0.2 --out runs/demo/pictures \
 	  --weights runs/demo/transfer/pretrained_seed0/last.safetensors
 
 bench: $(INSTALLED)
