@@ -122,6 +122,15 @@ def dump_config(config: Any) -> str:
     return write_yaml(plain)
 
 
+def complete_config(schema: type[Any], text: str, *, source: str) -> str:
+    """The YAML of an earlier release's `dump_config` with the keys, at their defaults, that came since.
+
+    Raises:
+        UserError: it has keys or values that this release does not know.
+    """
+    return dump_config(parse_config(schema, read_yaml(text) or {}, source=source))
+
+
 def differences(old: str, new: str) -> list[str]:
     """One line for each dotted key that differs between two configurations in YAML."""
     before, after = (dict(_leaves(read_yaml(text) or {})) for text in (old, new))

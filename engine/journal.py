@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +29,21 @@ class RunFolder:
         self.path = path
         self._events: Any = None
 
-    def open(self, config: str, *, resume: bool, overwrite: bool) -> dict[str, Any] | None:
+    def open(
+        self,
+        config: str,
+        *,
+        resume: bool,
+        overwrite: bool,
+        complete: Callable[[str], str] = lambda config: config,
+    ) -> dict[str, Any] | None:
         """Starts a run here or goes on with the one that is here.
 
         Args:
             config: the resolved configuration in YAML.
             resume: go on with the run in the folder, from its checkpoint if it came so far.
             overwrite: remove the run in the folder first; files that are not a run's stay.
+            complete: gives the configuration of the run in the folder the keys that came with later releases.
         Returns:
             The checkpoint to go on from, None at the start.
         Raises:
@@ -43,7 +51,7 @@ class RunFolder:
                 with another configuration.
         """
         if resume:
-            return self._reopen(config)
+            return self._reopen(config, complete)
         if self.path.exists() and not self.path.is_dir():
             raise UserError(f"{self.path} is a file, expected a folder for the run; choose another --out")
         if self._holds_run():
@@ -78,10 +86,10 @@ class RunFolder:
         for path in self._leftovers():
             path.unlink()
 
-    def _reopen(self, config: str) -> dict[str, Any] | None:
+    def _reopen(self, config: str, complete: Callable[[str], str]) -> dict[str, Any] | None:
         if not self._holds_run():
             raise UserError(f"no run to continue in {self.path.absolute()}; start one without --resume")
-        before = (self.path / "config.yaml").read_text(encoding="utf-8")
+        before = complete((self.path / "config.yaml").read_text(encoding="utf-8"))
         changed = [d for d in differences(before, config) if d.partition(":")[0] not in FREE_KEYS]
         if changed:
             lines = "\n  ".join(changed)

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from textwrap import shorten
 from typing import Any, NamedTuple, Protocol
@@ -13,7 +14,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
-from engine.config import OptimConfig, RunConfig, ScheduleConfig, dump_config
+from engine.config import OptimConfig, RunConfig, ScheduleConfig, complete_config, dump_config
 from engine.device import emulates_bf16
 from engine.distributed import (
     broadcast_buffers,
@@ -87,7 +88,7 @@ def train(
         UserError: the folder cannot be used so, or a loss is not finite.
     """
     folder = RunFolder(out)
-    opened = folder.open(dump_config(config), resume=resume, overwrite=overwrite) if is_main() else None
+    opened = _open(folder, config, resume=resume, overwrite=overwrite) if is_main() else None
     ended = broadcast_object(folder.read_result() if is_main() else None)
     if ended is not None:
         logger.info("%s ended already", out)
@@ -99,6 +100,13 @@ def train(
         return _Run(task, config, state, folder).to_the_end()
     finally:
         folder.close()
+
+
+def _open(
+    folder: RunFolder, config: TrainingConfig, *, resume: bool, overwrite: bool
+) -> dict[str, Any] | None:
+    complete = partial(complete_config, type(config), source=str(folder.path / "config.yaml"))
+    return folder.open(dump_config(config), resume=resume, overwrite=overwrite, complete=complete)
 
 
 def _go_on(state: TrainState, task: Task, checkpoint: dict[str, Any] | None, out: Path) -> None:

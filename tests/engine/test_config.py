@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.config import OptimConfig, differences, dump_config, load_config, parse_config
+from engine.config import OptimConfig, complete_config, differences, dump_config, load_config, parse_config
 from engine.errors import UserError
 
 
@@ -114,3 +114,12 @@ def test_differences_name_dotted_keys():
     new = dataclasses.replace(old, optim=OptimConfig(lr=0.2))
     assert differences(dump_config(old), dump_config(new)) == ["optim.lr: 0.1 before, 0.2 now"]
     assert differences(dump_config(old), dump_config(old)) == []
+
+
+def test_a_key_that_came_later_is_filled_in_with_its_default():
+    config = Schema(name="x")
+    before = dump_config(config).replace("  side: 224\n", "")
+    assert "side" not in before
+    assert complete_config(Schema, before, source="run") == dump_config(config)
+    with pytest.raises(UserError, match="run:\n  gone"):
+        complete_config(Schema, f"{before}gone: 1\n", source="run")
