@@ -1,6 +1,12 @@
 """Residual and plain networks of He et al. 2015: by name, as classifiers or as feature networks."""
 
-from backbones.build import create_backbone, create_model, create_trunk_and_head, list_models
+from backbones.build import (
+    create_backbone,
+    create_model,
+    create_trunk_and_head,
+    list_models,
+    load_network,
+)
 from backbones.spec import IMAGENET_INPUT, FeatureSpec, InputSpec, OptionError
 from backbones.weights import WeightsError, WeightsHeader, load_into, read_weights, save_weights
 
@@ -16,6 +22,7 @@ __all__ = [
     "create_trunk_and_head",
     "list_models",
     "load_into",
+    "load_network",
     "read_weights",
     "save_weights",
 ]

@@ -1,21 +1,24 @@
-"""Building blocks of He et al. 2015: plain, basic and bottleneck blocks, and the three shortcuts."""
+"""Building blocks of He et al. 2015 and 2016: plain, residual and pre-activation blocks, three shortcuts."""
 
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Callable, Collection
+from typing import Literal, NamedTuple
 
 import torch.nn.functional as F
 from torch import Tensor, nn, relu_
 
 Shortcut = Literal["A", "B", "C"]
 StrideOn = Literal["1x1", "3x3"]
+Dilation = tuple[int, int]  # before and after the stride of a block, which may be the one that it replaces
 
 
 def conv1x1(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
     return nn.Conv2d(in_channels, out_channels, 1, stride, bias=False)
 
 
-def conv3x3(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
-    return nn.Conv2d(in_channels, out_channels, 3, stride, padding=1, bias=False)
+def conv3x3(
+    in_channels: int, out_channels: int, stride: int = 1, *, dilation: int = 1, groups: int = 1
+) -> nn.Conv2d:
+    return nn.Conv2d(in_channels, out_channels, 3, stride, dilation, dilation, groups, bias=False)
 
 
 class ZeroPadShortcut(nn.Module):
@@ -30,23 +33,34 @@ class ZeroPadShortcut(nn.Module):
         return F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.new_channels))
 
 
-def make_shortcut(option: Shortcut, in_channels: int, out_channels: int, stride: int) -> nn.Module:
-    """Shortcut of one block: A, B (a projection where the shape changes) or C (a projection everywhere)."""
+def make_shortcut(
+    option: Shortcut, in_channels: int, out_channels: int, stride: int, *, norm: bool = True
+) -> nn.Module:
+    """Shortcut of one block: A, B (a projection where the shape changes) or C (a projection everywhere).
+
+    Args:
+        norm: batch normalisation behind a projection; pre-activation blocks have none.
+    """
     if option != "C" and stride == 1 and in_channels == out_channels:
         return nn.Identity()
     if option == "A":
         return ZeroPadShortcut(in_channels, out_channels, stride)
-    return nn.Sequential(conv1x1(in_channels, out_channels, stride), nn.BatchNorm2d(out_channels))
+    projection = conv1x1(in_channels, out_channels, stride)
+    return nn.Sequential(projection, nn.BatchNorm2d(out_channels)) if norm else nn.Sequential(projection)
 
 
 class PlainBlock(nn.Module):
     """Two 3x3 convolutions: the basic block without its shortcut."""
 
-    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
+    folds = (("conv1", "bn1"), ("conv2", "bn2"))
+
+    def __init__(
+        self, in_channels: int, out_channels: int, stride: int, *, dilation: Dilation = (1, 1)
+    ) -> None:
         super().__init__()
-        self.conv1 = conv3x3(in_channels, out_channels, stride)
+        self.conv1 = conv3x3(in_channels, out_channels, stride, dilation=dilation[0])
         self.bn1 = nn.BatchNorm2d(out_channels)
-        self.conv2 = conv3x3(out_channels, out_channels)
+        self.conv2 = conv3x3(out_channels, out_channels, dilation=dilation[1])
         self.bn2 = nn.BatchNorm2d(out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -57,11 +71,21 @@ class PlainBlock(nn.Module):
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions and a shortcut (figure 5, left)."""
 
-    def __init__(self, in_channels: int, out_channels: int, stride: int, *, shortcut: Shortcut) -> None:
+    folds = (("conv1", "bn1"), ("conv2", "bn2"))
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        stride: int,
+        *,
+        shortcut: Shortcut,
+        dilation: Dilation = (1, 1),
+    ) -> None:
         super().__init__()
-        self.conv1 = conv3x3(in_channels, out_channels, stride)
+        self.conv1 = conv3x3(in_channels, out_channels, stride, dilation=dilation[0])
         self.bn1 = nn.BatchNorm2d(out_channels)
-        self.conv2 = conv3x3(out_channels, out_channels)
+        self.conv2 = conv3x3(out_channels, out_channels, dilation=dilation[1])
         self.bn2 = nn.BatchNorm2d(out_channels)
         self.downsample = make_shortcut(shortcut, in_channels, out_channels, stride)  # torchvision's name
 
@@ -76,21 +100,38 @@ class BasicBlock(nn.Module):
         return relu_(self.residual(x).add_(self.shortcut(x)))  # the sum in the residual's own memory
 
 
+def strides_of_bottleneck(stride: int, stride_on: StrideOn, dilation: Dilation) -> tuple[int, int, int]:
+    """Strides of the first 1x1 and of the 3x3 convolution, and the dilation of the latter."""
+    return (stride, 1, dilation[1]) if stride_on == "1x1" else (1, stride, dilation[0])
+
+
 class Bottleneck(nn.Module):
     """1x1, 3x3, 1x1 convolutions and a shortcut (figure 5, right).
 
     The paper and its Caffe networks stride on the first 1x1; torchvision and timm on the 3x3 ("V1.5").
+    The 3x3 convolution of ResNeXt has groups, that of Wide ResNet a multiple of the width.
     """
 
+    folds = (("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3"))
+
     def __init__(
-        self, in_channels: int, out_channels: int, stride: int, *, shortcut: Shortcut, stride_on: StrideOn
+        self,
+        in_channels: int,
+        out_channels: int,
+        stride: int,
+        *,
+        shortcut: Shortcut,
+        stride_on: StrideOn,
+        dilation: Dilation = (1, 1),
+        groups: int = 1,
+        width: int = 1,
     ) -> None:
         super().__init__()
-        channels = out_channels // 4
-        stride1, stride2 = (stride, 1) if stride_on == "1x1" else (1, stride)
+        channels = out_channels // 4 * width
+        stride1, stride2, dilation2 = strides_of_bottleneck(stride, stride_on, dilation)
         self.conv1 = conv1x1(in_channels, channels, stride1)
         self.bn1 = nn.BatchNorm2d(channels)
-        self.conv2 = conv3x3(channels, channels, stride2)
+        self.conv2 = conv3x3(channels, channels, stride2, dilation=dilation2, groups=groups)
         self.bn2 = nn.BatchNorm2d(channels)
         self.conv3 = conv1x1(channels, out_channels)
         self.bn3 = nn.BatchNorm2d(out_channels)
@@ -108,28 +149,156 @@ class Bottleneck(nn.Module):
         return relu_(self.residual(x).add_(self.shortcut(x)))  # the sum in the residual's own memory
 
 
+class PreActBasicBlock(nn.Module):
+    """BN, ReLU, 3x3 convolution, twice, and a shortcut that nothing follows (He et al. 2016, figure 1b).
+
+    Args:
+        activated: the input has been normalised and activated already, as behind the stem; there is no bn1.
+    """
+
+    folds = (("conv1", "bn2"),)
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        stride: int,
+        *,
+        shortcut: Shortcut,
+        dilation: Dilation = (1, 1),
+        activated: bool = False,
+    ) -> None:
+        super().__init__()
+        self.bn1 = None if activated else nn.BatchNorm2d(in_channels)
+        self.conv1 = conv3x3(in_channels, out_channels, stride, dilation=dilation[0])
+        self.bn2 = nn.BatchNorm2d(out_channels)
+        self.conv2 = conv3x3(out_channels, out_channels, dilation=dilation[1])
+        self.downsample = make_shortcut(shortcut, in_channels, out_channels, stride, norm=False)
+
+    def residual(self, active: Tensor) -> Tensor:
+        return self.conv2(relu_(self.bn2(self.conv1(active))))
+
+    def forward(self, x: Tensor) -> Tensor:
+        active = pre_activate(self.bn1, x)
+        return self.residual(active).add_(pre_activation_shortcut(self.downsample, x, active))
+
+
+class PreActBottleneck(nn.Module):
+    """BN, ReLU, convolution, three times: 1x1, 3x3, 1x1, and a shortcut that nothing follows.
+
+    Args:
+        activated: as in PreActBasicBlock.
+    """
+
+    folds = (("conv1", "bn2"), ("conv2", "bn3"))
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        stride: int,
+        *,
+        shortcut: Shortcut,
+        stride_on: StrideOn,
+        dilation: Dilation = (1, 1),
+        activated: bool = False,
+    ) -> None:
+        super().__init__()
+        channels = out_channels // 4
+        stride1, stride2, dilation2 = strides_of_bottleneck(stride, stride_on, dilation)
+        self.bn1 = None if activated else nn.BatchNorm2d(in_channels)
+        self.conv1 = conv1x1(in_channels, channels, stride1)
+        self.bn2 = nn.BatchNorm2d(channels)
+        self.conv2 = conv3x3(channels, channels, stride2, dilation=dilation2)
+        self.bn3 = nn.BatchNorm2d(channels)
+        self.conv3 = conv1x1(channels, out_channels)
+        self.downsample = make_shortcut(shortcut, in_channels, out_channels, stride, norm=False)
+
+    def residual(self, active: Tensor) -> Tensor:
+        x = self.conv1(active)
+        x = self.conv2(relu_(self.bn2(x)))
+        return self.conv3(relu_(self.bn3(x)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        active = pre_activate(self.bn1, x)
+        return self.residual(active).add_(pre_activation_shortcut(self.downsample, x, active))
+
+
+def pre_activate(norm: nn.Module | None, x: Tensor) -> Tensor:
+    return x if norm is None else relu_(norm(x))
+
+
+def pre_activation_shortcut(downsample: nn.Module, x: Tensor, active: Tensor) -> Tensor:
+    """A projection reads the residual's own pre-activation; without parameters the input itself passes."""
+    return downsample(active if isinstance(downsample, nn.Sequential) else x)
+
+
+class StageStride(NamedTuple):
+    """How a stage of an ImageNet network samples.
+
+    Attributes:
+        stride: of its first block; 1 where dilation replaces it.
+        dilation: of its 3x3 convolutions before and after that stride.
+        total: stride of its output in pixels of the network's input.
+    """
+
+    stride: int
+    dilation: Dilation
+    total: int
+
+
+def stage_strides(dilated: Collection[str]) -> dict[str, StageStride]:
+    """res2 … res5, where the stages named give up their stride for dilation ("à trous").
+
+    Only what comes after the stride that was given up is dilated, so that every second pixel of the dilated
+    stage is the strided stage's output.
+    """
+    strides, dilation, total = {}, 1, 4
+    for stage, planned in (("res2", 1), ("res3", 2), ("res4", 2), ("res5", 2)):
+        before, stride = dilation, planned
+        if stage in dilated:
+            dilation, stride = dilation * planned, 1
+        total *= stride
+        strides[stage] = StageStride(stride, (before, dilation), total)
+    return strides
+
+
 def make_stage(
-    block: Callable[[int, int, int], nn.Module],
+    block: Callable[..., nn.Module],
     in_channels: int,
     out_channels: int,
     num_blocks: int,
     stride: int,
+    dilation: Dilation = (1, 1),
+    *,
+    first: Callable[..., nn.Module] | None = None,
 ) -> nn.Sequential:
-    """One row of Table 1: blocks of equal output size, the first of which strides."""
-    rest = [block(out_channels, out_channels, 1) for _ in range(num_blocks - 1)]
-    return nn.Sequential(block(in_channels, out_channels, stride), *rest)
+    """One row of Table 1: blocks of equal output size, the first of which strides.
+
+    Args:
+        block: called as block(in_channels, out_channels, stride, dilation=...).
+        dilation: before and after the stride.
+        first: makes the first block, where it differs from the others.
+    """
+    after = dilation[1]
+    rest = [block(out_channels, out_channels, 1, dilation=(after, after)) for _ in range(num_blocks - 1)]
+    return nn.Sequential((first or block)(in_channels, out_channels, stride, dilation=dilation), *rest)
+
+
+# What ends the residual of a block: at weight 0 the residual is silent.
+_LAST = {BasicBlock: "bn2", Bottleneck: "bn3", PreActBasicBlock: "conv2", PreActBottleneck: "conv3"}
 
 
 def initialise(network: nn.Module, *, zero_init_residual: bool) -> None:
     """He initialisation of every convolution (He et al. 2015, "Delving deep"), by fan-out as torchvision.
 
     Batch normalisation starts at weight 1 and bias 0, the classifier at torch's default. With
-    zero_init_residual the last normalisation of every residual starts at weight 0 (Goyal et al. 2017, §5.1).
+    zero_init_residual the last normalisation of every residual starts at weight 0 (Goyal et al. 2017, §5.1);
+    in pre-activation blocks, which end in a convolution, that convolution.
     """
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        elif zero_init_residual and isinstance(module, BasicBlock):
-            nn.init.zeros_(module.bn2.weight)
-        elif zero_init_residual and isinstance(module, Bottleneck):
-            nn.init.zeros_(module.bn3.weight)
+    for block in network.modules() if zero_init_residual else ():
+        if type(block) in _LAST:
+            nn.init.zeros_(getattr(block, _LAST[type(block)]).weight)

@@ -2,45 +2,95 @@
 
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypedDict, Unpack, get_args
+from types import ModuleType
+from typing import Any, Literal, TypedDict, Unpack, cast, get_args
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from backbones.blocks import Shortcut, StrideOn
+from backbones.blocks import Bottleneck, PreActBottleneck, Shortcut, StrideOn
 from backbones.cifar import CifarResNet
-from backbones.features import FeatureNetwork, Network, StageHead, freeze_stages
+from backbones.features import FeatureNetwork, Network, StageHead, default_split, freeze_stages
+from backbones.highway import HighwayNet
 from backbones.norm import freeze_batchnorm, norm_eps, set_norm_eps
-from backbones.resnet import ResNet
+from backbones.preact import PreActCifarResNet, PreActResNet
+from backbones.resnet import VARIANTS, ResNet, StemPool
 from backbones.spec import OptionError, check_choice
+from backbones.vgg import VGG
 from backbones.weights import WeightsError, WeightsHeader, load_into, read_weights
 
 logger = logging.getLogger(__name__)
-Norm = Literal["batch", "frozen"]
-CLASSIFIER = ("fc.weight", "fc.bias")
+Norm = Literal["batch", "frozen", "sync"]
 NAMES = (
-    *("plain18", "plain34", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152"),
+    *("plain18", "plain34", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152", *VARIANTS),
+    *(f"preact_resnet{depth}" for depth in (18, 34, 50, 101, 152, 200)),
+    *("vgg16", "vgg19"),
     *(f"{kind}{depth}_cifar" for kind in ("plain", "resnet") for depth in (20, 32, 44, 56, 110, 1202)),
+    *(f"preact_resnet{depth}_cifar" for depth in (110, 164, 1001)),
+    *("highway19_cifar", "highway32_cifar"),
 )
+# These exist for every depth of their pattern.
+FREE_DEPTH = r"(plain|resnet|preact_resnet)\d+_cifar"
 
 
 class Options(TypedDict, total=False):
     """What a network can be built with; all have a default.
 
-    shortcut: "A", "B" or "C"; by default B on ImageNet and A on CIFAR, as the paper.
+    shortcut: "A", "B" or "C"; by default B on ImageNet and A on CIFAR (bottlenecks there B), as the papers.
     stride_on: "3x3" (default; torchvision, timm) or "1x1" (the paper, Caffe); bottlenecks only.
     zero_init_residual: start every residual at zero (Goyal et al. 2017).
+    stem_pool: "padded" (default; torchvision, timm, detectron2) or "ceil" (Caffe); ImageNet only.
+    dilation: of res3, res4, res5, the stages whose stride is replaced by dilation: ("res5",) for DC5 and
+        output stride 16, ("res4", "res5") for 8; ImageNet only. The weights are those of the strided network.
     """
 
     shortcut: Shortcut | None
     stride_on: StrideOn
     zero_init_residual: bool
+    stem_pool: StemPool
+    dilation: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Family:
+    """How a kind of network is built, and which of `Options` mean something for it."""
+
+    build: Callable[..., Network]
+    options: tuple[str, ...] = ()
+
+
+_RESIDUAL = ("shortcut", "stride_on", "zero_init_residual")
+# By the name without its depth; a variant has its ResNet's.
+FAMILIES = {
+    "plain": Family(partial(ResNet, shortcut=None), ("stem_pool", "dilation")),
+    "resnet": Family(ResNet, (*_RESIDUAL, "stem_pool", "dilation")),
+    "preact_resnet": Family(PreActResNet, (*_RESIDUAL, "dilation")),
+    "vgg": Family(VGG),
+    "plain_cifar": Family(partial(CifarResNet, shortcut=None)),
+    "resnet_cifar": Family(CifarResNet, ("shortcut", "zero_init_residual")),
+    "preact_resnet_cifar": Family(PreActCifarResNet, _RESIDUAL),
+    "highway_cifar": Family(HighwayNet),
+}
+_DEFAULTS = {"stride_on": "3x3", "stem_pool": "padded"}  # of the others: not given, or nothing
+# Option: what it does not apply to has none of these.
+_NEEDS = {
+    "shortcut": "residual shortcuts",
+    "zero_init_residual": "residual shortcuts",
+    "stride_on": "bottlenecks",
+    "stem_pool": "such pooling in its stem",
+    "dilation": "stages that can be dilated",
+}
 
 
 def list_models(pattern: str = "*") -> list[str]:
-    """Names that match a shell pattern. CIFAR networks exist for every depth 6n+2; the paper's are listed."""
+    """Names that match a shell pattern.
+
+    Of the plain and residual CIFAR networks, which exist for every depth, the papers' are listed.
+    """
     return [name for name in NAMES if fnmatchcase(name, pattern)]
 
 
@@ -55,21 +105,23 @@ def create_model(
     """A classifier: (N, 3, H, W) normalised pictures → (N, num_classes) logits.
 
     Args:
-        name: one of `list_models()`, or any `resnet<6n+2>_cifar`, `plain<6n+2>_cifar`.
+        name: one of `list_models()`, or any `resnet<6n+2>_cifar`, `plain<6n+2>_cifar`,
+            `preact_resnet<6n+2 or 9n+2>_cifar`.
         weights: file to load strictly (.safetensors, .pth); random if None.
         num_classes: by default 1000, on CIFAR 10.
-        norm: "batch", or "frozen" for statistics and affine part that never change.
+        norm: "batch"; "frozen" for statistics and affine part that never change; "sync" for statistics over
+            all processes (needs GPUs and a process group to train). VGG and Highway networks have no
+            normalisation, and refuse "sync".
         **options: see `Options`.
     Raises:
         OptionError: unknown name or option, or one that does not apply to this network.
         WeightsError: the file cannot be read, or is of another network.
     """
     _check_keywords(options, norm, "weights", "num_classes")
-    network = _build(name, num_classes, options)
+    network = _build(name, num_classes, norm, options)
     if weights is not None:
         _load(network, weights, parts=[network])
-    if norm == "frozen":
-        freeze_batchnorm(network)
+    _set_norm(network, norm)
     return network
 
 
@@ -85,30 +137,33 @@ def create_backbone(
     """Feature maps by name; only the stages they need are kept, and only those must be in the weights.
 
     Args:
-        name: as in `create_model`.
-        out_features: of stem, res2, res3, res4, res5 (CIFAR: to res4).
+        name: as in `create_model`, or "timm/<name>" for one of timm's networks (docs/hosts.md).
+        out_features: of stem, res2, res3, res4, res5 (CIFAR: to res4; VGG: conv1 … conv5).
         frozen_stages: how many stages are fixed, from the stem; 2 is detectron2's FREEZE_AT 2.
         weights: file of the classifier; its fc is left out.
-        norm: "batch", or "frozen" in every stage.
+        norm: as in `create_model`, in every stage that is not fixed.
         **options: see `Options`.
     Raises:
         OptionError, WeightsError: as in `create_model`.
     """
     _check_keywords(options, norm, "weights", "out_features", "frozen_stages")
-    network = _build(name, None, options)
+    if name.startswith("timm/"):
+        return _from_timm(name, options).create_backbone(
+            name, out_features=out_features, frozen_stages=frozen_stages, weights=weights, norm=norm
+        )
+    network = _build(name, None, norm, options)
     features = FeatureNetwork(network, out_features)
     if weights is not None:
         _load(network, weights, parts=[features])
     freeze_stages(features, frozen_stages)
-    if norm == "frozen":
-        freeze_batchnorm(features)
+    _set_norm(features, norm)
     return features
 
 
 def create_trunk_and_head(
     name: str,
     *,
-    split: str = "res4",
+    split: str | None = None,
     frozen_stages: int = 0,
     weights: str | Path | None = None,
     norm: Norm = "batch",
@@ -117,7 +172,8 @@ def create_trunk_and_head(
     """A network cut in two for C4 (He et al. 2015, appendix A): shared features, and a head per region.
 
     Args:
-        split: last stage of the trunk.
+        split: last stage of the trunk; by default the head is one stage: res4, of VGG conv5, whose head is
+            fc6 and fc7 on regions of 7x7.
         name, frozen_stages, weights, norm, **options: as in `create_backbone`.
     Returns:
         The trunk, giving {split: features}, and the head, (R, C, h, w) of these → (R, C', h', w').
@@ -126,15 +182,54 @@ def create_trunk_and_head(
         OptionError, WeightsError: as in `create_model`.
     """
     _check_keywords(options, norm, "weights", "split", "frozen_stages")
-    network = _build(name, None, options)
+    if name.startswith("timm/"):
+        return _from_timm(name, options).create_trunk_and_head(
+            name, split=split, frozen_stages=frozen_stages, weights=weights, norm=norm
+        )
+    network = _build(name, None, norm, options)
+    split = split or default_split(network)
     head, trunk = StageHead(network, split), FeatureNetwork(network, (split,))
     if weights is not None:
         _load(network, weights, parts=[trunk, head])
     freeze_stages(trunk, frozen_stages)
-    if norm == "frozen":
-        freeze_batchnorm(trunk)
-        freeze_batchnorm(head)
+    _set_norm(trunk, norm)
+    _set_norm(head, norm)
     return trunk, head
+
+
+def load_network(
+    weights: str | Path, *, out_features: Sequence[str] = (), norm: Norm = "batch"
+) -> Network | FeatureNetwork:
+    """The network that a weight file is of, built as its header says.
+
+    Args:
+        weights: a classifier's file with our header.
+        out_features: features to give; without any the network is the classifier.
+        norm: as in `create_model`.
+    Raises:
+        OptionError: it has no such features.
+        WeightsError: the file has no header, is of a detector, or does not fit its header.
+    """
+    _, header = read_weights(weights)
+    if header is None or header.model not in NAMES and not re.fullmatch(FREE_DEPTH, header.model):
+        found = "no header" if header is None else f"that of a {header.model}"
+        raise WeightsError(
+            f"{weights}: expected a header that names one of our networks, found {found}; "
+            "give a file of tools/pretrain.py or tools/convert_weights.py"
+        )
+    kept = {name: value for name, value in header.options.items() if name in Options.__annotations__}
+    options = cast(Options, kept)
+    if out_features:
+        return create_backbone(header.model, out_features=out_features, weights=weights, norm=norm, **options)
+    num_classes = header.options.get("num_classes")
+    return create_model(header.model, num_classes=num_classes, weights=weights, norm=norm, **options)
+
+
+def _set_norm(part: nn.Module, norm: Norm) -> None:
+    if norm == "frozen":
+        freeze_batchnorm(part)
+    elif norm == "sync":
+        nn.SyncBatchNorm.convert_sync_batchnorm(part)
 
 
 def _check_keywords(options: Options, norm: Norm, *others: str) -> None:
@@ -144,34 +239,58 @@ def _check_keywords(options: Options, norm: Norm, *others: str) -> None:
     check_choice("norm", norm, get_args(Norm))
 
 
-def _build(name: str, num_classes: int | None, options: Options) -> Network:
-    cifar = re.fullmatch(r"(plain|resnet)\d+_cifar", name)
-    if not cifar:
+def _build(name: str, num_classes: int | None, norm: Norm, options: Options) -> Network:
+    if not re.fullmatch(FREE_DEPTH, name):
         check_choice("model", name, NAMES)
+    _check_values(options)
+    given = _given(options)
     depth = int(re.findall(r"\d+", name)[0])
-    _check_options(name, options, bottlenecks=depth >= 50 and not cifar)
-    arguments: dict[str, Any] = {option: value for option, value in options.items() if value is not None}
-    if name.startswith("plain"):
-        arguments["shortcut"] = None
-    if num_classes is not None:
-        if num_classes < 1:
-            raise OptionError(f"num_classes must be at least 1, got {num_classes}")
-        arguments["num_classes"] = num_classes
-    if cifar:
-        arguments.pop("stride_on", None)
-        return CifarResNet(depth, **arguments)
-    return ResNet(depth, **arguments)
+    arguments: dict[str, Any] = {} if num_classes is None else {"num_classes": num_classes}
+    if num_classes is not None and num_classes < 1:
+        raise OptionError(f"num_classes must be at least 1, got {num_classes}")
+    if name in VARIANTS:
+        family = FAMILIES["resnet"]
+        depth, arguments["groups"], arguments["width"] = VARIANTS[name]
+    else:
+        family = FAMILIES[re.sub(r"\d+", "", name)]
+    for option in given:
+        if option not in family.options:
+            raise OptionError(f"{name} has no {_NEEDS[option]}; leave out {option}={given[option]!r}")
+    network = family.build(depth, **arguments, **given)
+    bottlenecks = any(isinstance(module, Bottleneck | PreActBottleneck) for module in network.modules())
+    if "stride_on" in given and not bottlenecks:
+        raise OptionError(f"{name} has no bottlenecks; leave out stride_on={given['stride_on']!r}")
+    if norm == "sync" and not any(isinstance(module, nn.BatchNorm2d) for module in network.modules()):
+        raise OptionError(f"{name} has no batch normalisation; leave out norm='sync'")
+    return network
 
 
-def _check_options(name: str, options: Options, *, bottlenecks: bool) -> None:
-    shortcut, stride_on = options.get("shortcut"), options.get("stride_on", "3x3")
-    if shortcut is not None:
-        check_choice("shortcut", shortcut, get_args(Shortcut))
-    check_choice("stride_on", stride_on, get_args(StrideOn))
-    if name.startswith("plain") and (shortcut or options.get("zero_init_residual")):
-        raise OptionError(f"{name} has no shortcuts; leave out shortcut and zero_init_residual")
-    if stride_on == "1x1" and not bottlenecks:
-        raise OptionError(f"{name} has no bottlenecks; leave out stride_on='1x1'")
+def _given(options: Options) -> dict[str, Any]:
+    """The options that differ from the default."""
+    return {option: value for option, value in options.items() if value and value != _DEFAULTS.get(option)}
+
+
+def _from_timm(name: str, options: Options) -> ModuleType:
+    """What builds timm's networks; imported here because timm is needed for them alone."""
+    for option, value in _given(options).items():
+        raise OptionError(f"{name} is built by timm; leave out {option}={value!r}")
+    try:
+        from backbones.adapters import from_timm
+    except ModuleNotFoundError as error:
+        raise OptionError(f"{name} needs timm ({error}); pip install 'residual-backbones[timm]'") from error
+    return from_timm
+
+
+def _check_values(options: Options) -> None:
+    if options.get("shortcut") is not None:
+        check_choice("shortcut", options["shortcut"], get_args(Shortcut))
+    check_choice("stride_on", options.get("stride_on", "3x3"), get_args(StrideOn))
+    check_choice("stem_pool", options.get("stem_pool", "padded"), get_args(StemPool))
+    dilation = options.get("dilation", ())
+    if isinstance(dilation, str):  # it would be taken letter by letter
+        raise OptionError(f"dilation must be a list of stages, such as ['res5'], got {dilation!r}")
+    for stage in dilation:
+        check_choice("stage to dilate", stage, ("res3", "res4", "res5"))
 
 
 def _load(
@@ -182,11 +301,12 @@ def _load(
     if header is not None:
         _check_header(weights, header, network)
     used = {name for part in parts for name in part.state_dict()}
-    if "fc.weight" in used and "fc.weight" in state:
+    classifier = {f"{network.last_layer}.weight", f"{network.last_layer}.bias"}
+    if classifier <= used & state.keys():
         _check_classes(weights, state, network)
     unused = network.state_dict().keys() - used
     try:  # the classifier of another number of classes is left out where it is not used
-        load_into(network, state, allow_missing=unused, allow_unexpected=unused & set(CLASSIFIER))
+        load_into(network, state, allow_missing=unused, allow_unexpected=unused & classifier)
     except WeightsError as error:
         raise WeightsError(
             f"{weights} → {network.name}: {error}\n"
@@ -202,12 +322,12 @@ def _load(
 
 def _say_what_is_assumed(weights: str | Path, network: Network) -> None:
     """None of it changes a shape, so that a wrong assumption would go unnoticed."""
-    options = {name: network.options[name] for name in ("shortcut", "stride_on") if name in network.options}
-    said = ", ".join(f"{name}={value!r}" for name, value in options.items())
+    names = [name for name in ("shortcut", "stride_on") if name in network.options]
+    said = "".join(f"{name}={network.options[name]!r}, " for name in names)
+    hint = " (torchvision and timm: stride_on='3x3'; Caffe: '1x1')" if "stride_on" in names else ""
     logger.warning(
-        "%s has no header. Assumed: trained with %s (torchvision and timm: stride_on='3x3'; Caffe: '1x1'), "
-        "norm epsilon %g, on pictures as %s",
-        *(weights, said, norm_eps(network), network.input_spec),
+        "%s has no header. Assumed: trained with %snorm epsilon %g%s, on pictures as %s",
+        *(weights, said, norm_eps(network), hint, network.input_spec),
     )
 
 
@@ -228,11 +348,18 @@ def _check_header(weights: str | Path, header: WeightsHeader, network: Network) 
             raise WeightsError(
                 f"{weights} was trained with {option}={theirs!r}, not {ours!r}; give {option}={theirs!r}"
             )
+    theirs, ours = (options.get("stem_pool", "padded") for options in (header.options, network.options))
+    if theirs != ours:
+        raise WeightsError(
+            f"{weights} is for stem_pool={theirs!r}, not {ours!r}; give stem_pool={theirs!r}, "
+            "or convert it with --stem-pool as detectron2 does"
+        )
 
 
 def _check_classes(weights: str | Path, state: Mapping[str, Tensor], network: Network) -> None:
     """Names the remedy where the classifier differs in its number of classes alone."""
-    theirs, ours = (tensors["fc.weight"].shape for tensors in (state, network.state_dict()))
+    last = f"{network.last_layer}.weight"
+    theirs, ours = (tensors[last].shape for tensors in (state, network.state_dict()))
     if theirs[1:] == ours[1:] and theirs != ours:
         raise WeightsError(
             f"{weights} is for {theirs[0]} classes, the network for {ours[0]}; give num_classes={theirs[0]}"

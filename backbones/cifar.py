@@ -23,6 +23,8 @@ class CifarResNet(nn.Module):
 
     # feature: the children that compute it.
     stages = {"stem": ("conv1", "bn1", "relu"), "res2": ("layer1",), "res3": ("layer2",), "res4": ("layer3",)}
+    last_layer = "fc"
+    folds = (("conv1", "bn1"),)
 
     def __init__(
         self,
@@ -36,7 +38,7 @@ class CifarResNet(nn.Module):
         if depth < 8 or depth % 6 != 2:
             raise OptionError(f"depth must be 6n+2 (20, 32, 44, …), got {depth}")
         self.name = f"{'resnet' if shortcut else 'plain'}{depth}_cifar"
-        self.options = {
+        self.options: dict[str, Any] = {
             "num_classes": num_classes,
             "shortcut": shortcut,
             "zero_init_residual": zero_init_residual,

@@ -48,10 +48,14 @@ def layer_table(model: nn.Module, image_size: int) -> list[LayerRow]:
     handles = [layer.register_forward_hook(_recorder(name, rows)) for name, layer in layers]
     tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
     shapes = {name: torch.empty_like(tensor, device="meta") for name, tensor in tensors.items()}
+    modes = {module: module.training for module in model.modules()}
+    model.eval()  # batch normalisation in training refuses one value per channel
     try:
-        with torch.no_grad():  # two pictures: batch normalisation in training refuses one at 1x1 pixels
-            functional_call(model, shapes, torch.empty(2, 3, image_size, image_size, device="meta"))
+        with torch.no_grad():
+            functional_call(model, shapes, torch.empty(1, 3, image_size, image_size, device="meta"))
     finally:
+        for module, training in modes.items():
+            module.training = training
         for handle in handles:
             handle.remove()
     return rows

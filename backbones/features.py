@@ -5,11 +5,14 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from backbones.cifar import CifarResNet
+from backbones.highway import HighwayNet
 from backbones.norm import freeze_batchnorm
+from backbones.preact import PreActCifarResNet, PreActResNet
 from backbones.resnet import ResNet
 from backbones.spec import FeatureSpec, OptionError, check_choice
+from backbones.vgg import VGG
 
-Network = ResNet | CifarResNet
+Network = ResNet | CifarResNet | PreActResNet | PreActCifarResNet | VGG | HighwayNet
 
 
 class FeatureNetwork(nn.Module):
@@ -33,19 +36,36 @@ class FeatureNetwork(nn.Module):
             check_choice("feature", feature, names)
         last = max(names.index(feature) for feature in out_features)
         self.stages = {name: network.stages[name] for name in names[: last + 1]}
-        for child in [child for children in self.stages.values() for child in children]:
-            self.add_module(child, getattr(network, child))
+        self.folds = _take_over(self, network, [child for stage in self.stages.values() for child in stage])
         self.feature_specs = {name: network.feature_specs[name] for name in names if name in out_features}
         self.input_spec, self.name = network.input_spec, network.name
         self.options = {key: value for key, value in network.options.items() if key != "num_classes"}
 
+    @property
+    def out_channels(self) -> int:
+        """Channels of the feature maps, under the name that torchvision's detectors ask for.
+
+        Raises:
+            OptionError: they differ.
+        """
+        channels = {spec.channels for spec in self.feature_specs.values()}
+        if len(channels) > 1:
+            raise OptionError(
+                f"{', '.join(self.feature_specs)} differ in channels ({sorted(channels)}); "
+                "ask for one feature, or join them with backbones.adapters.torchvision.Pyramid"
+            )
+        return channels.pop()
+
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """(N, 3, H, W) normalised pictures → {name: (N, channels, ⌈H / stride⌉, ⌈W / stride⌉)}."""
+        """(N, 3, H, W) normalised pictures → {name: (N, channels, ⌈H / stride⌉, ⌈W / stride⌉)}.
+
+        VGG rounds sizes down.
+        """
         features = {}
         x = images
         for feature, children in self.stages.items():
             for child in children:
-                x = getattr(self, child)(x)
+                x = self.get_submodule(child)(x)
             if feature in self.feature_specs:
                 features[feature] = x
         return features
@@ -54,6 +74,8 @@ class FeatureNetwork(nn.Module):
 class StageHead(nn.Module):
     """The stages after a split, applied to each region's features (conv5_x in the paper's appendix A).
 
+    VGG's end in fc6 and fc7, which take 7x7 pixels.
+
     Attributes:
         in_channels: of the features it takes.
         feature_specs: the last stage's name → channels, and stride relative to the head's input.
@@ -61,14 +83,16 @@ class StageHead(nn.Module):
 
     def __init__(self, network: Network, split: str) -> None:
         super().__init__()
-        names = list(network.stages)
+        stages, specs = network.stages, network.feature_specs
+        if isinstance(network, VGG):
+            stages, specs = stages | network.region_stages, specs | network.region_specs
+        names = list(stages)
         if split not in names[:-1]:  # the last stage would leave nothing for the head
             raise OptionError(f"split must be one of {', '.join(names[:-1])}, got {split!r}")
         rest = names[names.index(split) + 1 :]
-        self.children_in_order = [child for name in rest for child in network.stages[name]]
-        for child in self.children_in_order:
-            self.add_module(child, getattr(network, child))
-        before, last = network.feature_specs[split], network.feature_specs[rest[-1]]
+        self.children_in_order = [child for name in rest for child in stages[name]]
+        self.folds = _take_over(self, network, self.children_in_order)
+        before, last = specs[split], specs[rest[-1]]
         self.in_channels = before.channels
         self.feature_specs = {rest[-1]: FeatureSpec(last.channels, last.stride // before.stride)}
         self.input_spec, self.name = network.input_spec, network.name
@@ -77,12 +101,36 @@ class StageHead(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(R, channels of the split, h, w) → (R, channels, ⌈h / stride⌉, ⌈w / stride⌉)."""
         for child in self.children_in_order:
-            x = getattr(self, child)(x)
+            x = self.get_submodule(child)(x)
         return x
 
 
+def default_split(network: Network) -> str:
+    """The last stage of the trunk that leaves one stage for the head, as in the paper: res4, VGG's conv5."""
+    return list(network.stages)[-1 if isinstance(network, VGG) else -2]
+
+
+def _take_over(part: nn.Module, network: Network, children: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """Makes a network's children those of a part, under the names that they have in the network.
+
+    Returns:
+        The network's `folds` (see `backbones.norm.fold_batchnorm`) that are among these children.
+    """
+    for child in children:
+        *parents, name = child.split(".")
+        place = part
+        for parent in parents:
+            if parent not in dict(place.named_children()):
+                place.add_module(parent, nn.Module())
+            place = place.get_submodule(parent)
+        place.add_module(name, network.get_submodule(child))
+    return tuple(pair for pair in getattr(network, "folds", ()) if set(pair) <= set(children))
+
+
 def freeze_stages(network: FeatureNetwork, num_stages: int) -> None:
-    """Fixes the first stages: parameters without gradient, batch normalisation frozen. 2: stem and res2.
+    """Fixes the first stages: parameters without gradient, batch normalisation frozen.
+
+    2 is stem and res2; of VGG conv1 and conv2, as in Fast R-CNN.
 
     Raises:
         OptionError: num_stages is negative or more than the network has.
@@ -93,4 +141,5 @@ def freeze_stages(network: FeatureNetwork, num_stages: int) -> None:
         )
     for children in list(network.stages.values())[:num_stages]:
         for child in children:
-            setattr(network, child, freeze_batchnorm(getattr(network, child)).requires_grad_(False))
+            frozen = freeze_batchnorm(network.get_submodule(child)).requires_grad_(False)
+            network.set_submodule(child, frozen)

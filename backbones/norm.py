@@ -1,7 +1,9 @@
-"""Batch normalisation that stays fixed, and statistics estimated anew (He et al. 2015, appendix A)."""
+"""Batch normalisation fixed, folded into convolutions, or estimated anew (He et al. 2015, appendix A)."""
 
-from collections.abc import Iterable
-from typing import Any
+import copy
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -9,6 +11,9 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from backbones.spec import OptionError
+
+DEFAULT_EPS = 1e-5  # torch's, which headers state where nothing else is known
+Network = TypeVar("Network", bound=nn.Module)
 
 
 class FrozenBatchNorm2d(nn.Module):
@@ -81,13 +86,15 @@ def _frozen(norm: _BatchNorm) -> FrozenBatchNorm2d:
 def norm_eps(model: nn.Module) -> float:
     """The epsilon that all batch normalisation of a model, frozen or not, has in common.
 
+    Returns:
+        torch's default where the model has no batch normalisation (VGG).
     Raises:
-        OptionError: there is none, or several differ.
+        OptionError: several differ.
     """
     found = {module.eps for module in model.modules() if isinstance(module, _BatchNorm | FrozenBatchNorm2d)}
-    if len(found) != 1:
-        raise OptionError(f"expected batch normalisation with one epsilon, found {sorted(found) or 'none'}")
-    return found.pop()
+    if len(found) > 1:
+        raise OptionError(f"expected batch normalisation with one epsilon, found {sorted(found)}")
+    return found.pop() if found else DEFAULT_EPS
 
 
 def set_norm_eps(model: nn.Module, eps: float) -> None:
@@ -95,6 +102,59 @@ def set_norm_eps(model: nn.Module, eps: float) -> None:
     for module in model.modules():
         if isinstance(module, _BatchNorm | FrozenBatchNorm2d):
             module.eps = eps
+
+
+_NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm, FrozenBatchNorm2d)
+
+
+@torch.no_grad()
+def fold_batchnorm(network: Network) -> Network:
+    """A copy for inference whose convolutions do the work of the batch normalisation right behind them.
+
+    conv(x) · s + t has the weights s · w and the bias s · b + t. Which normalisation follows which
+    convolution is said by the modules' `folds` (pairs of child names) and by the order in an `nn.Sequential`;
+    it becomes the identity. In pre-activation networks normalisation that follows an addition stays.
+
+    Args:
+        network: in eval mode; any module that holds our networks, such as a detector.
+    Returns:
+        The copy, in eval mode, its parameters without gradient and of other names: save weights before.
+    Raises:
+        OptionError: the network is in training mode.
+    """
+    if any(module.training for module in network.modules()):
+        raise OptionError("folded normalisation cannot be trained; call eval() on the network first")
+    folded = copy.deepcopy(network).requires_grad_(False)
+    for module in list(folded.modules()):
+        for conv, norm in _pairs_to_fold(module):
+            _fold(module.get_submodule(conv), module.get_submodule(norm))
+            module.set_submodule(norm, nn.Identity().eval())
+    return folded
+
+
+def _pairs_to_fold(module: nn.Module) -> Iterator[tuple[str, str]]:
+    """Names of a convolution and the normalisation behind it, among a module's children."""
+    pairs = pairwise(dict(module.named_children())) if isinstance(module, nn.Sequential) else ()
+    for conv, norm in (*getattr(module, "folds", ()), *pairs):
+        first, second = module.get_submodule(conv), module.get_submodule(norm)
+        foldable = type(first) is nn.Conv2d and type(second) in _NORMS  # no subclass: it may do more
+        if foldable and second.weight is not None and second.running_mean is not None:
+            yield conv, norm
+
+
+def _fold(conv: Any, norm: Any) -> None:
+    """In double precision, since rounding would add up over a hundred layers."""
+    mean, var, weight, bias = (
+        getattr(norm, name).double() for name in ("running_mean", "running_var", "weight", "bias")
+    )
+    scale = weight / (var + norm.eps).sqrt()
+    before = 0 if conv.bias is None else conv.bias.double()
+    dtype = conv.weight.dtype
+    shift = bias + (before - mean) * scale
+    conv.weight = nn.Parameter(
+        (conv.weight.double() * scale[:, None, None, None]).to(dtype), requires_grad=False
+    )
+    conv.bias = nn.Parameter(shift.to(dtype), requires_grad=False)
 
 
 @torch.no_grad()

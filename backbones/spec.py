@@ -67,13 +67,27 @@ class InputSpec:
             (N, 3, H, W) float32 in this specification's order and range, mean subtracted, divided by std;
             the memory format is kept.
         """
-        scale, shift = _affine(self, images.device)
+        scale, shift = scale_and_shift(self, images.device)
         pixels = images.flip(1) if self.order == "BGR" else images
         return torch.addcmul(shift, pixels.to(torch.float32), scale)
 
+    def as_unit_rgb(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and deviation for hosts that feed RGB in 0-1, as timm and torchvision's detectors do.
+
+        Raises:
+            OptionError: the order is BGR, which no mean or deviation can express.
+        """
+        if self.order != "RGB":
+            raise OptionError(
+                f"this host feeds RGB, the network was trained on {self.order}; rewrite its first "
+                "convolution: tools/convert_weights.py FILE OUT.safetensors --input imagenet"
+            )
+        mean, std = (tuple(value / self.range for value in values) for values in (self.mean, self.std))
+        return mean, std
+
 
 @lru_cache(maxsize=64)
-def _affine(spec: InputSpec, device: torch.device) -> tuple[Tensor, Tensor]:
+def scale_and_shift(spec: InputSpec, device: torch.device) -> tuple[Tensor, Tensor]:
     """(3, 1, 1) scale and shift with normalised = pixels * scale + shift.
 
     Cached because a copy to the GPU in every step would wait for it.

@@ -17,12 +17,19 @@ from torch import Tensor, nn
 from backbones.spec import InputSpec, OptionError
 
 VERSION = 1
-_HEADER_KEY = "residual_backbones"
-# What torch.load raises at bytes that are no weights, depending on where they go wrong.
-_UNREADABLE = (
-    *(pickle.UnpicklingError, RuntimeError, EOFError, AssertionError, OSError),
-    *(LookupError, AttributeError, TypeError, ValueError),
+HEADER_KEY = "residual_backbones"
+# What readers of pickles raise at bytes that are no weights, depending on where they go wrong.
+UNREADABLE = (
+    *(pickle.UnpicklingError, RuntimeError, EOFError, AssertionError, OSError, MemoryError),
+    *(LookupError, AttributeError, TypeError, ValueError, OverflowError),
 )
+CONVERT = "python tools/convert_weights.py FILE OUT.safetensors --from"
+# Names that betray the network of another project, and the format that reads them.
+_FOREIGN_NAMES = {
+    r"(\w+\.)*stem\.conv1\.weight": "detectron2",
+    r"(module\.)?layer3\.0\.shortcut\.0\.weight|(module\.)?linear\.weight": "cifar",
+    r"module\.\w+\.weight": "FORMAT",
+}
 
 
 class WeightsError(ValueError):
@@ -64,9 +71,17 @@ def save_weights(path: str | Path, state: Mapping[str, Tensor], header: WeightsH
     Raises:
         OSError: the file could not be written; an earlier file of that name is intact.
     """
-    path = Path(path)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-    content = save(tensors, metadata={_HEADER_KEY: json.dumps(asdict(header))})
+    write_bytes(Path(path), save(tensors, metadata={HEADER_KEY: header_text(header)}))
+
+
+def header_text(header: WeightsHeader) -> str:
+    """The header as it stands in a file; `parse_header` reads it."""
+    return json.dumps(asdict(header))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes a file in one step: a reader sees the old file or the new one, never a part."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")  # not tempfile's, which others may not read
     try:
         with temporary.open("wb") as file:
@@ -81,23 +96,26 @@ def save_weights(path: str | Path, state: Mapping[str, Tensor], header: WeightsH
 def read_weights(path: str | Path) -> tuple[dict[str, Tensor], WeightsHeader | None]:
     """Tensors by name, on the CPU, and the header; foreign files (.pth, .pt, others' safetensors) have none.
 
-    Nothing in the file is executed: .pth files are read with `weights_only=True`.
+    Nothing in the file is executed: .pth files are read with `weights_only=True`. Files of other forms or
+    with other names go through `backbones.convert` first.
 
     Raises:
         WeightsError: no such file, or not a whole file of named tensors.
     """
     path = Path(path)
-    _check_start(path)
+    check_start(path)
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
     if path.suffix in (".pth", ".pt"):
-        return _read_pickle(path), None
+        return _check_state(path, read_pickle(path)), None
+    formats = {".pkl": "detectron2", ".caffemodel": "caffe", ".th": "cifar"}
+    remedy = f"; convert it with {CONVERT} {formats[path.suffix]}" if path.suffix in formats else ""
     raise WeightsError(
-        f"{path}: expected a .safetensors, .pth or .pt file, got {path.suffix or 'no suffix'!r}"
+        f"{path}: expected a .safetensors, .pth or .pt file, got {path.suffix or 'no suffix'!r}{remedy}"
     )
 
 
-def _check_start(path: Path) -> None:
+def check_start(path: Path) -> None:
     """Finds what is no weight file at all, for which the readers' own messages would mislead."""
     try:
         with path.open("rb") as file:
@@ -123,10 +141,15 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], WeightsHeader | No
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is not a dict
     except SafetensorError as error:
         raise WeightsError(f"{path} is broken or cut off ({error}); copy or download it again") from error
-    return state, _parse_header(path, metadata[_HEADER_KEY]) if _HEADER_KEY in metadata else None
+    return state, parse_header(path, metadata[HEADER_KEY]) if HEADER_KEY in metadata else None
 
 
-def _parse_header(path: Path, text: str) -> WeightsHeader:
+def parse_header(path: Path, text: str) -> WeightsHeader:
+    """The header that stands in a file.
+
+    Raises:
+        WeightsError: it is broken, or of another version.
+    """
     try:
         values = json.loads(text)
         if values.get("version") != VERSION:
@@ -153,10 +176,15 @@ def _check_types(header: WeightsHeader) -> None:
         raise TypeError(f"norm_eps must be a number above 0, got {header.norm_eps!r}")
 
 
-def _read_pickle(path: Path) -> dict[str, Tensor]:
+def read_pickle(path: Path) -> object:
+    """What torch.save wrote, tensors on the CPU; nothing in the file is executed.
+
+    Raises:
+        WeightsError: broken, or more than tensors and plain containers.
+    """
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except _UNREADABLE as error:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except UNREADABLE as error:
         # torch's own text goes on to recommend weights_only=False, which would run what is in the file.
         code = re.search(r"GLOBAL (\S+)", str(error))
         found = (
@@ -168,7 +196,6 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
             f"{path} is broken, or holds more than tensors ({found}); "
             "copy or download it again, or save the network's state_dict() alone"
         ) from error
-    return _check_state(path, state)
 
 
 def _check_state(path: Path, state: object) -> dict[str, Tensor]:
@@ -179,7 +206,8 @@ def _check_state(path: Path, state: object) -> dict[str, Tensor]:
     else:
         found = f"keys {', '.join(map(str, list(state)[:5]))}"
     raise WeightsError(
-        f"{path}: expected a state_dict (name → tensor), found {found}; save the state_dict alone"
+        f"{path}: expected a state_dict (name → tensor), found {found}; save the state_dict alone, "
+        f"or convert it with {CONVERT} FORMAT"
     )
 
 
@@ -221,7 +249,8 @@ def load_into(
     refused |= {name for name in unexpected if name not in allow_unexpected}
     refused = {name for name in refused if not name.endswith("num_batches_tracked")}
     if refused:
-        raise WeightsError("\n".join(["the weights do not fit the network", *_describe(own, state, refused)]))
+        lines = ["the weights do not fit the network", *_describe(own, state, refused), *_foreign(state)]
+        raise WeightsError("\n".join(lines))
     loaded = [name for name in own if name in state and name not in misshapen]
     with torch.no_grad():
         for name in loaded:
@@ -236,13 +265,21 @@ def _describe(own: Mapping[str, Tensor], state: Mapping[str, Tensor], refused: C
         if name in refused and name in state
     ]
     return [
-        *_listing("missing in the file", [name for name in own if name in refused and name not in state]),
-        *_listing("not in the network", [name for name in state if name in refused and name not in own]),
-        *_listing("of another shape", shapes),
+        *listing("missing in the file", [name for name in own if name in refused and name not in state]),
+        *listing("not in the network", [name for name in state if name in refused and name not in own]),
+        *listing("of another shape", shapes),
     ]
 
 
-def _listing(title: str, lines: list[str], most: int = 5) -> list[str]:
+def _foreign(state: Mapping[str, Tensor]) -> list[str]:
+    """The remedy where the names are those of a project that `backbones.convert` reads."""
+    for pattern, source in _FOREIGN_NAMES.items():
+        if any(re.fullmatch(pattern, name) for name in state):
+            return [f"  these are another project's names; convert them with {CONVERT} {source}"]
+    return []
+
+
+def listing(title: str, lines: list[str], most: int = 5) -> list[str]:
     """Few enough that the three kinds together fit a terminal of 24 lines."""
     if not lines:
         return []

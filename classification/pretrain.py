@@ -72,11 +72,15 @@ def build_classifier(config: ModelConfig, pictures: Pictures) -> nn.Module:
     arguments = asdict(config)
     known = len(pictures.classes)
     if config.weights is not None:
-        known = len(read_weights(config.weights)[0].get("fc.weight", pictures.classes))
+        with torch.device("meta"):
+            last = create_model(config.name).last_layer
+        known = len(read_weights(config.weights)[0].get(f"{last}.weight", pictures.classes))
     model = create_model(arguments.pop("name"), num_classes=known, **arguments)
     if known != len(pictures.classes):
         logger.info("%s is for %d classes: the classifier starts anew", config.weights, known)
-        model.fc = nn.Linear(model.fc.in_features, len(pictures.classes))
+        before = model.get_submodule(model.last_layer)
+        assert isinstance(before, nn.Linear)
+        model.set_submodule(model.last_layer, nn.Linear(before.in_features, len(pictures.classes)))
         model.options["num_classes"] = len(pictures.classes)
     if config.weights is not None and model.input_spec != pictures.input_spec:
         raise UserError(

@@ -1,35 +1,51 @@
-"""Scores a weight file on the validation data of its own training."""
+"""Scores a weight file on the validation data of its own training, if need be with statistics made anew."""
 
 import json
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from backbones import WeightsHeader, create_model, read_weights
+import torch
+from torch import Tensor, nn
+
+from backbones import WeightsHeader, create_model, read_weights, save_weights
+from backbones.norm import FrozenBatchNorm2d, calibrate_batchnorm
 from classification.config import PretrainConfig
 from classification.datasets import open_split
 from classification.evaluate import evaluate
 from classification.loading import Pictures, evaluation_batches
+from engine.batches import BatchLoader
 from engine.checkpoint import replace_atomically
 from engine.config import parse_config
 from engine.device import resolve_device
 from engine.distributed import is_main, process_group
 from engine.errors import UserError
+from engine.sampler import Item
 
 BATCH_SIZE = 100  # of one process; the score depends on it by rounding alone
+REESTIMATED = "reestimated.safetensors"
+logger = logging.getLogger(__name__)
 
 
-def score_weights(weights: Path, overrides: Sequence[str], out: Path | None) -> dict[str, Any]:
+def score_weights(
+    weights: Path, overrides: Sequence[str], out: Path | None, *, reestimate: int = 0
+) -> dict[str, Any]:
     """Rebuilds network and validation data from the file's header, and evaluates.
 
     Args:
         weights: best.safetensors or last.safetensors of a pretraining run.
         overrides: changes to its configuration, for instance "data.val_split=test".
         out: folder for result.json; without it nothing is written.
+        reestimate: batches of training pictures from which the statistics of batch normalisation are first
+            estimated anew (He et al. 2015, appendix A); `out` then also gets the weights with these
+            statistics and their score, for detectors to start from. 0 keeps the file's.
     Returns:
         See `metrics.summarise`.
     Raises:
-        UserError: no classifier's weights, data missing or with other classes, or a wrong override.
+        UserError: no classifier's weights, data missing or with other classes, or a wrong override; no batch
+            normalisation, or fewer training pictures than asked for.
         WeightsError: the file is broken or does not fit its own header.
     """
     header = read_classifier_header(weights)
@@ -41,13 +57,17 @@ def score_weights(weights: Path, overrides: Sequence[str], out: Path | None) -> 
         config.model.name,
         shortcut=config.model.shortcut,
         stride_on=config.model.stride_on,
+        dilation=config.model.dilation,
         num_classes=len(header.classes),
         weights=weights,
     )
     device = resolve_device(config.run.device)
     with process_group(device):
+        model.to(device)
+        if reestimate:
+            reestimate_batchnorm(model, config, header, reestimate, device)
         result = evaluate(
-            model.to(device),
+            model,
             evaluation_batches(pictures, BATCH_SIZE, config.run.workers),
             prepare=pictures.prepare,
             classes=pictures.classes,
@@ -56,7 +76,45 @@ def score_weights(weights: Path, overrides: Sequence[str], out: Path | None) -> 
         )
     if out is not None:
         write_result(out, result)
+        if reestimate and is_main():
+            scores = {name: value for name, value in result["scores"].items() if value is not None}
+            save_weights(out / REESTIMATED, model.state_dict(), replace(header, score=scores))
     return result
+
+
+def reestimate_batchnorm(
+    model: nn.Module, config: PretrainConfig, header: WeightsHeader, num_batches: int, device: torch.device
+) -> None:
+    """Statistics from random training pictures, seen as in evaluation: one view each, without augmentation.
+
+    All processes use the same pictures, a choice of the run's seed, and end with the same statistics.
+
+    Raises:
+        UserError: the model has no batch normalisation, or the training data has fewer pictures.
+    """
+    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d | FrozenBatchNorm2d)]
+    if not norms:
+        raise UserError(f"{config.model.name} has no batch normalisation; leave out --reestimate-bn")
+    pictures = open_split(replace(config.data, val_split=config.data.train_split), training=False)
+    pictures.adopt(header.input_spec)
+    batch_size = min(BATCH_SIZE, len(pictures))
+    if num_batches * batch_size > len(pictures):  # batches must be equal: each counts alike
+        raise UserError(
+            f"{config.data.train_split} has {len(pictures)} pictures, fewer than {num_batches} batches of "
+            f"{batch_size}; give --reestimate-bn {len(pictures) // batch_size} or less"
+        )
+    logger.info("statistics of %d layers from %d training pictures", len(norms), num_batches * batch_size)
+    order = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(config.run.seed))
+    chosen = order[: num_batches * batch_size].view(num_batches, batch_size).tolist()
+    batches = [[Item(index, 0) for index in batch] for batch in chosen]
+    calibrate_batchnorm(model, _inputs(pictures, batches, config.run.workers, device))
+
+
+def _inputs(
+    pictures: Pictures, batches: list[list[Item]], workers: int, device: torch.device
+) -> Iterator[Tensor]:
+    for batch in BatchLoader(pictures.read, batches, workers):
+        yield pictures.prepare(batch.to(device))
 
 
 def read_classifier_header(weights: Path) -> WeightsHeader:

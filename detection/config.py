@@ -14,17 +14,22 @@ class BackboneConfig:
     """The network that becomes trunk (conv1–conv4) and per-region head (conv5).
 
     Attributes:
+        name: of `backbones.list_models()`, or "timm/<name>" for one of timm's networks.
         weights: file to start from; None trains from scratch, which needs norm="batch".
-        norm: "frozen" fixes every batch normalisation (the paper), "batch" trains it.
+        norm: "frozen" fixes every batch normalisation (the paper), "batch" trains it, "sync" trains it with
+            the statistics of all processes (GPUs).
         frozen_stages: 2 fixes the stem and conv2 as Fast R-CNN does, 0 trains everything.
+        dilation: stages whose stride is replaced by dilation, of res3, res4, res5; with ("res5",) the head
+            keeps the size of the pooled grid.
     """
 
     name: str = "resnet101"
     weights: str | None = None
     shortcut: Literal["A", "B", "C"] | None = None
     stride_on: Literal["1x1", "3x3"] = "3x3"
-    norm: Literal["frozen", "batch"] = "frozen"
+    norm: Literal["frozen", "batch", "sync"] = "frozen"
     frozen_stages: int = 2
+    dilation: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,8 @@ from backbones.blocks import (
     BasicBlock,
     Bottleneck,
     PlainBlock,
+    PreActBasicBlock,
+    PreActBottleneck,
     ZeroPadShortcut,
     initialise,
     make_shortcut,
@@ -96,6 +98,33 @@ def test_bottleneck_strides_where_told(stride_on, strides):
     assert block(torch.randn(2, 64, 7, 7)).shape == (2, 128, 4, 4)
 
 
+@pytest.mark.parametrize(("stride_on", "dilations"), [("1x1", (1, 4)), ("3x3", (1, 2))])
+@pytest.mark.parametrize("block", [Bottleneck, PreActBottleneck])
+def test_a_bottleneck_dilates_what_follows_its_stride(block, stride_on, dilations):
+    made = block(64, 128, 1, shortcut="B", stride_on=stride_on, dilation=(2, 4))
+    assert (made.conv1.dilation[0], made.conv2.dilation[0]) == dilations
+    assert made.conv2.padding == made.conv2.dilation
+    assert made(torch.randn(2, 64, 9, 9)).shape == (2, 128, 9, 9)
+
+
+def test_basic_blocks_dilate_what_follows_their_stride():
+    for made in (
+        PlainBlock(8, 16, 1, dilation=(2, 4)),
+        BasicBlock(8, 16, 1, shortcut="B", dilation=(2, 4)),
+        PreActBasicBlock(8, 16, 1, shortcut="A", dilation=(2, 4)),
+    ):
+        assert (made.conv1.dilation, made.conv2.dilation) == ((2, 2), (4, 4))
+        assert made(torch.randn(2, 8, 9, 9)).shape == (2, 16, 9, 9)
+
+
+def test_groups_and_width_of_the_3x3_convolution():
+    # 256 / 4 * 2 = 128 channels in 32 groups: 128 filters over 128 / 32 = 4 channels.
+    block = Bottleneck(64, 256, 2, shortcut="B", stride_on="3x3", groups=32, width=2)
+    assert block.conv1.weight.shape == (128, 64, 1, 1)
+    assert block.conv2.weight.shape == (128, 4, 3, 3)
+    assert block.conv3.weight.shape == (256, 128, 1, 1)
+
+
 def test_he_initialisation():
     torch.manual_seed(0)
     conv = nn.Conv2d(64, 128, 3, bias=False)
@@ -105,13 +134,14 @@ def test_he_initialisation():
     assert conv.weight.mean().item() == pytest.approx(0, abs=1e-3)
 
 
-def test_zero_init_residual_silences_the_last_normalisation_only():
+def test_zero_init_residual_silences_what_ends_the_residual_only():
     net = nn.Sequential(
-        BasicBlock(8, 8, 1, shortcut="B"), Bottleneck(8, 16, 1, shortcut="B", stride_on="3x3")
+        BasicBlock(8, 8, 1, shortcut="B"),
+        Bottleneck(8, 16, 1, shortcut="B", stride_on="3x3"),
+        PreActBasicBlock(16, 16, 1, shortcut="B"),
+        PreActBottleneck(16, 32, 1, shortcut="B", stride_on="3x3"),
     )
     initialise(net, zero_init_residual=True)
-    zero = {
-        name for name, p in net.named_parameters() if "bn" in name and name.endswith("weight") and not p.any()
-    }
-    assert zero == {"0.bn2.weight", "1.bn3.weight"}
+    zero = {name for name, p in net.named_parameters() if name.endswith("weight") and not p.any()}
+    assert zero == {"0.bn2.weight", "1.bn3.weight", "2.conv2.weight", "3.conv3.weight"}
     assert net[1].downsample[1].weight.all()

@@ -16,7 +16,14 @@ def test_list_of_models():
         *(f"resnet{depth}_cifar" for depth in DEPTHS_CIFAR),
     ]
     assert list_models("plain*") == ["plain18", "plain34", *(f"plain{depth}_cifar" for depth in DEPTHS_CIFAR)]
-    assert len(list_models()) == len(set(list_models())) == 19
+    assert list_models("preact*") == [
+        *(f"preact_resnet{depth}" for depth in (18, 34, 50, 101, 152, 200)),
+        *(f"preact_resnet{depth}_cifar" for depth in (110, 164, 1001)),
+    ]
+    assert list_models("vgg*") + list_models("highway*") == [
+        *("vgg16", "vgg19", "highway19_cifar", "highway32_cifar")
+    ]
+    assert len(list_models()) == len(set(list_models())) == 36
     assert list_models("vit*") == []
 
 
@@ -25,9 +32,15 @@ def test_every_listed_model_builds_and_knows_its_name(name):
     with torch.device("meta"):
         network = create_model(name)
     assert network.name == name
-    assert network.fc.out_features == network.options["num_classes"] == (10 if "cifar" in name else 1000)
-    assert network.options["shortcut"] == (None if "plain" in name else "A" if "cifar" in name else "B")
-    assert network.options.get("stride_on") == (None if "cifar" in name else "3x3")
+    last = network.get_submodule(network.last_layer)
+    assert last.out_features == network.options["num_classes"] == (10 if "cifar" in name else 1000)
+    if name.startswith(("vgg", "highway")):
+        assert list(network.options) == ["num_classes"]
+        return
+    padded = "cifar" in name and name not in ("preact_resnet164_cifar", "preact_resnet1001_cifar")
+    assert network.options["shortcut"] == (None if "plain" in name else "A" if padded else "B")
+    strides = "cifar" not in name or "preact" in name
+    assert network.options.get("stride_on") == ("3x3" if strides else None)
 
 
 @pytest.mark.parametrize("name", ["resnet18", "plain20_cifar"])
@@ -51,10 +64,30 @@ def test_options_build_what_they_say():
     assert create_model("resnet20_cifar", shortcut=None).options["shortcut"] == "A"  # None: the default
 
 
-def test_norm_frozen_in_the_whole_classifier():
-    network = create_model("resnet20_cifar", norm="frozen")
+@pytest.mark.parametrize(("norm", "kind"), [("frozen", FrozenBatchNorm2d), ("sync", nn.SyncBatchNorm)])
+def test_norm_in_the_whole_classifier(norm, kind):
+    network = create_model("resnet20_cifar", norm=norm)
     norms = [module for module in network.modules() if "BatchNorm" in type(module).__name__]
-    assert len(norms) == 19 and {type(norm) for norm in norms} == {FrozenBatchNorm2d}
+    assert len(norms) == 19 and {type(norm) for norm in norms} == {kind}
+
+
+def test_norm_sync_leaves_frozen_stages_and_computes_the_same_alone():
+    torch.manual_seed(0)
+    batch = create_backbone("resnet18", out_features=("res5",), frozen_stages=2)
+    sync = create_backbone("resnet18", out_features=("res5",), frozen_stages=2, norm="sync")
+    sync.load_state_dict(batch.state_dict())
+    images = torch.randn(2, 3, 64, 64)
+    assert torch.equal(sync(images)["res5"], batch(images)["res5"])  # one process has nobody to ask
+    kinds = {name.split(".")[0]: type(module) for name, module in sync.named_modules() if "bn" in name[-3:]}
+    assert kinds == {
+        "bn1": FrozenBatchNorm2d,
+        "layer1": FrozenBatchNorm2d,
+        "layer2": nn.SyncBatchNorm,
+        "layer3": nn.SyncBatchNorm,
+        "layer4": nn.SyncBatchNorm,
+    }
+    for part in create_trunk_and_head("resnet18", norm="sync"):
+        assert any(isinstance(module, nn.SyncBatchNorm) for module in part.modules())
 
 
 @pytest.mark.parametrize(
@@ -103,8 +136,9 @@ def test_impossible_options(create, options, message):
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("plain34", {"shortcut": "A"}, "plain34 has no shortcuts; leave out"),
-        ("plain20_cifar", {"zero_init_residual": True}, "plain20_cifar has no shortcuts"),
+        ("plain34", {"shortcut": "A"}, "plain34 has no residual shortcuts; leave out shortcut='A'"),
+        ("plain20_cifar", {"zero_init_residual": True}, "plain20_cifar has no residual shortcuts"),
+        ("resnet20_cifar", {"stem_pool": "ceil"}, "resnet20_cifar has no such pooling in its stem"),
         ("resnet34", {"stride_on": "1x1"}, "resnet34 has no bottlenecks; leave out stride_on"),
         ("resnet56_cifar", {"stride_on": "1x1"}, "resnet56_cifar has no bottlenecks"),
     ],
@@ -112,7 +146,8 @@ def test_impossible_options(create, options, message):
 def test_options_that_do_not_apply(name, options, message):
     with pytest.raises(OptionError, match=message):
         create_model(name, **options)
-    create_model(name, stride_on="3x3", zero_init_residual=False)  # the defaults, said aloud, always apply
+    # The defaults, said aloud, always apply.
+    create_model(name, shortcut=None, stride_on="3x3", zero_init_residual=False, dilation=())
 
 
 @pytest.mark.parametrize(("name", "num_stages"), [("resnet50", 2), ("resnet20_cifar", 3), ("plain18", 5)])

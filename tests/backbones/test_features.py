@@ -13,7 +13,15 @@ STAGES = ["stem", "res2", "res3", "res4", "res5"]
 @pytest.mark.parametrize("size", [(64, 96), (75, 91), (33, 1)])
 @pytest.mark.parametrize(
     ("name", "stages"),
-    [("resnet18", STAGES), ("plain34", STAGES), ("resnet50", STAGES), ("resnet20_cifar", STAGES[:4])],
+    [
+        ("resnet18", STAGES),
+        ("plain34", STAGES),
+        ("resnet50", STAGES),
+        ("preact_resnet18", STAGES),
+        ("preact_resnet50", STAGES),
+        ("resnet20_cifar", STAGES[:4]),
+        ("preact_resnet29_cifar", STAGES[:4]),
+    ],
 )
 def test_features_are_what_the_specifications_say(name, stages, size):
     network = create_backbone(name, out_features=stages).eval()
@@ -36,7 +44,10 @@ def test_specifications_of_table_1():
     assert cifar.feature_specs == {"stem": FeatureSpec(16, 1), "res4": FeatureSpec(64, 4)}
 
 
-@pytest.mark.parametrize("name", ["resnet18", "plain18", "resnet50", "plain20_cifar"])
+@pytest.mark.parametrize(
+    "name",
+    ["resnet18", "plain18", "resnet50", "plain20_cifar", "preact_resnet18", "preact_resnet20_cifar"],
+)
 def test_classifier_on_the_last_feature_gives_the_networks_logits(name):
     torch.manual_seed(0)
     network = create_model(name).eval()
@@ -71,7 +82,14 @@ IMAGES = torch.randn(1, 3, 48, 40, generator=torch.Generator().manual_seed(0))
 
 
 @pytest.mark.parametrize(
-    ("name", "split"), [("resnet50", "res4"), ("plain18", "stem"), ("resnet20_cifar", "res3")]
+    ("name", "split"),
+    [
+        ("resnet50", "res4"),
+        ("plain18", "stem"),
+        ("resnet20_cifar", "res3"),
+        ("preact_resnet50", "res3"),
+        ("preact_resnet20_cifar", "res2"),
+    ],
 )
 def test_head_behind_trunk_is_the_whole_network(name, split):
     torch.manual_seed(0)
@@ -114,6 +132,20 @@ def test_parts_carry_the_networks_name_and_options():
 def test_impossible_features(out_features, message):
     with pytest.raises(OptionError, match=message):
         create_backbone("resnet18", out_features=out_features)
+
+
+@pytest.mark.parametrize(
+    ("name", "split"),
+    [
+        ("resnet18", "res4"),
+        ("preact_resnet18", "res4"),
+        ("resnet20_cifar", "res3"),
+        ("highway19_cifar", "res3"),
+    ],
+)
+def test_by_default_the_head_is_one_stage(name, split):
+    trunk, head = create_trunk_and_head(name)
+    assert list(trunk.feature_specs) == [split] and len(head.feature_specs) == 1
 
 
 @pytest.mark.parametrize("split", ["res5", "layer3"])

@@ -108,3 +108,24 @@ def test_report_fits_one_screen():
     lines = str(caught.value).splitlines()
     assert len(lines) < 24
     assert lines.count("    … and 45 more") == 3
+
+
+@pytest.mark.parametrize(
+    ("names", "source"),
+    [
+        (["stem.conv1.weight", "linear.weight"], "detectron2"),
+        (["backbone.bottom_up.stem.conv1.weight"], "detectron2"),
+        (["module.linear.weight"], "cifar"),
+        (["layer3.0.shortcut.0.weight"], "cifar"),
+        (["module.fc.weight"], "FORMAT"),
+    ],
+)
+def test_names_of_other_projects_are_told_how_to_convert(names, source):
+    state = {name: torch.zeros(1) for name in names}
+    with pytest.raises(WeightsError) as caught:
+        load_into(network(), state)
+    last = str(caught.value).splitlines()[-1]
+    assert "another project's names" in last and last.endswith(f"OUT.safetensors --from {source}")
+    with pytest.raises(WeightsError) as caught:
+        load_into(network(), {"fc.weight": torch.zeros(1)})
+    assert "another project" not in str(caught.value)

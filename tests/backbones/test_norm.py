@@ -3,7 +3,13 @@ import torch
 from torch import nn
 
 from backbones import OptionError, create_backbone
-from backbones.norm import FrozenBatchNorm2d, calibrate_batchnorm, freeze_batchnorm
+from backbones.norm import (
+    FrozenBatchNorm2d,
+    calibrate_batchnorm,
+    freeze_batchnorm,
+    norm_eps,
+    set_norm_eps,
+)
 
 
 def trained_norm(channels: int = 3) -> nn.BatchNorm2d:
@@ -188,3 +194,17 @@ def test_failed_calibration_changes_nothing(batches, message):
         calibrate_batchnorm(network, batches)
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     assert network.training and not network[0]._forward_pre_hooks
+
+
+def test_one_epsilon_for_all():
+    network = nn.Sequential(trained_norm(), nn.Sequential(freeze_batchnorm(trained_norm())))
+    assert norm_eps(network) == 1e-2
+    set_norm_eps(network[1], 1e-3)
+    with pytest.raises(OptionError, match=r"one epsilon, found \[0.001, 0.01\]$"):
+        norm_eps(network)
+    set_norm_eps(network, 1e-4)
+    assert norm_eps(network) == network[0].eps == network[1][0].eps == 1e-4
+
+
+def test_without_normalisation_the_epsilon_is_torchs():
+    assert norm_eps(nn.Conv2d(3, 3, 1)) == nn.BatchNorm2d(3).eps == 1e-5

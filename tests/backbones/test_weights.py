@@ -154,7 +154,10 @@ def test_code_in_a_pickle_is_not_run(tmp_path, zipped):
 )
 def test_checkpoint_that_is_no_state_dict(tmp_path, content, found):
     torch.save(content, tmp_path / "x.pth")
-    assert refusal(tmp_path / "x.pth").endswith(f"found {found}; save the state_dict alone")
+    assert refusal(tmp_path / "x.pth").endswith(
+        f"found {found}; save the state_dict alone, or convert it with python tools/convert_weights.py FILE "
+        "OUT.safetensors --from FORMAT"
+    )
 
 
 def test_whole_module_is_refused_with_the_remedy(tmp_path):
@@ -170,6 +173,17 @@ def test_no_file_and_other_suffixes(tmp_path):
     for name in ("x.pkl", "weights"):
         (tmp_path / name).write_bytes(b"x")
         assert "expected a .safetensors, .pth or .pt file, got" in refusal(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "source"), [("pkl", "detectron2"), ("caffemodel", "caffe"), ("th", "cifar")]
+)
+def test_files_of_other_forms_are_told_how_to_convert(tmp_path, suffix, source):
+    (tmp_path / f"x.{suffix}").write_bytes(b"x")
+    message = refusal(tmp_path / f"x.{suffix}")
+    assert message.endswith(
+        f"convert it with python tools/convert_weights.py FILE OUT.safetensors --from {source}"
+    )
 
 
 def test_file_without_permission(tmp_path, monkeypatch):

@@ -50,3 +50,9 @@ def test_weights_of_other_classes_start_all_but_the_classifier(weights: str, cla
 def test_weights_for_other_pictures_are_refused(weights: str):
     with pytest.raises(UserError, match="was trained on pictures as InputSpec"):
         build_classifier(ModelConfig("resnet8_cifar", weights=weights), pictures(5, GREY))
+
+
+def test_dilation_and_norm_reach_the_network():
+    model = build_classifier(ModelConfig("resnet18", dilation=("res5",), norm="sync"), pictures(3))
+    assert model.feature_specs["res5"].stride == 16 and model.options["dilation"] == ["res5"]
+    assert type(model.bn1) is torch.nn.SyncBatchNorm

@@ -56,7 +56,7 @@ def test_dump_reads_back_equal(tmp_path: Path):
     [
         ("metric=voc", "metric: expected 'coco', 'voc07' or 'voc12', got 'voc'"),
         ("data.kind=pascal", "data.kind: expected 'voc', 'coco' or 'shapes', got 'pascal'"),
-        ("backbone.norm=group", "backbone.norm: expected 'frozen' or 'batch', got 'group'"),
+        ("backbone.norm=group", "backbone.norm: expected 'frozen', 'batch' or 'sync', got 'group'"),
         ("roi.nms_treshold=0.5", "roi.nms_treshold: unknown key; did you mean 'roi.nms_threshold'?"),
         ("data.short_side=0", "data: short_side must be at least 1, got 0"),
         ("data.max_side=500", "data: max_side must be at least short_side 600, got 500"),

@@ -26,6 +26,14 @@ def test_every_folder_with_sources_is_a_package():
             assert (file.parent / "__init__.py").is_file(), f"{file.parent} has no __init__.py"
 
 
+def test_hosts_are_imported_only_by_their_adapters():
+    code = "import sys, backbones, backbones.adapters, detection.build; print(*sys.modules)"
+    finished = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert not {"detectron2", "timm", "huggingface_hub"} & set(finished.stdout.split())
+
+
 @pytest.mark.parametrize(
     "package", ["engine", "classification", "detection", "reproduction", "engine.command"]
 )

@@ -1,0 +1,149 @@
+"""Caffe's binary files: layers with their blobs (.caffemodel) and mean pictures (.binaryproto).
+
+Field numbers are those of caffe.proto: NetParameter, LayerParameter, V1LayerParameter, BlobProto, BlobShape.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from backbones.convert.wire import WireError, encode_field, encode_varint, fields, varints
+from backbones.weights import WeightsError, check_start, write_bytes
+
+# Field of NetParameter that holds layers: their fields with name and blobs (the second form is of 2013).
+_LAYERS = {100: (1, 7), 2: (4, 6)}
+_NAME, _TYPE, _BLOBS = 1, 2, 7
+_DATA, _DOUBLE_DATA, _SHAPE, _LEGACY_SHAPE = 5, 8, 7, (1, 2, 3, 4)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer's learned arrays."""
+
+    name: str
+    blobs: list[Tensor]
+    kind: str = ""
+
+
+def read_caffemodel(path: Path) -> list[Layer]:
+    """The layers that have blobs, in the file's order.
+
+    Raises:
+        WeightsError: no such file, broken, cut off, or without such layers.
+    """
+    layers = []
+    for number, value in _fields(path, _whole(path)):
+        if number in _LAYERS and not isinstance(value, int):
+            layers.append(_decode(path, value, *_LAYERS[number]))
+    layers = [layer for layer in layers if layer.blobs]
+    if not layers:
+        raise WeightsError(
+            f"{path} holds no layer with weights; give a trained .caffemodel, or copy or download it again"
+        )
+    return layers
+
+
+def read_mean(path: Path) -> tuple[float, float, float]:
+    """Channel means of a mean picture (.binaryproto), in its order, which is BGR in Caffe.
+
+    Raises:
+        WeightsError: no such file, broken, or not of three channels.
+    """
+    picture = _decode_blob(path, _whole(path))
+    while picture.ndim > 3 and picture.shape[0] == 1:
+        picture = picture[0]
+    if picture.ndim != 3 or picture.shape[0] != 3:
+        raise WeightsError(
+            f"{path}: expected a mean picture (3, H, W), found {tuple(picture.shape)}; "
+            "give the _mean.binaryproto that goes with the network"
+        )
+    corner = picture.double()[:, :1, :1]  # the mean of what is left over is exact for a constant picture
+    first, second, third = (corner.flatten() + (picture - corner).mean((1, 2))).tolist()
+    return first, second, third
+
+
+def write_caffemodel(path: Path, name: str, layers: Sequence[Layer]) -> None:
+    """Writes layers with names, types and blobs; a prototxt says how they are connected."""
+    content = [encode_field(1, name.encode())]
+    for layer in layers:
+        blobs = b"".join(encode_field(_BLOBS, _encode_blob(blob)) for blob in layer.blobs)
+        named = encode_field(_NAME, layer.name.encode()) + encode_field(_TYPE, layer.kind.encode())
+        content.append(encode_field(100, named + blobs))
+    write_bytes(path, b"".join(content))
+
+
+def write_mean(path: Path, mean: Sequence[float]) -> None:
+    """Writes a mean picture of 224² pixels, the size of the release, constant in each channel."""
+    write_bytes(
+        path, _encode_blob(torch.tensor(mean, dtype=torch.float64).view(-1, 1, 1).expand(-1, 224, 224))
+    )
+
+
+def _whole(path: Path) -> memoryview:
+    check_start(path)
+    return memoryview(path.read_bytes())
+
+
+def _fields(path: Path, message: memoryview) -> list[tuple[int, int | memoryview]]:
+    try:
+        return list(fields(message))
+    except WireError as error:
+        raise WeightsError(f"{path} is broken or cut off ({error}); copy or download it again") from error
+
+
+def _decode(path: Path, message: memoryview, name_field: int, blobs_field: int) -> Layer:
+    name, blobs = "", []
+    for number, value in _fields(path, message):
+        if isinstance(value, int):
+            continue
+        if number == name_field:
+            name = bytes(value).decode("utf-8", "replace")
+        elif number == blobs_field:
+            blobs.append(_decode_blob(path, value))
+    return Layer(name, blobs)
+
+
+def _decode_blob(path: Path, message: memoryview) -> Tensor:
+    """float32, or float64 where the file says so."""
+    data: dict[int, list[memoryview]] = {_DATA: [], _DOUBLE_DATA: []}
+    shape, legacy = [], dict.fromkeys(_LEGACY_SHAPE, 0)
+    for number, value in _fields(path, message):
+        if isinstance(value, int):
+            if number in legacy:
+                legacy[number] = value
+        elif number in data:
+            data[number].append(value)  # one number, or many packed
+        elif number == _SHAPE:
+            shape = _decode_shape(path, value)
+    field, dtype = (_DOUBLE_DATA, torch.float64) if data[_DOUBLE_DATA] else (_DATA, torch.float32)
+    numbers, size = bytearray(b"".join(data[field])), dtype.itemsize
+    shape = shape or list(legacy.values())
+    if not numbers or len(numbers) != math.prod(shape) * size:
+        raise WeightsError(
+            f"{path} is broken: an array of shape {tuple(shape)} with {len(numbers) // size} numbers; "
+            "copy or download it again"
+        )
+    return torch.frombuffer(numbers, dtype=dtype).reshape(shape)
+
+
+def _decode_shape(path: Path, message: memoryview) -> list[int]:
+    sizes: list[int] = []
+    for _, value in _fields(path, message):
+        try:
+            sizes += [value] if isinstance(value, int) else varints(value)
+        except WireError as error:
+            raise WeightsError(f"{path} is broken ({error}); copy or download it again") from error
+    return sizes
+
+
+def _encode_blob(blob: Tensor) -> bytes:
+    double = blob.dtype == torch.float64
+    data = blob.detach().cpu().to(torch.float64 if double else torch.float32).numpy().tobytes()
+    shape = b"".join(encode_varint(size) for size in blob.shape)
+    return encode_field(_SHAPE, encode_field(1, shape)) + encode_field(
+        _DOUBLE_DATA if double else _DATA, data
+    )

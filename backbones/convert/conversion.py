@@ -1,0 +1,217 @@
+"""One weight file into another: read, identified, checked, rewritten where asked, written."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from torch import Tensor
+
+from backbones.build import Options
+from backbones.convert.caffemodel import read_mean
+from backbones.convert.contents import INCEPTION_INPUT, MSRA_INPUT, Contents
+from backbones.convert.coverage import Coverage, compare
+from backbones.convert.formats import FORMATS, guess_format
+from backbones.convert.identify import build_for
+from backbones.convert.pictures import rewrite_input, same_pictures
+from backbones.convert.target import EPS, check_fits, has_bottlenecks
+from backbones.features import Network
+from backbones.spec import IMAGENET_INPUT, InputSpec, check_choice
+from backbones.weights import WeightsError, WeightsHeader
+
+PICTURES = {"imagenet": IMAGENET_INPUT, "inception": INCEPTION_INPUT, "msra": MSRA_INPUT}
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What was written.
+
+    Attributes:
+        coverage: of the network by the file.
+        header: of the weights written; torchvision's and timm's files cannot hold it.
+        note: what users of the weights must know.
+        settings: with which the host uses them.
+    """
+
+    coverage: Coverage
+    header: WeightsHeader
+    note: str = ""
+    settings: str = ""
+
+    def describe(self) -> str:
+        """The report, with what the host of the weights must be told."""
+        unsaid = {"num_classes", "zero_init_residual"}
+        options = "".join(
+            f", {name}={value}" for name, value in self.header.options.items() if name not in unsaid
+        )
+        spec = self.header.input_spec
+        pictures = f"{spec.order} in 0-{spec.range:g}, mean {spec.mean}, std {spec.std}"
+        lines = [self.header.model + options, self.coverage.describe(), f"  pictures: {pictures}"]
+        lines += [f"  {title}: {said}" for title in ("note", "settings") if (said := getattr(self, title))]
+        return "\n".join(lines)
+
+
+def convert(
+    source: Path,
+    target: Path,
+    *,
+    source_format: str = "auto",
+    target_format: str = "ours",
+    model: str | None = None,
+    stride_on: Literal["1x1", "3x3"] | None = None,
+    stem_pool: Literal["padded", "ceil"] | None = None,
+    source_input: str | None = None,
+    mean: Path | None = None,
+    target_input: str | None = None,
+    allow_missing: Collection[str] = (),
+    allow_unexpected: Collection[str] = (),
+    backbone_only: bool = False,
+    overwrite: bool = False,
+) -> Conversion:
+    """Converts a weight file; nothing is written unless every tensor has its place or is allowed by name.
+
+    Args:
+        source, target: files; the target's suffix must be one of its format's.
+        source_format, target_format: of `FORMATS`; "auto" guesses the source's where names are certain.
+        model: our name of the network; None finds it by the tensors.
+        stride_on: of the source, where its format cannot say.
+        stem_pool: declares the result to be for this pooling, whatever the source's network has.
+        source_input: pictures of the source, a name of `PICTURES`, where its format cannot say.
+        mean: Caffe's mean picture, in place of source_input.
+        target_input: name of `PICTURES` to rewrite the first convolution for; "keep" writes into a format
+            whose networks are used to other pictures.
+        allow_missing, allow_unexpected: exact names, of the network and of the file.
+        backbone_only: leave out the classifier, and of a detector all but its backbone.
+        overwrite: replace an existing target.
+    Raises:
+        WeightsError, OptionError: with the reason and the remedy.
+    """
+    _check_target(target, target_format, overwrite)
+    name = guess_format(source) if source_format == "auto" else source_format
+    check_choice("format", name, FORMATS)
+    contents = FORMATS[name].read(source)
+    pictures = _pictures(source_input, mean)
+    if contents.header is None:
+        header, network = _find(source, contents, FORMATS[name].models, model, stride_on, pictures)
+    else:
+        header, network = _confirm(source, contents, contents.header, model, stride_on, pictures)
+    if stem_pool is not None:
+        header = _with_stem_pool(header, stem_pool)
+    state, coverage = _cover(contents, network, backbone_only)
+    title = f"{source} → {network.name}"
+    coverage.require(title, allow_missing=allow_missing, allow_unexpected=allow_unexpected)
+    if target_input not in (None, "keep"):
+        wanted = PICTURES[_known(target_input)]
+        state = rewrite_input(state, header.input_spec, wanted, _first_convolution(state))
+        header = replace(header, input_spec=wanted)
+    check_fits(target_format, header, network, coverage, any_pictures=target_input == "keep")
+    FORMATS[target_format].write(target, state, header)
+    notes = [contents.note] if contents.note else []
+    if backbone_only and contents.rest_of_detector:
+        notes.append(f"{len(contents.rest_of_detector)} tensors beside the detector's backbone were left out")
+    return Conversion(coverage, header, "; ".join(notes), FORMATS[target_format].settings(header))
+
+
+def _check_target(target: Path, name: str, overwrite: bool) -> None:
+    check_choice("format", name, FORMATS)
+    suffixes = FORMATS[name].suffixes
+    if target.suffix not in suffixes:
+        raise WeightsError(f"{target}: {name} is written as {' or '.join(suffixes)}, got {target.suffix!r}")
+    if target.exists() and not overwrite:
+        raise WeightsError(f"{target} exists; choose another name, or replace it with --overwrite")
+
+
+def _pictures(name: str | None, mean: Path | None) -> InputSpec | None:
+    if name is not None and mean is not None:
+        raise WeightsError("--source-input and --mean both say what the pictures are; give one")
+    if mean is not None:
+        return replace(MSRA_INPUT, mean=read_mean(mean))
+    return None if name is None else PICTURES[_known(name)]
+
+
+def _known(name: str | None) -> str:
+    check_choice("pictures", name, PICTURES)
+    return str(name)
+
+
+def _find(
+    source: Path,
+    contents: Contents,
+    models: str,
+    model: str | None,
+    stride_on: str | None,
+    pictures: InputSpec | None,
+) -> tuple[WeightsHeader, Network]:
+    """A header from what the tensors, the format and the caller say, and the network, without values."""
+    network = build_for(contents.state, model, {}, models=models)
+    if has_bottlenecks(network):
+        stride_on = stride_on or contents.stride_on
+        if stride_on is None:
+            raise WeightsError(
+                f"{source} does not say where its bottlenecks stride; give --stride-on 3x3 (torchvision, "
+                "timm) or --stride-on 1x1 (Caffe, MSRA, and what detectron2 trained from them)"
+            )
+        network = build_for(contents.state, network.name, {"stride_on": stride_on})
+    elif stride_on == "1x1":
+        raise WeightsError(f"{source}: {network.name} has no bottlenecks; leave out --stride-on 1x1")
+    pictures = pictures or contents.input_spec
+    if pictures is None:
+        raise WeightsError(
+            f"{source} does not say what pictures it was trained on; give --source-input imagenet "
+            "(torchvision, most of timm), inception (mean 0.5) or msra (detectron2's default: BGR in 0-255), "
+            "or Caffe's --mean FILE"
+        )
+    header = WeightsHeader(network.name, network.options, pictures, norm_eps=EPS)
+    return _with_stem_pool(header, contents.stem_pool), network
+
+
+def _confirm(
+    source: Path,
+    contents: Contents,
+    header: WeightsHeader,
+    model: str | None,
+    stride_on: str | None,
+    pictures: InputSpec | None,
+) -> tuple[WeightsHeader, Network]:
+    """The file's own header, which the caller must not contradict, and the network it names."""
+    if "category_ids" in header.options:
+        raise WeightsError(f"{source} is a detector's ({header.model}); only classifiers can be converted")
+    said = {"--model": (model, header.model), "--stride-on": (stride_on, header.options.get("stride_on"))}
+    for option, (given, known) in said.items():
+        if given not in (None, known):
+            raise WeightsError(f"{source}: its header says {known}, not {given}; leave {option} out")
+    if pictures is not None and not same_pictures(pictures, header.input_spec):
+        raise WeightsError(
+            f"{source}: its header says {header.input_spec}; leave --source-input and --mean out"
+        )
+    options = {name: value for name, value in header.options.items() if name in Options.__annotations__}
+    return header, build_for(contents.state, header.model, options)
+
+
+def _with_stem_pool(header: WeightsHeader, stem_pool: str) -> WeightsHeader:
+    """Said only where it is not the usual one."""
+    options = {name: value for name, value in header.options.items() if name != "stem_pool"}
+    return replace(header, options=options if stem_pool == "padded" else options | {"stem_pool": stem_pool})
+
+
+def _cover(contents: Contents, network: Network, backbone_only: bool) -> tuple[dict[str, Tensor], Coverage]:
+    """Tensors that have their place, in the network's order, and how much of file and network they are."""
+    own: Mapping[str, Tensor] = network.state_dict()
+    state, unused = dict(contents.state), dict(contents.unused)
+    if backbone_only:
+        own, state = (_without_classifier(tensors, network) for tensors in (own, state))
+        unused = {name: tensor for name, tensor in unused.items() if name not in contents.rest_of_detector}
+    for name in [name for name in state if name not in own]:
+        tensor = state.pop(name)
+        if not name.endswith("num_batches_tracked"):
+            unused[contents.originals.get(name, name)] = tensor
+    coverage = compare(state, unused, own)
+    return {name: state[name] for name in own if name in coverage.used}, coverage
+
+
+def _without_classifier(tensors: Mapping[str, Tensor], network: Network) -> dict[str, Tensor]:
+    return {name: tensor for name, tensor in tensors.items() if not name.startswith(f"{network.last_layer}.")}
+
+
+def _first_convolution(state: Mapping[str, Tensor]) -> str:
+    return "features.0.weight" if "features.0.weight" in state else "conv1.weight"

@@ -1,0 +1,238 @@
+"""The formats by name: how each is read into our names and written from them, and what it takes."""
+
+import io
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save
+from torch import Tensor
+
+from backbones.convert import caffe, cifar, detectron2, timm, torchvision
+from backbones.convert.caffemodel import read_caffemodel, write_caffemodel, write_mean
+from backbones.convert.contents import Contents
+from backbones.convert.pickles import read_arrays, write_arrays
+from backbones.spec import IMAGENET_INPUT, InputSpec
+from backbones.weights import (
+    HEADER_KEY,
+    WeightsError,
+    WeightsHeader,
+    check_start,
+    header_text,
+    parse_header,
+    read_pickle,
+    read_weights,
+    save_weights,
+    write_bytes,
+)
+
+_TORCH = (".pth", ".pt", ".th", ".tar", ".bin")
+_CONTAINERS = ("state_dict", "model", "model_state")
+
+
+@dataclass(frozen=True)
+class Format:
+    """A form of weight file.
+
+    Attributes:
+        read: path → contents in our names.
+        write: path, tensors in our names, their header.
+        suffixes: that it is written with.
+        models: pattern of the names of ours that it can hold.
+        input_spec: the pictures its networks take; None if its users set them.
+        stride_on, stem_pool: of its networks; None if its users set them.
+        shortcuts: options of the paper that its networks can have.
+        settings: what the host must be told to use the weights.
+    """
+
+    read: Callable[[Path], Contents]
+    write: Callable[[Path, dict[str, Tensor], WeightsHeader], None]
+    suffixes: tuple[str, ...]
+    models: str = ".*"
+    input_spec: InputSpec | None = None
+    stride_on: str | None = None
+    stem_pool: str | None = None
+    shortcuts: tuple[str, ...] = ("B",)
+    settings: Callable[[WeightsHeader], str] = lambda header: ""
+
+
+def read_ours(path: Path) -> Contents:
+    if path.suffix == ".safetensors":
+        state, header = read_weights(path)
+    else:
+        state, header = _read_torch(path)[0], None
+    return Contents(state, header=header)
+
+
+def read_renamed(to_ours: Callable[[Mapping[str, Tensor]], Contents], path: Path) -> Contents:
+    """A torch file or safetensors of others."""
+    tensors, content = _read_torch(path)
+    return _with_header(path, to_ours(tensors), content)
+
+
+def read_detectron2(path: Path) -> Contents:
+    if path.suffix != ".pkl":
+        return read_renamed(detectron2.to_ours, path)
+    content = read_arrays(path)
+    if not isinstance(content, dict):
+        raise WeightsError(f"{path}: expected arrays by name, found {type(content).__name__}")
+    tensors = _tensors(path, content, ("model", "blobs"))
+    contents = detectron2.to_ours(
+        {name: tensor for name, tensor in tensors.items() if not name.endswith("_momentum")}
+    )
+    if content.get("__author__") == "torchvision":  # by detectron2's convert-torchvision-to-d2.py
+        contents.input_spec, contents.stride_on = IMAGENET_INPUT, "3x3"
+    return _with_header(path, contents, content)
+
+
+def read_caffe(path: Path) -> Contents:
+    return caffe.to_ours(read_caffemodel(path))
+
+
+def write_torch(
+    from_ours: Callable[[Mapping[str, Tensor]], dict[str, Tensor]],
+    path: Path,
+    state: dict[str, Tensor],
+    header: WeightsHeader,
+) -> None:
+    """A state_dict alone."""
+    tensors = {name: tensor.contiguous() for name, tensor in from_ours(state).items()}
+    if path.suffix == ".safetensors":
+        write_bytes(path, save(tensors, metadata={"format": "pt"}))
+    else:
+        _save(path, tensors)
+
+
+def write_cifar(path: Path, state: dict[str, Tensor], header: WeightsHeader) -> None:
+    tensors = {f"module.{name}": tensor.contiguous() for name, tensor in cifar.from_ours(state).items()}
+    _save(path, {"state_dict": tensors, HEADER_KEY: header_text(header)})
+
+
+def write_detectron2(path: Path, state: dict[str, Tensor], header: WeightsHeader) -> None:
+    content = {
+        "model": detectron2.from_ours(state),
+        "__author__": "residual-backbones",
+        "matching_heuristics": True,  # so that detectron2 finds the names below backbone and roi_heads
+        HEADER_KEY: header_text(header),
+    }
+    if path.suffix == ".pkl":
+        write_arrays(path, content)
+    else:
+        _save(path, content)
+
+
+def write_caffe(path: Path, state: dict[str, Tensor], header: WeightsHeader) -> None:
+    write_caffemodel(path, header.model, caffe.from_ours(state))
+    write_mean(path.with_name(f"{path.stem}_mean.binaryproto"), header.input_spec.mean)
+
+
+def guess_format(path: Path) -> str:
+    """The format of a file where that is certain.
+
+    Raises:
+        WeightsError: no weights at all, or of names that several formats share.
+    """
+    if path.suffix in (".pkl", ".caffemodel"):
+        return {".pkl": "detectron2", ".caffemodel": "caffe"}[path.suffix]
+    if path.suffix == ".safetensors" and read_weights(path)[1] is not None:
+        return "ours"
+    names = _read_torch(path)[0].keys()
+    if any(re.fullmatch(r"(\w+\.)*stem\.conv1\.weight", name) for name in names):
+        return "detectron2"
+    if "stem.conv.weight" in names:
+        return "timm"
+    if "linear.weight" in names and "layer1.0.conv1.weight" in names:
+        return "cifar"
+    raise WeightsError(
+        f"{path}: its names do not tell its format (torchvision's, timm's and this toolkit's ResNets share "
+        "theirs); say it with --from"
+    )
+
+
+def _read_torch(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors by name, without DistributedDataParallel's prefix, and all that the file holds."""
+    if path.suffix == ".safetensors":
+        content: Any = read_weights(path)[0]
+    elif path.suffix in _TORCH:
+        check_start(path)
+        content = read_pickle(path)
+    else:
+        raise WeightsError(f"{path}: expected {', '.join(('.safetensors', *_TORCH))}, got {path.suffix!r}")
+    if not isinstance(content, dict):
+        raise WeightsError(f"{path}: expected tensors by name, found {type(content).__name__}")
+    tensors = _tensors(path, content, _CONTAINERS)
+    if all(name.startswith("module.") for name in tensors):
+        tensors = {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
+    return tensors, content
+
+
+def _tensors(path: Path, content: dict[Any, Any], containers: tuple[str, ...]) -> dict[str, Tensor]:
+    """The dictionary of tensors in a checkpoint, or the checkpoint itself."""
+    inner = next((content[key] for key in containers if isinstance(content.get(key), dict)), content)
+    others = [str(name) for name, value in inner.items() if not isinstance(value, Tensor)]
+    if others or not inner:
+        raise WeightsError(
+            f"{path}: expected tensors by name, found {', '.join(others[:5]) or 'nothing'}; "
+            "save the state_dict alone"
+        )
+    return {str(name): tensor for name, tensor in inner.items()}
+
+
+def _with_header(path: Path, contents: Contents, content: Mapping[str, Any]) -> Contents:
+    """Adds the header that our writers put beside the tensors."""
+    text = content.get(HEADER_KEY)
+    if isinstance(text, str):
+        contents.header = parse_header(path, text)
+    return contents
+
+
+def _save(path: Path, content: dict[str, Any]) -> None:
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    write_bytes(path, buffer.getvalue())
+
+
+_RESNETS = r"resnet\d+|resnext\w+|wide_resnet\w+"
+FORMATS = {
+    "ours": Format(read_ours, save_weights, (".safetensors",)),
+    "torchvision": Format(
+        partial(read_renamed, torchvision.to_ours),
+        partial(write_torch, torchvision.from_ours),
+        (".pth", ".pt", ".safetensors"),
+        models=rf"{_RESNETS}|vgg\d+",
+        input_spec=IMAGENET_INPUT,
+        stride_on="3x3",
+        stem_pool="padded",
+    ),
+    "timm": Format(
+        partial(read_renamed, timm.to_ours),
+        partial(write_torch, timm.from_ours),
+        (".pth", ".pt", ".safetensors"),
+        models=rf"{_RESNETS}|preact_resnet(50|101|152)",
+        stride_on="3x3",
+        stem_pool="padded",
+    ),
+    "detectron2": Format(
+        read_detectron2,
+        write_detectron2,
+        (".pkl", ".pth"),
+        models=_RESNETS,
+        stem_pool="padded",
+        settings=detectron2.settings,
+    ),
+    "caffe": Format(
+        read_caffe, write_caffe, (".caffemodel",), models=r"resnet\d+", stride_on="1x1", stem_pool="ceil"
+    ),
+    "cifar": Format(
+        partial(read_renamed, cifar.to_ours),
+        write_cifar,
+        (".th", ".pth", ".pt"),
+        models=r"resnet\d+_cifar",
+        input_spec=IMAGENET_INPUT,
+        shortcuts=("A", "B"),
+    ),
+}

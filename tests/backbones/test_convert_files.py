@@ -1,0 +1,322 @@
+"""Foreign containers: NumPy pickles and Caffe's binary files are read, and whatever else is refused."""
+
+import math
+import os
+import pickle
+import struct
+from collections import OrderedDict
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backbones import WeightsError
+from backbones.convert.caffemodel import Layer, read_caffemodel, read_mean, write_caffemodel, write_mean
+from backbones.convert.pickles import read_arrays, write_arrays
+from backbones.convert.wire import WireError, encode_field, encode_varint, fields, varints
+
+
+def dump(path: Path, content: object, protocol: int = 2) -> Path:
+    path.write_bytes(pickle.dumps(content, protocol=protocol))
+    return path
+
+
+def refusal(read, path: Path) -> str:
+    with pytest.raises(WeightsError) as caught:
+        read(path)
+    assert str(path) in str(caught.value) and len(str(caught.value).splitlines()) == 1
+    return str(caught.value)
+
+
+# ---------------------------------------------------------------------------------------- pickles
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_arrays_of_every_protocol_and_layout(tmp_path, protocol):
+    arrays = {
+        "c": np.arange(6, dtype=np.float32).reshape(2, 3),
+        "fortran": np.asfortranarray(np.arange(24).reshape(2, 3, 4)),
+        "turned": np.arange(6.0).reshape(2, 3).T,
+        "half": np.array([1.5], dtype=np.float16),
+        "scalar": np.float64(0.1),
+        "zero_dim": np.array(7),
+        "truth": np.array([True, False]),
+    }
+    content = {"model": OrderedDict(arrays), "__author__": "somebody", "epochs": [1, (2.5, None)]}
+    found = read_arrays(dump(tmp_path / "x.pkl", content, protocol))
+    assert found["__author__"] == "somebody" and found["epochs"] == [1, [2.5, None]]
+    for name, array in arrays.items():
+        expected = torch.from_numpy(np.array(array))
+        assert found["model"][name].dtype == expected.dtype and torch.equal(found["model"][name], expected)
+
+
+def test_pickle_of_python_2(tmp_path):
+    # As Python 2 wrote it: bytes as text, numpy's former module, here {"w": array([1, -2], float32)}.
+    numbers = struct.pack("<2f", 1.0, -2.0)
+    content = (
+        b"\x80\x02}U\x01wcnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R"
+        b"(K\x01K\x02\x85cnumpy\ndtype\nU\x02f4K\x00K\x01\x87R"
+        b"(K\x03U\x01<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
+        b"\x89U" + bytes([len(numbers)]) + numbers + b"tbs."
+    )
+    (tmp_path / "x.pkl").write_bytes(content)
+    assert read_arrays(tmp_path / "x.pkl")["w"].tolist() == [1.0, -2.0]
+
+
+def test_what_is_written_is_plain_numpy(tmp_path):
+    tensors = {"a": torch.randn(2, 3).t(), "b": torch.arange(3), "c": torch.tensor(1.5)}
+    write_arrays(tmp_path / "x.pkl", {"model": tensors, "__author__": "us"})
+    content = pickle.loads((tmp_path / "x.pkl").read_bytes())
+    assert content["__author__"] == "us"
+    assert all(np.array_equal(content["model"][name], tensor.numpy()) for name, tensor in tensors.items())
+    with pytest.raises(WeightsError, match="NumPy has no torch.bfloat16; convert the weights to float32"):
+        write_arrays(tmp_path / "y.pkl", {"a": torch.zeros(1, dtype=torch.bfloat16)})
+
+
+class Intruder:
+    def __init__(self, call, *arguments) -> None:
+        self.call = call, arguments
+
+    def __reduce__(self):
+        return self.call
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_code_in_a_pickle_is_not_run(tmp_path, protocol):
+    target = tmp_path / "owned"
+    content = {"model": {"w": np.ones(2), "x": Intruder(os.mkdir, str(target))}}
+    message = refusal(read_arrays, dump(tmp_path / "x.pkl", content, protocol))
+    assert f"it holds {os.mkdir.__module__}.mkdir, which was not run" in message
+    assert not target.exists()
+    pickle.loads((tmp_path / "x.pkl").read_bytes())  # a free reader would have run it
+    assert target.exists()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        Intruder(eval, "1"),
+        Intruder(getattr, "", "join"),
+        Intruder(np.load, "x"),
+        Intruder(np.fromfile, "x"),
+        Intruder(torch.load, "x"),
+    ],
+)
+def test_even_harmless_calls_are_refused(tmp_path, call):
+    assert "which was not run" in refusal(read_arrays, dump(tmp_path / "x.pkl", {"w": call}))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"cnumpy\ndtype\n}U\x07changedK\x01sb.",  # changes the class that stands for a dtype
+        b"cnumpy\nndarray\nNK\x01K\x02\x86\x86b.",
+        b"c_codecs\nencode\n}b.",
+        b"cnumpy.core.multiarray\n_reconstruct\n)R.",  # an array that never got its numbers
+        b"cnumpy\nndarray\n)R.",
+        b"cnumpy\ndtype\nU\x01O\x85R.",  # an array of objects
+        b"\x80\x02]q\x00h\x00a.",  # a list that holds itself
+        b"\x80\x04\x95\xff\xff\xff\xff\xff\xff\xff\x7f}.",  # a frame larger than the file
+        b"\x80\x02T\xff\xff\xff\x7fabc.",  # text larger than the file
+        b"I1\n.garbage"[:2],
+    ],
+)
+def test_crafted_pickles_change_and_return_nothing(tmp_path, content):
+    (tmp_path / "x.pkl").write_bytes(content)
+    refusal(read_arrays, tmp_path / "x.pkl")
+    assert read_arrays(dump(tmp_path / "good.pkl", {"w": np.ones(2)}))["w"].tolist() == [1.0, 1.0]
+
+
+def test_array_whose_numbers_do_not_fill_its_shape(tmp_path):
+    content = pickle.dumps({"w": np.ones((3, 5), dtype=np.uint8)}, protocol=2)
+    (tmp_path / "x.pkl").write_bytes(content.replace(b"K\x03K\x05\x86", b"K\x03K\x06\x86"))
+    assert "an array of shape (3, 6) has 15 bytes" in refusal(read_arrays, tmp_path / "x.pkl")
+
+
+def test_arrays_that_are_no_numbers_of_ours(tmp_path):
+    for array, message in ((np.ones(2, dtype=">f4"), "big-endian"), (np.array(["a"]), "an array of U1")):
+        assert message in refusal(read_arrays, dump(tmp_path / "x.pkl", {"w": array}))
+
+
+@pytest.mark.parametrize("kept", [0.01, 0.5, 0.99])
+def test_cut_off_pickle(tmp_path, kept):
+    content = pickle.dumps({"w": np.ones(500)}, protocol=2)
+    (tmp_path / "x.pkl").write_bytes(content[: int(len(content) * kept)])
+    assert "is broken, or holds more than arrays" in refusal(read_arrays, tmp_path / "x.pkl")
+
+
+NO_WEIGHTS = [
+    (b"", "is empty"),
+    (b"<!DOCTYPE html><html>Access denied</html>", "is a web page, not weights"),
+    (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
+]
+
+
+@pytest.mark.parametrize(("content", "message"), NO_WEIGHTS)
+@pytest.mark.parametrize("read", [read_arrays, read_caffemodel, read_mean])
+def test_no_weights_inside(tmp_path, read, content, message):
+    (tmp_path / "x").write_bytes(content)
+    assert message in refusal(read, tmp_path / "x")
+    assert "no weights at" in refusal(read, tmp_path / "absent")
+
+
+# ------------------------------------------------------------------------------------ Caffe's files
+
+
+def test_fields_by_hand():
+    # protobuf.dev: field 1 = 150 is 08 96 01, field 2 = "testing" is 12 07 and the text.
+    message = memoryview(b"\x08\x96\x01\x12\x07testing\x1d\x00\x00\x80?")
+    assert [
+        (number, value if isinstance(value, int) else bytes(value)) for number, value in fields(message)
+    ] == [
+        (1, 150),
+        (2, b"testing"),
+        (3, struct.pack("<f", 1.0)),
+    ]
+    assert encode_varint(150) == b"\x96\x01" and encode_field(2, b"testing") == bytes(message[3:12])
+
+
+@given(st.lists(st.integers(min_value=0, max_value=2**63 - 1)))
+def test_varints_round_trip(values):
+    assert varints(memoryview(b"".join(map(encode_varint, values)))) == values
+
+
+@given(st.binary(max_size=40))
+def test_any_bytes_are_fields_or_refused(content):
+    try:
+        total = sum(1 if isinstance(value, int) else len(value) for _, value in fields(memoryview(content)))
+    except WireError:
+        return
+    assert total <= len(content)
+
+
+def caffe_messages():
+    """google.protobuf's own reader and writer for these messages: nothing of ours takes part."""
+    descriptor_pb2 = pytest.importorskip("google.protobuf.descriptor_pb2")
+    from google.protobuf import descriptor_pool, message_factory
+
+    kinds = {
+        "BlobShape": [("dim", 1, "INT64", True)],
+        "BlobProto": [
+            *(("num", 1, "INT32", False), ("channels", 2, "INT32", False)),
+            *(("height", 3, "INT32", False), ("width", 4, "INT32", False)),
+            *(
+                ("data", 5, "FLOAT", True),
+                ("shape", 7, "BlobShape", False),
+                ("double_data", 8, "DOUBLE", True),
+            ),
+        ],
+        "LayerParameter": [
+            ("name", 1, "STRING", False),
+            ("type", 2, "STRING", False),
+            ("blobs", 7, "BlobProto", True),
+        ],
+        "V1LayerParameter": [("name", 4, "STRING", False), ("blobs", 6, "BlobProto", True)],
+        "NetParameter": [
+            ("name", 1, "STRING", False),
+            ("layers", 2, "V1LayerParameter", True),
+            ("layer", 100, "LayerParameter", True),
+        ],
+    }
+    file = descriptor_pb2.FileDescriptorProto(name="caffe.proto", package="caffe", syntax="proto2")
+    field = descriptor_pb2.FieldDescriptorProto
+    for kind, members in kinds.items():
+        message = file.message_type.add(name=kind)
+        for name, number, type_name, repeated in members:
+            label = field.LABEL_REPEATED if repeated else field.LABEL_OPTIONAL
+            added = message.field.add(name=name, number=number, label=label)
+            if type_name in kinds:
+                added.type, added.type_name = field.TYPE_MESSAGE, f".caffe.{type_name}"
+            else:
+                added.type = getattr(field, f"TYPE_{type_name}")
+                added.options.packed = repeated and type_name != "STRING"
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return {
+        kind: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"caffe.{kind}")) for kind in kinds
+    }
+
+
+def test_protobuf_reads_what_we_write(tmp_path):
+    layers = [Layer("conv1", [torch.randn(2, 3, 7, 7)], "Convolution"), Layer("fc", [torch.randn(300)] * 2)]
+    write_caffemodel(tmp_path / "x.caffemodel", "net", layers)
+    net = caffe_messages()["NetParameter"].FromString((tmp_path / "x.caffemodel").read_bytes())
+    assert net.name == "net" and [layer.name for layer in net.layer] == ["conv1", "fc"]
+    assert net.layer[0].type == "Convolution" and list(net.layer[0].blobs[0].shape.dim) == [2, 3, 7, 7]
+    assert torch.equal(torch.tensor(net.layer[1].blobs[1].data), layers[1].blobs[1])
+    write_mean(tmp_path / "mean.binaryproto", (1.0, 2.5, 103.53))
+    mean = caffe_messages()["BlobProto"].FromString((tmp_path / "mean.binaryproto").read_bytes())
+    assert list(mean.shape.dim) == [3, 224, 224] and mean.double_data[-1] == 103.53
+    assert read_mean(tmp_path / "mean.binaryproto") == (1.0, 2.5, 103.53)
+
+
+def test_we_read_what_protobuf_writes(tmp_path):
+    messages = caffe_messages()
+    net = messages["NetParameter"](name="net")
+    net.layer.add(name="data")  # without blobs
+    numbers = torch.randn(2, 3)
+    for shape in (True, False):
+        blob = net.layer.add(name=f"shape {shape}").blobs.add(data=numbers.flatten().tolist())
+        if shape:
+            blob.shape.dim.extend((2, 3))
+        else:
+            blob.num, blob.channels, blob.height, blob.width = 1, 1, 2, 3
+    net.layers.add(name="of 2013").blobs.add(double_data=[0.1], num=1, channels=1, height=1, width=1)
+    (tmp_path / "x.caffemodel").write_bytes(net.SerializeToString())
+    layers = {layer.name: layer.blobs[0] for layer in read_caffemodel(tmp_path / "x.caffemodel")}
+    assert layers.keys() == {"shape True", "shape False", "of 2013"}
+    assert torch.equal(layers["shape True"], numbers) and torch.equal(
+        layers["shape False"], numbers[None, None]
+    )
+    assert layers["of 2013"].item() == 0.1
+    picture = messages["BlobProto"](num=1, channels=3, height=2, width=1, data=[1, 2, 3, 5, 8, 9])
+    (tmp_path / "mean.binaryproto").write_bytes(picture.SerializeToString())
+    assert read_mean(tmp_path / "mean.binaryproto") == (1.5, 4.0, 8.5)
+
+
+def test_numbers_that_are_not_packed(tmp_path):
+    blob = b"".join(b"\x2d" + struct.pack("<f", value) for value in (1.0, 2.0))  # field 5, each by itself
+    blob += encode_field(7, b"\x08\x02")  # one dimension of 2, not packed either
+    (tmp_path / "x.caffemodel").write_bytes(encode_field(100, encode_field(1, b"a") + encode_field(7, blob)))
+    assert read_caffemodel(tmp_path / "x.caffemodel")[0].blobs[0].tolist() == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("kept", [0.05, 0.3, 0.7, 0.99])
+def test_cut_off_caffemodel(tmp_path, kept):
+    path = tmp_path / "x.caffemodel"
+    write_caffemodel(path, "net", [Layer("conv1", [torch.zeros(50)]), Layer("fc", [torch.zeros(60)])])
+    content = path.read_bytes()
+    path.write_bytes(content[: math.ceil(len(content) * kept)])
+    assert "is broken or cut off (" in refusal(read_caffemodel, path)
+
+
+@pytest.mark.parametrize(
+    ("blob", "message"),
+    [
+        (
+            encode_field(5, b"\0" * 8) + encode_field(7, encode_field(1, b"\x03")),
+            r"shape (3,) with 2 numbers",
+        ),
+        (encode_field(5, b"\0" * 6) + encode_field(7, encode_field(1, b"\x01")), "is broken"),
+        (encode_field(7, encode_field(1, b"\x00")), "shape (0,) with 0 numbers"),
+        (encode_field(7, encode_field(1, b"\x80")), "it ends inside a number"),
+    ],
+)
+def test_broken_arrays_of_caffe(tmp_path, blob, message):
+    (tmp_path / "x.caffemodel").write_bytes(encode_field(100, encode_field(1, b"a") + encode_field(7, blob)))
+    assert message in refusal(read_caffemodel, tmp_path / "x.caffemodel")
+
+
+def test_files_that_are_no_model_or_mean(tmp_path):
+    write_caffemodel(tmp_path / "x.caffemodel", "net", [])
+    assert "holds no layer with weights" in refusal(read_caffemodel, tmp_path / "x.caffemodel")
+    (tmp_path / "x.caffemodel").write_bytes(pickle.dumps({"a": 1}))
+    assert "is broken or cut off" in refusal(read_caffemodel, tmp_path / "x.caffemodel")
+    grey = encode_field(5, b"\0" * 16) + encode_field(7, encode_field(1, b"\x01\x02\x02"))
+    (tmp_path / "mean.binaryproto").write_bytes(grey)
+    assert "expected a mean picture (3, H, W), found (1, 2, 2)" in refusal(
+        read_mean, tmp_path / "mean.binaryproto"
+    )

@@ -1,0 +1,326 @@
+"""Conversions asked for rightly and wrongly: coverage, permissions by name, what no file says, refusals."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from backbones import IMAGENET_INPUT, WeightsError, WeightsHeader, create_model, read_weights, save_weights
+from backbones.convert import FORMATS, convert
+from backbones.convert.contents import INCEPTION_INPUT, MSRA_INPUT
+from backbones.convert.conversion import PICTURES
+from backbones.convert.pickles import write_arrays
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A ResNet-18 for 3 classes, as torchvision would save it."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("small") / "r18.pth"
+    torch.save(create_model("resnet18", num_classes=3).state_dict(), path)
+    return path
+
+
+@pytest.fixture
+def cifar(tmp_path: Path) -> Path:
+    """A ResNet-20 for CIFAR with a header."""
+    return write(tmp_path / "r20.safetensors", "resnet20_cifar")
+
+
+def write(path: Path, name: str, *, spec=IMAGENET_INPUT, eps=1e-5, more=None, **options) -> Path:
+    network = create_model(name, **options)
+    header = WeightsHeader(name, network.options | (more or {}), spec, norm_eps=eps)
+    save_weights(path, network.state_dict(), header)
+    return path
+
+
+def changed(source: Path, target: Path, *, without: tuple[str, ...] = (), **tensors) -> Path:
+    state = torch.load(source, weights_only=True)
+    torch.save({name: value for name, value in (state | tensors).items() if name not in without}, target)
+    return target
+
+
+def refusal(source: Path, target: Path, **options) -> str:
+    before = target.read_bytes() if target.is_file() else None
+    with pytest.raises(ValueError) as caught:
+        convert(source, target, **options)
+    assert getattr(caught.value, "exit_status", None) == 2
+    assert (target.read_bytes() if target.is_file() else None) == before  # nothing was written
+    assert len(str(caught.value).splitlines()) < 24
+    return str(caught.value)
+
+
+def run_tool(root: Path, monkeypatch: pytest.MonkeyPatch, *arguments: object) -> None:
+    spec = importlib.util.spec_from_file_location("tool", root / "tools" / "convert_weights.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert (*FORMATS,) == module.FORMATS and (*PICTURES,) == module.PICTURES
+    monkeypatch.setattr(sys, "argv", ["convert_weights", *map(str, arguments)])
+    module.run(module.main, module.parser())
+
+
+def test_tool_reports_and_refuses(root, monkeypatch, capsys, small, tmp_path):
+    out = tmp_path / "r18.safetensors"
+    run_tool(root, monkeypatch, small, out, "--from", "torchvision")
+    assert capsys.readouterr().out.splitlines() == [
+        "resnet18, shortcut=B, stride_on=3x3",
+        # 11,689,512 parameters less 997 · 513 of the classifier, 9,600 statistics and 20 counters
+        "  used: 122 tensors, 11,187,671 values (100.0 %)",
+        "  missing: none",
+        "  unused: none",
+        "  pictures: RGB in 0-1, mean (0.485, 0.456, 0.406), std (0.229, 0.224, 0.225)",
+    ]
+    with pytest.raises(SystemExit) as left:
+        run_tool(root, monkeypatch, small, out)
+    captured = capsys.readouterr()
+    assert left.value.code == 2 and captured.err.startswith(f"error: {out} exists; choose another name")
+    allowed = ("--allow-missing", "fc.bias", "fc.weight", "--allow-unexpected", "a")
+    partly = changed(small, tmp_path / "partly.pth", without=("fc.bias", "fc.weight"), a=torch.zeros(1))
+    run_tool(root, monkeypatch, partly, out, "--from", "torchvision", "--overwrite", *allowed)
+    assert "  2 missing:\n    fc.weight (1000, 512)\n" in capsys.readouterr().out
+
+
+def test_nothing_below_all_without_its_name(small, tmp_path):
+    out, form = tmp_path / "x.safetensors", {"source_format": "torchvision"}
+    more, less = torch.zeros(2, 2), ("layer1.0.bn1.running_var",)
+    broken = changed(small, tmp_path / "broken.pth", without=less, **{"extra.w": more, "conv1.weight": more})
+    message = refusal(broken, out, **form, model="resnet18")
+    for part in (
+        f"{broken} → resnet18: not every tensor has its place",
+        "1 missing:\n    layer1.0.bn1.running_var (64,)",
+        "1 unused:\n    extra.w (2, 2)",
+        "1 of another shape:\n    conv1.weight: file (2, 2), network (64, 3, 7, 7)",
+        "allow each by its name",
+    ):
+        assert part in message
+    names = {"allow_missing": [*less, "conv1.weight"], "allow_unexpected": ["extra.w", "conv1.weight"]}
+    for left_out in ("conv1.weight", "extra.w", *less):
+        fewer = {key: [name for name in value if name != left_out] for key, value in names.items()}
+        assert left_out in refusal(broken, out, **form, model="resnet18", **fewer)
+    conversion = convert(broken, out, **form, model="resnet18", **names)
+    assert 99 < conversion.coverage.percent < 100
+    assert read_weights(out)[0].keys().isdisjoint({"extra.w", "conv1.weight", *less})
+    message = refusal(small, tmp_path / "y.safetensors", **form, allow_missing=["fc.wieght"])
+    assert "'fc.wieght' is allowed, but it is not missing or unused; check its spelling" in message
+
+
+def test_wrong_depth_and_wrong_classes(small, tmp_path):
+    message = refusal(small, tmp_path / "x.safetensors", source_format="torchvision", model="resnet34")
+    assert "94 missing" not in message and "missing:\n    layer1.2.conv1.weight" in message
+    convert(small, tmp_path / "r18.safetensors", source_format="torchvision")
+    with pytest.raises(WeightsError, match="is of resnet18, not of resnet34; give a file of resnet34"):
+        create_model("resnet34", weights=tmp_path / "r18.safetensors")
+    with pytest.raises(WeightsError, match="is for 3 classes, the network for 1000; give num_classes=3"):
+        create_model("resnet18", weights=tmp_path / "r18.safetensors")
+    cut = changed(small, tmp_path / "cut.pth", without=("layer2.0.conv1.weight", "layer2.1.conv1.weight"))
+    message = refusal(cut, tmp_path / "x.safetensors", source_format="torchvision")
+    assert "no network of tools/models.py has tensors like these" in message
+    assert "unknown model 'resnet81'" in refusal(
+        small, tmp_path / "x.safetensors", source_format="torchvision", model="resnet81"
+    )
+
+
+def test_format_is_guessed_only_where_it_is_certain(small, cifar, tmp_path):
+    out = tmp_path / "out.safetensors"
+    assert "its names do not tell its format" in refusal(small, out)
+    for form, file in (("cifar", "x.th"), ("ours", "x.safetensors")):
+        convert(cifar, tmp_path / file, target_format=form)
+        convert(tmp_path / file, out, overwrite=True)
+        assert read_weights(out)[1].model == "resnet20_cifar"
+    save_file({"a": torch.zeros(1)}, tmp_path / "theirs.safetensors")
+    message = refusal(tmp_path / "theirs.safetensors", tmp_path / "x.safetensors", overwrite=True)
+    assert message.endswith("say it with --from")
+    assert "expected .safetensors, .pth" in refusal(tmp_path / "x.npz", tmp_path / "y.safetensors")
+
+
+def test_what_no_file_says_is_asked(small, tmp_path):
+    out, network = tmp_path / "out.safetensors", create_model("resnet50", num_classes=2)
+    torch.save(network.state_dict(), tmp_path / "r50.pth")
+    options = {"source_format": "ours", "source_input": "imagenet"}
+    message = refusal(tmp_path / "r50.pth", out, **options)
+    assert "does not say where its bottlenecks stride; give --stride-on 3x3" in message
+    convert(tmp_path / "r50.pth", out, **options, stride_on="1x1")
+    assert read_weights(out)[1].options["stride_on"] == "1x1"
+    message = refusal(small, tmp_path / "r18.safetensors", **options, stride_on="1x1")
+    assert message.endswith("resnet18 has no bottlenecks; leave out --stride-on 1x1")
+    message = refusal(small, out, source_format="timm", overwrite=True)
+    assert "does not say what pictures it was trained on; give --source-input imagenet" in message
+    convert(small, out, source_format="timm", source_input="inception", overwrite=True)
+    assert read_weights(out)[1].input_spec == INCEPTION_INPUT
+
+
+def test_plain_or_option_a_is_asked(tmp_path):
+    out = tmp_path / "out.safetensors"
+    torch.save(create_model("plain20_cifar").state_dict(), tmp_path / "p20.pth")
+    options = {"source_format": "ours", "source_input": "imagenet"}
+    message = refusal(tmp_path / "p20.pth", out, **options)
+    assert "the tensors are those of resnet20_cifar, plain20_cifar alike; give --model NAME" in message
+    convert(tmp_path / "p20.pth", out, **options, model="plain20_cifar")
+    create_model("plain20_cifar", weights=out)
+
+
+def test_a_header_is_not_contradicted(tmp_path, cifar):
+    out = tmp_path / "out.safetensors"
+    r50 = write(tmp_path / "r50.safetensors", "resnet50", spec=MSRA_INPUT, stride_on="1x1", num_classes=2)
+    assert "its header says 1x1, not 3x3; leave --stride-on out" in refusal(r50, out, stride_on="3x3")
+    assert "its header says resnet50, not resnet101" in refusal(r50, out, model="resnet101")
+    assert "leave --source-input and --mean out" in refusal(r50, out, source_input="imagenet")
+    detector = write(tmp_path / "d.safetensors", "resnet20_cifar", more={"category_ids": [1, 2]})
+    assert "is a detector's (resnet20_cifar); only classifiers" in refusal(detector, out)
+
+
+def test_pictures_are_rewritten_when_asked(tmp_path):
+    r18 = write(tmp_path / "r18.safetensors", "resnet18", spec=MSRA_INPUT, num_classes=2)
+    out, theirs = tmp_path / "out.safetensors", tmp_path / "out.pth"
+    message = refusal(r18, theirs, target_format="torchvision")
+    assert "order='BGR'" in message and "rewrite the first convolution with --input imagenet" in message
+    assert "timm's networks take RGB" in refusal(r18, theirs, target_format="timm")
+    convert(r18, theirs, target_format="torchvision", target_input="imagenet")
+    convert(r18, out, target_input="imagenet")
+    before, after = (create_model("resnet18", num_classes=2, weights=path).eval() for path in (r18, out))
+    assert after.input_spec == IMAGENET_INPUT and before.input_spec == MSRA_INPUT
+    picture = torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8)
+    with torch.no_grad():
+        logits = [network(network.input_spec.normalise(picture)) for network in (before, after)]
+    torch.testing.assert_close(logits[0], logits[1], rtol=1e-4, atol=1e-4)
+    assert torch.equal(torch.load(theirs, weights_only=True)["conv1.weight"], after.conv1.weight)
+    assert "the means differ" in refusal(r18, tmp_path / "x.safetensors", target_input="inception")
+    convert(r18, theirs, target_format="torchvision", target_input="keep", overwrite=True)
+    assert torch.equal(torch.load(theirs, weights_only=True)["conv1.weight"], before.conv1.weight)
+
+
+CAFFE = {"stride_on": "1x1", "stem_pool": "ceil", "spec": MSRA_INPUT, "num_classes": 2}
+
+
+@pytest.mark.parametrize(
+    ("name", "made", "form", "message"),
+    [
+        ("resnet50", {"stride_on": "1x1"}, "torchvision", "torchvision's networks stride on the 3x3"),
+        ("resnet50", CAFFE, "detectron2", "with --stem-pool padded"),
+        ("resnet50", CAFFE | {"stem_pool": "padded"}, "caffe", "with --stem-pool ceil"),
+        ("resnet50", CAFFE | {"spec": IMAGENET_INPUT}, "caffe", "Caffe's networks take BGR .* --input msra"),
+        ("resnet18", {"shortcut": "C"}, "timm", "are for shortcut=C, timm's networks have B"),
+        ("resnet20_cifar", {"shortcut": "C"}, "cifar", "shortcut=C, cifar's networks have A or B"),
+        ("resnet18", {"eps": 1e-3}, "detectron2", "norm epsilon of 0.001, detectron2's networks add 1e-05"),
+        ("plain18", {}, "torchvision", "torchvision has no network like plain18"),
+        ("preact_resnet18", {}, "timm", "timm has no network like preact_resnet18"),
+        ("highway19_cifar", {}, "cifar", "cifar has no network like highway19_cifar"),
+    ],
+)
+def test_networks_that_a_format_does_not_have(tmp_path, name, made, form, message):
+    path = write(tmp_path / "x.safetensors", name, **made)
+    out = tmp_path / f"out{FORMATS[form].suffixes[0]}"
+    with pytest.raises(WeightsError, match=message):
+        convert(path, out, target_format=form)
+    assert not out.exists()
+
+
+def test_pooling_can_be_declared(tmp_path):
+    path = write(tmp_path / "x.safetensors", "resnet50", **CAFFE)
+    conversion = convert(path, tmp_path / "x.pkl", target_format="detectron2", stem_pool="padded")
+    assert "MODEL.RESNETS.STRIDE_IN_1X1 True INPUT.FORMAT BGR" in conversion.describe()
+    assert (
+        "MODEL.PIXEL_MEAN [103.53, 116.28, 123.675] MODEL.PIXEL_STD [1.0, 1.0, 1.0]" in conversion.describe()
+    )
+    convert(tmp_path / "x.pkl", tmp_path / "y.safetensors")
+    assert "stem_pool" not in read_weights(tmp_path / "y.safetensors")[1].options
+
+
+def test_settings_for_detectron2():
+    said = {
+        name: FORMATS["detectron2"].settings(WeightsHeader(name, {}, IMAGENET_INPUT)).split(" INPUT")[0]
+        for name in ("resnet34", "resnet101", "resnext101_32x8d", "wide_resnet50_2")
+    }
+    stride = "MODEL.RESNETS.STRIDE_IN_1X1 False"
+    assert said == {
+        "resnet34": f"MODEL.RESNETS.DEPTH 34 MODEL.RESNETS.RES2_OUT_CHANNELS 64 {stride}",
+        "resnet101": f"MODEL.RESNETS.DEPTH 101 {stride}",
+        "resnext101_32x8d": "MODEL.RESNETS.DEPTH 101 MODEL.RESNETS.NUM_GROUPS 32 "
+        f"MODEL.RESNETS.WIDTH_PER_GROUP 8 {stride}",
+        "wide_resnet50_2": "MODEL.RESNETS.DEPTH 50 MODEL.RESNETS.NUM_GROUPS 1 "
+        f"MODEL.RESNETS.WIDTH_PER_GROUP 128 {stride}",
+    }
+
+
+def test_backbone_of_a_detector(tmp_path, small):
+    from backbones.convert.detectron2 import from_ours
+
+    state = {f"backbone.bottom_up.{name}": tensor for name, tensor in from_ours(torch.load(small)).items()}
+    detector = {name: tensor for name, tensor in state.items() if "linear" not in name}
+    detector |= {"backbone.fpn_lateral2.weight": torch.zeros(1), "roi_heads.x.weight": torch.zeros(1)}
+    torch.save(
+        {"model": detector, "iteration": 90000, "optimizer": {"state": {}}}, tmp_path / "model_final.pth"
+    )
+    out, says = tmp_path / "r18.safetensors", {"source_input": "msra"}
+    message = refusal(tmp_path / "model_final.pth", out, **says)
+    assert "2 missing:\n    fc.weight" in message and "2 unused:\n    backbone.fpn_lateral2.weight" in message
+    conversion = convert(tmp_path / "model_final.pth", out, **says, backbone_only=True)
+    assert conversion.coverage.percent == 100.0 and "fc.weight" not in read_weights(out)[0]
+    assert conversion.describe().endswith("2 tensors beside the detector's backbone were left out")
+    incomplete = {name: value for name, value in detector.items() if "res3.0.conv1.norm" not in name}
+    torch.save({"model": incomplete}, tmp_path / "x.pth")
+    message = refusal(tmp_path / "x.pth", tmp_path / "y.safetensors", **says, backbone_only=True)
+    assert "4 missing:\n    layer2.0.bn1.weight" in message
+    torch.save({"model": detector | {"backbone.bottom_up.res9.weight": torch.zeros(1)}}, tmp_path / "x.pth")
+    message = refusal(tmp_path / "x.pth", tmp_path / "y.safetensors", **says, backbone_only=True)
+    assert "1 unused:\n    backbone.bottom_up.res9.weight" in message
+    message = refusal(out, tmp_path / "y.pth", target_format="torchvision", target_input="keep")
+    assert "2 missing" in message
+
+
+def test_part_of_a_network_fits_in_ours_alone(tmp_path, small):
+    part = changed(small, tmp_path / "part.pth", without=("layer4.1.conv2.weight",))
+    options = {
+        "source_format": "torchvision",
+        "model": "resnet18",
+        "allow_missing": ["layer4.1.conv2.weight"],
+    }
+    message = refusal(part, tmp_path / "x.pkl", target_format="detectron2", **options)
+    assert "layer4.1.conv2.weight is missing; only ours can hold a part of a network" in message
+    convert(part, tmp_path / "x.safetensors", **options)
+
+
+def test_arrays_of_detectron2s_own_converter_say_what_they_are(tmp_path, small):
+    from backbones.convert.detectron2 import from_ours
+
+    content = {
+        "model": from_ours(torch.load(small)),
+        "__author__": "torchvision",
+        "matching_heuristics": True,
+    }
+    content["model"] = {
+        name.replace("linear.", "stem.fc."): value for name, value in content["model"].items()
+    }
+    write_arrays(tmp_path / "r18.pkl", content)
+    convert(tmp_path / "r18.pkl", tmp_path / "r18.safetensors")
+    assert read_weights(tmp_path / "r18.safetensors")[1].input_spec == IMAGENET_INPUT
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ([np.ones(1)], "expected arrays by name, found list"),
+        ({"model": {}}, "expected tensors by name, found nothing"),
+        ({"model": {"stem.conv1.weight": np.ones(1), "lr": 0.1}}, "expected tensors by name, found lr"),
+    ],
+)
+def test_pickles_without_named_arrays(tmp_path, content, message):
+    import pickle
+
+    (tmp_path / "x.pkl").write_bytes(pickle.dumps(content))
+    assert message in refusal(tmp_path / "x.pkl", tmp_path / "y.safetensors")
+
+
+def test_suffixes_and_names_of_targets(small, tmp_path):
+    message = refusal(small, tmp_path / "x.pth", source_format="torchvision")
+    assert "ours is written as .safetensors, got '.pth'" in message
+    message = refusal(small, tmp_path / "x.pkl", target_format="detectron")
+    assert "unknown format 'detectron'; did you mean 'detectron2'" in message
+    message = refusal(small, tmp_path / "x.safetensors", source_format="torch_vision")
+    assert "did you mean 'torchvision'" in message
+    message = refusal(small, tmp_path / "x.safetensors", source_format="timm", source_input="msr")
+    assert "unknown pictures 'msr'; did you mean 'msra'" in message
