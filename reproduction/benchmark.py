@@ -7,11 +7,10 @@ import io
 import platform
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
@@ -25,9 +24,9 @@ from backbones import create_model
 from detection.evaluate import coco_ap, voc_ap
 from detection.types import Batch, Prediction, Target
 from engine.device import emulates_bf16
+from reproduction.backbone_speed import Call, memory_table, speed_calls
 from reproduction.peers import detectors
 
-Call = Callable[[], Any]
 SIZE = (320, 480)  # pixels of the detector's pictures; both multiples of 32
 
 
@@ -215,16 +214,32 @@ def pycocotools_ap(annotations: dict, records: list[dict], *, only_ap50: bool = 
     return evaluation.eval["precision"]
 
 
-def benchmark(rounds: int, device: str) -> str:
-    """The whole table in Markdown, with the machine it was measured on."""
+def detector_part(device: str) -> Iterator[tuple[str, Call, Call]]:
+    """Training steps and inference with everything around the network; bf16 where the device has it."""
+    yield from classification_calls(device, bf16=False)
+    if not emulates_bf16(torch.device(device)):
+        yield from classification_calls(device, bf16=True)
+    yield from detection_calls(device)
+
+
+# What can be timed alone.
+PARTS: dict[str, Callable[[str], Iterator[tuple[str, Call, Call]]]] = {
+    "backbones": speed_calls,
+    "detectors": detector_part,
+    "evaluation": lambda device: evaluation_calls(pictures=1000),
+}
+
+
+def benchmark(rounds: int, device: str, parts: Sequence[str] = tuple(PARTS)) -> str:
+    """The tables in Markdown, with the machine they were measured on.
+
+    Args:
+        parts: of `PARTS`.
+    """
     torch.manual_seed(0)
-    calls = [
-        *classification_calls(device, bf16=False),
-        *([] if emulates_bf16(torch.device(device)) else classification_calls(device, bf16=True)),
-        *detection_calls(device),
-        *evaluation_calls(pictures=1000),
+    rows = [
+        compare(name, ours, peer, rounds).line() for part in parts for name, ours, peer in PARTS[part](device)
     ]
-    rows = [compare(name, ours, peer, rounds).line() for name, ours, peer in calls]
     machine = (
         torch.cuda.get_device_name()
         if device == "cuda"
@@ -237,5 +252,6 @@ def benchmark(rounds: int, device: str) -> str:
             "| what | ours, ms | peer, ms | peer / ours |",
             "|---|---|---|---|",
             *rows,
+            *(["", *memory_table(device)] if "backbones" in parts else []),
         ]
     )

@@ -1,6 +1,7 @@
-"""torchvision's parts put together to the same detector as ours, to be timed beside it."""
+"""torchvision's parts put together to the same networks and detector as ours, to be timed beside them."""
 
 import tempfile
+from collections import OrderedDict
 from pathlib import Path
 
 import torch
@@ -10,6 +11,7 @@ from torchvision.models.detection import FasterRCNN as PeerFasterRCNN
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor
 from torchvision.models.detection.rpn import RPNHead
+from torchvision.models.resnet import BasicBlock
 from torchvision.ops import FrozenBatchNorm2d, MultiScaleRoIAlign
 
 from backbones import WeightsHeader, create_model, create_trunk_and_head, save_weights
@@ -100,3 +102,23 @@ def copy_heads(ours: FasterRCNN, peer: PeerFasterRCNN) -> None:
     predictor.cls_score.load_state_dict(heads.classifier.state_dict())
     predictor.bbox_pred.weight[4:].copy_(heads.regressor.weight)
     predictor.bbox_pred.bias[4:].copy_(heads.regressor.bias)
+
+
+def cifar_resnet(depth: int, num_classes: int = 10) -> nn.Sequential:
+    """The CIFAR network of depth 6n+2 with option B, of torchvision's blocks; child names are ours."""
+    layers = OrderedDict[str, nn.Module](
+        conv1=nn.Conv2d(3, 16, 3, padding=1, bias=False), bn1=nn.BatchNorm2d(16), relu=nn.ReLU(inplace=True)
+    )
+    in_channels = 16
+    for stage, channels in enumerate((16, 32, 64), start=1):
+        blocks = []
+        for number in range((depth - 2) // 6):
+            stride = 2 if stage > 1 and number == 0 else 1
+            projection = nn.Sequential(
+                nn.Conv2d(in_channels, channels, 1, stride, bias=False), nn.BatchNorm2d(channels)
+            )
+            blocks.append(BasicBlock(in_channels, channels, stride, projection if stride == 2 else None))
+            in_channels = channels
+        layers[f"layer{stage}"] = nn.Sequential(*blocks)
+    layers.update(pool=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten(), fc=nn.Linear(64, num_classes))
+    return nn.Sequential(layers)

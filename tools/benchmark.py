@@ -1,4 +1,4 @@
-"""Time training, inference and evaluation beside torchvision and pycocotools, in turn in one process."""
+"""Time networks, training and evaluation beside torchvision, timm and pycocotools, in turn in one process."""
 
 import argparse
 import sys
@@ -12,6 +12,9 @@ from engine.command import run
 def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
+        "parts", nargs="*", metavar="PART", help="backbones, detectors, evaluation (default: all)"
+    )
+    parser.add_argument(
         "--rounds", type=int, default=5, metavar="N", help="timed rounds of each (default: 5)"
     )
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="default: cpu")
@@ -20,12 +23,15 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: argparse.Namespace) -> None:
     from engine.device import resolve_device
-    from engine.errors import UserError
-    from reproduction.benchmark import benchmark
+    from engine.errors import UserError, suggest
+    from reproduction.benchmark import PARTS, benchmark
 
     if arguments.rounds < 1:
         raise UserError(f"--rounds must be 1 or more, got {arguments.rounds}")
-    print(benchmark(arguments.rounds, resolve_device(arguments.device).type))
+    for part in arguments.parts:
+        if part not in PARTS:
+            raise UserError(f"there is no part {part!r} to time{suggest(part, PARTS)}")
+    print(benchmark(arguments.rounds, resolve_device(arguments.device).type, arguments.parts or tuple(PARTS)))
 
 
 if __name__ == "__main__":

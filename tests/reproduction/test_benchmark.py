@@ -74,11 +74,16 @@ def test_rounds_in_turn_and_their_medians(monkeypatch: pytest.MonkeyPatch):
 def test_the_table(monkeypatch: pytest.MonkeyPatch):
     assert Timing("x", 0.0104, 0.5, 2.345).line() == "| x | 10 | 500 | 2.35 |"
     monkeypatch.setattr(module, "compare", lambda name, ours, peer, rounds: Timing(name, 1, rounds, rounds))
-    for name in ("classification_calls", "detection_calls", "evaluation_calls"):
-        calls = [(name, lambda: None, lambda: None)]
-        monkeypatch.setattr(module, name, lambda *_, calls=calls, **__: calls)
+    monkeypatch.setattr(module, "memory_table", lambda device: ["memory"])
+    for part in module.PARTS:
+        monkeypatch.setitem(
+            module.PARTS, part, lambda device, part=part: [(part, lambda: None, lambda: None)]
+        )
     lines = benchmark(3, "cpu").splitlines()
     assert "CPU" in lines[0] and torch.__version__ in lines[0] and lines[0].endswith("3 rounds")
     assert lines[1:4] == ["", "| what | ours, ms | peer, ms | peer / ours |", "|---|---|---|---|"]
-    assert "| detection_calls | 1000 | 3000 | 3.00 |" in lines[4:]
-    assert lines[-1] == "| evaluation_calls | 1000 | 3000 | 3.00 |"
+    assert lines[4:] == [
+        *(f"| {part} | 1000 | 3000 | 3.00 |" for part in ("backbones", "detectors", "evaluation")),
+        *("", "memory"),
+    ]
+    assert benchmark(3, "cpu", ["evaluation"]).splitlines()[4:] == ["| evaluation | 1000 | 3000 | 3.00 |"]

@@ -1,0 +1,122 @@
+"""What the networks are: one line each, and the layer table of one, as Table 1 of He et al. 2015."""
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import Unpack
+
+import torch
+from torch import nn
+
+from backbones import create_model
+from backbones.build import Options
+from backbones.complexity import LayerRow, count_parameters, layer_table
+from backbones.features import Network
+from reproduction.paper import ERRORS
+
+PUBLISHED = {  # by the start of the name: whose weights `tools/convert_weights.py` reads
+    "resnet18": "torchvision, timm",
+    "resnet34": "torchvision, timm",
+    "resnet50": "torchvision, timm, detectron2, Caffe",
+    "resnet101": "torchvision, timm, detectron2, Caffe",
+    "resnet152": "torchvision, timm, Caffe",
+    "vgg16": "torchvision",
+    "vgg19": "torchvision",
+}
+
+
+def image_size(name: str) -> int:
+    """Height and width in pixels of the pictures a network is counted on."""
+    return 32 if name.endswith("_cifar") else 224
+
+
+def overview(names: Sequence[str]) -> str:
+    """A Markdown table of networks with their default options."""
+    heading = [
+        "name",
+        "layers",
+        "parameters, M",
+        "multiply-adds, 1e9",
+        "strides",
+        "paper's error, %",
+        "weights known",
+    ]
+    return _table([heading, ["---", *["---:"] * 3, *["---"] * 3], *map(_line, names)])
+
+
+def _line(name: str) -> list[str]:
+    with torch.device("meta"):
+        network = create_model(name)
+    rows = layer_table(network, image_size(name))
+    error = ERRORS.get(name)
+    return [
+        name,
+        str(sum(not _is_shortcut(row) for row in rows)),
+        f"{count_parameters(network) / 1e6:.2f}",
+        f"{sum(row.multiply_adds for row in rows) / 1e9:.2f}",
+        " ".join(str(spec.stride) for spec in network.feature_specs.values()),
+        f"{error.value:.2f} ({error.source})" if error else "",
+        PUBLISHED.get(name, ""),
+    ]
+
+
+def stages(name: str, **options: Unpack[Options]) -> str:
+    """The layer table of one network: a row for each run of equal blocks, in Markdown.
+
+    Projections of shortcuts are counted with their block but not written out; weights are those of
+    convolutions and linear layers.
+
+    Args:
+        **options: of `backbones.create_model`; the paper's bottlenecks have stride_on="1x1".
+    """
+    with torch.device("meta"):
+        network = create_model(name, **options)
+    size = image_size(name)
+    heading = [f"{name}, {size} x {size} pixels", "output", "layers", "weights", "multiply-adds"]
+    body = [
+        [
+            stage,
+            " x ".join(map(str, group[-1][-1].output[1:])) or "1 x 1",
+            _structure(network, group[0]) + (f" x {len(group)}" if len(group) > 1 else ""),
+            f"{sum(row.parameters for block in group for row in block):,}",
+            f"{sum(row.multiply_adds for block in group for row in block):,}",
+        ]
+        for stage, group in _groups(network, layer_table(network, size))
+    ]
+    return _table([heading, ["---", "---", "---", "---:", "---:"], *body])
+
+
+def _groups(network: Network, rows: Sequence[LayerRow]) -> Iterator[tuple[str, list[list[LayerRow]]]]:
+    """(stage, its successive blocks of equal structure)."""
+    blocks = [list(block) for _, block in groupby(rows, key=lambda row: row.name.split(".")[:2])]
+    for (stage, _), group in groupby(
+        blocks, key=lambda block: (_stage(network, block[0]), _structure(network, block))
+    ):
+        yield stage, list(group)
+
+
+def _stage(network: Network, row: LayerRow) -> str:
+    for stage, children in network.stages.items():
+        if any(row.name == child or row.name.startswith(f"{child}.") for child in children):
+            return stage
+    return "classifier"
+
+
+def _structure(network: Network, block: Sequence[LayerRow]) -> str:
+    """[1x1, 64; 3x3, 64; 1x1, 256]: kernels and channels of what is not a shortcut."""
+    return f"[{'; '.join(_layer(network.get_submodule(row.name)) for row in block if not _is_shortcut(row))}]"
+
+
+def _layer(layer: nn.Module) -> str:
+    if isinstance(layer, nn.Conv2d):
+        return f"{'x'.join(map(str, layer.kernel_size))}, {layer.out_channels}"
+    assert isinstance(layer, nn.Linear)
+    return f"linear, {layer.out_features}"
+
+
+def _is_shortcut(row: LayerRow) -> bool:
+    """Projections and the gates of Highway networks: layers that a network's name does not count."""
+    return ".downsample." in row.name or row.name.endswith(".gate")
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)

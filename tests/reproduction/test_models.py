@@ -1,0 +1,51 @@
+"""The list of networks and their layer tables, against the paper's Table 1."""
+
+import re
+
+import pytest
+
+from backbones import OptionError, list_models
+from reproduction.models import overview, stages
+from reproduction.paper import ERRORS
+
+
+def cells(table: str) -> list[list[str]]:
+    return [[cell.strip() for cell in line.strip("| ").split("|")] for line in table.splitlines()]
+
+
+def test_the_number_of_layers_is_the_one_in_the_name():
+    slow_to_build = {"plain1202_cifar", "resnet1202_cifar", "preact_resnet1001_cifar"}
+    names = [name for name in list_models() if not name.startswith("vgg") and name not in slow_to_build]
+    _, _, *rows = cells(overview(names))
+    assert [row[0] for row in rows] == names
+    for name, layers, *_ in rows:
+        assert layers == re.findall(r"\d+", name)[0]
+
+
+def test_a_line_of_the_overview():
+    (line,) = cells(overview(["resnet101"]))[2:]
+    assert line[1:5] == ["101", "44.55", "7.80", "2 4 8 16 32"]
+    assert line[5].startswith("21.75")
+
+
+def test_every_published_error_is_of_a_network_that_exists():
+    assert set(ERRORS) <= set(list_models())
+
+
+def test_layers_of_table_1():
+    table = stages("resnet50", stride_on="1x1")
+    _, _, *rows = cells(table)
+    assert [row[:3] for row in rows] == [
+        ["stem", "112 x 112", "[7x7, 64]"],
+        ["res2", "56 x 56", "[1x1, 64; 3x3, 64; 1x1, 256] x 3"],
+        ["res3", "28 x 28", "[1x1, 128; 3x3, 128; 1x1, 512] x 4"],
+        ["res4", "14 x 14", "[1x1, 256; 3x3, 256; 1x1, 1024] x 6"],
+        ["res5", "7 x 7", "[1x1, 512; 3x3, 512; 1x1, 2048] x 3"],
+        ["classifier", "1 x 1", "[linear, 1000]"],
+    ]
+    assert sum(int(row[4].replace(",", "")) for row in rows) == 3_857_973_248  # 3.8e9 in the paper
+
+
+def test_an_unknown_name_is_refused_with_the_closest():
+    with pytest.raises(OptionError, match="did you mean 'resnet50'"):
+        stages("resnet51")

@@ -1,0 +1,41 @@
+"""List the networks: layers, parameters, multiply-adds, strides, the paper's error, whose weights fit.
+
+python tools/models.py "resnet*"
+python tools/models.py --layers resnet50 --stride-on 1x1
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from engine.command import run
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("pattern", nargs="?", default="*", help="of names, as the shell's (default: all)")
+    parser.add_argument("--layers", metavar="NAME", help="the layer table of one network instead")
+    parser.add_argument("--stride-on", choices=["1x1", "3x3"], help="of its bottlenecks; the paper's: 1x1")
+    return parser
+
+
+def main(arguments: argparse.Namespace) -> None:
+    from backbones import list_models
+    from engine.errors import UserError
+    from reproduction.models import overview, stages
+
+    if arguments.layers:
+        print(stages(arguments.layers, **({"stride_on": arguments.stride_on} if arguments.stride_on else {})))
+        return
+    names = list_models(arguments.pattern)
+    if not names:
+        raise UserError(f"no network is called {arguments.pattern!r}; without a pattern all are listed")
+    print(overview(names))
+
+
+if __name__ == "__main__":
+    run(main, parser())
