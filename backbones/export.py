@@ -1,0 +1,216 @@
+"""Networks for other runtimes: torch.export programs (.pt2) and ONNX files, for any batch and picture size.
+
+A file says in its metadata what pictures it takes; `check_export` compares it with the network it came from.
+"""
+
+import copy
+import importlib
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
+from io import BytesIO
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim
+
+from backbones.features import FeatureNetwork, Network
+from backbones.norm import fold_batchnorm
+from backbones.spec import OptionError, check_choice, scale_and_shift
+from backbones.weights import write_bytes
+
+Pixels = Literal["normalised", "float32", "uint8"]
+METADATA_KEY = "residual_backbones"
+TRACED = (2, 3, 64, 96)
+# Other batches and sizes than that, some odd: what tracing had fixed would show.
+SHAPES = ((1, 3, 64, 64), (3, 3, 75, 91), (1, 3, 160, 128))
+TOLERANCE = 1e-4  # of the largest value; other kernels add up in another order
+_AXES = {0: "batch", 2: "height", 3: "width"}
+
+
+class ExportError(ValueError):
+    """An exported file that does not compute what its network does."""
+
+    exit_status = 2
+
+
+class Exported(nn.Module):
+    """What goes into a file: a copy of a network in eval mode, if asked for with normalisation in front.
+
+    Args:
+        network: a classifier or a feature network.
+        pixels: "normalised" takes what the network takes; "float32" and "uint8" take RGB in 0-255.
+        fold: folds batch normalisation into the convolutions.
+
+    Attributes:
+        outputs: names of what it returns, logits or features.
+    """
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, network: Network | FeatureNetwork, *, pixels: Pixels, fold: bool) -> None:
+        super().__init__()
+        check_choice("kind of pixels", pixels, get_args(Pixels))
+        self.network = copy.deepcopy(network).eval().requires_grad_(False)
+        if fold:
+            self.network = fold_batchnorm(self.network)
+        self.outputs = list(network.feature_specs) if isinstance(network, FeatureNetwork) else ["logits"]
+        self.pixels, self.reverse = pixels, network.input_spec.order == "BGR"
+        for name, value in zip(
+            ("scale", "shift"), scale_and_shift(network.input_spec, torch.device("cpu")), strict=True
+        ):
+            self.register_buffer(name, value.clone())
+        self.eval()
+
+    def forward(self, images: Tensor) -> Tensor | dict[str, Tensor]:
+        """(N, 3, H, W) pictures → what the network gives."""
+        if self.pixels != "normalised":
+            images = images.flip(1) if self.reverse else images
+            images = torch.addcmul(self.shift, images.to(torch.float32), self.scale)
+        return self.network(images)
+
+    def example(self, shape: Sequence[int]) -> Tensor:
+        """Random pictures of the kind it takes, always the same."""
+        generator = torch.Generator().manual_seed(0)
+        if self.pixels == "normalised":
+            return torch.randn(*shape, generator=generator)
+        pictures = torch.randint(0, 256, tuple(shape), generator=generator, dtype=torch.uint8)
+        return pictures if self.pixels == "uint8" else pictures.float()
+
+
+def export(
+    network: Network | FeatureNetwork,
+    path: str | Path,
+    *,
+    pixels: Pixels = "normalised",
+    fold: bool = False,
+    classes: Sequence[str] = (),
+    overwrite: bool = False,
+) -> None:
+    """Writes a .onnx or .pt2 file for any batch, height and width.
+
+    Its input is `images`; its outputs are `logits`, or the features by name.
+
+    Args:
+        network: a classifier or a feature network, in any mode.
+        path: its suffix says which format.
+        pixels: "normalised": images are what `network.input_spec` describes; "float32" or "uint8": they are
+            RGB in 0-255, and the file normalises them itself.
+        fold: fold batch normalisation into the convolutions; the outputs then differ by rounding.
+        classes: names of the logits, for the metadata.
+        overwrite: replace an existing file.
+    Raises:
+        OptionError: another suffix or kind of pixels, the file exists, or the packages for ONNX are missing.
+    """
+    path = Path(path)
+    check_choice("suffix of an exported file", path.suffix, _WRITERS)
+    if path.exists() and not overwrite:
+        raise OptionError(f"{path} exists; choose another name, or replace it with --overwrite")
+    module = Exported(network, pixels=pixels, fold=fold)
+    metadata = {
+        "model": network.name,
+        "options": network.options,
+        "pixels": pixels,
+        "input_spec": asdict(network.input_spec),
+        "outputs": module.outputs,
+        "classes": list(classes),
+    }
+    write_bytes(path, _WRITERS[path.suffix](module, json.dumps(metadata)))
+
+
+def _write_program(module: Exported, metadata: str) -> bytes:
+    shapes = {axis: Dim.DYNAMIC for axis in _AXES}
+    program = torch.export.export(module, (module.example(TRACED),), dynamic_shapes=(shapes,))
+    content = BytesIO()
+    torch.export.save(program, content, extra_files={METADATA_KEY: metadata})
+    return content.getvalue()
+
+
+def _write_onnx(module: Exported, metadata: str) -> bytes:
+    _onnx_package("onnxscript")
+    program = torch.onnx.export(
+        module,
+        (module.example(TRACED),),
+        input_names=["images"],
+        output_names=module.outputs,
+        dynamic_shapes=(_AXES,),
+        dynamo=True,
+        verbose=False,
+    )
+    assert program is not None  # it is None for a path alone
+    program.model.metadata_props[METADATA_KEY] = metadata
+    return program.model_proto.SerializeToString()
+
+
+_WRITERS = {".onnx": _write_onnx, ".pt2": _write_program}
+
+
+def _onnx_package(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        raise OptionError(f"ONNX needs more ({error}): pip install 'residual-backbones[onnx]'") from error
+
+
+@torch.inference_mode()
+def check_export(
+    network: Network | FeatureNetwork, path: str | Path, *, shapes: Iterable[Sequence[int]] = SHAPES
+) -> float:
+    """Compares an exported file, run on the CPU, with the network that it was made of.
+
+    Args:
+        network: as given to `export`.
+        path: what it wrote.
+        shapes: (N, 3, H, W) of random pictures.
+    Returns:
+        The largest difference, as a part of the output's largest value.
+    Raises:
+        ExportError: it is above `TOLERANCE`, or an output has another shape.
+    """
+    run, metadata = _open(Path(path))
+    module = Exported(network, pixels=metadata["pixels"], fold=False)
+    largest = 0.0
+    for shape in shapes:
+        images = module.example(shape)
+        outputs = zip(module.outputs, run(images), _in_a_list(module(images)), strict=True)
+        for name, found, expected in outputs:
+            if found.shape != expected.shape:
+                raise ExportError(
+                    f"{path}: {name} of {tuple(shape)} pictures should be {tuple(expected.shape)}, "
+                    f"is {tuple(found.shape)}"
+                )
+            difference = ((found - expected).abs().max() / expected.abs().max()).item()
+            if not difference <= TOLERANCE:
+                raise ExportError(
+                    f"{path}: {name} of {tuple(shape)} pictures differs by {difference:.1e} of its largest "
+                    f"value, at most {TOLERANCE:.0e} is rounding; was it made of this network?"
+                )
+            largest = max(largest, difference)
+    return largest
+
+
+def read_metadata(path: str | Path) -> dict[str, Any]:
+    """What an exported file says of itself: model, options, pixels, input_spec, outputs, classes."""
+    return _open(Path(path))[1]
+
+
+def _open(path: Path) -> tuple[Callable[[Tensor], Sequence[Tensor]], dict[str, Any]]:
+    """The file as a function, and its metadata."""
+    check_choice("suffix of an exported file", path.suffix, _WRITERS)
+    if path.suffix == ".pt2":
+        extra = {METADATA_KEY: ""}
+        program = torch.export.load(path, extra_files=extra).module()
+        return lambda images: _in_a_list(program(images)), json.loads(extra[METADATA_KEY])
+    session = _onnx_package("onnxruntime").InferenceSession(path, providers=["CPUExecutionProvider"])
+    metadata = json.loads(session.get_modelmeta().custom_metadata_map[METADATA_KEY])
+    return lambda images: [
+        torch.from_numpy(x) for x in session.run(None, {"images": images.numpy()})
+    ], metadata
+
+
+def _in_a_list(outputs: Tensor | dict[str, Tensor]) -> list[Tensor]:
+    return list(outputs.values()) if isinstance(outputs, dict) else [outputs]

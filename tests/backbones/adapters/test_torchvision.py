@@ -1,0 +1,139 @@
+"""Our networks as backbones of torchvision's detectors, against its own on the same weights."""
+
+import pytest
+import torch
+from torch import nn
+from torchvision.models.detection import FasterRCNN, RetinaNet, fasterrcnn_resnet50_fpn
+from torchvision.models.detection.backbone_utils import BackboneWithFPN, resnet_fpn_backbone
+
+from backbones import InputSpec, OptionError, create_backbone
+from backbones.adapters.torchvision import Pyramid, detector_arguments, normalisation
+
+LEVELS = ("res2", "res3", "res4", "res5")
+SMALL = {"min_size": 64, "max_size": 96, "rpn_pre_nms_top_n_train": 50, "rpn_pre_nms_top_n_test": 50}
+
+
+def randomise(network: nn.Module) -> None:
+    """Statistics and affine parts that no initial value hides, and activations that stay moderate."""
+    torch.manual_seed(0)
+    for name, tensor in network.state_dict().items():
+        if name.endswith("running_var"):
+            tensor.uniform_(0.5, 2.0)
+        elif "bn" in name or "downsample.1" in name:
+            tensor.normal_(0.2, 0.1)
+
+
+def pictures_and_targets() -> tuple[list[torch.Tensor], list[dict[str, torch.Tensor]]]:
+    generator = torch.Generator().manual_seed(0)
+    pictures = [torch.rand(3, 64, 80, generator=generator), torch.rand(3, 75, 64, generator=generator)]
+    target = {"boxes": torch.tensor([[8.0, 8.0, 40.0, 48.0]]), "labels": torch.tensor([1])}
+    return pictures, [target, target]
+
+
+@pytest.mark.parametrize("features", [("res4",), ("res2", "res3", "res4", "res5")])
+def test_faster_rcnn_learns_detects_and_reloads(features):
+    torch.manual_seed(0)
+    network = create_backbone("resnet18", out_features=features)
+    backbone = network if len(features) == 1 else Pyramid(network, out_channels=32)
+    model = FasterRCNN(backbone, 3, **detector_arguments(backbone), **SMALL)
+    pictures, targets = pictures_and_targets()
+    losses = model(pictures, targets)
+    sum(losses.values()).backward()
+    assert len(losses) == 4 and all(loss.isfinite() for loss in losses.values())
+    assert network.conv1.weight.grad.abs().sum() > 0
+    model.eval().roi_heads.score_thresh = 0.0
+    found = model(pictures)
+    assert all(len(picture["boxes"]) for picture in found)
+    again = create_backbone("resnet18", out_features=features)
+    again = again if len(features) == 1 else Pyramid(again, out_channels=32)
+    copy = FasterRCNN(again, 3, **detector_arguments(again), **SMALL, box_score_thresh=0.0).eval()
+    copy.load_state_dict(model.state_dict())
+    for ours, theirs in zip(copy(pictures), found, strict=True):
+        assert torch.equal(ours["boxes"], theirs["boxes"]) and torch.equal(ours["scores"], theirs["scores"])
+
+
+def test_pyramid_equals_torchvisions():
+    theirs = resnet_fpn_backbone(backbone_name="resnet50", weights=None).eval()
+    randomise(theirs)
+    ours = Pyramid(create_backbone("resnet50", out_features=LEVELS, norm="frozen")).eval()
+    ours.load_state_dict(theirs.state_dict())
+    images = torch.randn(1, 3, 75, 91)
+    with torch.no_grad():
+        expected, found = theirs(images), ours(images)
+    assert list(found) == list(expected) == ["0", "1", "2", "3", "pool"]
+    for level, features in found.items():
+        torch.testing.assert_close(features, expected[level], rtol=1e-4, atol=1e-4)
+        assert features.shape[1] == ours.feature_specs[level].channels == 256
+        stride = ours.feature_specs[level].stride
+        assert features.shape[2:] == (-(-75 // stride), -(-91 // stride))
+
+
+def test_torchvisions_detector_files_fit():
+    with torch.device("meta"):
+        theirs = fasterrcnn_resnet50_fpn(weights=None, weights_backbone=None)
+        ours = Pyramid(create_backbone("resnet50", out_features=LEVELS, norm="frozen"))
+        names = FasterRCNN(ours, 91, **detector_arguments(ours)).state_dict()
+    # Without weights torchvision trains the backbone's normalisation, which then counts batches.
+    expected = {name for name in theirs.state_dict() if not name.endswith("num_batches_tracked")}
+    assert set(names) == expected
+
+
+def test_anchors_are_those_of_torchvision():
+    with torch.device("meta"):
+        theirs = fasterrcnn_resnet50_fpn(weights=None, weights_backbone=None).rpn.anchor_generator
+    arguments = detector_arguments(Pyramid(create_backbone("resnet18", out_features=LEVELS)))
+    assert arguments["rpn_anchor_generator"].sizes == theirs.sizes
+    assert arguments["rpn_anchor_generator"].aspect_ratios == theirs.aspect_ratios
+    assert arguments["box_roi_pool"].featmap_names == ["0", "1", "2", "3"]
+
+
+def test_backbone_with_fpn_takes_ours_unchanged():
+    network = create_backbone("resnet18", out_features=("res3", "res5")).eval()
+    pyramid = BackboneWithFPN(network, {"layer2": "a", "layer4": "b"}, [128, 512], 16).eval()
+    images = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        assert {name: tuple(map.shape) for name, map in pyramid(images).items()} == {
+            "a": (1, 16, 8, 8),
+            "b": (1, 16, 2, 2),
+            "pool": (1, 16, 1, 1),
+        }
+        body, own = pyramid.body(images), network(images)
+    assert torch.equal(body["a"], own["res3"]) and torch.equal(body["b"], own["res5"])
+
+
+def test_pyramid_on_a_network_that_torchvision_cannot_cut():
+    network = create_backbone("preact_resnet18", out_features=("res2", "res5")).eval()
+    pyramid, images = Pyramid(network, 8).eval(), torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        expected = pyramid.fpn(dict(zip("01", network(images).values(), strict=True)))
+        found = pyramid(images)
+    assert list(found) == ["0", "1", "pool"]
+    for level, features in found.items():
+        assert torch.equal(features, expected[level])
+        assert features.shape[2] == 64 // pyramid.feature_specs[level].stride
+
+
+def test_features_of_different_widths_need_a_pyramid():
+    network = create_backbone("resnet18", out_features=("res3", "res4"))
+    with pytest.raises(OptionError, match=r"^res3, res4 differ in channels \(\[128, 256\]\); ask for one"):
+        FasterRCNN(network, 3)
+    assert create_backbone("resnet50").out_channels == 1024
+
+
+def test_the_detector_normalises_as_the_network_wants():
+    network = create_backbone("resnet18")
+    network.input_spec = InputSpec(mean=(10.0, 20.0, 30.0), std=(2.0, 4.0, 5.0), range=255.0)
+    for backbone in (network, Pyramid(network)):
+        model = RetinaNet(backbone, 3, **normalisation(backbone))
+        picture = torch.rand(3, 4, 4)
+        expected = network.input_spec.normalise(picture[None] * 255)[0]
+        torch.testing.assert_close(model.transform.normalize(picture), expected)
+
+
+def test_bgr_is_refused():
+    network = create_backbone("resnet18")
+    network.input_spec = InputSpec(mean=(104.0, 117.0, 124.0), std=(1.0,) * 3, order="BGR", range=255.0)
+    with pytest.raises(
+        OptionError, match="this host feeds RGB, the network was trained on BGR; rewrite its first"
+    ):
+        detector_arguments(network)

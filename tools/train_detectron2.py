@@ -1,0 +1,82 @@
+"""Train and evaluate a detector of detectron2 on one of our backbones; options as in its train_net.py."""
+
+import argparse
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from engine.command import run
+from engine.errors import UserError
+
+
+def parser() -> argparse.ArgumentParser:
+    default = ROOT / "configs/detectron2/shapes_frcnn_r18_fpn.yaml"
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--config-file", default=str(default), metavar="FILE", help=f"default: {default}")
+    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in OUTPUT_DIR")
+    parser.add_argument(
+        "--eval-only", action="store_true", help="of MODEL.WEIGHTS, or with --resume the last"
+    )
+    parser.add_argument(
+        "--num-gpus", type=int, default=1, help="one process each; MODEL.DEVICE cpu needs none"
+    )
+    parser.add_argument("opts", nargs="*", metavar="KEY VALUE", help="for instance SOLVER.MAX_ITER 100")
+    return parser
+
+
+def main(arguments: argparse.Namespace) -> None:
+    try:
+        from detectron2.engine import launch
+    except ModuleNotFoundError as error:
+        raise UserError(f"{error}; docs/detectron2.md says how to install detectron2") from error
+    launch(train_or_evaluate, arguments.num_gpus, dist_url="auto", args=(arguments,))
+
+
+def train_or_evaluate(arguments: argparse.Namespace) -> None:
+    from detectron2.checkpoint import DetectionCheckpointer
+    from detectron2.config import get_cfg
+    from detectron2.engine import DefaultTrainer, default_setup
+    from detectron2.evaluation import COCOEvaluator
+
+    from backbones.adapters.detectron2 import add_backbone_config
+
+    class Trainer(DefaultTrainer):
+        @classmethod
+        def build_evaluator(cls, cfg, dataset_name: str) -> COCOEvaluator:
+            return COCOEvaluator(dataset_name, output_dir=f"{cfg.OUTPUT_DIR}/inference")
+
+    cfg = get_cfg()
+    add_backbone_config(cfg)
+    cfg.merge_from_file(arguments.config_file)
+    cfg.merge_from_list(arguments.opts)
+    cfg.freeze()
+    default_setup(cfg, arguments)
+    if any(name.startswith("shapes_") for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST)):
+        register_shapes()
+    if arguments.eval_only:
+        model = Trainer.build_model(cfg)
+        checkpointer = DetectionCheckpointer(model, cfg.OUTPUT_DIR)
+        checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=arguments.resume)
+        Trainer.test(cfg, model)
+    else:
+        trainer = Trainer(cfg)
+        trainer.resume_or_load(resume=arguments.resume)
+        trainer.train()
+
+
+def register_shapes() -> None:
+    from detectron2.data.datasets import register_coco_instances
+
+    from detection.data.shapes import SPLITS, ensure_shapes
+    from engine.config import data_root
+
+    folder = ensure_shapes(data_root() / "shapes").coco
+    for split in SPLITS:
+        annotations = folder / "annotations" / f"instances_{split}.json"
+        register_coco_instances(f"shapes_{split}", {}, str(annotations), str(folder / split))
+
+
+if __name__ == "__main__":
+    run(main, parser())
