@@ -134,7 +134,7 @@ def fold_batchnorm(network: Network) -> Network:
 
 def _pairs_to_fold(module: nn.Module) -> Iterator[tuple[str, str]]:
     """Names of a convolution and the normalisation behind it, among a module's children."""
-    pairs = pairwise(dict(module.named_children())) if isinstance(module, nn.Sequential) else ()
+    pairs = pairwise(dict(module.named_children())) if type(module) is nn.Sequential else ()
     for conv, norm in (*getattr(module, "folds", ()), *pairs):
         first, second = module.get_submodule(conv), module.get_submodule(norm)
         foldable = type(first) is nn.Conv2d and type(second) in _NORMS  # no subclass: it may do more
