@@ -16,6 +16,7 @@ class ModelConfig:
         shortcut: option A, B or C of the paper; None takes the family's (ImageNet B, CIFAR A).
         stride_on: which convolution of a bottleneck strides; "1x1" is the paper's.
         zero_init_residual: start every block as the identity (Goyal et al. 2017; not the paper's).
+        stem_pool: "ceil" pools in the stem as the Caffe release, whose weights want it.
         dilation: stages of an ImageNet network whose stride is replaced by dilation, of res3, res4, res5.
         norm: "sync" normalises by the statistics of all processes (GPUs) instead of each one's own.
         weights: file to start from instead of He initialisation.
@@ -25,6 +26,7 @@ class ModelConfig:
     shortcut: Literal["A", "B", "C"] | None = None
     stride_on: Literal["1x1", "3x3"] = "3x3"
     zero_init_residual: bool = False
+    stem_pool: Literal["padded", "ceil"] = "padded"
     dilation: tuple[str, ...] = ()
     norm: Literal["batch", "sync"] = "batch"
     weights: str | None = None

@@ -19,6 +19,7 @@ class BackboneConfig:
         norm: "frozen" fixes every batch normalisation (the paper), "batch" trains it, "sync" trains it with
             the statistics of all processes (GPUs).
         frozen_stages: 2 fixes the stem and conv2 as Fast R-CNN does, 0 trains everything.
+        stem_pool: "ceil" pools in the stem as the Caffe release, whose weights want it.
         dilation: stages whose stride is replaced by dilation, of res3, res4, res5; with ("res5",) the head
             keeps the size of the pooled grid.
     """
@@ -29,6 +30,7 @@ class BackboneConfig:
     stride_on: Literal["1x1", "3x3"] = "3x3"
     norm: Literal["frozen", "batch", "sync"] = "frozen"
     frozen_stages: int = 2
+    stem_pool: Literal["padded", "ceil"] = "padded"
     dilation: tuple[str, ...] = ()
 
 

@@ -52,7 +52,9 @@ def test_weights_for_other_pictures_are_refused(weights: str):
         build_classifier(ModelConfig("resnet8_cifar", weights=weights), pictures(5, GREY))
 
 
-def test_dilation_and_norm_reach_the_network():
-    model = build_classifier(ModelConfig("resnet18", dilation=("res5",), norm="sync"), pictures(3))
+def test_dilation_pooling_and_norm_reach_the_network():
+    config = ModelConfig("resnet18", dilation=("res5",), norm="sync", stem_pool="ceil")
+    model = build_classifier(config, pictures(3))
     assert model.feature_specs["res5"].stride == 16 and model.options["dilation"] == ["res5"]
+    assert model.maxpool.ceil_mode and model.maxpool.padding == 0
     assert type(model.bn1) is torch.nn.SyncBatchNorm

@@ -110,6 +110,17 @@ def test_the_configuration_reaches_the_detector(tiny_options: list[str], classif
     assert (model.roi_heads.score_threshold, model.roi_heads.num_classes) == (0.2, 7)
 
 
+def test_weights_of_the_other_pooling_are_refused_and_taken_as_what_they_are(
+    tiny_options: list[str], classifier_weights: Path
+):
+    ceil = "backbone.stem_pool=ceil"
+    with pytest.raises(WeightsError, match="stem_pool='padded'"):
+        build_detector(frozen(tiny_options, classifier_weights, ceil), 2)
+    scratch = ["backbone.norm=batch", "backbone.frozen_stages=0", ceil]
+    model = build_detector(load_config(DetectionConfig, None, [*tiny_options, *scratch]), 2)
+    assert model.trunk.maxpool.ceil_mode and model.trunk.options["stem_pool"] == "ceil"
+
+
 @pytest.mark.parametrize("norm", ["frozen", "batch"])
 def test_round_trip(
     norm: str, tiny_options: list[str], classifier_weights: Path, coco_root: Path, tmp_path: Path
