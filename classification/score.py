@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,14 +53,9 @@ def score_weights(
     pictures = open_split(config.data, training=False)
     check_classes(weights, header.classes, pictures)
     pictures.adopt(header.input_spec)
-    model = create_model(
-        config.model.name,
-        shortcut=config.model.shortcut,
-        stride_on=config.model.stride_on,
-        dilation=config.model.dilation,
-        num_classes=len(header.classes),
-        weights=weights,
-    )
+    # One process's statistics are those of all: nothing is trained here.
+    arguments = asdict(config.model) | {"weights": weights, "norm": "batch"}
+    model = create_model(arguments.pop("name"), num_classes=len(header.classes), **arguments)
     device = resolve_device(config.run.device)
     with process_group(device):
         model.to(device)

@@ -84,6 +84,23 @@ def test_the_header_alone_gives_the_score(model, weights, data):
     assert [path.name for path in weights.parent.iterdir()] == ["last.safetensors"]
 
 
+@pytest.mark.parametrize("option", [{"stem_pool": "ceil"}, {"dilation": ("res5",)}, {"stride_on": "1x1"}])
+def test_every_option_of_the_network_reaches_it(option, weights, data):
+    name = "resnet50" if "stride_on" in option else "resnet18"
+    network = create_model(name, num_classes=3, **option).eval()
+    written = [
+        f"model.{key}={list(value) if isinstance(value, tuple) else value}" for key, value in option.items()
+    ]
+    base = ["schedule.total_steps=1", "run.device=cpu", "run.workers=0", "model.norm=sync"]
+    config = load_config(PretrainConfig, None, [f"model.name={name}", *base, *written, *data])
+    header = WeightsHeader(
+        name, network.options, IMAGENET_INPUT, config=asdict(config), classes=["ape", "bee", "cow"]
+    )
+    weights.parent.mkdir()
+    save_weights(weights, network.state_dict(), header)
+    assert score_weights(weights, [], None) == expected(network, data)
+
+
 def test_overrides_and_out(model, weights, data, tmp_path):
     result = score_weights(weights, ["data.val_split=train"], tmp_path / "new" / "out")
     assert result == expected(model, [*data, "data.val_split=train"])
