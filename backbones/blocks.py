@@ -1,7 +1,7 @@
-"""Building blocks of He et al. 2015 and 2016: plain, residual and pre-activation blocks, three shortcuts."""
+"""Building blocks of He et al. 2015: plain and residual blocks, three shortcuts, stages of them."""
 
 from collections.abc import Callable, Collection
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch.nn.functional as F
 from torch import Tensor, nn, relu_
@@ -72,6 +72,7 @@ class BasicBlock(nn.Module):
     """Two 3x3 convolutions and a shortcut (figure 5, left)."""
 
     folds = (("conv1", "bn1"), ("conv2", "bn2"))
+    silenced_by = "bn2"  # at weight 0 the residual is silent
 
     def __init__(
         self,
@@ -113,6 +114,7 @@ class Bottleneck(nn.Module):
     """
 
     folds = (("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3"))
+    silenced_by = "bn3"
 
     def __init__(
         self,
@@ -147,90 +149,6 @@ class Bottleneck(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return relu_(self.residual(x).add_(self.shortcut(x)))  # the sum in the residual's own memory
-
-
-class PreActBasicBlock(nn.Module):
-    """BN, ReLU, 3x3 convolution, twice, and a shortcut that nothing follows (He et al. 2016, figure 1b).
-
-    Args:
-        activated: the input has been normalised and activated already, as behind the stem; there is no bn1.
-    """
-
-    folds = (("conv1", "bn2"),)
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        stride: int,
-        *,
-        shortcut: Shortcut,
-        dilation: Dilation = (1, 1),
-        activated: bool = False,
-    ) -> None:
-        super().__init__()
-        self.bn1 = None if activated else nn.BatchNorm2d(in_channels)
-        self.conv1 = conv3x3(in_channels, out_channels, stride, dilation=dilation[0])
-        self.bn2 = nn.BatchNorm2d(out_channels)
-        self.conv2 = conv3x3(out_channels, out_channels, dilation=dilation[1])
-        self.downsample = make_shortcut(shortcut, in_channels, out_channels, stride, norm=False)
-
-    def residual(self, active: Tensor) -> Tensor:
-        return self.conv2(relu_(self.bn2(self.conv1(active))))
-
-    def forward(self, x: Tensor) -> Tensor:
-        active = pre_activate(self.bn1, x)
-        return self.residual(active).add_(pre_activation_shortcut(self.downsample, x, active))
-
-
-class PreActBottleneck(nn.Module):
-    """BN, ReLU, convolution, three times: 1x1, 3x3, 1x1, and a shortcut that nothing follows.
-
-    Args:
-        activated: as in PreActBasicBlock.
-    """
-
-    folds = (("conv1", "bn2"), ("conv2", "bn3"))
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        stride: int,
-        *,
-        shortcut: Shortcut,
-        stride_on: StrideOn,
-        dilation: Dilation = (1, 1),
-        activated: bool = False,
-    ) -> None:
-        super().__init__()
-        channels = out_channels // 4
-        stride1, stride2, dilation2 = strides_of_bottleneck(stride, stride_on, dilation)
-        self.bn1 = None if activated else nn.BatchNorm2d(in_channels)
-        self.conv1 = conv1x1(in_channels, channels, stride1)
-        self.bn2 = nn.BatchNorm2d(channels)
-        self.conv2 = conv3x3(channels, channels, stride2, dilation=dilation2)
-        self.bn3 = nn.BatchNorm2d(channels)
-        self.conv3 = conv1x1(channels, out_channels)
-        self.downsample = make_shortcut(shortcut, in_channels, out_channels, stride, norm=False)
-
-    def residual(self, active: Tensor) -> Tensor:
-        x = self.conv1(active)
-        x = self.conv2(relu_(self.bn2(x)))
-        return self.conv3(relu_(self.bn3(x)))
-
-    def forward(self, x: Tensor) -> Tensor:
-        active = pre_activate(self.bn1, x)
-        return self.residual(active).add_(pre_activation_shortcut(self.downsample, x, active))
-
-
-def pre_activate(norm: nn.Module | None, x: Tensor) -> Tensor:
-    return x if norm is None else relu_(norm(x))
-
-
-def pre_activation_shortcut(downsample: nn.Module, x: Tensor, active: Tensor) -> Tensor:
-    """A projection reads the residual's own pre-activation; without parameters the input itself passes."""
-    return downsample(active if isinstance(downsample, nn.Sequential) else x)
 
 
 class StageStride(NamedTuple):
@@ -285,10 +203,6 @@ def make_stage(
     return nn.Sequential((first or block)(in_channels, out_channels, stride, dilation=dilation), *rest)
 
 
-# What ends the residual of a block: at weight 0 the residual is silent.
-_LAST = {BasicBlock: "bn2", Bottleneck: "bn3", PreActBasicBlock: "conv2", PreActBottleneck: "conv3"}
-
-
 def initialise(network: nn.Module, *, zero_init_residual: bool) -> None:
     """He initialisation of every convolution (He et al. 2015, "Delving deep"), by fan-out as torchvision.
 
@@ -300,5 +214,6 @@ def initialise(network: nn.Module, *, zero_init_residual: bool) -> None:
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
     for block in network.modules() if zero_init_residual else ():
-        if type(block) in _LAST:
-            nn.init.zeros_(getattr(block, _LAST[type(block)]).weight)
+        last: Any = getattr(block, "silenced_by", None)  # what ends a residual; other modules have none
+        if last:
+            nn.init.zeros_(block.get_parameter(f"{last}.weight"))

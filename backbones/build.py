@@ -1,8 +1,7 @@
 """Networks by name, with weights loaded and checked."""
 
-import logging
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import partial
@@ -10,20 +9,20 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, TypedDict, Unpack, cast, get_args
 
-from torch import Tensor, nn
+from torch import nn
 
-from backbones.blocks import Bottleneck, PreActBottleneck, Shortcut, StrideOn
+from backbones.blocks import Bottleneck, Shortcut, StrideOn
 from backbones.cifar import CifarResNet
 from backbones.features import FeatureNetwork, Network, StageHead, default_split, freeze_stages
 from backbones.highway import HighwayNet
-from backbones.norm import freeze_batchnorm, norm_eps, set_norm_eps
-from backbones.preact import PreActCifarResNet, PreActResNet
+from backbones.loading import load_weights
+from backbones.norm import freeze_batchnorm
+from backbones.preact import PreActBottleneck, PreActCifarResNet, PreActResNet
 from backbones.resnet import VARIANTS, ResNet, StemPool
 from backbones.spec import OptionError, check_choice
 from backbones.vgg import VGG
-from backbones.weights import WeightsError, WeightsHeader, load_into, read_weights
+from backbones.weights import WeightsError, read_weights
 
-logger = logging.getLogger(__name__)
 Norm = Literal["batch", "frozen", "sync"]
 NAMES = (
     *("plain18", "plain34", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152", *VARIANTS),
@@ -120,7 +119,7 @@ def create_model(
     _check_keywords(options, norm, "weights", "num_classes")
     network = _build(name, num_classes, norm, options)
     if weights is not None:
-        _load(network, weights, parts=[network])
+        load_weights(network, weights, parts=[network])
     _set_norm(network, norm)
     return network
 
@@ -154,7 +153,7 @@ def create_backbone(
     network = _build(name, None, norm, options)
     features = FeatureNetwork(network, out_features)
     if weights is not None:
-        _load(network, weights, parts=[features])
+        load_weights(network, weights, parts=[features])
     freeze_stages(features, frozen_stages)
     _set_norm(features, norm)
     return features
@@ -190,7 +189,7 @@ def create_trunk_and_head(
     split = split or default_split(network)
     head, trunk = StageHead(network, split), FeatureNetwork(network, (split,))
     if weights is not None:
-        _load(network, weights, parts=[trunk, head])
+        load_weights(network, weights, parts=[trunk, head])
     freeze_stages(trunk, frozen_stages)
     _set_norm(trunk, norm)
     _set_norm(head, norm)
@@ -291,76 +290,3 @@ def _check_values(options: Options) -> None:
         raise OptionError(f"dilation must be a list of stages, such as ['res5'], got {dilation!r}")
     for stage in dilation:
         check_choice("stage to dilate", stage, ("res3", "res4", "res5"))
-
-
-def _load(
-    network: Network, weights: str | Path, parts: Sequence[Network | FeatureNetwork | StageHead]
-) -> None:
-    """Loads a classifier's file into a network of which only the parts are going to be used."""
-    state, header = read_weights(weights)
-    if header is not None:
-        _check_header(weights, header, network)
-    used = {name for part in parts for name in part.state_dict()}
-    classifier = {f"{network.last_layer}.weight", f"{network.last_layer}.bias"}
-    if classifier <= used & state.keys():
-        _check_classes(weights, state, network)
-    unused = network.state_dict().keys() - used
-    try:  # the classifier of another number of classes is left out where it is not used
-        load_into(network, state, allow_missing=unused, allow_unexpected=unused & classifier)
-    except WeightsError as error:
-        raise WeightsError(
-            f"{weights} → {network.name}: {error}\n"
-            f"  give a file of {network.name}, or the name of the network that this file is of"
-        ) from error
-    if header is None:
-        _say_what_is_assumed(weights, network)
-        return
-    set_norm_eps(network, header.norm_eps)
-    for part in parts:
-        part.input_spec = header.input_spec
-
-
-def _say_what_is_assumed(weights: str | Path, network: Network) -> None:
-    """None of it changes a shape, so that a wrong assumption would go unnoticed."""
-    names = [name for name in ("shortcut", "stride_on") if name in network.options]
-    said = "".join(f"{name}={network.options[name]!r}, " for name in names)
-    hint = " (torchvision and timm: stride_on='3x3'; Caffe: '1x1')" if "stride_on" in names else ""
-    logger.warning(
-        "%s has no header. Assumed: trained with %snorm epsilon %g%s, on pictures as %s",
-        *(weights, said, norm_eps(network), hint, network.input_spec),
-    )
-
-
-def _check_header(weights: str | Path, header: WeightsHeader, network: Network) -> None:
-    if header.model != network.name:
-        raise WeightsError(
-            f"{weights} is of {header.model}, not of {network.name}; "
-            f"give a file of {network.name}, or the name of the file's network"
-        )
-    # stride_on changes no shape: only this check can find it.
-    for option in [option for option in ("shortcut", "stride_on") if option in network.options]:
-        if option not in header.options:
-            raise WeightsError(
-                f"{weights}: its header does not say {option}; save it with options=network.options"
-            )
-        theirs, ours = header.options[option], network.options[option]
-        if theirs != ours:
-            raise WeightsError(
-                f"{weights} was trained with {option}={theirs!r}, not {ours!r}; give {option}={theirs!r}"
-            )
-    theirs, ours = (options.get("stem_pool", "padded") for options in (header.options, network.options))
-    if theirs != ours:
-        raise WeightsError(
-            f"{weights} is for stem_pool={theirs!r}, not {ours!r}; give stem_pool={theirs!r}, "
-            "or convert it with --stem-pool as detectron2 does"
-        )
-
-
-def _check_classes(weights: str | Path, state: Mapping[str, Tensor], network: Network) -> None:
-    """Names the remedy where the classifier differs in its number of classes alone."""
-    last = f"{network.last_layer}.weight"
-    theirs, ours = (tensors[last].shape for tensors in (state, network.state_dict()))
-    if theirs[1:] == ours[1:] and theirs != ours:
-        raise WeightsError(
-            f"{weights} is for {theirs[0]} classes, the network for {ours[0]}; give num_classes={theirs[0]}"
-        )

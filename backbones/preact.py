@@ -14,22 +14,111 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor, nn, relu_
 
 from backbones.blocks import (
-    PreActBasicBlock,
-    PreActBottleneck,
+    Dilation,
     Shortcut,
     StrideOn,
+    conv1x1,
+    conv3x3,
     initialise,
+    make_shortcut,
     make_stage,
     stage_strides,
+    strides_of_bottleneck,
 )
 from backbones.resnet import BLOCKS
 from backbones.spec import IMAGENET_INPUT, FeatureSpec, OptionError
 
 # Table 1 of He et al. 2015, and the 200 layers of He et al. 2016, §4.
 PREACT_BLOCKS = BLOCKS | {200: (3, 24, 36, 3)}
+
+
+class PreActBasicBlock(nn.Module):
+    """BN, ReLU, 3x3 convolution, twice, and a shortcut that nothing follows (He et al. 2016, figure 1b).
+
+    Args:
+        activated: the input has been normalised and activated already, as behind the stem; there is no bn1.
+    """
+
+    folds = (("conv1", "bn2"),)
+    silenced_by = "conv2"
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        stride: int,
+        *,
+        shortcut: Shortcut,
+        dilation: Dilation = (1, 1),
+        activated: bool = False,
+    ) -> None:
+        super().__init__()
+        self.bn1 = None if activated else nn.BatchNorm2d(in_channels)
+        self.conv1 = conv3x3(in_channels, out_channels, stride, dilation=dilation[0])
+        self.bn2 = nn.BatchNorm2d(out_channels)
+        self.conv2 = conv3x3(out_channels, out_channels, dilation=dilation[1])
+        self.downsample = make_shortcut(shortcut, in_channels, out_channels, stride, norm=False)
+
+    def residual(self, active: Tensor) -> Tensor:
+        return self.conv2(relu_(self.bn2(self.conv1(active))))
+
+    def forward(self, x: Tensor) -> Tensor:
+        active = pre_activate(self.bn1, x)
+        return self.residual(active).add_(pre_activation_shortcut(self.downsample, x, active))
+
+
+class PreActBottleneck(nn.Module):
+    """BN, ReLU, convolution, three times: 1x1, 3x3, 1x1, and a shortcut that nothing follows.
+
+    Args:
+        activated: as in PreActBasicBlock.
+    """
+
+    folds = (("conv1", "bn2"), ("conv2", "bn3"))
+    silenced_by = "conv3"
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        stride: int,
+        *,
+        shortcut: Shortcut,
+        stride_on: StrideOn,
+        dilation: Dilation = (1, 1),
+        activated: bool = False,
+    ) -> None:
+        super().__init__()
+        channels = out_channels // 4
+        stride1, stride2, dilation2 = strides_of_bottleneck(stride, stride_on, dilation)
+        self.bn1 = None if activated else nn.BatchNorm2d(in_channels)
+        self.conv1 = conv1x1(in_channels, channels, stride1)
+        self.bn2 = nn.BatchNorm2d(channels)
+        self.conv2 = conv3x3(channels, channels, stride2, dilation=dilation2)
+        self.bn3 = nn.BatchNorm2d(channels)
+        self.conv3 = conv1x1(channels, out_channels)
+        self.downsample = make_shortcut(shortcut, in_channels, out_channels, stride, norm=False)
+
+    def residual(self, active: Tensor) -> Tensor:
+        x = self.conv1(active)
+        x = self.conv2(relu_(self.bn2(x)))
+        return self.conv3(relu_(self.bn3(x)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        active = pre_activate(self.bn1, x)
+        return self.residual(active).add_(pre_activation_shortcut(self.downsample, x, active))
+
+
+def pre_activate(norm: nn.Module | None, x: Tensor) -> Tensor:
+    return x if norm is None else relu_(norm(x))
+
+
+def pre_activation_shortcut(downsample: nn.Module, x: Tensor, active: Tensor) -> Tensor:
+    """A projection reads the residual's own pre-activation; without parameters the input itself passes."""
+    return downsample(active if isinstance(downsample, nn.Sequential) else x)
 
 
 class PreActResNet(nn.Module):

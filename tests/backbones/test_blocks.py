@@ -8,12 +8,11 @@ from backbones.blocks import (
     BasicBlock,
     Bottleneck,
     PlainBlock,
-    PreActBasicBlock,
-    PreActBottleneck,
     ZeroPadShortcut,
     initialise,
     make_shortcut,
 )
+from backbones.preact import PreActBasicBlock, PreActBottleneck
 
 
 def silence(block, norm):

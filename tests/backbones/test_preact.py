@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from backbones import OptionError, create_backbone, create_model
-from backbones.blocks import PreActBasicBlock, PreActBottleneck
+from backbones.preact import PreActBasicBlock, PreActBottleneck
 
 
 def timms_name(ours: str) -> str:
