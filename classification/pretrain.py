@@ -101,7 +101,9 @@ def pretraining_task(
         images = training.prepare(batch)
         if config.run.channels_last:
             images = images.contiguous(memory_format=torch.channels_last)
-        return {"loss": F.cross_entropy(network(images), batch.labels)}
+        logits = network(images)
+        wrong = logits.detach().argmax(dim=1) != batch.labels
+        return {"loss": F.cross_entropy(logits, batch.labels), "top1_error": 100 * wrong.float().mean()}
 
     def score() -> Evaluation:
         micro_batch = max(1, config.optim.batch_size // (world_size() * config.optim.accumulate))

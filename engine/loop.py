@@ -38,6 +38,7 @@ class TrainState:
         step: optimiser steps done.
         evaluations: (step, error) of every evaluation, lower is better.
         loss_sums: by name, summed since the last report over `loss_steps` steps.
+        warm: whether a reported training error has ended the warm-up "error".
     """
 
     model: nn.Module
@@ -46,6 +47,7 @@ class TrainState:
     evaluations: list[tuple[int, float]] = field(default_factory=list)
     loss_sums: dict[str, Tensor] = field(default_factory=dict)
     loss_steps: int = 0
+    warm: bool = False
 
     @property
     def errors(self) -> list[float]:
@@ -61,6 +63,7 @@ class TrainState:
             "evaluations": self.evaluations,
             "loss_sums": self.loss_sums,
             "loss_steps": self.loss_steps,
+            "warm": self.warm,
             "rng": capture_rng(),
         }
 
@@ -68,7 +71,7 @@ class TrainState:
         """Goes back to where `state_dict` was taken."""
         self.model.load_state_dict(content["model"])
         self.optimizer.load_state_dict(content["optimizer"])
-        self.step, self.loss_steps = content["step"], content["loss_steps"]
+        self.step, self.loss_steps, self.warm = content["step"], content["loss_steps"], content["warm"]
         self.evaluations = [tuple(entry) for entry in content["evaluations"]]
         device = next(self.model.parameters()).device
         self.loss_sums = {name: value.to(device) for name, value in content["loss_sums"].items()}
@@ -178,7 +181,8 @@ class TrainingStep:
 
     Args:
         network: what computes; the state's model, or its DDP form.
-        losses: gives the loss terms of a micro-batch on the device from (network, batch), to be summed.
+        losses: gives the loss terms of a micro-batch on the device from (network, batch), to be summed. What
+            carries no gradient, such as an error rate, is reported beside them and changes no weight.
         device: where it happens; a batch offers `to(device)` and `ids`.
     """
 
@@ -197,7 +201,8 @@ class TrainingStep:
 
     def __call__(self, state: TrainState, batches: Iterator[Any]) -> StepReport:
         """Takes `optim.accumulate` micro-batches."""
-        lr = scaled_lr(self.optim) * lr_factor(self.schedule, state.step, state.errors)
+        factor = lr_factor(self.schedule, state.step, state.errors, warm=state.warm)
+        lr = scaled_lr(self.optim) * factor
         for group in state.optimizer.param_groups:
             group["lr"] = lr
         state.optimizer.zero_grad()

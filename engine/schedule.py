@@ -1,4 +1,4 @@
-"""Learning-rate schedules as pure functions of the step and the validation errors so far."""
+"""Learning-rate schedules as pure functions of the step and the errors so far."""
 
 import math
 from collections.abc import Sequence
@@ -7,15 +7,19 @@ from typing import Literal
 from engine.config import ScheduleConfig
 
 
-def lr_factor(config: ScheduleConfig, step: int, errors: Sequence[float]) -> float:
+def lr_factor(config: ScheduleConfig, step: int, errors: Sequence[float], *, warm: bool = False) -> float:
     """Factor on the learning rate for optimiser step `step` (0 is the first).
 
     Args:
         config: the schedule.
         step: number of optimiser steps done.
         errors: validation errors so far, oldest first; only "plateau" reads them.
+        warm: whether a reported training error was below `warmup_error`; only warm-up "error" reads it.
     """
-    warmup = warmup_factor(step, config.warmup_steps, config.warmup_factor, config.warmup)
+    if config.warmup == "error":
+        warmup = 1.0 if warm else config.warmup_factor
+    else:
+        warmup = warmup_factor(step, config.warmup_steps, config.warmup_factor, config.warmup)
     if config.kind == "cosine":
         return warmup * cosine_factor(step, config.total_steps)
     if config.kind == "plateau":

@@ -62,7 +62,7 @@ class Task:
     Attributes:
         model: on its device.
         batches: micro-batches of this process, without end, from an optimiser step on.
-        losses: loss terms of a micro-batch, from (network, batch).
+        losses: loss terms of a micro-batch, from (network, batch); see `engine.loop.TrainingStep`.
         evaluate: scores the model; called in every process.
         save_weights: writes a weight file with these scores in its header.
         data: what the order of the pictures and the meaning of the outputs hang on, such as their numbers and
@@ -172,6 +172,7 @@ class _Run:
         pictures = (state.step - self.clock_step) * self.config.optim.batch_size
         speed = pictures / (time.perf_counter() - self.clock)
         state.loss_sums, state.loss_steps = {}, 0
+        self._end_warmup(losses)
         lr = state.optimizer.param_groups[0]["lr"]
         terms = "  ".join(f"{name} {value:.4f}" for name, value in losses.items())
         logger.info(
@@ -181,6 +182,22 @@ class _Run:
         if is_main():
             self.folder.record(state.step, {**losses, "lr": lr}, pictures_per_second=speed)
         self.clock, self.clock_step = time.perf_counter(), state.step
+
+    def _end_warmup(self, reported: Mapping[str, float]) -> None:
+        schedule = self.config.schedule
+        if schedule.warmup != "error" or self.state.warm:
+            return
+        if "top1_error" not in reported:
+            raise UserError(
+                "schedule.warmup=error waits for a training error, which this training does not report; use "
+                "schedule.warmup=linear or constant with schedule.warmup_steps"
+            )
+        self.state.warm = reported["top1_error"] < schedule.warmup_error
+        if self.state.warm:
+            logger.info(
+                "training error below %g %%: the warm-up ends at step %d",
+                *(schedule.warmup_error, self.state.step),
+            )
 
     def _average_losses(self) -> None:
         """Makes the summed losses those of all processes, in each of them."""

@@ -126,3 +126,12 @@ def test_the_papers_warmup_of_resnet_110():
     assert [0.1 * lr_factor(config, step, []) for step in (0, 399, 400, 32_000)] == pytest.approx(
         [0.01, 0.01, 0.1, 0.01]
     )
+
+
+def test_warmup_by_error():
+    # He et al. 2015, §4.2: 0.01 until the training error is below 80 %, then 0.1 by the schedule.
+    plan = ScheduleConfig(
+        total_steps=64_000, milestones=(32_000, 48_000), warmup="error", warmup_factor=0.1, warmup_error=80
+    )
+    assert [lr_factor(plan, step, []) for step in (0, 31_999)] == pytest.approx([0.1, 0.1])
+    assert [lr_factor(plan, step, [], warm=True) for step in (400, 32_000)] == pytest.approx([1, 0.1])

@@ -200,3 +200,26 @@ def replace_evaluation(task: Task, stop_at: int) -> Task:
         return task.evaluate()
 
     return dataclasses.replace(task, evaluate=evaluate)
+
+
+def test_the_warmup_ends_with_a_report_below_the_error_and_not_again(tmp_path: Path):
+    errors = iter([90.0, 80.0, 80.0, 70.0, 90.0, 90.0])
+    plain = task([1.0])
+
+    def losses(network: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        return {**plain.losses(network, batch), "top1_error": torch.tensor(next(errors))}
+
+    warm = config(6, eval_every=6)
+    schedule = dataclasses.replace(warm.schedule, warmup="error", warmup_factor=0.5)
+    train(dataclasses.replace(plain, losses=losses), dataclasses.replace(warm, schedule=schedule), tmp_path)
+    reports = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    # Reports at 2 (mean 85), 4 (mean 75: below 80) and 6 (mean 90).
+    assert [entry["lr"] for entry in reports if "lr" in entry] == [0.25, 0.25, 0.5]
+    assert [entry["top1_error"] for entry in reports if "lr" in entry] == [85, 75, 90]
+
+
+def test_a_warmup_by_error_needs_a_training_error(tmp_path: Path):
+    blind = config(4)
+    schedule = dataclasses.replace(blind.schedule, warmup="error")
+    with pytest.raises(UserError, match="warmup=error waits for a training error"):
+        train(task([1.0]), dataclasses.replace(blind, schedule=schedule), tmp_path)
