@@ -71,6 +71,11 @@ def _leave(message: str, status: int) -> None:
 class _LineHandler(logging.StreamHandler):
     """Plain lines on standard error that do not tear a progress bar apart."""
 
+    def format(self, record: logging.LogRecord) -> str:
+        line = super().format(record)
+        # One of several trainings at once says which.
+        return line if record.threadName == "MainThread" else f"{record.threadName}: {line}"
+
     def emit(self, record: logging.LogRecord) -> None:
         # Only who shows a bar has imported tqdm.
         if "tqdm" in sys.modules:

@@ -20,33 +20,49 @@ Schema = TypeVar("Schema")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class OptimConfig:
-    """SGD; the defaults are those of He et al. 2015, §3.4.
+    """The defaults are those of He et al. 2015, §3.4.
 
-    `batch_size` counts all processes and micro-batches; `lr` is stated per `reference_batch` and scaled
-    linearly.
+    `batch_size` counts all processes and micro-batches; `lr` is stated per `reference_batch` and scaled to
+    `batch_size`, see `engine.optim.scaled_lr`.
+
+    Attributes:
+        kind: "lamb" needs timm.
+        momentum: of SGD; LAMB and AdamW take it as beta1, and 0.999 as beta2.
+        ema_decay: of the moving average of the weights that is then evaluated and saved; see `engine.ema`.
     """
 
+    kind: Literal["sgd", "lamb", "adamw"] = "sgd"
     lr: float = 0.1
     momentum: float = 0.9
+    nesterov: bool = False
     weight_decay: float = 1e-4
     decay_norm_and_bias: bool = True
     batch_size: int = 256
     reference_batch: int = 256
     accumulate: int = 1
     clip_norm: float | None = None
+    ema_decay: float | None = None
 
     def __post_init__(self) -> None:
         _require_positive(self, "lr", "batch_size", "reference_batch", "accumulate", "clip_norm")
         require_between(self, 0, 1, "momentum")
         require_between(self, 0, math.inf, "weight_decay")
+        if self.nesterov and (self.kind != "sgd" or self.momentum == 0):
+            raise ValueError(
+                f"nesterov belongs to kind sgd with momentum, got {self.kind} and momentum {self.momentum}"
+            )
+        if self.kind != "sgd" and self.momentum == 1:
+            raise ValueError(f"momentum is beta1 of {self.kind} and must be below 1, got {self.momentum}")
+        if self.ema_decay is not None and not 0 < self.ema_decay < 1:
+            raise ValueError(f"ema_decay must be between 0 and 1, for instance 0.9999, got {self.ema_decay}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ScheduleConfig:
     """Learning rate over the steps; see `engine.schedule`. "step" without milestones is constant.
 
-    `warmup` "error" is the paper's for 110 layers (§4.2): `warmup_factor` until the training error, as reported
-    every `run.log_every` steps, is below `warmup_error` per cent.
+    `warmup` "error" is the paper's for 110 layers (§4.2): `warmup_factor` until the training error, as
+    reported every `run.log_every` steps, is below `warmup_error` per cent.
     """
 
     kind: Literal["step", "cosine", "plateau"] = "step"
@@ -63,6 +79,8 @@ class ScheduleConfig:
         _require_positive(self, "total_steps")
         require_between(self, 0, 1, "gamma", "warmup_factor")
         require_between(self, 0, 100, "warmup_error")
+        if self.warmup == "error" and self.warmup_error == 0:
+            raise ValueError("warmup_error 0 would never end the warm-up; the paper's is 80 (per cent)")
         require_between(self, 0, math.inf, "warmup_steps", "plateau_patience")
         if self.milestones and self.kind != "step":
             raise ValueError(f"milestones belong to kind step, got {list(self.milestones)} with {self.kind}")
@@ -72,13 +90,22 @@ class ScheduleConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """How a run is executed. `early_stop` counts evaluations without improvement."""
+    """How a run is executed.
+
+    Attributes:
+        compile: each block by torch.compile; equal blocks share their code, so a deep network starts as fast.
+        recompute: activations inside the blocks are computed again for the backward pass instead of kept.
+        cuda_graph: whole optimiser steps captured and replayed; needs a GPU and pictures resident on it.
+        early_stop: evaluations without improvement until the end.
+    """
 
     seed: int = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["fp32", "bf16"] = "fp32"
     channels_last: bool = True
     compile: bool = False
+    recompute: bool = False
+    cuda_graph: bool = False
     workers: int = 2
     log_every: int = 50
     eval_every: int = 1000

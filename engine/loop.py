@@ -12,6 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from engine.config import OptimConfig, RunConfig, ScheduleConfig
+from engine.ema import WeightAverage
 from engine.errors import UserError
 from engine.optim import scaled_lr
 from engine.schedule import lr_factor
@@ -23,10 +24,17 @@ class StopTraining(Exception):  # noqa: N818 - not an error
 
 
 class StepReport(NamedTuple):
-    """What one step says: losses by name, detached scalars on the device, and the ids of its pictures."""
+    """What a call of a step says.
+
+    Attributes:
+        losses: by name, detached scalars on the device, summed over the steps taken.
+        ids: of the pictures.
+        steps: optimiser steps taken.
+    """
 
     losses: dict[str, Tensor]
     ids: list[str]
+    steps: int = 1
 
 
 @dataclass
@@ -39,6 +47,7 @@ class TrainState:
         evaluations: (step, error) of every evaluation, lower is better.
         loss_sums: by name, summed since the last report over `loss_steps` steps.
         warm: whether a reported training error has ended the warm-up "error".
+        average: of the model's weights, if one is kept.
     """
 
     model: nn.Module
@@ -48,6 +57,7 @@ class TrainState:
     loss_sums: dict[str, Tensor] = field(default_factory=dict)
     loss_steps: int = 0
     warm: bool = False
+    average: WeightAverage | None = None
 
     @property
     def errors(self) -> list[float]:
@@ -64,6 +74,7 @@ class TrainState:
             "loss_sums": self.loss_sums,
             "loss_steps": self.loss_steps,
             "warm": self.warm,
+            "average": None if self.average is None else self.average.state_dict(),
             "rng": capture_rng(),
         }
 
@@ -71,14 +82,17 @@ class TrainState:
         """Goes back to where `state_dict` was taken."""
         self.model.load_state_dict(content["model"])
         self.optimizer.load_state_dict(content["optimizer"])
-        self.step, self.loss_steps, self.warm = content["step"], content["loss_steps"], content["warm"]
+        self.step, self.loss_steps = content["step"], content["loss_steps"]
+        self.warm = content.get("warm", False)  # checkpoints of 0.1.0 lack it
         self.evaluations = [tuple(entry) for entry in content["evaluations"]]
         device = next(self.model.parameters()).device
         self.loss_sums = {name: value.to(device) for name, value in content["loss_sums"].items()}
+        if self.average is not None:
+            self.average.load_state_dict(content["average"])
         restore_rng(content["rng"])
 
 
-Step = Callable[[TrainState, Iterator[Any]], StepReport]
+Step = Callable[[TrainState, Iterator[Any], int], StepReport]
 
 
 def fit(
@@ -93,7 +107,7 @@ def fit(
     Args:
         state: changed in place; a continued run starts at its step.
         batches: micro-batches from `state.step` on, as many as `step` takes.
-        step: takes one optimiser step.
+        step: takes at least one optimiser step and at most as many as its last argument says.
         total_steps: counted from the very beginning.
         every: (n, callable): called in this order after every n-th step and after the last, with losses and
             weights known to be finite. They leave the model in training mode.
@@ -103,12 +117,13 @@ def fit(
     stream, watch = iter(batches), LossWatch()
     state.model.train()
     while state.step < total_steps:
-        report = step(state, stream)
-        state.step += 1
+        limit = min([total_steps - state.step, *(n - state.step % n for n, _ in every)])
+        report = step(state, stream, limit)
+        state.step += report.steps
         watch.add(state.step, report)
         for name, value in report.losses.items():
             state.loss_sums[name] = state.loss_sums.get(name, 0) + value
-        state.loss_steps += 1
+        state.loss_steps += report.steps
         due = [call for n, call in every if state.step % n == 0 or state.step == total_steps]
         if due:
             watch.check()
@@ -120,6 +135,7 @@ def fit(
             return
 
 
+MOST_NAMED = 256  # pictures; a whole batch of the paper's
 ADVICE = (
     "The last checkpoint is intact. Lower optim.lr, lengthen schedule.warmup_steps or set optim.clip_norm"
 )
@@ -132,6 +148,12 @@ def refuse_not_finite_weights(state: TrainState) -> None:
     bad = [name for name, good in zip(tensors, finite, strict=True) if not good]
     if bad:
         raise UserError(f"{bad[0]} and {len(bad) - 1} more are not finite after step {state.step}.\n{ADVICE}")
+
+
+def named(ids: list[str]) -> str:
+    """The first ids of many."""
+    more = len(ids) - MOST_NAMED
+    return ", ".join(ids[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 class LossWatch:
@@ -169,15 +191,21 @@ class LossWatch:
         numbers = values.tolist()
         if all(map(math.isfinite, numbers)):
             return
+        place = f"at step {step}" if report.steps == 1 else f"in steps {step - report.steps + 1} to {step}"
         terms = ", ".join(f"{name} {value:g}" for name, value in zip(report.losses, numbers, strict=True))
         raise UserError(
-            f"the loss is not finite at step {step}: {terms}; "
-            f"pictures of the batch: {', '.join(report.ids)}.\n{ADVICE}"
+            f"the loss is not finite {place}: {terms}; pictures of the batch: {named(report.ids)}.\n{ADVICE}"
         )
 
 
+def set_lr(optimizer: Optimizer, lr: float | Tensor) -> None:
+    """Gives all parameters this learning rate."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+
+
 class TrainingStep:
-    """One optimiser step: micro-batches forward and backward, clipping, learning rate, SGD.
+    """One optimiser step: micro-batches forward and backward, clipping, learning rate, optimiser, average.
 
     Args:
         network: what computes; the state's model, or its DDP form.
@@ -199,12 +227,17 @@ class TrainingStep:
         self.network, self.losses, self.device = network, losses, device
         self.optim, self.schedule, self.bf16 = optim, schedule, run.precision == "bf16"
 
-    def __call__(self, state: TrainState, batches: Iterator[Any]) -> StepReport:
-        """Takes `optim.accumulate` micro-batches."""
-        factor = lr_factor(self.schedule, state.step, state.errors, warm=state.warm)
-        lr = scaled_lr(self.optim) * factor
-        for group in state.optimizer.param_groups:
-            group["lr"] = lr
+    def __call__(self, state: TrainState, batches: Iterator[Any], limit: int = 1) -> StepReport:
+        """Takes one step with `optim.accumulate` micro-batches."""
+        set_lr(state.optimizer, self.lr(state, state.step))
+        return self.update(state, batches)
+
+    def lr(self, state: TrainState, step: int) -> float:
+        """The learning rate of optimiser step `step` by what is known now."""
+        return scaled_lr(self.optim) * lr_factor(self.schedule, step, state.errors, warm=state.warm)
+
+    def update(self, state: TrainState, batches: Iterator[Any]) -> StepReport:
+        """One step with the learning rate as it is."""
         state.optimizer.zero_grad()
         totals: dict[str, Tensor] = {}
         ids: list[str] = []
@@ -216,6 +249,8 @@ class TrainingStep:
         if self.optim.clip_norm is not None:
             nn.utils.clip_grad_norm_(state.model.parameters(), self.optim.clip_norm)
         state.optimizer.step()
+        if state.average is not None:
+            state.average.update()
         return StepReport(totals, ids)
 
     def _backward(self, batch: Any, *, last: bool) -> dict[str, Tensor]:

@@ -5,15 +5,18 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from textwrap import shorten
+from threading import current_thread, main_thread
 from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from engine.blocks import compile_blocks, recompute_blocks
 from engine.config import OptimConfig, RunConfig, ScheduleConfig, complete_config, dump_config
 from engine.device import emulates_bf16
 from engine.distributed import (
@@ -24,7 +27,9 @@ from engine.distributed import (
     world_size,
     wrap,
 )
+from engine.ema import WeightAverage
 from engine.errors import UserError
+from engine.graph import GraphedSteps
 from engine.journal import RunFolder
 from engine.loop import StopTraining, TrainingStep, TrainState, fit
 from engine.optim import build_optimizer, describe_lr
@@ -65,6 +70,7 @@ class Task:
         losses: loss terms of a micro-batch, from (network, batch); see `engine.loop.TrainingStep`.
         evaluate: scores the model; called in every process.
         save_weights: writes a weight file with these scores in its header.
+        resident: whether the batches are `engine.graph.Draw`s, whose pictures lie on the device.
         data: what the order of the pictures and the meaning of the outputs hang on, such as their numbers and
             the classes; a run only goes on with equal data.
     """
@@ -75,6 +81,7 @@ class Task:
     evaluate: Callable[[], Evaluation]
     save_weights: Callable[[Path, Mapping[str, float]], None]
     data: Mapping[str, Any]
+    resident: bool = False
 
 
 def train(
@@ -87,19 +94,41 @@ def train(
     Raises:
         UserError: the folder cannot be used so, or a loss is not finite.
     """
+    if config.run.cuda_graph:
+        _check_graph(task, config)
     folder = RunFolder(out)
     opened = _open(folder, config, resume=resume, overwrite=overwrite) if is_main() else None
     ended = broadcast_object(folder.read_result() if is_main() else None)
     if ended is not None:
         logger.info("%s ended already", out)
         return ended
-    state = TrainState(task.model, build_optimizer(task.model, config.optim))
+    decay = config.optim.ema_decay
+    average = None if decay is None else WeightAverage(task.model, decay)
+    state = TrainState(task.model, build_optimizer(task.model, config.optim), average=average)
     _go_on(state, task, broadcast_object(opened), out)
     del opened  # as large as the model and its momentum
     try:
         return _Run(task, config, state, folder).to_the_end()
     finally:
         folder.close()
+
+
+def _check_graph(task: Task, config: TrainingConfig) -> None:
+    """Refuses to capture what cannot be captured."""
+    device = next(task.model.parameters()).device
+    problems = {
+        f"the training is on the {device.type}": device.type != "cuda",
+        f"there are {world_size()} processes": world_size() > 1,
+        "its pictures come from a loader": not task.resident,
+        f"optim.kind is {config.optim.kind}": config.optim.kind != "sgd",
+        "run.recompute is on": config.run.recompute,
+    }
+    if any(problems.values()):
+        found = next(text for text, holds in problems.items() if holds)
+        raise UserError(
+            "run.cuda_graph needs one process, a GPU, pictures that lie on it (data.kind=cifar10), SGD and "
+            f"no run.recompute, but {found}; use run.cuda_graph=false"
+        )
 
 
 def _open(
@@ -146,7 +175,9 @@ class _Run:
         if config.run.precision == "bf16" and emulates_bf16(device):
             logger.warning("run.precision=bf16 is emulated on this CPU, and slow; use run.precision=fp32")
         if config.run.compile:
-            model.compile()
+            compile_blocks(model)
+        if config.run.recompute:
+            recompute_blocks(model)
         step = TrainingStep(
             wrap(model),
             self.task.losses,
@@ -162,7 +193,8 @@ class _Run:
             (config.run.eval_every, self.stop_early),
         ]
         if not self._is_stuck():
-            fit(self.state, self._batches(), step, config.schedule.total_steps, every)
+            steps = GraphedSteps(step) if config.run.cuda_graph else step
+            fit(self.state, self._batches(), steps, config.schedule.total_steps, every)
         return self._finish()
 
     def report(self, state: TrainState) -> None:
@@ -211,6 +243,11 @@ class _Run:
     def evaluate(self, state: TrainState) -> None:
         """Scores the model, and keeps its weights if they are the best so far."""
         paused = time.perf_counter()
+        with self._averaged():
+            self._keep_if_best(state)
+        self.clock += time.perf_counter() - paused
+
+    def _keep_if_best(self, state: TrainState) -> None:
         self.last = self._score()
         error = math.inf if math.isnan(self.last.error) else self.last.error
         best = not state.evaluations or error < min(state.errors)
@@ -221,7 +258,6 @@ class _Run:
             self.folder.record(state.step, {f"val/{name}": value for name, value in scores.items()})
             if best:
                 self.task.save_weights(self.folder.path / "best.safetensors", scores)
-        self.clock += time.perf_counter() - paused
 
     def checkpoint(self, state: TrainState) -> None:
         """Writes everything needed to go on from here."""
@@ -244,6 +280,10 @@ class _Run:
             patience is not None and bool(errors) and len(errors) - 1 - errors.index(min(errors)) >= patience
         )
 
+    def _averaged(self) -> AbstractContextManager[None]:
+        """Within it the model holds what is scored and saved: the average of its weights, if one is kept."""
+        return nullcontext() if self.state.average is None else self.state.average.in_place()
+
     def _score(self) -> Evaluation:
         broadcast_buffers(self.task.model)  # what is scored is what is saved
         return self.task.evaluate()
@@ -254,14 +294,16 @@ class _Run:
             self.folder.save_checkpoint({**content, "data": dict(self.task.data), "processes": world_size()})
 
     def _finish(self) -> dict[str, Any]:
-        # A run killed after its last checkpoint has its weights, but not their scores.
-        last = self.last or self._score()
+        self._save_checkpoint()
+        with self._averaged():
+            # A run killed after its last checkpoint has its weights, but not their scores.
+            last = self.last or self._score()
+            if is_main():
+                self.task.save_weights(self.folder.path / "last.safetensors", last.result["scores"])
         best_step, best_error = min(self.state.evaluations, key=lambda entry: entry[1])
         best = {"step": best_step, "error": None if math.isinf(best_error) else best_error}
         result = {"step": self.state.step, **last.result, "best": best}
-        self._save_checkpoint()
         if is_main():
-            self.task.save_weights(self.folder.path / "last.safetensors", last.result["scores"])
             self.folder.write_result(result)
             logger.info("%s holds best.safetensors, last.safetensors and result.json", self.folder.path)
         return result
@@ -269,7 +311,7 @@ class _Run:
     def _batches(self) -> Iterable[Any]:
         """The batches from here on, counted by a progress bar where someone watches."""
         batches = self.task.batches(self.state.step)
-        if not (is_main() and sys.stderr.isatty()):
+        if not (is_main() and sys.stderr.isatty() and current_thread() is main_thread()):
             return batches
         from tqdm import tqdm  # only here: its presence tells the log to write around a bar
 

@@ -4,6 +4,7 @@ import argparse
 import errno
 import logging
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -123,3 +124,14 @@ def test_only_the_main_process_reports(
     logging.getLogger("tool").info("said")
     logging.getLogger("tool").warning("warned")
     assert capsys.readouterr().err == lines
+
+
+def test_lines_of_other_threads_say_whose_they_are(call: Callable, monkeypatch: pytest.MonkeyPatch, capsys):
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", [])
+    call()
+    thread = threading.Thread(target=lambda: logging.getLogger("tool").warning("%d %%", 5), name="seed1")
+    thread.start()
+    thread.join()
+    logging.getLogger("tool").warning("main")
+    assert capsys.readouterr().err == "seed1: 5 %\nmain\n"

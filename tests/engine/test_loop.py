@@ -172,11 +172,29 @@ def test_continuing_from_a_checkpoint_equals_never_stopping():
     assert second.loss_steps == 10
 
 
+def test_a_checkpoint_of_the_first_release_goes_on():
+    state, _ = make()
+    content = {name: value for name, value in state.state_dict().items() if name not in ("warm", "average")}
+    state.warm = True
+    state.load_state_dict(content)
+    assert state.warm is False
+
+
+def test_several_steps_at_once_are_named_together():
+    state, _ = make()
+
+    def bad(state: TrainState, stream: object, limit: int) -> StepReport:
+        return StepReport({"loss": torch.tensor(torch.inf)}, ["a", "b"], min(limit, 4))
+
+    with pytest.raises(UserError, match="not finite in steps 1 to 4: loss inf; pictures of the batch: a, b"):
+        fit(state, [], bad, 10, [(4, lambda state: None)])
+
+
 @pytest.mark.gpu
 def test_a_gpu_is_told_of_bad_losses_too():
     state, _ = make()
 
-    def bad(state: TrainState, stream: object) -> StepReport:
+    def bad(state: TrainState, stream: object, limit: int) -> StepReport:
         return StepReport({"loss": torch.tensor(torch.nan, device="cuda")}, ["a"])
 
     with pytest.raises(UserError, match="not finite at step 1"):

@@ -16,6 +16,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from engine import training
+from engine.checkpoint import load_checkpoint
 from engine.config import OptimConfig, RunConfig, ScheduleConfig
 from engine.errors import UserError
 from engine.training import Evaluation, Task, describe, train
@@ -223,3 +225,45 @@ def test_a_warmup_by_error_needs_a_training_error(tmp_path: Path):
     schedule = dataclasses.replace(blind.schedule, warmup="error")
     with pytest.raises(UserError, match="warmup=error waits for a training error"):
         train(task([1.0]), dataclasses.replace(blind, schedule=schedule), tmp_path)
+
+
+def test_a_graph_needs_a_gpu_before_anything_is_written(tmp_path: Path):
+    with pytest.raises(UserError, match="run.cuda_graph needs one process, a GPU, .* training is on the cpu"):
+        train(task([1.0]), config(4, cuda_graph=True), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_compiled_and_recomputed_where_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    done = []
+    monkeypatch.setattr(training, "compile_blocks", lambda model: done.append("compiled"))
+    monkeypatch.setattr(training, "recompute_blocks", lambda model: done.append("recomputed"))
+    train(task([1.0]), config(2), tmp_path / "neither")
+    assert done == []
+    train(task([1.0]), config(2, compile=True, recompute=True), tmp_path / "both")
+    assert done == ["compiled", "recomputed"]
+
+
+def test_the_average_is_scored_and_saved_and_the_weights_go_on(tmp_path: Path):
+    averaged = config(4, eval_every=2)
+    averaged = dataclasses.replace(averaged, optim=dataclasses.replace(averaged.optim, ema_decay=0.25))
+    result = train(task([2.0, 1.0]), averaged, tmp_path / "whole")
+    # Weights 0.5, 1, 1.5, 2; decays 2/11 and 1/4: averages 9/22, then a quarter of the one before + 3/4.
+    second = (9 / 22) / 4 + 1 * 3 / 4
+    fourth = (second / 4 + 1.5 * 3 / 4) / 4 + 2 * 3 / 4
+    assert result["of"] == pytest.approx(fourth)
+    for name in ("best", "last"):
+        assert read(tmp_path / "whole" / f"{name}.safetensors")["w"] == result["of"]
+    checkpoint = load_checkpoint(tmp_path / "whole" / "checkpoint.pt")
+    assert checkpoint["model"]["weight"].item() == 2
+    assert checkpoint["average"]["averages"]["weight"].item() == result["of"]
+
+
+def test_an_average_goes_on_to_the_same_bits(tmp_path: Path):
+    averaged = config(6, eval_every=2, checkpoint_every=2)
+    averaged = dataclasses.replace(averaged, optim=dataclasses.replace(averaged.optim, ema_decay=0.9))
+    whole = train(task([3.0, 2.0, 1.0]), averaged, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train(replace_evaluation(task([3.0]), stop_at=2), averaged, tmp_path / "killed")
+    assert train(task([2.0, 1.0]), averaged, tmp_path / "killed", resume=True) == whole
+    for name in ("best.safetensors", "last.safetensors"):
+        assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
