@@ -1,9 +1,12 @@
 """Crops, flips and colour shifts of single pictures; all randomness comes from the generator given."""
 
 import numpy as np
+import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
 from PIL import Image
+
+from engine.images import Box
 
 Picture = NDArray[np.uint8]
 
@@ -16,53 +19,59 @@ PCA_VECTORS = np.array(
 )
 
 
-def crop_resized(image: Picture, box: tuple[float, float, float, float], size: int) -> Picture:
-    """Resizes the box (left, top, right, bottom; pixels) to (size, size, 3), antialiased bilinear."""
-    resized = Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR, box=box)
-    return np.asarray(resized)
-
-
-def scale_jitter_crop(rng: Generator, image: Picture, size: int, short_side: tuple[float, float]) -> Picture:
-    """The paper's: short side scaled at random, place at random (He et al. 2015, §3.4).
-
-    Only the crop's pixels are resized.
+def scale_jitter_box(
+    rng: Generator, height: int, width: int, size: int, short_side: tuple[float, float]
+) -> Box:
+    """The paper's crop: short side scaled at random, place at random (He et al. 2015, §3.4).
 
     Args:
+        height, width: of the picture, in pixels.
+        size: pixels of the crop's side, after scaling.
         short_side: range of the scaled picture's short side in pixels; the paper's is 256 … 480 for size 224.
+    Returns:
+        The crop before scaling; only its pixels need to be resized.
     """
-    height, width = image.shape[:2]
     side = size * min(height, width) / rng.uniform(*short_side)
     left, top = rng.uniform(0, width - side), rng.uniform(0, height - side)
-    return crop_resized(image, (left, top, left + side, top + side), size)
+    return left, top, left + side, top + side
 
 
-def area_crop(rng: Generator, image: Picture, size: int) -> Picture:
-    """Inception's: 8–100 % of the area, aspect 3/4 … 4/3, resized to a square (Szegedy et al. 2015, §6).
+def area_box(rng: Generator, height: int, width: int) -> Box:
+    """Inception's crop: 8–100 % of the area, aspect 3/4 … 4/3 (Szegedy et al. 2015, §6).
 
     After ten crops that do not fit, the largest centred square is taken.
     """
-    height, width = image.shape[:2]
     for _ in range(10):
         area = rng.uniform(0.08, 1) * height * width
         aspect = np.exp(rng.uniform(np.log(3 / 4), np.log(4 / 3)))
         crop_width, crop_height = np.sqrt(area * aspect), np.sqrt(area / aspect)
         if crop_width <= width and crop_height <= height:
             left, top = rng.uniform(0, width - crop_width), rng.uniform(0, height - crop_height)
-            return crop_resized(image, (left, top, left + crop_width, top + crop_height), size)
-    return centre_crop(image, size, size)
+            return left, top, left + crop_width, top + crop_height
+    return centre_box(height, width, 1.0)
 
 
-def centre_crop(image: Picture, resize: int, size: int) -> Picture:
-    """The central (size, size) of the picture with its short side scaled to `resize` pixels."""
-    height, width = image.shape[:2]
-    side = size * min(height, width) / resize
+def centre_box(height: int, width: int, share: float) -> Box:
+    """The central square whose side is this share of the short side."""
+    side = share * min(height, width)
     left, top = (width - side) / 2, (height - side) / 2
-    return crop_resized(image, (left, top, left + side, top + side), size)
+    return left, top, left + side, top + side
+
+
+def centre_crop(image: Picture, resize: float, size: int) -> Picture:
+    """The central (size, size) of the picture with its short side scaled to `resize` pixels.
+
+    Antialiased bilinear, by Pillow: its place need not be whole pixels.
+    """
+    box = centre_box(image.shape[0], image.shape[1], size / resize)
+    return np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR, box=box))
 
 
 def flip_half(rng: Generator, image: Picture) -> Picture:
     """Mirrors left and right with probability one half."""
-    return image[:, ::-1] if rng.random() < 0.5 else image
+    if rng.random() >= 0.5:
+        return image
+    return torch.from_numpy(image).flip(1).numpy()  # takes a fifth of NumPy's time
 
 
 def shift_colour(rng: Generator, image: Picture, deviation: float) -> Picture:
@@ -75,4 +84,5 @@ def shift_colour(rng: Generator, image: Picture, deviation: float) -> Picture:
     if deviation == 0:
         return image
     shift = 255 * PCA_VECTORS @ (PCA_FACTORS * rng.normal(0, deviation, 3))
-    return np.clip(np.rint(image + shift), 0, 255).astype(np.uint8)
+    shifted = torch.from_numpy(image) + torch.from_numpy(np.rint(shift).astype(np.int16))
+    return shifted.clamp_(0, 255).to(torch.uint8).numpy()

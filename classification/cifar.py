@@ -236,6 +236,7 @@ def crop_and_flip(images: Tensor, seeds: Tensor) -> Tensor:
     rows = top[:, None] + torch.arange(height, device=device)
     columns = torch.arange(width, device=device).expand(len(seeds), -1)
     columns = left[:, None] + torch.where(flip[:, None] == 1, width - 1 - columns, columns)
-    padded = F.pad(images, [PADDING] * 4).permute(0, 2, 3, 1)
-    picture = torch.arange(len(seeds), device=device)[:, None, None]
-    return padded[picture, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+    # One number a pixel takes a fourth of the time of indexing by rows and columns.
+    pixels = rows[:, :, None] * (width + 2 * PADDING) + columns[:, None, :]
+    padded = F.pad(images, [PADDING] * 4).flatten(2)
+    return padded.gather(2, pixels.flatten(1)[:, None].expand(-1, images.shape[1], -1)).view_as(images)

@@ -6,7 +6,7 @@ from classification.cifar import Cifar10
 from classification.config import DataConfig
 from classification.imagenet import FolderPictures
 from classification.loading import Pictures
-from classification.shapes import ensure_shapes
+from classification.readers import place
 from engine.config import data_root
 
 
@@ -20,8 +20,4 @@ def open_split(config: DataConfig, *, training: bool) -> Pictures:
     if config.kind == "cifar10":
         root = Path(config.root or data_root() / "cifar-10-batches-py")
         return Cifar10(root, split, train_split=config.train_split, training=training)
-    if config.kind == "shapes":
-        root = ensure_shapes(Path(config.root or data_root() / "shapes"))
-    else:
-        root = Path(config.root or data_root() / "imagenet")
-    return FolderPictures(root, split, config, training=training)
+    return FolderPictures(place(config), split, config, training=training)

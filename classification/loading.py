@@ -1,7 +1,9 @@
 """Batches of labelled pictures, and the loaders that bring them."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import torch
@@ -13,6 +15,8 @@ from engine.config import OptimConfig, RunConfig
 from engine.distributed import rank, world_size
 from engine.sampler import Item, TrainSampler, evaluation_shard
 
+logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -23,23 +27,25 @@ class Batch:
         labels: (N,) int64, 0 … K−1.
         seeds: (N,) int64, the items' seeds: the only source of randomness in augmentation.
         ids: N names for messages: file path, or split and index.
+        skipped: what is wrong with each broken picture that was left out.
     """
 
     images: Tensor
     labels: Tensor
     seeds: Tensor
     ids: list[str]
+    skipped: list[str] = field(default_factory=list)
 
     def to(self, device: torch.device | str) -> "Batch":
         """The same batch on another device, copied without waiting where the memory is pinned."""
-        images, labels, seeds = (
-            x.to(device, non_blocking=True) for x in (self.images, self.labels, self.seeds)
-        )
-        return Batch(images, labels, seeds, self.ids)
+        return self._with(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> "Batch":
         """Called by DataLoader: makes copies to a GPU asynchronous."""
-        return Batch(self.images.pin_memory(), self.labels.pin_memory(), self.seeds.pin_memory(), self.ids)
+        return self._with(Tensor.pin_memory)
+
+    def _with(self, move: Callable[[Tensor], Tensor]) -> "Batch":
+        return replace(self, images=move(self.images), labels=move(self.labels), seeds=move(self.seeds))
 
 
 class Pictures(Protocol):
@@ -66,10 +72,31 @@ class Pictures(Protocol):
 
 def training_batches(
     pictures: Pictures, optim: OptimConfig, run: RunConfig, start_step: int
-) -> BatchLoader[Batch]:
+) -> Iterator[Batch]:
     """This process's endless micro-batches from optimiser step `start_step` on."""
-    sampler = TrainSampler(
-        len(pictures),
+    items = training_items(len(pictures), optim, run, start_step)
+    return report_skipped(BatchLoader(pictures.read, items, run.workers))
+
+
+def report_skipped(batches: Iterable[Batch]) -> Iterator[Batch]:
+    """The batches; each broken picture that was left out of one is reported once, their number at the end."""
+    times: Counter[str] = Counter()
+    try:
+        for batch in batches:
+            for problem in batch.skipped:
+                times[problem] += 1
+                if times[problem] == 1:
+                    logger.warning("left out of training, number %d: %s", len(times), problem)
+            yield batch
+    finally:
+        if times:
+            logger.warning("%d broken pictures were left out, %d times in all", len(times), times.total())
+
+
+def training_items(length: int, optim: OptimConfig, run: RunConfig, start_step: int) -> TrainSampler:
+    """What those batches hold, for a set of `length` pictures."""
+    return TrainSampler(
+        length,
         optim.batch_size,
         seed=run.seed,
         rank=rank(),
@@ -77,12 +104,22 @@ def training_batches(
         accumulate=optim.accumulate,
         start_step=start_step,
     )
-    return BatchLoader(pictures.read, sampler, run.workers)
 
 
 def evaluation_batches(pictures: Pictures, batch_size: int, workers: int) -> BatchLoader[Batch]:
     """This process's share of all pictures, each exactly once over all processes."""
-    shard = evaluation_shard(len(pictures), rank(), world_size())
-    starts = range(shard.start, shard.stop, batch_size)
-    batches = [[Item(i, 0) for i in range(start, min(start + batch_size, shard.stop))] for start in starts]
-    return BatchLoader(pictures.read, batches, workers)
+    return BatchLoader(pictures.read, evaluation_items(len(pictures), batch_size), workers)
+
+
+def evaluation_items(length: int, batch_size: int) -> list[list[Item]]:
+    """This process's share of all batches of a set; in rank order they are the set.
+
+    Whole batches, since a picture's score depends, by rounding, on the pictures beside it: so any number of
+    processes gives the very same scores.
+    """
+    starts = range(0, length, batch_size)
+    shard = evaluation_shard(len(starts), rank(), world_size())
+    return [
+        [Item(i, 0) for i in range(start, min(start + batch_size, length))]
+        for start in starts[shard.start : shard.stop]
+    ]

@@ -22,7 +22,7 @@ def test_folders_lie_under_data_root(folder_root, data_root):
     training, validation = (open_split(config, training=flag) for flag in (True, False))
     assert (len(training), len(validation)) == (12, 6)
     assert (training.training, validation.training) == (True, False)
-    assert validation.read.__self__.paths[0].decode() == str(data_root / "imagenet/val/ape/0.png")
+    assert validation.reader.name(0) == str(data_root / "imagenet/val/ape/0.png")
 
 
 def test_root_and_splits_of_the_configuration_come_first(folder_root, data_root):

@@ -72,7 +72,7 @@ def test_evaluation_sees_every_picture_once(pictures, monkeypatch, processes, wo
         batches = list(evaluation_batches(pictures, 4, workers))
         assert all(1 <= len(batch.ids) <= 4 for batch in batches)
         seen += [name for batch in batches for name in batch.ids]
-    assert seen == [path.decode() for path in pictures.paths]
+    assert seen == [pictures.reader.name(i) for i in range(12)]
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -102,3 +102,28 @@ def test_moving_a_batch_keeps_its_names(pictures):
     moved = batch.to("meta")
     assert {moved.images.device.type, moved.labels.device.type, moved.seeds.device.type} == {"meta"}
     assert moved.ids == batch.ids
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_broken_pictures_are_reported_once_and_counted(folder_root, caplog, workers):
+    paths = [folder_root / "train" / name for name in ("bee/2.png", "cow/0.png")]
+    for path in paths:
+        path.write_bytes(b"")
+    config = DataConfig(kind="folder", image_size=8, resize=10, broken="skip")
+    broken = FolderPictures(folder_root, "train", config, training=True)
+    batches = first(broken, 6, batch_size=4, workers=workers)  # two epochs of 12
+    assert sum(len(batch.ids) for batch in batches) == 20
+    assert sum(len(batch.skipped) for batch in batches) == 4
+    caplog.clear()
+    stream = training_batches(broken, OptimConfig(batch_size=4), RunConfig(workers=workers), 0)
+    list(islice(stream, 6))
+    reported = [record.getMessage() for record in caplog.records]
+    assert len(reported) == 2 and all(str(path) in "".join(reported) for path in paths)
+    assert reported[1].startswith("left out of training, number 2: ")
+    stream.close()
+    assert caplog.records[-1].getMessage() == "2 broken pictures were left out, 4 times in all"
+
+
+def test_a_batch_of_pictures_that_are_in_order_reports_nothing(pictures, caplog):
+    assert all(batch.skipped == [] for batch in first(pictures, 3))
+    assert caplog.records == []
