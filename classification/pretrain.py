@@ -1,25 +1,28 @@
 """Pretraining: configuration → data and network → loop → run folder."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from backbones import WeightsHeader, create_model, read_weights, save_weights
 from backbones.norm import norm_eps
+from classification.cifar import Cifar10
 from classification.config import ModelConfig, PretrainConfig
 from classification.datasets import open_split
 from classification.evaluate import evaluate
-from classification.loading import Batch, Pictures, evaluation_batches, training_batches
+from classification.loading import Batch, Pictures, evaluation_batches, training_batches, training_items
+from classification.losses import classification_loss, dominant_labels
+from classification.mixing import Mixing
+from classification.resident import Resident
 from engine.device import resolve_device
 from engine.distributed import process_group, world_size
 from engine.errors import UserError
-from engine.seeding import seed_everything
+from engine.seeding import DRAWING, seed_everything
 from engine.training import Evaluation, Task, train
 
 logger = logging.getLogger(__name__)
@@ -37,21 +40,8 @@ def pretrain(
     """
     device = resolve_device(config.run.device)
     with process_group(device):
-        seed_everything(config.run.seed)
-        training, validation = (open_split(config.data, training=flag) for flag in (True, False))
-        if training.classes != validation.classes:
-            raise UserError(
-                f"data.train_split has {len(training.classes)} classes and data.val_split "
-                f"{len(validation.classes)}, or their names differ; expected the same class folders in both"
-            )
-        logger.info(
-            "%d pictures to train on, %d to validate, %d classes",
-            *(len(training), len(validation), len(training.classes)),
-        )
-        model = build_classifier(config.model, training)
-        model.to(device)
-        if config.run.channels_last:
-            model.to(memory_format=torch.channels_last)
+        training, validation = open_both(config)
+        model = draw_classifier(config, training, device)
         return train(
             pretraining_task(config, model, training, validation),
             config,
@@ -59,6 +49,36 @@ def pretrain(
             resume=resume,
             overwrite=overwrite,
         )
+
+
+def draw_classifier(config: PretrainConfig, pictures: Pictures, device: torch.device) -> nn.Module:
+    """The network to be trained, drawn from the run's seed, on its device."""
+    with DRAWING:
+        seed_everything(config.run.seed)
+        model = build_classifier(config.model, pictures)
+    model.to(device)
+    if config.run.channels_last:
+        model.to(memory_format=torch.channels_last)
+    return model
+
+
+def open_both(config: PretrainConfig) -> tuple[Pictures, Pictures]:
+    """The pictures to train on and those to validate on.
+
+    Raises:
+        UserError: they are not there, or not of the same classes.
+    """
+    training, validation = (open_split(config.data, training=flag) for flag in (True, False))
+    if training.classes != validation.classes:
+        raise UserError(
+            f"data.train_split has {len(training.classes)} classes and data.val_split "
+            f"{len(validation.classes)}, or their names differ; expected the same class folders in both"
+        )
+    logger.info(
+        "%d pictures to train on, %d to validate, %d classes",
+        *(len(training), len(validation), len(training.classes)),
+    )
+    return training, validation
 
 
 def build_classifier(config: ModelConfig, pictures: Pictures) -> nn.Module:
@@ -97,14 +117,6 @@ def pretraining_task(
     """What `engine.training.train` needs to know of classification."""
     device = next(model.parameters()).device
 
-    def losses(network: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        images = training.prepare(batch)
-        if config.run.channels_last:
-            images = images.contiguous(memory_format=torch.channels_last)
-        logits = network(images)
-        wrong = logits.detach().argmax(dim=1) != batch.labels
-        return {"loss": F.cross_entropy(logits, batch.labels), "top1_error": 100 * wrong.float().mean()}
-
     def score() -> Evaluation:
         micro_batch = max(1, config.optim.batch_size // (world_size() * config.optim.accumulate))
         result = evaluate(
@@ -122,8 +134,9 @@ def pretraining_task(
 
     return Task(
         model=model,
-        batches=lambda step: training_batches(training, config.optim, config.run, step),
-        losses=losses,
+        batches=batch_source(config, training, device),
+        resident=isinstance(training, Cifar10),
+        losses=batch_losses(config, training, device),
         evaluate=score,
         save_weights=save,
         data={
@@ -132,6 +145,36 @@ def pretraining_task(
             "classes": training.classes,
         },
     )
+
+
+def batch_losses(
+    config: PretrainConfig, training: Pictures, device: torch.device
+) -> Callable[[nn.Module, Batch], dict[str, Tensor]]:
+    """What gives the loss of a micro-batch on the device, and its error in per cent."""
+    mixing = Mixing(config.mixing, len(training.classes), device) if config.mixing.is_on() else None
+
+    def losses(network: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        images, targets = training.prepare(batch), batch.labels
+        if mixing is not None:
+            images, targets = mixing(images, targets, batch.seeds)
+        if config.run.channels_last:
+            images = images.contiguous(memory_format=torch.channels_last)
+        logits = network(images)
+        wrong = logits.detach().argmax(dim=1) != dominant_labels(targets)
+        loss = classification_loss(logits, targets, config.loss)
+        return {"loss": loss, "top1_error": 100 * wrong.float().mean()}
+
+    return losses
+
+
+def batch_source(
+    config: PretrainConfig, training: Pictures, device: torch.device
+) -> Callable[[int], Iterable[Any]]:
+    """Endless micro-batches from an optimiser step on: gathered on the device, or brought by a loader."""
+    if not isinstance(training, Cifar10):
+        return lambda step: training_batches(training, config.optim, config.run, step)
+    resident = Resident(training, device)
+    return lambda step: resident.draws(training_items(len(training), config.optim, config.run, step))
 
 
 def classifier_header(

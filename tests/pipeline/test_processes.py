@@ -59,8 +59,12 @@ def test_detection_with_frozen_normalisation(start: Callable, tiny_detector: lis
 
 
 def test_classification(start: Callable, tiny_classifier: list[str], tmp_path: Path):
-    # Batch normalisation sees micro-batches of 4 either way, so only the running averages may differ.
-    options = [*tiny_classifier, "schedule.total_steps=4", "run.workers=0"]
+    # Batch normalisation sees micro-batches of 4 either way, so only the running averages may differ. Within
+    # them pictures are mixed, too.
+    options = [
+        *(*tiny_classifier, "schedule.total_steps=4", "run.workers=0"),
+        *("mixing.mixup=0.2", "mixing.cutmix=1", "optim.ema_decay=0.9"),
+    ]
     assert start("pretrain", "--out", tmp_path / "one", *options, "optim.accumulate=2").wait() == 0
     assert start("pretrain", "--out", tmp_path / "two", *options, processes=2).wait() == 0
     one, two = weights(tmp_path / "one"), weights(tmp_path / "two")

@@ -30,6 +30,7 @@ def test_killed_and_continued_equals_never_killed(
 ):
     fixture, total = KINDS[name]
     options = [*request.getfixturevalue(fixture), f"run.workers={workers}"]
+    options += ["optim.ema_decay=0.9"] if workers else []
     assert start(name, "--out", tmp_path / "whole", *options).wait() == 0
 
     steps = sorted(random.Random(workers).sample(range(1, total), 2))

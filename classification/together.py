@@ -1,0 +1,83 @@
+"""Several trainings at once on one device: small networks leave most of a GPU idle."""
+
+import logging
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import torch
+from torch import nn
+
+from backbones import create_model
+from classification.config import PretrainConfig
+from classification.pretrain import pretrain
+from engine.device import resolve_device
+from engine.distributed import world_size
+from engine.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+
+class _Training(Thread):
+    """One of them, on a stream of its own; `result` or `error` when it has ended."""
+
+    def __init__(self, config: PretrainConfig, out: Path, resume: bool) -> None:
+        # A daemon, so that Ctrl-C ends them all; each goes on from its checkpoint.
+        super().__init__(name=out.name, daemon=True)
+        self.config, self.out, self.resume = config, out, resume
+        self.result: dict[str, Any] | None = None
+        self.error: Exception | None = None
+
+    def run(self) -> None:
+        try:
+            device = resolve_device(self.config.run.device)
+            on_gpu = device.type == "cuda"
+            with torch.cuda.stream(torch.cuda.Stream(device)) if on_gpu else nullcontext():
+                self.result = pretrain(self.config, self.out, resume=self.resume)
+        except Exception as error:  # kept for the main thread, which raises it
+            self.error = error
+            logger.error("%s", error)
+
+
+def pretrain_together(runs: Sequence[tuple[PretrainConfig, Path, bool]]) -> list[dict[str, Any]]:
+    """Trains each configuration in its folder, all at once; each ends as it would alone.
+
+    Args:
+        runs: configuration, run folder, and whether to resume what is in it.
+    Returns:
+        What `pretrain` gives for each, in order.
+    Raises:
+        UserError: several processes, pictures that a loader brings, or a network with dropout.
+        Exception: the first that a training raised, after all others have ended.
+    """
+    if world_size() > 1:
+        raise UserError(f"trainings run together in one process, but torchrun started {world_size()}")
+    for config, _, _ in runs:
+        refuse_shared(config)
+    trainings = [_Training(*run) for run in runs]
+    for training in trainings:
+        training.start()
+    for training in trainings:
+        training.join()
+    for training in trainings:
+        if training.error is not None:
+            raise training.error
+    return [training.result for training in trainings if training.result is not None]
+
+
+def refuse_shared(config: PretrainConfig) -> None:
+    """Raises UserError if the training needs what threads share: random generators, or worker processes."""
+    if config.data.kind != "cifar10" or config.run.workers:
+        raise UserError(
+            "trainings at once need pictures in memory (data.kind=cifar10, run.workers=0), got "
+            f"{config.data.kind} and {config.run.workers} workers; train one after another"
+        )
+    with torch.device("meta"):
+        model = create_model(config.model.name)
+    if any(isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0 for module in model.modules()):
+        raise UserError(
+            f"{config.model.name} has dropout, and trainings at once would draw from one generator, so none "
+            "could be repeated; train one after another"
+        )
