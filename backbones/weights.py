@@ -115,6 +115,20 @@ def read_weights(path: str | Path) -> tuple[dict[str, Tensor], WeightsHeader | N
     )
 
 
+def read_header(path: str | Path) -> WeightsHeader | None:
+    """The header alone, without the tensors of a safetensors file; see `read_weights`."""
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        return read_weights(path)[1]
+    check_start(path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+    except SafetensorError as error:
+        raise _broken(path, error) from error
+    return parse_header(path, metadata[HEADER_KEY]) if HEADER_KEY in metadata else None
+
+
 def check_start(path: Path) -> None:
     """Finds what is no weight file at all, for which the readers' own messages would mislead."""
     try:
@@ -140,8 +154,12 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], WeightsHeader | No
             metadata = file.metadata() or {}
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is not a dict
     except SafetensorError as error:
-        raise WeightsError(f"{path} is broken or cut off ({error}); copy or download it again") from error
+        raise _broken(path, error) from error
     return state, parse_header(path, metadata[HEADER_KEY]) if HEADER_KEY in metadata else None
+
+
+def _broken(path: Path, error: SafetensorError) -> WeightsError:
+    return WeightsError(f"{path} is broken or cut off ({error}); copy or download it again")
 
 
 def parse_header(path: Path, text: str) -> WeightsHeader:

@@ -1,83 +1,133 @@
-"""Top-1 and top-5 errors as counts that add up over batches and processes."""
+"""Which pictures a classifier gets right, one by one; and the errors over all of them."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+MOST = 5  # classes that are kept of every picture, and that count as an answer in the top-5 error
 
-@dataclass
-class Counts:
-    """What was counted over some pictures; K classes.
+
+@dataclass(frozen=True)
+class Outcomes:
+    """What became of N pictures of K classes.
+
+    Kept picture by picture: sums over processes would depend, by rounding, on how many there are.
 
     Attributes:
-        pictures: (K,) int64, pictures of each class.
-        top1: (K,) int64, of those, the ones whose highest logit is the label's.
-        top5: (K,) int64, of those, the ones whose label is among the five highest logits.
-        loss: sum of the cross-entropies, nats.
+        truth: the labels of each picture, 0 … K−1; several if each of them is right, none if it is unknown.
+        top1: (N,) bool, whether one of them has the highest score of all classes.
+        top5: (N,) bool, whether one of them is among the five highest.
+        loss: (N,) float64, cross-entropy in nats; NaN where there is not exactly one label.
+        best: (N, min(K, 5)) int64, the classes of the highest scores, the highest first.
+        probabilities: (N, min(K, 5)) float32, theirs.
     """
 
-    pictures: Tensor
+    truth: list[list[int]]
     top1: Tensor
     top5: Tensor
-    loss: float
+    loss: Tensor
+    best: Tensor
+    probabilities: Tensor
 
-    def __add__(self, other: "Counts") -> "Counts":
-        return Counts(
-            self.pictures + other.pictures,
-            self.top1 + other.top1,
-            self.top5 + other.top5,
-            self.loss + other.loss,
-        )
+    def __len__(self) -> int:
+        return len(self.truth)
 
 
-def count(logits: Tensor, labels: Tensor) -> Counts:
-    """Counts one batch.
+def judge(log_probabilities: Tensor, truth: list[list[int]]) -> Outcomes:
+    """Compares scores with labels.
 
-    A tie goes against the network: the label must beat every other class to be top-1. So a network
-    that gives every class the same logit, or NaN, is wrong everywhere.
+    A tie goes against the network: a label must beat every class that is no label to be top-1. So a network
+    that gives every class the same score, or NaN, is wrong everywhere.
 
     Args:
-        logits: (N, K) float.
-        labels: (N,) int64, 0 … K−1.
+        log_probabilities: (N, K) float32.
+        truth: N lists of labels, see `Outcomes`.
     """
-    num_classes = logits.shape[1]
-    logits = logits.float()
-    own = logits.gather(1, labels[:, None])
-    beaten = (logits < own).sum(dim=1)
-    totals = torch.stack([torch.ones_like(beaten), beaten >= num_classes - 1, beaten >= num_classes - 5])
-    sums = torch.zeros(3, num_classes, dtype=torch.int64, device=logits.device)
-    pictures, top1, top5 = sums.index_add_(1, labels, totals).cpu()
-    return Counts(pictures, top1, top5, float(F.cross_entropy(logits, labels, reduction="sum")))
+    num_classes = log_probabilities.shape[1]
+    known = torch.zeros(log_probabilities.shape, dtype=torch.bool)
+    rows = torch.tensor([row for row, labels in enumerate(truth) for _ in labels], dtype=torch.int64)
+    known[rows, torch.tensor([*chain(*truth)], dtype=torch.int64)] = True
+    known = known.to(log_probabilities.device)
+    own = log_probabilities.masked_fill(~known, -math.inf).amax(1, keepdim=True)
+    beaten = ((log_probabilities < own) & ~known).sum(1)
+    others = num_classes - known.sum(1)
+    labelled, single = others < num_classes, others == num_classes - 1
+    best = log_probabilities.topk(min(MOST, num_classes))
+    return Outcomes(
+        truth,
+        (labelled & (beaten >= others)).cpu(),
+        (labelled & (beaten >= others - (MOST - 1))).cpu(),
+        torch.where(single, -own[:, 0].double(), math.nan).cpu(),
+        best.indices.cpu(),
+        best.values.exp().cpu(),
+    )
 
 
-def summarise(counts: Counts, classes: list[str]) -> dict[str, Any]:
+def join(parts: Sequence[Outcomes]) -> Outcomes:
+    """The outcomes of all pictures of the parts, in their order.
+
+    Raises:
+        ValueError: there is no picture in them.
+    """
+    if not any(len(part) for part in parts):
+        raise ValueError("no picture was evaluated: expected at least one batch over all processes")
+    names = ("top1", "top5", "loss", "best", "probabilities")
+    joined = (torch.cat([getattr(part, name) for part in parts]) for name in names)
+    return Outcomes([labels for part in parts for labels in part.truth], *joined)
+
+
+def summarise(outcomes: Outcomes, classes: list[str]) -> dict[str, Any]:
     """Errors in per cent, as the paper's tables have them.
 
     Returns:
         {"pictures": number, "scores": {"top1_error", "top5_error": per cent, "loss": mean, nats, or None if
-        it is not finite}, "class_top1_error": {class: per cent, or None for a class without pictures}}. With
-        fewer than six classes every label is among the five highest, so there is no top5_error.
-    Raises:
-        ValueError: nothing was counted.
+        it is not finite or a picture has several labels}, "class_top1_error": {class: per cent, or None for a
+        class without pictures}}. Pictures without a label are left out, and then counted in "left_out"; if
+        no picture has one, there are no scores. A picture with several labels counts in the class of each.
+        With fewer than six classes every label is among the five highest, so there is no top5_error.
     """
-    total = int(counts.pictures.sum())
-    if total == 0:
-        raise ValueError("no picture was evaluated: expected at least one batch over all processes")
-    wrong = counts.pictures - counts.top1
-    per_class = zip(classes, counts.pictures.tolist(), wrong.tolist(), strict=True)
-    scores = {
-        "top1_error": 100 * int(wrong.sum()) / total,
-        "top5_error": 100 * (total - int(counts.top5.sum())) / total,
-        "loss": counts.loss / total if math.isfinite(counts.loss) else None,
+    counted = torch.tensor([bool(labels) for labels in outcomes.truth])
+    total, pictures, wrong = int(counted.sum()), [0] * len(classes), [0] * len(classes)
+    for labels, right in zip(outcomes.truth, outcomes.top1.tolist(), strict=True):
+        for label in labels:
+            pictures[label] += 1
+            wrong[label] += not right
+    result: dict[str, Any] = {"pictures": total}
+    if total < len(outcomes):
+        result["left_out"] = len(outcomes) - total
+    result["scores"] = _scores(outcomes, counted, classes) if total else {}
+    result["class_top1_error"] = {
+        name: 100 * bad / all_ if all_ else None
+        for name, bad, all_ in zip(classes, wrong, pictures, strict=True)
     }
-    if len(classes) < 6:
+    return result
+
+
+def _scores(outcomes: Outcomes, counted: Tensor, classes: list[str]) -> dict[str, float | None]:
+    total = int(counted.sum())
+    top1, top5 = (total - int(right[counted].sum()) for right in (outcomes.top1, outcomes.top5))
+    loss = float(outcomes.loss[counted].sum()) / total
+    scores: dict[str, float | None] = {"top1_error": 100 * top1 / total, "top5_error": 100 * top5 / total}
+    if len(classes) <= MOST:
         del scores["top5_error"]
-    return {
-        "pictures": total,
-        "scores": scores,
-        "class_top1_error": {name: 100 * n_wrong / n if n else None for name, n, n_wrong in per_class},
-    }
+    return scores | {"loss": loss if math.isfinite(loss) else None}
+
+
+def confusion(outcomes: Outcomes, num_classes: int) -> Tensor | None:
+    """How often a picture of each class was taken for each other one.
+
+    Returns:
+        (K, K) int64, rows by label, columns by the class of the highest score; None where a picture has
+        several labels, so that no row is its own, or no picture has one.
+    """
+    labels = [labels for labels in outcomes.truth if labels]
+    if not labels or max(map(len, labels)) > 1:
+        return None
+    counted = torch.tensor([bool(labels) for labels in outcomes.truth])
+    cells = torch.tensor([*chain(*labels)]) * num_classes + outcomes.best[counted, 0]
+    return cells.bincount(minlength=num_classes**2).view(num_classes, num_classes)

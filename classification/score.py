@@ -1,8 +1,8 @@
-"""Scores a weight file on the validation data of its own training, if need be with statistics made anew."""
+"""Scores a weight file on the validation data of its own training, and several together."""
 
-import json
-import logging
-from collections.abc import Iterator, Sequence
+import hashlib
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -10,106 +10,157 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from backbones import WeightsHeader, create_model, read_weights, save_weights
-from backbones.norm import FrozenBatchNorm2d, calibrate_batchnorm
+from backbones import WeightsHeader, create_model, save_weights
+from backbones.weights import read_header
 from classification.config import PretrainConfig
-from classification.datasets import open_split
-from classification.evaluate import evaluate
-from classification.loading import Pictures, evaluation_batches
+from classification.evaluate import Readable, predict
+from classification.loading import Batch, Pictures, evaluation_items
+from classification.reestimate import reestimate_batchnorm
+from classification.report import Wanted, report
+from classification.scores import Scores, average, check_place, portable_id, save_scores
+from classification.validation import open_validation
+from classification.views import ViewReader, fully_convolutional, score_views, view_reader
 from engine.batches import BatchLoader
-from engine.checkpoint import replace_atomically
 from engine.config import parse_config
 from engine.device import resolve_device
-from engine.distributed import is_main, process_group
+from engine.distributed import gather_objects, is_main, process_group
 from engine.errors import UserError
 from engine.sampler import Item
 
 BATCH_SIZE = 100  # of one process; the score depends on it by rounding alone
+VIEWED_AT_ONCE = 25  # pictures of which all views are cut; at the paper's five scales 90 MB
 REESTIMATED = "reestimated.safetensors"
-logger = logging.getLogger(__name__)
 
 
 def score_weights(
-    weights: Path, overrides: Sequence[str], out: Path | None, *, reestimate: int = 0
+    weights: Path,
+    overrides: Sequence[str],
+    out: Path | None,
+    *,
+    protocol: str = "centre",
+    scales: Sequence[int] = (),
+    reestimate_bn: int | None = None,
+    labels: Path | None = None,
+    save_logits: Path | None = None,
+    submission: Path | None = None,
 ) -> dict[str, Any]:
     """Rebuilds network and validation data from the file's header, and evaluates.
 
     Args:
         weights: best.safetensors or last.safetensors of a pretraining run.
         overrides: changes to its configuration, for instance "data.val_split=test".
-        out: folder for result.json; without it nothing is written.
-        reestimate: batches of training pictures from which the statistics of batch normalisation are first
+        out: folder for result.json and the other files of `report.report`; without it none is written.
+        protocol: "centre" crop, "ten-crop" (Krizhevsky et al. 2012) or "dense" (He et al. 2015, §3.4).
+        scales: of "dense", short sides in pixels; without any those of `views.scales_for`.
+        reestimate_bn: batches of training pictures from which the statistics of batch normalisation are first
             estimated anew (He et al. 2015, appendix A); `out` then also gets the weights with these
-            statistics and their score, for detectors to start from. 0 keeps the file's.
+            statistics and their score, for detectors to start from.
+        labels: file of labels in place of the data set's; see `classification.labels`.
+        save_logits: file for the scores of every picture; see `classification.scores`.
+        submission: file of the numbers that a server has for the classes; see `report.read_class_ids`.
     Returns:
-        See `metrics.summarise`.
+        See `report.report`.
     Raises:
-        UserError: no classifier's weights, data missing or with other classes, or a wrong override; no batch
-            normalisation, or fewer training pictures than asked for.
+        UserError: no classifier's weights, data missing or with other classes, a wrong override; a protocol
+            that these pictures do not admit; no batch normalisation, or fewer training pictures than asked
+            for; a file that is not as it should be.
         WeightsError: the file is broken or does not fit its own header.
     """
     header = read_classifier_header(weights)
     config = parse_config(PretrainConfig, header.config, overrides, source=str(weights))
-    pictures = open_split(config.data, training=False)
-    check_classes(weights, header.classes, pictures)
-    pictures.adopt(header.input_spec)
+    if reestimate_bn is not None and reestimate_bn < 1:
+        raise UserError(f"--reestimate-bn must be 1 or more batches, got {reestimate_bn}")
+    wanted = Wanted.read(header.classes, out, labels, submission)
+    if save_logits is not None:
+        check_place(save_logits)
+    pictures = open_validation(weights, header, config.data)
+    reader = view_reader(pictures, config.data, protocol, scales)
     # One process's statistics are those of all: nothing is trained here.
     arguments = asdict(config.model) | {"weights": weights, "norm": "batch"}
     model = create_model(arguments.pop("name"), num_classes=len(header.classes), **arguments)
     device = resolve_device(config.run.device)
     with process_group(device):
         model.to(device)
-        if reestimate:
-            reestimate_batchnorm(model, config, header, reestimate, device)
-        result = evaluate(
-            model,
-            evaluation_batches(pictures, BATCH_SIZE, config.run.workers),
-            prepare=pictures.prepare,
-            classes=pictures.classes,
-            device=device,
-            precision=config.run.precision,
-        )
-    if out is not None:
-        write_result(out, result)
-        if reestimate and is_main():
-            scores = {name: value for name, value in result["scores"].items() if value is not None}
-            save_weights(out / REESTIMATED, model.state_dict(), replace(header, score=scores))
+        if reestimate_bn:
+            reestimate_batchnorm(model, config, header, reestimate_bn, device)
+        scores = score_pictures(model, pictures, reader, config, device)
+    scores.about.update({"weights": str(weights), "sha256": digest(weights), "protocol": protocol})
+    if reader is not None and reader.scales:
+        scores.about["scales"] = list(reader.scales)
+    if save_logits is not None and is_main():
+        save_scores(save_logits, scores)
+    result = report(scores, wanted)
+    if out is not None and reestimate_bn and is_main():
+        kept = {name: value for name, value in result["scores"].items() if value is not None}
+        save_weights(out / REESTIMATED, model.state_dict(), replace(header, score=kept))
     return result
 
 
-def reestimate_batchnorm(
-    model: nn.Module, config: PretrainConfig, header: WeightsHeader, num_batches: int, device: torch.device
-) -> None:
-    """Statistics from random training pictures, seen as in evaluation: one view each, without augmentation.
+def score_ensemble(
+    files: Sequence[Path], out: Path | None, *, labels: Path | None = None, submission: Path | None = None
+) -> dict[str, Any]:
+    """Averages the probabilities of several networks' saved scores (He et al. 2015, Table 5), and evaluates.
 
-    All processes use the same pictures, a choice of the run's seed, and end with the same statistics.
-
+    Args:
+        files: what `score_weights` saved as `save_logits`.
+        out, labels, submission: as of `score_weights`.
+    Returns:
+        See `report.report`.
     Raises:
-        UserError: the model has no batch normalisation, or the training data has fewer pictures.
+        UserError: a file cannot be read, or they are not of the same pictures and classes.
     """
-    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d | FrozenBatchNorm2d)]
-    if not norms:
-        raise UserError(f"{config.model.name} has no batch normalisation; leave out --reestimate-bn")
-    pictures = open_split(replace(config.data, val_split=config.data.train_split), training=False)
-    pictures.adopt(header.input_spec)
-    batch_size = min(BATCH_SIZE, len(pictures))
-    if num_batches * batch_size > len(pictures):  # batches must be equal: each counts alike
-        raise UserError(
-            f"{config.data.train_split} has {len(pictures)} pictures, fewer than {num_batches} batches of "
-            f"{batch_size}; give --reestimate-bn {len(pictures) // batch_size} or less"
-        )
-    logger.info("statistics of %d layers from %d training pictures", len(norms), num_batches * batch_size)
-    order = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(config.run.seed))
-    chosen = order[: num_batches * batch_size].view(num_batches, batch_size).tolist()
-    batches = [[Item(index, 0) for index in batch] for batch in chosen]
-    calibrate_batchnorm(model, _inputs(pictures, batches, config.run.workers, device))
+    scores = average(files)
+    return report(scores, Wanted.read(scores.classes, out, labels, submission))
 
 
-def _inputs(
-    pictures: Pictures, batches: list[list[Item]], workers: int, device: torch.device
-) -> Iterator[Tensor]:
-    for batch in BatchLoader(pictures.read, batches, workers):
-        yield pictures.prepare(batch.to(device))
+def score_pictures(
+    model: nn.Module,
+    pictures: Pictures,
+    reader: ViewReader | None,
+    config: PretrainConfig,
+    device: torch.device,
+) -> Scores:
+    """The scores of all pictures, from all processes, in the order of the data set.
+
+    Args:
+        reader: cuts the views that are averaged; None for the one view that `pictures` give.
+    """
+    size = BATCH_SIZE if reader is None else VIEWED_AT_ONCE
+    items = evaluation_items(len(pictures), size)
+    read: Callable[[list[Item]], Readable] = pictures.read if reader is None else reader
+    batches = watched(BatchLoader(read, items, config.run.workers), len(items))
+    score = scorer(model, pictures, reader)
+    found = predict(model, batches, score, device=device, precision=config.run.precision)
+    share = [(ids, labels.cpu(), scores.cpu()) for ids, labels, scores in found]
+    ids, labels, scores = zip(*(part for share in gather_objects(share) for part in share), strict=True)
+    names = [portable_id(name) for batch in ids for name in batch]
+    return Scores(names, torch.cat(labels), list(pictures.classes), torch.cat(scores), {})
+
+
+def scorer(model: nn.Module, pictures: Pictures, reader: ViewReader | None) -> Callable[[Any], Tensor]:
+    """What gives the logits, or log probabilities, of a batch as read."""
+    if reader is None:
+        return lambda batch: model(pictures.prepare(batch))
+    network = fully_convolutional(model) if reader.scales else model
+    none = torch.zeros(0, dtype=torch.int64)
+    return lambda views: score_views(
+        network, views, lambda images: pictures.prepare(Batch(images, none, none, []))
+    )
+
+
+def watched(batches: Iterable[Readable], count: int) -> Iterable[Readable]:
+    """The batches, counted by a progress bar where someone watches."""
+    if not (is_main() and sys.stderr.isatty()):
+        return batches
+    from tqdm import tqdm  # only here: its presence tells the log to write around a bar
+
+    return tqdm(batches, total=count, unit="batch", leave=False)
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file, which tells one weight file from another of the same name."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_classifier_header(weights: Path) -> WeightsHeader:
@@ -118,7 +169,7 @@ def read_classifier_header(weights: Path) -> WeightsHeader:
     Raises:
         UserError: the file has none, or is of another kind of run.
     """
-    _, header = read_weights(weights)
+    header = read_header(weights)
     expected = "expected a classifier's weights (best.safetensors of tools/pretrain.py)"
     if header is None:
         raise UserError(
@@ -131,39 +182,3 @@ def read_classifier_header(weights: Path) -> WeightsHeader:
     if not header.config or not header.classes:
         raise UserError(f"{weights}: {expected}, found a {header.model} without configuration or class names")
     return header
-
-
-def check_classes(weights: Path, known: list[str], pictures: Pictures) -> None:
-    """Refuses data of which the network knows other classes, or the same in another order."""
-    if known != pictures.classes:
-        differing = [f"{a!r} and {b!r}" for a, b in zip(known, pictures.classes, strict=False) if a != b]
-        first = f", the first that differ are {differing[0]}" if differing else ""
-        raise UserError(
-            f"{weights} knows {len(known)} classes, the data has {len(pictures.classes)}{first}; "
-            "choose data.kind, data.root and data.val_split to match"
-        )
-
-
-def write_result(folder: Path, result: dict[str, Any]) -> None:
-    """result.json, by the main process."""
-    if is_main():
-        folder.mkdir(parents=True, exist_ok=True)
-        with replace_atomically(folder / "result.json") as temporary:
-            temporary.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-
-
-def describe(result: dict[str, Any]) -> str:
-    """The result as a table for people."""
-    scores = result["scores"]
-    rows = [("top-1 error, %", scores["top1_error"])]
-    if "top5_error" in scores:
-        rows.append(("top-5 error, %", scores["top5_error"]))
-    rows.append(("loss, nats", scores["loss"]))
-    rows += [(f"  {name}", error) for name, error in result["class_top1_error"].items()]
-    width = max(len(name) for name, _ in rows)
-    lines = [f"{name:<{width}}  {'-' if value is None else f'{value:.2f}':>6}" for name, value in rows]
-    heading = (
-        f"top-1 error of each class, %, - where it has no picture ({result['pictures']} pictures in all):"
-    )
-    totals = len(scores)
-    return "\n".join([*lines[:totals], heading, *lines[totals:]])

@@ -2,7 +2,11 @@
 
 python tools/eval_cls.py --weights runs/cifar10_r20/last.safetensors
 python tools/eval_cls.py --weights FILE --out DIR data.val_split=test run.device=cpu
-python tools/eval_cls.py --weights FILE --out DIR --reestimate-bn 100   # writes DIR/reestimated.safetensors
+python tools/eval_cls.py --weights FILE --protocol ten-crop      # or dense, --scales 224,256,384,480,640
+python tools/eval_cls.py --weights FILE --save-logits A.npz      # the scores of every picture, for:
+python tools/eval_cls.py --ensemble A.npz B.npz --out DIR        # several networks, averaged
+python tools/eval_cls.py --weights FILE --labels real.json       # other labels, such as ImageNet-ReaL's
+python tools/eval_cls.py --weights FILE --out DIR --reestimate-bn 100    # writes DIR/reestimated.safetensors
 """
 
 import argparse
@@ -13,37 +17,56 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from engine.command import run
 
+OPTIONS = {
+    "--protocol": "centre: one crop (default); ten-crop: four corners, centre, and their mirror images "
+    "(Krizhevsky et al. 2012); dense: whole pictures at several scales, and mirror images (He et al. 2015)",
+    "--scales": "short sides of dense, pixels (default: 224,256,384,480,640 times data.image_size / 224)",
+    "--save-logits": "write the scores of every picture, for --ensemble",
+    "--labels": "score against the labels of this file (docs/conventions.md)",
+    "--out": "folder for result.json, predictions.csv and confusion.csv (default: nothing is written)",
+    "--submission": "also write submission.txt for ImageNet's server, with the numbers of map_clsloc.txt",
+    "--reestimate-bn": "first estimate the statistics of batch normalisation anew from N batches of 100 "
+    "training pictures, and with --out write the weights with them (He et al. 2015, appendix A)",
+}
+
+
+def sizes(text: str) -> list[int]:
+    return [int(part) for part in text.split(",")]
+
 
 def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "--weights", required=True, type=Path, metavar="FILE", help="weights of tools/pretrain.py"
+    scored = parser.add_mutually_exclusive_group(required=True)
+    scored.add_argument("--weights", type=Path, metavar="FILE", help="weights of tools/pretrain.py")
+    scored.add_argument(
+        "--ensemble", type=Path, nargs="+", metavar="NPZ", help="average these files of --save-logits"
     )
-    parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="folder for result.json (default: nothing is written)"
-    )
-    parser.add_argument(
-        "--reestimate-bn",
-        type=int,
-        metavar="N",
-        help="first estimate the statistics of batch normalisation anew from N batches of 100 training "
-        "pictures, and with --out write the weights with them (He et al. 2015, appendix A: before detection)",
-    )
+    numbers = {"--scales": sizes, "--reestimate-bn": int, "--protocol": str}
+    metavars = {"--scales": "S,S", "--reestimate-bn": "N", "--protocol": "NAME", "--out": "DIR"}
+    for name, text in OPTIONS.items():
+        kind, metavar = numbers.get(name, Path), metavars.get(name, "FILE")
+        parser.add_argument(name, type=kind, metavar=metavar, help=text)
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="of the training configuration")
     return parser
 
 
 def main(arguments: argparse.Namespace) -> None:
-    from classification.score import describe, score_weights
+    from classification.report import describe
+    from classification.score import score_ensemble, score_weights
     from engine.distributed import is_main
     from engine.errors import UserError
 
-    batches = arguments.reestimate_bn
-    if batches is not None and batches < 1:
-        raise UserError(f"--reestimate-bn must be 1 or more batches, got {batches}")
-    result = score_weights(arguments.weights, arguments.overrides, arguments.out, reestimate=batches or 0)
+    given = {name: value for name, value in vars(arguments).items() if value is not None}
+    weights, files, overrides = (given.pop(name, None) for name in ("weights", "ensemble", "overrides"))
+    out = given.pop("out", None)
+    if weights:
+        result = score_weights(weights, overrides, out, **given)
+    elif unused := [*overrides, *(given.keys() - {"labels", "submission"})]:
+        raise UserError(f"{', '.join(unused)} cannot change saved scores; give it with --weights instead")
+    else:
+        result = score_ensemble(files, out, **given)
     if is_main():
         print(describe(result))
 

@@ -1,9 +1,11 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
 from classification import evaluate as module
-from classification.evaluate import evaluate
+from classification.evaluate import evaluate, predict
 from classification.loading import Batch
 
 CLASSES = list("abcdefg")
@@ -82,9 +84,8 @@ def test_precision(precision, dtype):
 
 def test_processes_are_added_up(monkeypatch):
     # The other process found nothing but errors, in as many pictures of class a.
-    def gather(counts):
-        other = module.Counts(counts.pictures, counts.top1 * 0, counts.top5 * 0, counts.loss)
-        return [counts, other]
+    def gather(parts):
+        return [parts, [replace(part, top1=torch.zeros_like(part.top1)) for part in parts]]
 
     monkeypatch.setattr(module, "gather_objects", gather)
     result = run(Echo(), batches([0, 0], [0, 0]))
@@ -93,8 +94,26 @@ def test_processes_are_added_up(monkeypatch):
 
 
 def test_a_process_without_pictures_adds_nothing(monkeypatch):
-    counted = []
-    monkeypatch.setattr(module, "gather_objects", lambda counts: [*counted, counts])
-    run(Echo(), batches([0], [0]))
-    counted.append(module.count(torch.eye(7)[:1], torch.tensor([0])))
+    other = module.judge(torch.eye(7)[:1], [[0]])
+    monkeypatch.setattr(module, "gather_objects", lambda parts: [parts, [other]])
     assert run(Echo(), [])["pictures"] == 1
+
+
+def test_predictions_come_with_the_names_of_their_pictures():
+    model = Echo()
+    score = lambda batch: model(batch.images.float())  # noqa: E731
+    found = list(predict(model, batches([0, 1, 1], [0, 0, 1]), score, device=torch.device("cpu")))
+    assert [ids for ids, _, _ in found] == [["x"] * 2, ["x"] * 2]
+    assert torch.cat([labels for _, labels, _ in found]).tolist() == [0, 0, 1]
+    scores = torch.cat([scores for _, _, scores in found])
+    assert torch.allclose(scores.exp().sum(1), torch.ones(3)) and scores.argmax(1).tolist() == [0, 1, 1]
+
+
+def test_a_caller_that_stops_early_gets_its_model_back_in_its_mode():
+    model = Echo().train()
+    score = lambda batch: model(batch.images.float())  # noqa: E731
+    found = predict(model, batches([0, 1, 1], [0, 0, 1]), score, device=torch.device("cpu"))
+    next(found)
+    assert not model.training
+    found.close()
+    assert model.training
