@@ -18,8 +18,8 @@ from reproduction.peers import cifar_resnet
 Call = Callable[[], Any]
 
 
-def pairs(device: str) -> Iterator[tuple[str, nn.Module, nn.Module, Tensor]]:
-    """(what, our network, the peer's with our weights, pictures).
+def host_networks(name: str) -> dict[str, nn.Module]:
+    """The same network of torchvision and timm.
 
     Raises:
         UserError: timm is not installed.
@@ -28,11 +28,15 @@ def pairs(device: str) -> Iterator[tuple[str, nn.Module, nn.Module, Tensor]]:
         import timm
     except ModuleNotFoundError as error:
         raise UserError('timm is not installed; pip install ".[timm]", or time other parts') from error
+    return {"torchvision": getattr(torchvision.models, name)(), "timm": timm.create_model(name)}
+
+
+def pairs(device: str) -> Iterator[tuple[str, nn.Module, nn.Module, Tensor]]:
+    """(what, our network, the peer's with our weights, pictures)."""
     for name, batch in (("resnet50", 4), ("resnet152", 2)):
         images = torch.randn(batch, 3, 224, 224, device=device)
-        peers = {"torchvision": getattr(torchvision.models, name)(), "timm": timm.create_model(name)}
         ours = create_model(name).to(device)
-        for host, peer in peers.items():
+        for host, peer in host_networks(name).items():
             yield f"{name}, {host}", ours, _copy(ours, peer).to(device), images
     ours = create_model("resnet110_cifar", shortcut="B").to(device)
     images = torch.randn(32, 3, 32, 32, device=device)

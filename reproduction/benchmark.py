@@ -23,9 +23,12 @@ from torch import Tensor, nn
 from backbones import create_model
 from detection.evaluate import coco_ap, voc_ap
 from detection.types import Batch, Prediction, Target
+from engine.blocks import compile_blocks
 from engine.device import emulates_bf16
-from reproduction.backbone_speed import Call, memory_table, speed_calls
+from reproduction.backbone_speed import Call, host_networks, memory_table, speed_calls
+from reproduction.cifar_speed import cifar_calls, recompute_table
 from reproduction.peers import detectors
+from reproduction.picture_speed import picture_calls, pixel_errors
 
 SIZE = (320, 480)  # pixels of the detector's pictures; both multiples of 32
 
@@ -67,13 +70,22 @@ def _wait() -> None:
 
 
 def classification_calls(device: str, bf16: bool) -> Iterator[tuple[str, Call, Call]]:
-    """ResNet-50, 8 pictures of 224 pixels, channels_last for both: a training step and inference."""
-    images = torch.randn(8, 3, 224, 224, device=device).contiguous(memory_format=torch.channels_last)
-    labels = torch.randint(1000, (8,), device=device)
-    networks = [create_model("resnet50"), torchvision.models.resnet50()]
-    for network in networks:
-        network.to(device, memory_format=torch.channels_last)
-    precision = "bf16" if bf16 else "fp32"
+    """ResNet-50, pictures of 224 pixels, channels_last for all: a training step and inference.
+
+    On a GPU batches of 128 and all compiled, ours by blocks, the peers as they are; on a CPU 8 and eager.
+    """
+    batch = 128 if device == "cuda" else 8
+    images = torch.randn(batch, 3, 224, 224, device=device).contiguous(memory_format=torch.channels_last)
+    labels = torch.randint(1000, (batch,), device=device)
+    ours, peers = create_model("resnet50"), host_networks("resnet50")
+    for network in (ours, *peers.values()):
+        network.to(device)
+        network.to(memory_format=torch.channels_last)
+    if device == "cuda":
+        compile_blocks(ours)
+        for peer in peers.values():
+            peer.compile()
+    how = f"{'bf16' if bf16 else 'fp32'}{', compiled' if device == 'cuda' else ''}"
 
     def step(network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         network.train()
@@ -89,11 +101,12 @@ def classification_calls(device: str, bf16: bool) -> Iterator[tuple[str, Call, C
         with torch.autocast(device, torch.bfloat16, enabled=bf16):
             network(images)
 
-    optimizers = [torch.optim.SGD(network.parameters(), 1e-3, momentum=0.9) for network in networks]
-    ours, peer = (partial(step, n, o) for n, o in zip(networks, optimizers, strict=True))
-    yield f"ResNet-50 training step, {precision}", ours, peer
-    ours, peer = (partial(infer, n) for n in networks)
-    yield f"ResNet-50 inference, {precision}", ours, peer
+    def training(network: nn.Module) -> Call:
+        return partial(step, network, torch.optim.SGD(network.parameters(), 1e-3, momentum=0.9))
+
+    for name, peer in peers.items():
+        yield f"ResNet-50 training step, {how} (peer: {name})", training(ours), training(peer)
+        yield f"ResNet-50 inference, {how} (peer: {name})", partial(infer, ours), partial(infer, peer)
 
 
 def detection_batch(size: tuple[int, int]) -> Batch:
@@ -225,8 +238,10 @@ def detector_part(device: str) -> Iterator[tuple[str, Call, Call]]:
 # What can be timed alone.
 PARTS: dict[str, Callable[[str], Iterator[tuple[str, Call, Call]]]] = {
     "backbones": speed_calls,
+    "cifar": cifar_calls,
     "detectors": detector_part,
     "evaluation": lambda device: evaluation_calls(pictures=1000),
+    "pictures": picture_calls,
 }
 
 
@@ -253,5 +268,7 @@ def benchmark(rounds: int, device: str, parts: Sequence[str] = tuple(PARTS)) -> 
             "|---|---|---|---|",
             *rows,
             *(["", *memory_table(device)] if "backbones" in parts else []),
+            *(["", *recompute_table()] if "cifar" in parts else []),
+            *(["", *pixel_errors()] if "pictures" in parts else []),
         ]
     )

@@ -1,37 +1,291 @@
-"""Numbers that papers print, with where they stand. Errors are top-1, per cent."""
+"""What papers print, with where it stands: Tables 2 to 6 of He et al. 2015, and its learning curves' frames.
 
+Errors are in per cent. The curves have no numbers in print, so none are held here: only their networks, axes
+and what the text says of them.
+"""
+
+from dataclasses import dataclass
 from typing import NamedTuple
 
 HE_2015 = "He et al. 2015"
 HE_2016 = "He et al. 2016, Identity mappings"
 
 
+class Printed(NamedTuple):
+    """A number as a table has it.
+
+    Attributes:
+        value: of one run, or the mean of several.
+        deviation: of several runs, None for one.
+        best: of several runs, where that is printed too.
+    """
+
+    value: float
+    deviation: float | None = None
+    best: float | None = None
+
+    def __str__(self) -> str:
+        mean = f"{self.value:.2f}" if self.deviation is None else f"{self.value:.2f} ± {self.deviation:.2f}"
+        return mean if self.best is None else f"{mean} (best {self.best:.2f})"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a table.
+
+    Attributes:
+        label: as printed.
+        scores: by the names of our result.json.
+        network: as `backbones.list_models()` has it, None for what is not built here.
+        option: of its shortcuts, where the table tells options apart.
+        config: the stem of the file in `configs/` that trains it; None: another's result, not trained here.
+        parameters: in millions, where the table has them.
+        remark: what the paper says instead of a number.
+    """
+
+    label: str
+    scores: dict[str, Printed]
+    network: str | None = None
+    option: str | None = None
+    config: str | None = None
+    parameters: float | None = None
+    remark: str = ""
+
+    @property
+    def key(self) -> str:
+        """Names its runs and stands in `--rows`; equal rows of two tables share it, and so their runs."""
+        return f"{self.network or self.label}-{self.option}" if self.option else self.network or self.label
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the paper.
+
+    Attributes:
+        title: what is printed in it.
+        source: paper, number, section.
+        scores: the names of its columns in our result.json.
+        protocol: how a network is scored: "last" takes the score at the end of training, others are those of
+            `classification.score.score_weights`; None: not scored here.
+        rows: as in the paper; those without numbers belong to the figure of the same runs.
+    """
+
+    title: str
+    source: str
+    scores: tuple[str, ...]
+    protocol: str | None
+    rows: tuple[Row, ...]
+
+
+def _imagenet(
+    label: str,
+    top1: float | None,
+    top5: float | None = None,
+    network: str | None = None,
+    config: str | None = None,
+    option: str | None = None,
+) -> Row:
+    values = {"top1_error": top1, "top5_error": top5}
+    scores = {name: Printed(value) for name, value in values.items() if value is not None}
+    return Row(label, scores, network, option, config and f"imagenet_{config}")
+
+
+def _resnet(depth: int, top1: float, top5: float | None = None, option: str = "") -> Row:
+    label, config = f"ResNet-{depth} {option}".strip(), f"r{depth}{option.lower()}"
+    return _imagenet(label, top1, top5, f"resnet{depth}", config, option or None)
+
+
+def _plain(depth: int, top1: float, top5: float | None = None) -> Row:
+    return _imagenet(f"plain-{depth}", top1, top5, f"plain{depth}", f"p{depth}")
+
+
+def _cifar(label: str, error: Printed, parameters: float | None = None, network: str | None = None) -> Row:
+    return Row(label, {"top1_error": error}, *_cifar_run(network), parameters=parameters)
+
+
+def _cifar_plain(depth: int, remark: str) -> Row:
+    return Row(f"plain-{depth}", {}, *_cifar_run(f"plain{depth}"), remark=remark)
+
+
+def _cifar_run(network: str | None) -> tuple[str | None, None, str | None]:
+    """Network, option and configuration: "resnet20" is trained by cifar10_r20."""
+    if network is None:
+        return None, None, None
+    short = network.replace("resnet", "r").replace("plain", "p")
+    return f"{network}_cifar", None, f"cifar10_{short}"
+
+
+TABLES = {
+    "2": Table(
+        "Top-1 error on ImageNet validation, 10 crops; no network has more parameters than its twin",
+        f"{HE_2015}, Table 2, §4.1",
+        ("top1_error",),
+        "ten-crop",
+        (
+            _plain(18, 27.94),
+            _resnet(18, 27.88, option="A"),
+            _plain(34, 28.54),
+            _resnet(34, 25.03, option="A"),
+        ),
+    ),
+    "3": Table(
+        "Top-1 / top-5 error on ImageNet validation, 10 crops",
+        f"{HE_2015}, Table 3, §4.1",
+        ("top1_error", "top5_error"),
+        "ten-crop",
+        (
+            _imagenet("VGG-16", 28.07, 9.33, "vgg16"),
+            _imagenet("GoogLeNet", None, 9.15),
+            _imagenet("PReLU-net", 24.27, 7.38),
+            _plain(34, 28.54, 10.02),
+            _resnet(34, 25.03, 7.76, "A"),
+            _resnet(34, 24.52, 7.46, "B"),
+            _resnet(34, 24.19, 7.40, "C"),
+            _resnet(50, 22.85, 6.71),
+            _resnet(101, 21.75, 6.05),
+            _resnet(152, 21.43, 5.71),
+        ),
+    ),
+    "4": Table(
+        "Top-1 / top-5 error of single models on ImageNet validation, fully convolutional at several scales",
+        f"{HE_2015}, Table 4, §4.1",
+        ("top1_error", "top5_error"),
+        "dense",
+        (
+            Row("VGG (ILSVRC'14)", {"top5_error": Printed(8.43)}, remark="on the test set"),
+            _imagenet("GoogLeNet (ILSVRC'14)", None, 7.89),
+            _imagenet("VGG (v5)", 24.4, 7.1),
+            _imagenet("PReLU-net", 21.59, 5.71),
+            _imagenet("BN-inception", 21.99, 5.81),
+            _resnet(34, 21.84, 5.71, "B"),
+            _resnet(34, 21.53, 5.60, "C"),
+            _resnet(50, 20.74, 5.25),
+            _resnet(101, 19.87, 4.60),
+            _resnet(152, 19.38, 4.49),
+        ),
+    ),
+    "5": Table(
+        "Top-5 error of ensembles on the ImageNet test set, from the evaluation server",
+        f"{HE_2015}, Table 5, §4.1",
+        ("top5_error",),
+        None,
+        (
+            _imagenet("VGG (ILSVRC'14)", None, 7.32),
+            _imagenet("GoogLeNet (ILSVRC'14)", None, 6.66),
+            _imagenet("VGG (v5)", None, 6.8),
+            _imagenet("PReLU-net", None, 4.94),
+            _imagenet("BN-inception", None, 4.82),
+            _imagenet("ResNet (ILSVRC'15)", None, 3.57),
+        ),
+    ),
+    "6": Table(
+        "Error on the CIFAR-10 test set",
+        f"{HE_2015}, Table 6, §4.2",
+        ("top1_error",),
+        "last",
+        (
+            _cifar("Maxout", Printed(9.38)),
+            _cifar("NIN", Printed(8.81)),
+            _cifar("DSN", Printed(8.22)),
+            _cifar("FitNet, 19 layers", Printed(8.39), 2.5),
+            _cifar("Highway, 19 layers", Printed(7.72, 0.16, 7.54), 2.3, "highway19"),
+            _cifar("Highway, 32 layers", Printed(8.80), 1.25, "highway32"),
+            _cifar("ResNet-20", Printed(8.75), 0.27, "resnet20"),
+            _cifar("ResNet-32", Printed(7.51), 0.46, "resnet32"),
+            _cifar("ResNet-44", Printed(7.17), 0.66, "resnet44"),
+            _cifar("ResNet-56", Printed(6.97), 0.85, "resnet56"),
+            _cifar(
+                "ResNet-110", Printed(6.61, 0.16, 6.43), 1.7, "resnet110"
+            ),  # five runs, the best in the table
+            _cifar("ResNet-1202", Printed(7.93), 19.4, "resnet1202"),
+            *(_cifar_plain(depth, "no number, Fig. 6") for depth in (20, 32, 44, 56)),
+            _cifar_plain(110, "above 60, Fig. 6"),
+        ),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure of learning curves.
+
+    Attributes:
+        panels: title and the keys of its networks (`Row.key`), left to right.
+        table: of which the networks are rows.
+        x_unit: steps of one unit of the horizontal axis.
+        y_limits: of the vertical axis, error in per cent.
+        statements: what the paper says it shows.
+    """
+
+    title: str
+    source: str
+    table: str
+    panels: tuple[tuple[str, tuple[str, ...]], ...]
+    x_unit: int
+    y_limits: tuple[float, float]
+    statements: tuple[str, ...]
+
+
+FIGURES = {
+    "4": Figure(
+        "Training on ImageNet: training error and centre-crop validation error",
+        f"{HE_2015}, Fig. 4, §4.1",
+        "2",
+        (("plain", ("plain18", "plain34")), ("residual", ("resnet18-A", "resnet34-A"))),
+        10_000,
+        (20, 60),
+        (
+            "plain-34 has the higher training error, and the higher validation error, than plain-18",
+            "ResNet-34 is better than ResNet-18, in training error too",
+            "ResNet-18 converges faster than plain-18, at about the same accuracy",
+        ),
+    ),
+    "6": Figure(
+        "Training on CIFAR-10: training error and test error",
+        f"{HE_2015}, Fig. 6, §4.2",
+        "6",
+        (
+            ("plain", tuple(f"plain{n}_cifar" for n in (20, 32, 44, 56))),
+            ("residual", tuple(f"resnet{n}_cifar" for n in (20, 32, 44, 56, 110))),
+            ("110 and 1202 layers", ("resnet110_cifar", "resnet1202_cifar")),
+        ),
+        10_000,
+        (0, 20),
+        (
+            "deeper plain networks have the higher training error",
+            "plain-110 stays above 60 % and is not displayed",
+            "deeper residual networks are better, up to 110 layers",
+            "ResNet-1202 ends below 0.1 % training error and at 7.93 % test error, above ResNet-110",
+        ),
+    ),
+}
+
+
 class Error(NamedTuple):
-    """A published top-1 error in per cent, its source, and how it was measured."""
+    """A published top-1 error in per cent of a network, its source, and how it was measured."""
 
     value: float
     source: str
     protocol: str
 
 
-# One row a network: the single-network error in the table that names it.
+def _single_errors() -> dict[str, Error]:
+    """One row a network: that of the option it has by default, where the tables have that."""
+    rows = [(number, row) for number in ("2", "3", "6") for row in TABLES[number].rows]
+    errors: dict[str, Error] = {}
+    for number, row in sorted(rows, key=lambda entry: entry[1].option not in (None, "B")):
+        if row.network and "top1_error" in row.scores:
+            error = row.scores["top1_error"]
+            where = "CIFAR-10 test" if number == "6" else "ImageNet val, 10 crops"
+            detail = f", option {row.option}" if row.option else f", {error}" if error.best else ""
+            value = error.value if error.best is None else error.best
+            source = f"{HE_2015}, Table {number}"
+            errors.setdefault(row.network, Error(value, source, f"{where}{detail}"))
+    return errors
+
+
 ERRORS = {
-    "plain18": Error(27.94, f"{HE_2015}, Table 2", "ImageNet val, 10 crops"),
-    "plain34": Error(28.54, f"{HE_2015}, Table 2", "ImageNet val, 10 crops"),
-    "resnet18": Error(27.88, f"{HE_2015}, Table 2", "ImageNet val, 10 crops, option A"),
-    "resnet34": Error(24.52, f"{HE_2015}, Table 3", "ImageNet val, 10 crops, option B"),
-    "resnet50": Error(22.85, f"{HE_2015}, Table 3", "ImageNet val, 10 crops"),
-    "resnet101": Error(21.75, f"{HE_2015}, Table 3", "ImageNet val, 10 crops"),
-    "resnet152": Error(21.43, f"{HE_2015}, Table 3", "ImageNet val, 10 crops"),
-    "vgg16": Error(28.07, f"{HE_2015}, Table 3", "ImageNet val, 10 crops"),
-    "resnet20_cifar": Error(8.75, f"{HE_2015}, Table 6", "CIFAR-10 test"),
-    "resnet32_cifar": Error(7.51, f"{HE_2015}, Table 6", "CIFAR-10 test"),
-    "resnet44_cifar": Error(7.17, f"{HE_2015}, Table 6", "CIFAR-10 test"),
-    "resnet56_cifar": Error(6.97, f"{HE_2015}, Table 6", "CIFAR-10 test"),
-    "resnet110_cifar": Error(6.43, f"{HE_2015}, Table 6", "CIFAR-10 test, best of 5 (6.61 ± 0.16)"),
-    "resnet1202_cifar": Error(7.93, f"{HE_2015}, Table 6", "CIFAR-10 test"),
-    "highway19_cifar": Error(7.54, f"{HE_2015}, Table 6", "CIFAR-10 test, best (7.72 ± 0.16)"),
-    "highway32_cifar": Error(8.80, f"{HE_2015}, Table 6", "CIFAR-10 test"),
+    **_single_errors(),
     "preact_resnet110_cifar": Error(6.37, f"{HE_2016}, Table 3", "CIFAR-10 test"),
     "preact_resnet164_cifar": Error(5.46, f"{HE_2016}, Table 3", "CIFAR-10 test"),
     "preact_resnet1001_cifar": Error(4.92, f"{HE_2016}, Table 3", "CIFAR-10 test"),

@@ -12,7 +12,10 @@ from engine.command import run
 def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "parts", nargs="*", metavar="PART", help="backbones, detectors, evaluation (default: all)"
+        "parts",
+        nargs="*",
+        metavar="PART",
+        help="backbones, cifar, detectors, evaluation, pictures (default: all)",
     )
     parser.add_argument(
         "--rounds", type=int, default=5, metavar="N", help="timed rounds of each (default: 5)"

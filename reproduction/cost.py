@@ -1,0 +1,205 @@
+"""What the trainings still to do will cost, from steps taken on this machine."""
+
+import logging
+import shutil
+import statistics
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from torch import Tensor
+
+from backbones import create_model
+from backbones.complexity import count_parameters
+from backbones.spec import IMAGENET_INPUT, InputSpec
+from classification.config import DataConfig, PretrainConfig
+from classification.datasets import open_split
+from classification.loading import Batch, Pictures
+from classification.pretrain import draw_classifier, pretraining_task
+from engine.device import resolve_device
+from engine.distributed import broadcast_object, is_main, process_group
+from engine.errors import UserError
+from engine.sampler import Item
+from engine.training import Evaluation, train
+from reproduction.runs import Run
+
+logger = logging.getLogger(__name__)
+STEPS_A_REPORT = {"cpu": 1, "cuda": 50}
+REPORTS = 6  # the first warms up, the median of the others counts
+# Of a step on a CPU: its time is proportional to the pictures; 256 take minutes and gigabytes.
+CPU_PICTURES = {"cifar10": 32, "folder": 4}
+TESTED = {"cifar10": 10_000, "folder": 50_000}  # pictures of an evaluation
+CLASSES = {"cifar10": 10, "folder": 1000}
+# checkpoint.pt holds weights and momentum, best and last.safetensors the weights; 4 bytes each.
+BYTES_PER_PARAMETER = 16
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one run still takes.
+
+    Attributes:
+        steps: at most; early stopping may end it before.
+        step_seconds: of one step; 0 where none is to go.
+        hours: of training and evaluation.
+        disk: bytes of its folder at the end.
+    """
+
+    steps: int
+    step_seconds: float
+    hours: float
+    disk: int
+
+
+class Noise:
+    """Stands in for pictures that are not here: black ones, so that steps can be timed without the data."""
+
+    input_spec: InputSpec = IMAGENET_INPUT
+
+    def __init__(self, config: PretrainConfig) -> None:
+        self.classes = [str(number) for number in range(CLASSES[config.data.kind])]
+        self.size = 32 if config.data.kind == "cifar10" else config.data.image_size
+
+    def __len__(self) -> int:
+        return 10_000
+
+    def read(self, items: Sequence[Item]) -> Batch:
+        images = torch.zeros(len(items), 3, self.size, self.size, dtype=torch.uint8)
+        labels = torch.tensor([item.index % len(self.classes) for item in items])
+        return Batch(images, labels, labels, [str(item.index) for item in items])
+
+    def adopt(self, spec: InputSpec) -> None:
+        """Any network will do."""
+
+    def prepare(self, batch: Batch) -> Tensor:
+        return batch.images.float() / 255
+
+
+def costs(runs: Sequence[Run], *, without_data: bool) -> list[Cost]:
+    """The cost of each run; a row's steps are timed once, if it has steps to go.
+
+    Args:
+        without_data: time on stand-ins where the pictures are missing, instead of refusing.
+    """
+    opened: dict[DataConfig, Pictures] = {}
+    seconds: dict[str, float] = {}
+    result = []
+    for run in runs:
+        steps, data = run.steps_to_go(), run.config.data
+        if steps and run.row.key not in seconds:
+            if data not in opened:
+                opened[data] = _open(run.config, without_data)
+            seconds[run.row.key] = seconds_per_step(run.config, opened[data])
+        result.append(_cost(run, steps, seconds.get(run.row.key, 0.0) if steps else 0.0))
+    return result
+
+
+def _open(config: PretrainConfig, without_data: bool) -> Pictures:
+    try:
+        return open_split(config.data, training=True)
+    except UserError as error:
+        if not without_data:
+            raise
+        logger.warning("steps are timed on black pictures, without reading any: %s", error)
+        return Noise(config)
+
+
+def _cost(run: Run, steps: int, step_seconds: float) -> Cost:
+    config = run.config
+    # An evaluation has the forward pass alone: a third of a training step's arithmetic a picture.
+    evaluation = step_seconds / 3 * TESTED[config.data.kind] / config.optim.batch_size
+    evaluations = steps / config.run.eval_every
+    with torch.device("meta"):
+        model = create_model(config.model.name, num_classes=CLASSES[config.data.kind])
+    hours = (steps * step_seconds + evaluations * evaluation) / 3600
+    return Cost(steps, step_seconds, hours, BYTES_PER_PARAMETER * count_parameters(model))
+
+
+def seconds_per_step(config: PretrainConfig, pictures: Pictures) -> float:
+    """Seconds of a training step on these pictures, reading them included: the median of a few.
+
+    On a CPU at most `CPU_PICTURES` are taken at a time, and the time is scaled to the batch.
+    """
+    device = resolve_device(config.run.device)
+    steps, batch = STEPS_A_REPORT[device.type], config.optim.batch_size
+    optim = config.optim
+    if device.type == "cpu" and batch > CPU_PICTURES[config.data.kind]:
+        optim = replace(optim, batch_size=CPU_PICTURES[config.data.kind], accumulate=1)
+    total = REPORTS * steps
+    run = replace(config.run, log_every=steps, eval_every=total, checkpoint_every=total, early_stop=None)
+    if isinstance(pictures, Noise):
+        # Nothing is read, and a graph needs pictures that lie on the GPU.
+        run = replace(run, cuda_graph=False, workers=0)
+    schedule = replace(config.schedule, total_steps=total)
+    short = replace(config, optim=optim, schedule=schedule, run=run)
+    logger.info("timing %d steps of %s on %s", total, config.model.name, device)
+    with process_group(device), TemporaryDirectory() as folder, _quiet():
+        _train_without_scores(short, pictures, device, Path(folder) / "run")
+        speed = pictures_per_second(Path(folder) / "run") if is_main() else 0.0
+        return batch / broadcast_object(speed)
+
+
+def _train_without_scores(
+    config: PretrainConfig, pictures: Pictures, device: torch.device, out: Path
+) -> None:
+    model = draw_classifier(config, pictures, device)
+    task = replace(
+        pretraining_task(config, model, pictures, pictures),
+        evaluate=lambda: Evaluation(0.0, {"scores": {}}),
+        save_weights=lambda path, scores: None,
+    )
+    train(task, config, out)
+
+
+def pictures_per_second(folder: Path) -> float:
+    """The median speed of a run's reports, without the first, as TensorBoard has them."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # slow to import
+
+    events = EventAccumulator(str(folder / "events")).Reload()
+    return statistics.median(entry.value for entry in events.Scalars("pictures_per_second")[1:])
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps the reports of timed steps out of the log."""
+    reporters = [logging.getLogger(name) for name in ("engine.training", "tensorboard")]
+    before = [reporter.level for reporter in reporters]
+    for reporter in reporters:
+        reporter.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        for reporter, level in zip(reporters, before, strict=True):
+            reporter.setLevel(level)
+
+
+def plan_table(runs: Sequence[Run], expected: Sequence[Cost], out: Path) -> str:
+    """What will be done and what it will cost, in Markdown."""
+    rows = [
+        f"| {run.folder.name} | {run.state} | {cost.steps:,} | {cost.step_seconds:.3g} "
+        f"| {_hours(cost.hours)} | {cost.disk / 1e6:.1f} |"
+        for run, cost in zip(runs, expected, strict=True)
+    ]
+    states = [run.state for run in runs]
+    hours = sum(cost.hours for cost in expected)
+    disk = sum(cost.disk for run, cost in zip(runs, expected, strict=True) if run.state == "missing")
+    place = next(folder for folder in (out, *out.absolute().parents) if folder.is_dir())
+    return "\n".join(
+        [
+            "| run | state | steps to go | s a step | hours | disk, MB |",
+            "|---|---|---:|---:|---:|---:|",
+            *rows,
+            "",
+            f"{len(runs)} runs: {states.count('complete')} complete, {states.count('begun')} to be resumed, "
+            f"{states.count('missing')} missing. One after another about {_hours(hours)} hours on this "
+            "machine, as busy as it is now (evaluations are reckoned from the steps); "
+            f"{disk / 1e6:.0f} MB more on the disk, {shutil.disk_usage(place).free / 1e9:.0f} GB are free.",
+        ]
+    )
+
+
+def _hours(hours: float) -> str:
+    return f"{hours:,.0f}" if hours >= 100 else f"{hours:.3g}"

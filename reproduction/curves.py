@@ -1,0 +1,84 @@
+"""Learning curves of runs, read from their metrics.jsonl."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from classification.cifar import SPLITS
+from classification.config import PretrainConfig
+
+IMAGENET_PICTURES = 1_281_167
+POINTS = 40  # windows that a training curve is cut into, at least
+
+
+class Point(NamedTuple):
+    """An error in per cent at a step."""
+
+    step: float
+    error: float
+
+
+@dataclass(frozen=True)
+class Curves:
+    """What a run reported.
+
+    Attributes:
+        reports: (steps done, mean training error since the report before); empty in runs of earlier releases.
+        test: the evaluations.
+    """
+
+    reports: list[Point]
+    test: list[Point]
+
+    def training(self, window: float) -> list[Point]:
+        """Means of the training error over windows of at least this many steps, at the windows' middles."""
+        points, start, last, total = [], 0.0, 0.0, 0.0
+        for step, error in self.reports:
+            total += (step - last) * error
+            last = step
+            if step - start >= window:
+                points.append(Point((start + step) / 2, total / (step - start)))
+                start, total = step, 0.0
+        return points
+
+    def final_training_error(self, window: float) -> float | None:
+        """The mean over the reports of the last `window` steps, whole ones; None where none were made."""
+        if not self.reports:
+            return None
+        end = self.reports[-1].step
+        starts = [0.0, *(report.step for report in self.reports)]
+        kept = [
+            (report.step - start, report.error)
+            for start, report in zip(starts, self.reports, strict=False)
+            if end - start <= window or report is self.reports[-1]
+        ]
+        return sum(steps * error for steps, error in kept) / sum(steps for steps, _ in kept)
+
+
+def read_curves(metrics: Path) -> Curves:
+    """The curves of a metrics.jsonl; an absent file has none."""
+    reports, test = [], []
+    lines = metrics.read_text(encoding="utf-8").splitlines() if metrics.is_file() else []
+    for entry in map(json.loads, lines):
+        if "top1_error" in entry:
+            reports.append(Point(entry["step"], entry["top1_error"]))
+        if "val/top1_error" in entry:
+            test.append(Point(entry["step"], entry["val/top1_error"]))
+    return Curves(reports, test)
+
+
+def epoch_steps(config: PretrainConfig) -> float | None:
+    """Steps that take as many pictures as the training split has; None where its size is not known."""
+    data = config.data
+    if data.kind == "cifar10" and data.train_split in SPLITS:
+        taken = SPLITS[data.train_split][1]
+        return (taken.stop - taken.start) / config.optim.batch_size
+    if data.kind == "folder" and data.root is None:
+        return IMAGENET_PICTURES / config.optim.batch_size
+    return None
+
+
+def window_steps(config: PretrainConfig) -> float:
+    """Over how many steps a training curve is averaged: an epoch, in a short run a fortieth of it."""
+    return min(epoch_steps(config) or config.run.eval_every, config.schedule.total_steps / POINTS)

@@ -1,0 +1,152 @@
+"""Which trainings a table needs, which of them have ended, and their execution."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from classification.config import PretrainConfig
+from classification.pretrain import pretrain
+from classification.together import pretrain_together, refuse_shared
+from engine.checkpoint import load_checkpoint
+from engine.config import complete_config, differences, dump_config, load_config
+from engine.errors import UserError, suggest
+from engine.journal import FREE_KEYS
+from reproduction.paper import Row
+
+logger = logging.getLogger(__name__)
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+OURS_TO_SET = ("run.seed", "model.name", "data.kind")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training of a row."""
+
+    row: Row
+    seed: int
+    config: PretrainConfig
+    folder: Path
+
+    @property
+    def state(self) -> Literal["complete", "begun", "missing"]:
+        """As its folder says."""
+        if (self.folder / "result.json").is_file():
+            return "complete"
+        return "begun" if (self.folder / "config.yaml").is_file() else "missing"
+
+    def steps_to_go(self) -> int:
+        """From its last checkpoint."""
+        if self.state == "complete":
+            return 0
+        checkpoint = self.folder / "checkpoint.pt"
+        done = load_checkpoint(checkpoint)["step"] if checkpoint.is_file() else 0
+        return self.config.schedule.total_steps - done
+
+
+def choose_rows(rows: Sequence[Row], names: Sequence[str]) -> list[Row]:
+    """The rows called so, in the order of the table; without names all that are trained here.
+
+    Args:
+        names: keys; "_cifar" may be left out, and capitals do not matter.
+    Raises:
+        UserError: no row is called so, or it is another's result.
+    """
+    known = {short: row for row in rows for short in (_short(row.key), row.key.lower())}
+    for name in names:
+        row = known.get(name.lower())
+        if row is None:
+            ours = dict.fromkeys(_short(row.key) for row in rows if row.config)
+            raise UserError(f"no row is called {name!r}{suggest(name.lower(), ours)}")
+        if row.config is None:
+            raise UserError(f"row {name!r} is not ours: no file in configs/ trains it; leave it out")
+    chosen = [known[name.lower()] for name in names]
+    return [row for row in rows if row.config and (row in chosen or not names)]
+
+
+def _short(key: str) -> str:
+    return key.removesuffix("_cifar").lower()
+
+
+def folders(row: Row, out: Path) -> dict[int, Path]:
+    """By seed, the run folders of a row below `out` that exist."""
+    begin = f"{row.key}_seed"
+    ends = {path.name.removeprefix(begin): path for path in out.glob(f"{begin}*") if path.is_dir()}
+    return {int(seed): ends[seed] for seed in sorted(filter(str.isdecimal, ends), key=int)}
+
+
+def plan_runs(
+    rows: Sequence[Row], seeds: int, out: Path, overrides: Sequence[str], together: int = 1
+) -> list[Run]:
+    """The trainings of these rows with seeds 0 … seeds - 1: the first of each row, then the second of each.
+
+    Args:
+        together: trainings at once; with more than one all seeds of a row stand side by side.
+    Raises:
+        UserError: fewer than one seed, a wrong override, a folder made with another configuration, or a
+            training that cannot run beside others.
+    """
+    if seeds < 1:
+        raise UserError(f"--seeds must be 1 or more, got {seeds}")
+    for override in overrides:
+        if override.partition("=")[0] in OURS_TO_SET:
+            raise UserError(
+                f"{override!r}: --rows and --seeds choose networks and seeds, data belong to the row; "
+                "leave it out"
+            )
+    order = [(row, seed) for seed in range(seeds) for row in rows]
+    if together > 1:
+        order.sort(key=lambda pair: rows.index(pair[0]))  # equal networks end at about the same time
+    runs = [
+        Run(row, seed, row_config(row, [*overrides, f"run.seed={seed}"]), out / f"{row.key}_seed{seed}")
+        for row, seed in order
+    ]
+    for run in runs:
+        refuse_other(run)
+        if together > 1:
+            refuse_shared(run.config)
+    return runs
+
+
+def row_config(row: Row, overrides: Sequence[str] = ()) -> PretrainConfig:
+    """The configuration of `configs/` that trains a row."""
+    return load_config(PretrainConfig, CONFIGS / f"{row.config}.yaml", overrides)
+
+
+def refuse_other(run: Run) -> None:
+    """Refuses a folder with a run of another configuration before hours go into those ahead of it."""
+    if run.state == "missing":
+        return
+    differing = differences(read_config(run.folder), dump_config(run.config))
+    changed = [line for line in differing if line.partition(":")[0] not in FREE_KEYS]
+    if changed:
+        lines = "\n  ".join(changed)
+        raise UserError(
+            f"{run.folder} was made with another configuration:\n  {lines}\n"
+            "give the old values, choose another --out, or render what is there with --only-report"
+        )
+
+
+def read_config(folder: Path) -> str:
+    """YAML of the configuration of the run in a folder, complete."""
+    file = folder / "config.yaml"
+    return complete_config(PretrainConfig, file.read_text(encoding="utf-8"), source=str(file))
+
+
+def execute(runs: Sequence[Run], together: int = 1) -> None:
+    """Trains, in this order, what has not ended; what has begun goes on from its checkpoint.
+
+    Args:
+        together: so many at once on one device; the next ones begin when all of these have ended.
+    """
+    waiting = [run for run in runs if run.state != "complete"]
+    for start in range(0, len(waiting), together):
+        chosen = waiting[start : start + together]
+        names = ", ".join(run.folder.name for run in chosen)
+        logger.info("%s: %d of %d runs to go", names, len(waiting) - start, len(waiting))
+        if together == 1:
+            (run,) = chosen
+            pretrain(run.config, run.folder, resume=run.state == "begun")
+        else:
+            pretrain_together([(run.config, run.folder, run.state == "begun") for run in chosen])

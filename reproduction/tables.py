@@ -1,0 +1,269 @@
+"""Paper / ours / difference: what the run folders hold, as Markdown and as JSON."""
+
+import json
+import logging
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from classification.config import PretrainConfig
+from classification.score import score_weights
+from engine.config import differences, dump_config, load_config
+from engine.distributed import broadcast_object
+from engine.errors import UserError
+from reproduction.curves import Curves, epoch_steps, read_curves
+from reproduction.paper import Row, Table
+from reproduction.runs import folders, row_config
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A run that came to its end.
+
+    Attributes:
+        scores: per cent, by the paper's protocol; empty if that was not applied yet.
+        steps: taken.
+        training_error: mean over the last epoch, augmented pictures, per cent; None if it was not reported.
+    """
+
+    seed: int
+    folder: Path
+    config: PretrainConfig
+    scores: dict[str, float]
+    steps: int
+    curves: Curves
+    training_error: float | None
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row of the paper beside our runs of it.
+
+    Attributes:
+        begun: runs that have not ended.
+        changed: in what our runs differ from the paper's recipe, "key: paper's before, ours now".
+    """
+
+    row: Row
+    ended: list[Ended]
+    begun: int
+    changed: list[str]
+
+    def scores(self, name: str) -> list[float]:
+        """Of every seed, per cent."""
+        return [run.scores[name] for run in self.ended if name in run.scores]
+
+    def training_errors(self) -> list[float]:
+        """Of every seed, per cent."""
+        return [run.training_error for run in self.ended if run.training_error is not None]
+
+    def difference(self, name: str) -> float | None:
+        """Our mean minus the paper's number; None without both."""
+        ours, paper = self.scores(name), self.row.scores.get(name)
+        return statistics.mean(ours) - paper.value if ours and paper else None
+
+
+def read_line(row: Row, protocol: str | None, out: Path, *, score: bool = False) -> Line:
+    """What is below `out` of a row.
+
+    Args:
+        protocol: of the table.
+        score: apply it to ended runs that it was not applied to yet; needs their data.
+    Raises:
+        UserError: two seeds were trained by different configurations.
+    """
+    found = folders(row, out) if row.config else {}
+    ended = [
+        read_run(seed, folder, protocol, score=score)
+        for seed, folder in found.items()
+        if (folder / "result.json").is_file()
+    ]
+    refuse_mixture(ended)
+    changed = recipe_changes(row_config(row), ended[0].config) if ended else []
+    return Line(row, ended, len(found) - len(ended), changed)
+
+
+def recipe_changes(before: PretrainConfig, now: PretrainConfig) -> list[str]:
+    """`engine.config.differences` in what is learnt: without seed, execution and the place of CIFAR-10."""
+    lines = differences(dump_config(before), dump_config(now))
+    return [line for line in lines if _is_recipe(line.partition(":")[0], now)]
+
+
+def _is_recipe(key: str, config: PretrainConfig) -> bool:
+    if key == "data.root":  # of a folder it may be another data set
+        return config.data.kind == "folder"
+    schedule = config.schedule
+    deciding = {
+        "run.early_stop": True,
+        "run.eval_every": schedule.kind == "plateau" or config.run.early_stop is not None,
+        "run.log_every": schedule.warmup == "error",  # the reports end the warm-up
+    }
+    return deciding.get(key, not key.startswith("run."))
+
+
+def read_run(seed: int, folder: Path, protocol: str | None, *, score: bool) -> Ended:
+    """A run that has ended; its score is that of the last step, never of the best evaluation."""
+    config = load_config(PretrainConfig, folder / "config.yaml")
+    result = _read(folder / "result.json")
+    scores = result["scores"]
+    if protocol not in (None, "last"):
+        scores = protocol_scores(folder, str(protocol), score=score)
+    curves = read_curves(folder / "metrics.jsonl")
+    final = curves.final_training_error(epoch_steps(config) or config.run.eval_every)
+    return Ended(seed, folder, config, scores, result["step"], curves, final)
+
+
+def protocol_scores(folder: Path, protocol: str, *, score: bool) -> dict[str, float]:
+    """The scores of last.safetensors by "ten-crop" or "dense", kept in a folder of that name in the run's."""
+    kept, weights = folder / protocol / "result.json", folder / "last.safetensors"
+    known = kept.is_file() and kept.stat().st_mtime_ns >= weights.stat().st_mtime_ns
+    if score:  # all processes score, or none
+        known = broadcast_object(known)
+    if known or not score:
+        return _read(kept)["scores"] if known else {}
+    logger.info("scoring %s by %s", weights, protocol)
+    return score_weights(weights, [], kept.parent, protocol=protocol)["scores"]
+
+
+def _read(file: Path) -> dict[str, Any]:
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
+def refuse_mixture(runs: Sequence[Ended]) -> None:
+    """Runs of one row must differ in the seed alone, for their mean to mean something."""
+    for run in runs[1:]:
+        changed = recipe_changes(runs[0].config, run.config)
+        if changed:
+            lines = "\n  ".join(changed)
+            raise UserError(
+                f"{runs[0].folder} and {run.folder} were made with different configurations:\n  {lines}\n"
+                "their mean would be of no recipe; move one of them elsewhere"
+            )
+
+
+def spread(values: Sequence[float]) -> str:
+    """Mean ± sample deviation in per cent; one value has no deviation."""
+    mean = f"{statistics.mean(values):.2f}"
+    return f"{mean} ± {statistics.stdev(values):.2f}" if len(values) > 1 else mean
+
+
+def markdown(number: str, table: Table, lines: Sequence[Line]) -> str:
+    """The table as a report has it."""
+    names = table.scores
+    heading = ["network", "paper, %", "ours, %", "n", "difference", "training error, %", "steps (epochs)"]
+    rows = [heading, ["---", *["---:"] * 6], *(_cells(line, names) for line in lines)]
+    text = [f"**Table {number}.** {table.title} ({table.source}).", ""]
+    text += [f"| {' | '.join(cells)} |" for cells in rows]
+    text += ["", *_notes(table, lines)]
+    return "\n".join(text)
+
+
+def _cells(line: Line, names: Sequence[str]) -> list[str]:
+    row = line.row
+    paper = " / ".join(str(row.scores[n]) if n in row.scores else "–" for n in names)
+    printed = ", ".join(filter(None, [paper if row.scores else "", row.remark]))
+    if row.config is None:
+        return [row.label, printed, "not ours", "", "", "", ""]
+    if not line.ended:
+        return [row.label, printed, "not ended" if line.begun else "not run", "0", "", "", ""]
+    if not line.scores(names[0]):
+        return [row.label, printed, "not scored", "0", "", _training(line), _length(line)]
+    ours = " / ".join(spread(line.scores(n)) for n in names)
+    differences = [line.difference(n) for n in names]
+    difference = " / ".join("–" if value is None else f"{value:+.2f}" for value in differences)
+    if line.changed and row.scores:
+        difference = f"({difference}) not comparable"
+    count = str(len(line.scores(names[0])))
+    return [row.label, printed, ours, count, difference, _training(line), _length(line)]
+
+
+def _training(line: Line) -> str:
+    errors = line.training_errors()
+    return spread(errors) if errors else "–"
+
+
+def _length(line: Line) -> str:
+    """Steps, and epochs where they are known; of several seeds a range."""
+    steps = sorted({run.steps for run in line.ended})
+    epoch = epoch_steps(line.ended[0].config)
+    texts = [f"{n:,}" + (f" ({n / epoch:.1f})" if epoch else "") for n in steps]
+    return " to ".join(dict.fromkeys([texts[0], texts[-1]]))
+
+
+PROTOCOLS = {
+    "last": "the test error after the last step, never of the best evaluation",
+    "ten-crop": "ten crops of last.safetensors, the weights after the last step",
+    "dense": "last.safetensors, the weights after the last step, fully convolutional at several scales",
+    None: "no run: the test server's answer alone would compare",
+}
+
+
+def _notes(table: Table, lines: Sequence[Line]) -> list[str]:
+    notes = [
+        f"Ours: {PROTOCOLS[table.protocol]}; mean ± sample deviation over n seeds. Difference: our mean less "
+        "the paper's number, of several runs their mean. Training error: mean over the last epoch, on "
+        "augmented pictures, while the weights move."
+    ]
+    bf16 = [x.row.label for x in lines if any(run.config.run.precision == "bf16" for run in x.ended)]
+    if bf16:
+        notes[0] += f" Computed in bf16: {', '.join(bf16)}."
+    same: dict[str, list[str]] = {}
+    for line in lines:
+        for change in line.changed:
+            same.setdefault(said(change), []).append(line.row.label)
+    if same:
+        notes += ["", "Not comparable with the paper, because it was not its recipe:"]
+        notes += [f"- {change} ({', '.join(labels)})" for change, labels in same.items()]
+    return notes
+
+
+def said(change: str) -> str:
+    """A line of `Line.changed` for a reader: "`optim.lr` 0.05 instead of 0.1"."""
+    key, _, values = change.partition(": ")
+    recipe, _, ours = values.removesuffix(" now").partition(" before, ")
+    return f"`{key}` {ours} instead of {recipe}"
+
+
+def record(table: Table, lines: Sequence[Line]) -> list[dict[str, Any]]:
+    """All numbers behind the table, for table<number>.json."""
+    return [
+        {
+            "label": line.row.label,
+            "key": line.row.key,
+            "ours": line.row.config is not None,
+            "paper": {name: printed._asdict() for name, printed in line.row.scores.items()},
+            "runs": [_record_run(run) for run in line.ended],
+            "not_ended": line.begun,
+            "scores": {name: _record_scores(line, name) for name in table.scores if line.scores(name)},
+            "comparable": bool(line.ended) and not line.changed,
+            "changed": line.changed,
+        }
+        for line in lines
+    ]
+
+
+def _record_run(run: Ended) -> dict[str, Any]:
+    epoch = epoch_steps(run.config)
+    return {
+        "folder": run.folder.name,
+        "seed": run.seed,
+        "steps": run.steps,
+        "epochs": run.steps / epoch if epoch else None,
+        "scores": run.scores,
+        "training_error": run.training_error,
+        "precision": run.config.run.precision,
+    }
+
+
+def _record_scores(line: Line, name: str) -> dict[str, Any]:
+    values = line.scores(name)
+    return {
+        "n": len(values),
+        "mean": statistics.mean(values),
+        "deviation": statistics.stdev(values) if len(values) > 1 else None,
+        "difference": line.difference(name),
+    }
