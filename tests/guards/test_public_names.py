@@ -19,6 +19,7 @@ PUBLIC = {
     "engine.loop": ["TrainState", "TrainingStep", "fit"],
     "engine.config": ["dump_config", "load_config"],
     "classification.pretrain": ["pretrain"],
+    "classification.score": ["score_ensemble", "score_weights"],
     "detection.finetune": ["finetune"],
     "detection.types": ["Prediction", "Target"],
     "detection.evaluate.voc_ap": ["evaluate"],

@@ -142,8 +142,13 @@ def test_impossible_options(
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The pictures that are decoded, each time they are."""
     paths: list[Path] = []
-    decode = images._decode
-    monkeypatch.setattr(images, "_decode", lambda path: paths.append(path) or decode(path))
+    decode = images.decode_image
+
+    def noted(content: bytes, name: str, size: tuple[int, int] | None = None):
+        paths.append(Path(name))
+        return decode(content, name, size)
+
+    monkeypatch.setattr(images, "decode_image", noted)
     return paths
 
 
