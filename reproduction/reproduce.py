@@ -91,8 +91,6 @@ def reproduce(
         UserError: a wrong name, number or override, data missing, a folder of another configuration, or
             whatever `pretrain` refuses.
     """
-    if together < 1:
-        raise UserError(f"--together must be 1 or more, got {together}")
     rows = choose_rows(target.rows, names)
     if only_report and overrides:
         raise UserError(f"--only-report runs nothing, so {' '.join(overrides)} changes nothing; leave it out")

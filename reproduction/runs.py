@@ -84,11 +84,12 @@ def plan_runs(
     Args:
         together: trainings at once; with more than one all seeds of a row stand side by side.
     Raises:
-        UserError: fewer than one seed, a wrong override, a folder made with another configuration, or a
-            training that cannot run beside others.
+        UserError: fewer than one seed or training at once, a wrong override, a folder made with another
+            configuration, or a training that cannot run beside others.
     """
-    if seeds < 1:
-        raise UserError(f"--seeds must be 1 or more, got {seeds}")
+    for option, value in (("--seeds", seeds), ("--together", together)):
+        if value < 1:
+            raise UserError(f"{option} must be 1 or more, got {value}")
     for override in overrides:
         if override.partition("=")[0] in OURS_TO_SET:
             raise UserError(
