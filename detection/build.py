@@ -3,37 +3,58 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from backbones import WeightsError, WeightsHeader, create_trunk_and_head, load_into, read_weights
+from backbones import (
+    OptionError,
+    WeightsError,
+    WeightsHeader,
+    create_backbone,
+    create_trunk_and_head,
+    load_into,
+    read_weights,
+)
+from backbones.features import FeatureNetwork
 from backbones.norm import norm_eps, set_norm_eps
 from detection.config import DataConfig, DetectionConfig
 from detection.data.annotations import DetectionDataset
-from detection.data.coco import CocoDataset
+from detection.data.coco import CocoDataset, coco_files
+from detection.data.joined import JoinedDataset
 from detection.data.shapes import SPLITS, ensure_shapes
 from detection.data.voc import VocDataset
 from detection.model.c4 import build_c4
 from detection.model.detector import FasterRCNN
+from detection.model.fpn import build_dc5, build_fpn
+from detection.model.two_trunks import TwoTrunkRCNN
 from engine.config import data_root, parse_config
 from engine.errors import UserError, suggest
 
 PLACES = {"voc": "VOCdevkit", "coco": "coco", "shapes": "shapes"}
 
 
-def open_dataset(config: DataConfig, split: str) -> DetectionDataset:
-    """One split of the configured set: VOC "2007:test" (several joined by "+"), COCO "val2017", Shapes "val".
+def open_dataset(config: DataConfig, split: str, *, masks: bool = False) -> DetectionDataset:
+    """One split of the set, or several joined by "+": VOC "2007:test", COCO "val2017", Shapes "val".
 
+    Args:
+        masks: also read the objects' masks.
     Raises:
-        UserError: the files are not where `data.root` or $DATA_ROOT says, or are malformed.
+        UserError: the files are not where `data.root` or $DATA_ROOT says, are malformed, or have no masks.
     """
     folder = data_root() / PLACES[config.kind] if config.root is None else Path(config.root)
     if config.kind == "voc":
+        if masks:
+            raise UserError(
+                "masks are wanted of a VOC data set, whose annotations are boxes only; take data.kind=coco "
+                "or shapes, or do without (detector.mask=false)"
+            )
         return VocDataset(folder, [_year_and_split(part) for part in split.split("+")])
+    splits = split.split("+")
     if config.kind == "shapes":
-        if split not in SPLITS:
-            raise UserError(f"Shapes has no split {split!r}{suggest(split, SPLITS)}")
+        for unknown in set(splits) - set(SPLITS):
+            raise UserError(f"Shapes has no split {unknown!r}{suggest(unknown, SPLITS)}")
         folder = ensure_shapes(folder).coco
-    return CocoDataset(folder / "annotations" / f"instances_{split}.json", folder / split)
+    parts = [CocoDataset(*coco_files(folder, part), masks=masks) for part in splits]
+    return parts[0] if len(parts) == 1 else JoinedDataset(parts, split)
 
 
 def _year_and_split(text: str) -> tuple[str, str]:
@@ -44,7 +65,7 @@ def _year_and_split(text: str) -> tuple[str, str]:
 
 
 def build_detector(config: DetectionConfig, num_classes: int) -> FasterRCNN:
-    """Faster R-CNN C4 with the backbone's weights, if the configuration names any.
+    """The configured detector with the backbone's weights, if the configuration names any.
 
     Args:
         num_classes: without the background.
@@ -59,14 +80,46 @@ def build_detector(config: DetectionConfig, num_classes: int) -> FasterRCNN:
             "normalisation does not train. Name a weight file (tools/pretrain.py writes best.safetensors), "
             "or train from scratch with backbone.norm=batch backbone.frozen_stages=0"
         )
-    return _assemble(config, num_classes, backbone.weights)
+    return assemble(config, num_classes, backbone.weights)
 
 
-def _assemble(config: DetectionConfig, num_classes: int, weights: str | None) -> FasterRCNN:
-    trunk, head = create_trunk_and_head(**{**asdict(config.backbone), "weights": weights})
-    roi = asdict(config.roi)
-    roi_size = roi.pop("size")
-    return build_c4(trunk, head, num_classes, rpn=asdict(config.rpn), roi=roi, roi_size=roi_size)
+def assemble(config: DetectionConfig, num_classes: int, weights: str | None) -> FasterRCNN:
+    """As `build_detector`, with other weights than the configuration's, or with none whatever it freezes."""
+    detector = _with_one_trunk(config, num_classes, weights)
+    if config.training != "two_stage":
+        return detector
+    other = _with_one_trunk(config, num_classes, weights).trunk
+    return TwoTrunkRCNN(other, detector.trunk, detector.rpn, detector.roi_heads)
+
+
+def _with_one_trunk(config: DetectionConfig, num_classes: int, weights: str | None) -> FasterRCNN:
+    backbone = {**asdict(config.backbone), "weights": weights}
+    roi = {**asdict(config.roi), "class_agnostic": config.detector.class_agnostic}
+    size, channels = roi.pop("size"), roi.pop("channels")
+    options: dict[str, Any] = {"roi_size": size, "rpn": asdict(config.rpn), "roi": roi}
+    if config.detector.kind == "c4":
+        trunk, head = create_trunk_and_head(**backbone)
+        mask_channels = config.mask.channels if config.detector.mask else None
+        return build_c4(trunk, head, num_classes, mask_channels=mask_channels, **options)
+    options |= {"roi_channels": channels, "mask": asdict(config.mask) if config.detector.mask else None}
+    if config.detector.kind == "dc5":
+        if backbone["dilation"] not in ((), ("res5",)):
+            raise UserError(
+                "detector.kind=dc5 dilates res5 alone; leave out backbone.dilation, got "
+                f"{list(backbone['dilation'])}"
+            )
+        network = _whole_backbone("dc5", ("res5",), **{**backbone, "dilation": ("res5",)})
+        return build_dc5(network, num_classes, **options)
+    network = _whole_backbone("fpn", ("res2", "res3", "res4", "res5"), **backbone)
+    return build_fpn(network, num_classes, pyramid_channels=config.detector.pyramid_channels, **options)
+
+
+def _whole_backbone(kind: str, out_features: Sequence[str], **options: Any) -> FeatureNetwork:
+    try:
+        return create_backbone(out_features=out_features, **options)
+    except OptionError as error:
+        needed = f"detector.kind={kind} needs the features {', '.join(out_features)}"
+        raise OptionError(f"{needed} of {options['name']}: {error}") from None
 
 
 def detector_header(
@@ -119,7 +172,7 @@ def load_detector(path: str | Path, overrides: Sequence[str] = ()) -> LoadedDete
             f"{path}: expected a detector's weights (best.safetensors of tools/train_det.py), found {found}"
         )
     config = parse_config(DetectionConfig, header.config, overrides, source=str(path))
-    model = _assemble(config, len(header.classes), weights=None)
+    model = assemble(config, len(header.classes), weights=None)
     model.trunk.input_spec = header.input_spec
     try:
         load_into(model, state)

@@ -35,15 +35,41 @@ class BackboneConfig:
 
 
 @dataclass(frozen=True)
+class DetectorConfig:
+    """How the backbone becomes a detector.
+
+    Attributes:
+        kind: "c4" shares conv1-conv4 and runs conv5 (VGG: fc6, fc7) for every region, as the paper; "dc5"
+            reads a dilated conv5 of stride 16, "fpn" a pyramid; both end in two fully connected layers.
+        class_agnostic: one box a region instead of one for every class.
+        mask: also a mask for every object (Mask R-CNN; He et al. 2017).
+        pyramid_channels: of every level of the pyramid.
+    """
+
+    kind: Literal["c4", "dc5", "fpn"] = "c4"
+    class_agnostic: bool = False
+    mask: bool = False
+    pyramid_channels: int = 256
+
+    def __post_init__(self) -> None:
+        require_between(self, 1, math.inf, "pyramid_channels")
+
+
+@dataclass(frozen=True)
 class DataConfig:
     """Where the pictures are and how they are resized.
 
     Attributes:
         kind: "voc" (devkit folders), "coco" (JSON) or "shapes" (generated on first use).
         root: folder of the set; None means its place under $DATA_ROOT.
-        train, val: COCO and Shapes "train2017"; VOC "2007:trainval", several joined by "+".
+        train, val: COCO and Shapes "train2017"; VOC "2007:trainval"; several joined by "+".
         short_side, max_side: pixels; the short side is scaled to the first unless the long one would exceed
             the second.
+        train_short_sides: one of them at random for every training picture, instead of short_side
+            (multi-scale training).
+        jitter: two factors; training pictures are scaled by a random one between them, of the size at which
+            they just fit into `crop` (large-scale jitter, Ghiasi et al. 2021).
+        crop: with jitter, pixels of the sides of the window that is cut out at random.
         max_boxes: ground-truth boxes kept per training picture (more are sampled), bounds memory.
     """
 
@@ -53,6 +79,9 @@ class DataConfig:
     val: str = "val2017"
     short_side: int = 600
     max_side: int = 1000
+    train_short_sides: tuple[int, ...] = ()
+    jitter: tuple[float, ...] = ()
+    crop: int | None = None
     flip: bool = True
     max_boxes: int = 200
 
@@ -60,11 +89,30 @@ class DataConfig:
         require_between(self, 1, math.inf, "short_side", "max_boxes")
         if self.max_side < self.short_side:
             raise ValueError(f"max_side must be at least short_side {self.short_side}, got {self.max_side}")
+        if not all(1 <= side <= self.max_side for side in self.train_short_sides):
+            limits = f"from 1 to max_side {self.max_side}"
+            raise ValueError(f"train_short_sides must be {limits}, got {list(self.train_short_sides)}")
+        self._check_jitter()
+
+    def _check_jitter(self) -> None:
+        low, high = self.jitter if len(self.jitter) == 2 else (0, 0)
+        if self.jitter and not 0 < low <= high < math.inf:
+            raise ValueError(f"jitter must be two ascending factors above 0, got {list(self.jitter)}")
+        if bool(self.jitter) != (self.crop is not None):
+            raise ValueError("jitter and crop belong together: set both or neither")
+        if self.crop is not None:
+            require_between(self, 1, math.inf, "crop")
+            if self.train_short_sides:
+                raise ValueError("train_short_sides has no effect with jitter; leave one of them out")
 
 
 @dataclass(frozen=True)
 class RpnConfig:
-    """Region proposal network (Ren et al. 2015); see `detection.model.rpn.RegionProposalNetwork`."""
+    """Region proposal network (Ren et al. 2015); see `detection.model.rpn.RegionProposalNetwork`.
+
+    With several feature maps `anchor_sizes` are dealt out in order, equally many to each, and the limits
+    before non-maximum suppression are of each map.
+    """
 
     channels: int = 512
     anchor_sizes: tuple[float, ...] = (128.0, 256.0, 512.0)
@@ -80,12 +128,13 @@ class RpnConfig:
     post_nms_test: int = 300
     nms_threshold: float = 0.7
     min_size: float = 1e-3
+    box_loss_beta: float = 1 / 9
 
     def __post_init__(self) -> None:
         require_between(self, 1, math.inf, "channels", "anchors_per_image")
         require_between(self, 1, math.inf, "pre_nms_train", "post_nms_train", "pre_nms_test", "post_nms_test")
         require_between(self, 0, 1, "positive_fraction", "positive_iou", "negative_iou", "nms_threshold")
-        require_between(self, 0, math.inf, "min_size")
+        require_between(self, 0, math.inf, "min_size", "box_loss_beta")
         if self.negative_iou > self.positive_iou:
             limit = f"at most positive_iou {self.positive_iou}"
             raise ValueError(f"negative_iou must be {limit}, got {self.negative_iou}")
@@ -99,22 +148,45 @@ class RpnConfig:
 class RoiConfig:
     """Per-region head: RoI pooling, conv5, class and box predictors (Girshick 2015; He et al. 2015).
 
-    `size` is the pooled grid's height and width; for the others see `detection.model.roi_heads.RoiHeads`.
+    `size` is the pooled grid's height and width, `channels` the width of the two fully connected layers that
+    dc5 and fpn end in; for the others see `detection.model.roi_heads.RoiHeads`.
     """
 
     size: int = 14
+    channels: int = 1024
     regions_per_image: int = 128
     positive_fraction: float = 0.25
     positive_iou: float = 0.5
     negative_floor: float = 0.0
+    box_loss_beta: float = 1.0
     score_threshold: float = 0.05
     nms_threshold: float = 0.3
     detections_per_image: int = 100
 
     def __post_init__(self) -> None:
-        require_between(self, 1, math.inf, "size", "regions_per_image", "detections_per_image")
+        require_between(self, 1, math.inf, "size", "channels", "regions_per_image", "detections_per_image")
         require_between(self, 0, 1, "positive_fraction", "positive_iou", "score_threshold", "nms_threshold")
         require_between(self, 0, self.positive_iou, "negative_floor")
+        require_between(self, 0, math.inf, "box_loss_beta")
+
+
+@dataclass(frozen=True)
+class MaskConfig:
+    """Mask head (He et al. 2017), used with detector.mask.
+
+    Attributes:
+        size: of the pooled grid with dc5 and fpn, half a mask's; c4 reads what conv5 gives.
+        channels: of its convolutions.
+        convolutions: 3x3, before the one that doubles the size; c4 has none of its own.
+    """
+
+    size: int = 14
+    channels: int = 256
+    convolutions: int = 4
+
+    def __post_init__(self) -> None:
+        require_between(self, 1, math.inf, "size", "channels")
+        require_between(self, 0, math.inf, "convolutions")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,15 +200,25 @@ class DetectionOptimConfig(OptimConfig):
 
 @dataclass(frozen=True)
 class DetectionConfig:
-    """Everything `tools/train_det.py` needs."""
+    """Everything `tools/train_det.py` needs.
+
+    Attributes:
+        training: "joint" trains everything at once (the approximate joint training of Ren et al. 2015, §3.2);
+            "four_step" alternates as they do, and "two_stage" ends after the first two steps, so that
+            proposals and detections come from features of their own; see `detection.alternate`. The schedule
+            is then that of each step.
+    """
 
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
+    detector: DetectorConfig = field(default_factory=DetectorConfig)
     data: DataConfig = field(default_factory=DataConfig)
     rpn: RpnConfig = field(default_factory=RpnConfig)
     roi: RoiConfig = field(default_factory=RoiConfig)
+    mask: MaskConfig = field(default_factory=MaskConfig)
     optim: DetectionOptimConfig = field(default_factory=DetectionOptimConfig)
     schedule: ScheduleConfig = field(
         default_factory=lambda: ScheduleConfig(total_steps=320_000, milestones=(240_000,))
     )
     run: RunConfig = field(default_factory=RunConfig)
+    training: Literal["joint", "four_step", "two_stage"] = "joint"
     metric: Metric = "coco"

@@ -5,10 +5,29 @@ Boxes are (x1, y1, x2, y2) in pixels with the origin at the top-left corner and 
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Protocol, TypedDict
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+
+Window = tuple[int, int, int, int]  # top, left, height, width; pixels
+
+
+class RunLength(TypedDict):
+    """A mask as COCO's compressed run-length: size [height, width], and counts as text."""
+
+    size: list[int]
+    counts: str
+
+
+class DrawMask(Protocol):
+    """Gives an object's mask (height, width): of the file's size, or of a window of the resized picture."""
+
+    def __call__(
+        self, number: int, /, resized: tuple[int, int] | None = None, window: Window | None = None
+    ) -> NDArray[np.bool_]: ...
 
 
 @dataclass(frozen=True)
@@ -21,7 +40,8 @@ class Target:
         ignore: (R,) bool, objects that count neither as found nor as missed (VOC difficult, COCO crowd).
         image_id: as the data set gives it.
         size: (height, width) of the picture's file.
-        masks: (R, height, width) bool, where the data set has them and they were asked for.
+        mask: draws the mask of object 0…R-1, where the data set has masks and they were asked for. One at a
+            time, since hundreds of them would fill the memory.
     """
 
     boxes: Tensor
@@ -29,17 +49,12 @@ class Target:
     ignore: Tensor
     image_id: int | str
     size: tuple[int, int]
-    masks: Tensor | None = None
+    mask: DrawMask | None = None
 
     def __post_init__(self) -> None:
         _check("boxes", self.boxes, (len(self.boxes), 4), torch.float32)
         _check("labels", self.labels, (len(self.boxes),), torch.int64)
         _check("ignore", self.ignore, (len(self.boxes),), torch.bool)
-        if self.masks is not None and (self.masks.dtype != torch.bool or len(self.masks) != len(self.boxes)):
-            raise ValueError(
-                f"masks must be ({len(self.boxes)}, H, W) bool, "
-                f"got {tuple(self.masks.shape)} {self.masks.dtype}"
-            )
 
 
 @dataclass(frozen=True)
@@ -51,17 +66,21 @@ class Prediction:
         labels: (D,) int64, 1…K.
         scores: (D,) float32 or float64 (files of others keep their order), probabilities.
         image_id: the picture's, where known.
+        masks: D run-lengths of the picture's size, where the detector makes masks.
     """
 
     boxes: Tensor
     labels: Tensor
     scores: Tensor
     image_id: int | str | None = None
+    masks: list[RunLength] | None = None
 
     def __post_init__(self) -> None:
         _check("boxes", self.boxes, (len(self.boxes), 4), torch.float32)
         _check("labels", self.labels, (len(self.boxes),), torch.int64)
         _check("scores", self.scores, (len(self.boxes),), torch.float32, torch.float64)
+        if self.masks is not None and len(self.masks) != len(self.boxes):
+            raise ValueError(f"masks must be {len(self.boxes)}, one per box, got {len(self.masks)}")
 
 
 def _check(name: str, tensor: Tensor, shape: tuple[int, ...], *dtypes: torch.dtype) -> None:
@@ -82,6 +101,8 @@ class Batch:
         valid: (N, G) bool, False where there is no object.
         seeds: (N,) int64, for everything drawn at random for a picture.
         ids: N image ids as text.
+        masks: (N, G, H, W / 8) uint8 where they were asked for: a bit a pixel, the leftmost of eight the most
+            significant (np.packbits).
     """
 
     images: Tensor
@@ -92,6 +113,7 @@ class Batch:
     valid: Tensor
     seeds: Tensor
     ids: list[str]
+    masks: Tensor | None = None
 
     def to(self, device: torch.device | str) -> "Batch":
         """The same batch on another device."""

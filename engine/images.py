@@ -102,6 +102,23 @@ def decode_image(content: bytes, name: str, size: tuple[int, int] | None = None)
     )
 
 
+def image_size(path: str | Path) -> tuple[int, int]:
+    """(height, width) of the picture as `load_image` gives it, read from the file's header if that tells.
+
+    Raises:
+        UserError: as `read_file`, or there is no header of a picture.
+    """
+    content = read_file(path)
+    try:
+        with Image.open(BytesIO(content)) as image:
+            if image.format == "TIFF":  # Pillow itself turns these, when they are loaded
+                image.load()
+            size = _size(image)
+            return size[::-1] if _orientation(image) in (5, 6, 7, 8) else size
+    except _DECODING_ERRORS as error:
+        raise _refusal(str(path), content, error) from error
+
+
 def decode_crop(content: bytes, name: str, choose: Callable[[int, int], Box], size: int) -> NDArray[np.uint8]:
     """Decode a part of a picture, resized to a square, antialiased bilinear.
 

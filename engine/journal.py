@@ -60,7 +60,7 @@ class RunFolder:
                     f"{self.path} already holds a run; continue it with --resume, replace it with "
                     "--overwrite, or choose another --out"
                 )
-            self._clear()
+            self.clear()
         elif self.path.exists() and any(path not in self._leftovers() for path in self.path.iterdir()):
             raise UserError(
                 f"{self.path} holds files but no run of ours; nothing was touched: choose another --out"
@@ -73,7 +73,8 @@ class RunFolder:
     def _holds_run(self) -> bool:
         return (self.path / "config.yaml").is_file()
 
-    def _clear(self) -> None:
+    def clear(self) -> None:
+        """Removes the run in the folder, if there is one; other files stay."""
         shutil.rmtree(self.path / "events", ignore_errors=True)
         for name in reversed(OURS):  # config.yaml last: as long as it is there, this is a run's folder
             (self.path / name).unlink(missing_ok=True)

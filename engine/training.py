@@ -306,7 +306,7 @@ class _Run:
         if is_main():
             self.folder.write_result(result)
             logger.info("%s holds best.safetensors, last.safetensors and result.json", self.folder.path)
-        return result
+        return broadcast_object(result)  # no process goes on to read these files before they are there
 
     def _batches(self) -> Iterable[Any]:
         """The batches from here on, counted by a progress bar where someone watches."""

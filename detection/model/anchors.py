@@ -8,8 +8,6 @@ from torch import Tensor
 from backbones.spec import FeatureSpec
 
 
-@lru_cache(maxsize=64)  # few shapes occur, and a copy to the GPU in every step would wait for it
-@torch.inference_mode(False)  # cached tensors made in inference mode could never meet autograd again
 def make_anchors(
     spec: FeatureSpec,
     shape: tuple[int, int],
@@ -29,11 +27,35 @@ def make_anchors(
         (height · width · A, 4) float32 xyxy in pixels, A = len(ratios) · len(sizes): rows, columns, ratios,
         sizes, the last running fastest.
     """
+    # In an exported network the size of the map is not known yet.
+    make = _make if torch.compiler.is_exporting() else _cached
+    return make(spec, shape, sizes, ratios, device)
+
+
+def _make(
+    spec: FeatureSpec,
+    shape: tuple[int, int],
+    sizes: tuple[float, ...],
+    ratios: tuple[float, ...],
+    device: torch.device,
+) -> Tensor:
     height, width = shape
     y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     # Centres fall on multiples of the stride: with padding of (k - 1) / 2, that is where the cells look.
     centres = torch.stack([x, y, x, y], dim=-1).reshape(-1, 1, 4) * spec.stride
     return (centres + _shapes(sizes, ratios)).reshape(-1, 4).to(device)
+
+
+@lru_cache(maxsize=64)  # few shapes occur, and a copy to the GPU in every step would wait for it
+@torch.inference_mode(False)  # cached tensors made in inference mode could never meet autograd again
+def _cached(
+    spec: FeatureSpec,
+    shape: tuple[int, int],
+    sizes: tuple[float, ...],
+    ratios: tuple[float, ...],
+    device: torch.device,
+) -> Tensor:
+    return _make(spec, shape, sizes, ratios, device)
 
 
 def _shapes(sizes: tuple[float, ...], ratios: tuple[float, ...]) -> Tensor:

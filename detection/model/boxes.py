@@ -85,24 +85,104 @@ def at_least(boxes: Tensor, min_size: float) -> Tensor:
     return (boxes[..., 2:] - boxes[..., :2] >= min_size).all(dim=-1)
 
 
+def take(values: Tensor, index: Tensor) -> Tensor:
+    """Rows of values (N, M, D) by index (N, P): (N, P, D), as take_along_dim, which cannot be exported."""
+    return values.gather(1, index[..., None].expand(-1, -1, values.shape[2]))
+
+
 def padded_nms(
-    boxes: Tensor, scores: Tensor, valid: Tensor, *, threshold: float, count: int
+    boxes: Tensor,
+    scores: Tensor,
+    valid: Tensor,
+    *,
+    threshold: float,
+    count: int,
+    groups: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Greedy non-maximum suppression in fixed shapes; the only place where a step may wait for the device.
+    """Greedy non-maximum suppression in fixed shapes, without waiting for a GPU.
 
     Args:
         boxes: (N, M, 4) xyxy, float32 or float64.
-        scores: (N, M).
+        scores: (N, M); of equal ones the first is the better.
         valid: (N, M) bool; the others neither suppress nor are kept.
         threshold: boxes with a larger IoU with a better box go.
         count: boxes kept per picture.
+        groups: (N, M) int64; boxes of different groups do not suppress each other.
     Returns:
         index (N, count) into M by falling score, and kept (N, count) bool, False where nothing was left.
     """
-    scores = scores.masked_fill(~valid, -math.inf).to(boxes.dtype)  # nms wants one type
-    # Invalid boxes come last and are all (0, 0, 1, 1): the first removes the others, which spares nms pairs.
-    boxes = torch.where(valid[..., None], boxes, torch.arange(4, device=boxes.device) // 2)
-    kept = [nms(*picture, threshold)[:count] for picture in zip(boxes, scores, strict=True)]
-    index = torch.stack([F.pad(best, (0, count - len(best))) for best in kept])
-    filled = torch.stack([torch.arange(count, device=boxes.device) < len(best) for best in kept])
-    return index, filled & valid.gather(1, index)
+    greedy = _greedy_by_kernel if boxes.device.type == "cpu" else _greedy_in_rounds
+    if groups is None:
+        groups = torch.zeros_like(valid, dtype=torch.int64)
+    keep = greedy(boxes, scores, valid, groups, threshold)
+    ranking = scores.masked_fill(~keep, -math.inf)
+    index = ranking.argsort(dim=1, descending=True, stable=True)[:, :count]
+    missing = count - index.shape[1]
+    return F.pad(index, (0, missing)), F.pad(keep.gather(1, index), (0, missing))
+
+
+@torch.library.custom_op("residual_backbones::greedy_by_kernel", mutates_args=())
+def _greedy_by_kernel(
+    boxes: Tensor, scores: Tensor, valid: Tensor, groups: Tensor, threshold: float
+) -> Tensor:
+    """(N, M) bool by torchvision, group by group: offsets between groups would cost digits, and pairs."""
+    keep = torch.zeros_like(valid)
+    scores = scores.to(boxes.dtype)  # nms wants one type
+    for i, picture in enumerate(valid):
+        rows = picture.nonzero()[:, 0]
+        order = groups[i, rows].argsort(stable=True)
+        sizes = groups[i, rows].unique(return_counts=True)[1]
+        for members in rows[order].split(sizes.tolist()):
+            keep[i, members[nms(boxes[i, members], scores[i, members], threshold)]] = True
+    return keep
+
+
+@_greedy_by_kernel.register_fake
+def _(boxes: Tensor, scores: Tensor, valid: Tensor, groups: Tensor, threshold: float) -> Tensor:
+    return torch.empty_like(valid)
+
+
+def _greedy_in_rounds(
+    boxes: Tensor,
+    scores: Tensor,
+    valid: Tensor,
+    groups: Tensor,
+    threshold: float,
+    *,
+    rounds: int = 16,
+    block: int = 2048,
+) -> Tensor:
+    """(N, M) bool, block by block of falling score, in a number of steps that only depends on M.
+
+    Within a block, taking all boxes for kept gives too few survivors, taking those for kept too many, and so
+    on; 2 · rounds turns settle every box behind a chain of at most as many suppressions. Behind longer chains
+    boxes stay open and are left out: what is kept is part of the exact result, and all of it but for those.
+    """
+    order = scores.masked_fill(~valid, -math.inf).argsort(dim=1, descending=True, stable=True)
+    boxes, groups = boxes.take_along_dim(order[..., None], dim=1), groups.gather(1, order)
+    keep = valid.gather(1, order)
+    for start in range(0, keep.shape[1], block):
+        part = slice(start, start + block)
+        over = _suppresses(boxes, groups, slice(start), part, threshold)
+        alive = keep[:, part] & ~(over & keep[:, :start, None]).any(dim=1)
+        over = _suppresses(boxes, groups, part, part, threshold).triu(1)
+        most = alive
+        for _ in range(rounds):
+            least = alive & ~(over & most[..., None]).any(dim=1)
+            most = alive & ~(over & least[..., None]).any(dim=1)
+        keep = torch.cat([keep[:, :start], least, keep[:, start + block :]], dim=1)
+    return torch.zeros_like(keep).scatter(1, order, keep)
+
+
+def _suppresses(boxes: Tensor, groups: Tensor, better: slice, worse: slice, threshold: float) -> Tensor:
+    """(N, better, worse) bool, whether the IoU is above the threshold, within groups."""
+    over = box_iou(boxes[:, better], boxes[:, worse]) > _exact(threshold, boxes.dtype)
+    return over & (groups[:, better, None] == groups[:, None, worse])
+
+
+def _exact(threshold: float, dtype: torch.dtype) -> float:
+    """The largest number of the type that is not above; comparisons round, but torchvision's on the CPU."""
+    rounded = torch.tensor(threshold, dtype=dtype)
+    if rounded.item() > threshold:
+        rounded = rounded.nextafter(torch.tensor(-math.inf, dtype=dtype))
+    return rounded.item()

@@ -1,22 +1,23 @@
 """Faster R-CNN on conv4 (He et al. 2015, appendix A): conv1–conv4 shared, conv5 and up for every region."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torchvision.ops import roi_align
 
 from backbones.features import FeatureNetwork, StageHead
 from backbones.spec import FeatureSpec
-from detection.model.detector import FasterRCNN, only_feature
+from detection.model.detector import FasterRCNN
+from detection.model.mask import MaskHead
+from detection.model.pooling import pool_regions
 from detection.model.roi_heads import RoiHeads
 from detection.model.rpn import RegionProposalNetwork
 from engine.errors import UserError
 
 
-class RegionFeatures(nn.Module):
-    """RoI pooling before conv5_1, conv5, average pooling.
+class StageRegions(nn.Module):
+    """RoI pooling before conv5_1, conv5, average pooling; of VGG fc6 and fc7.
 
     The paper takes the maximum over rounded bins; this is RoIAlign (He et al. 2017), aligned to half pixels,
     with 2x2 samples a bin whatever the region's size.
@@ -28,6 +29,7 @@ class RegionFeatures(nn.Module):
 
     Raises:
         UserError: the head does not take the feature map's channels.
+        OptionError: it does not take the pooled grid.
     """
 
     def __init__(self, head: StageHead, spec: FeatureSpec, *, size: int = 14) -> None:
@@ -39,16 +41,29 @@ class RegionFeatures(nn.Module):
             )
         self.head, self.spec, self.size = head, spec, size
         (self.out_channels,) = (last.channels for last in head.feature_specs.values())
+        self.map_channels, self.map_size = self.out_channels, self._probe()
 
-    def forward(self, features: Tensor, boxes: Tensor) -> Tensor:
-        """(N, C, H, W) features and (N, R, 4) boxes in pixels → (N · R, out_channels)."""
-        pictures = torch.arange(len(boxes), device=boxes.device).expand(boxes.shape[1], -1).T
-        regions = torch.cat([pictures[..., None], boxes], dim=2).flatten(0, 1)
-        # Both in float32: half precision would move the regions by whole pixels.
-        pooled = roi_align(
-            features.float(), regions, self.size, 1 / self.spec.stride, sampling_ratio=2, aligned=True
-        )
-        return self.head(pooled).mean(dim=(2, 3))
+    @torch.no_grad()
+    def _probe(self) -> int:
+        """Pixels a side of what the head makes of a region."""
+        training = self.head.training
+        parameter = next(self.head.parameters())
+        regions = parameter.new_zeros(1, self.head.in_channels, self.size, self.size)
+        size = self.head.eval()(regions).shape[-1]
+        self.head.train(training)
+        return size
+
+    def maps(self, features: Sequence[Tensor], boxes: Tensor, size: int | None = None) -> Tensor:
+        """Features (N, C, H, W) and boxes (N, R, 4) in pixels → conv5 of every region, (N · R, C', h, w).
+
+        Args:
+            size: of the pooled grid, if not the usual one.
+        """
+        return self.head(pool_regions(features, [self.spec.stride], boxes, size or self.size))
+
+    def vectors(self, maps: Tensor) -> Tensor:
+        """What `maps` returns → (N · R, out_channels)."""
+        return maps.mean(dim=(2, 3))
 
 
 def build_c4(
@@ -59,6 +74,7 @@ def build_c4(
     roi_size: int = 14,
     rpn: Mapping[str, Any] | None = None,
     roi: Mapping[str, Any] | None = None,
+    mask_channels: int | None = None,
 ) -> FasterRCNN:
     """Puts the detector of appendix A together.
 
@@ -68,11 +84,34 @@ def build_c4(
         roi_size: height and width of the pooled grid.
         rpn: keywords of RegionProposalNetwork.
         roi: keywords of RoiHeads.
+        mask_channels: of the mask head, which reads conv5's output (He et al. 2017, figure 4); None makes no
+            masks.
 
     Raises:
-        UserError: the trunk gives more than one feature map.
+        UserError: the trunk gives more than one feature map; the head leaves nothing to make masks of.
     """
-    _, spec = only_feature(trunk)
-    regions = RegionFeatures(head, spec, size=roi_size)
-    roi_heads = RoiHeads(regions, regions.out_channels, num_classes, **(roi or {}))
-    return FasterRCNN(trunk, RegionProposalNetwork(spec, **(rpn or {})), roi_heads)
+    spec = only_spec(trunk)
+    regions = StageRegions(head, spec, size=roi_size)
+    mask_head = None
+    if mask_channels is not None:
+        if regions.map_size == 1:
+            raise UserError(
+                f"detector.mask needs a map of every region, the head of {head.name} gives a vector; choose "
+                "another backbone, or detector.kind=dc5 or fpn"
+            )
+        mask_head = MaskHead(regions.map_channels, num_classes, channels=mask_channels, convolutions=0)
+    roi_heads = RoiHeads(regions, num_classes, mask_head=mask_head, **(roi or {}))
+    return FasterRCNN(trunk, RegionProposalNetwork([spec], **(rpn or {})), roi_heads)
+
+
+def only_spec(trunk: FeatureNetwork) -> FeatureSpec:
+    """The specification of the trunk's one feature map.
+
+    Raises:
+        UserError: there are several.
+    """
+    if len(trunk.feature_specs) != 1:
+        raise UserError(
+            f"this detector reads one feature map, the trunk gives {list(trunk.feature_specs)}; ask for one"
+        )
+    return next(iter(trunk.feature_specs.values()))

@@ -1,8 +1,9 @@
-"""Faster R-CNN, the whole of it on one screen."""
+"""Faster R-CNN and Mask R-CNN, the whole of them on one screen."""
 
 import torch
 from torch import Tensor, nn
 
+from backbones.adapters.torchvision import Pyramid
 from backbones.features import FeatureNetwork
 from backbones.spec import FeatureSpec
 from detection.model.roi_heads import Detections, RoiHeads
@@ -12,23 +13,30 @@ from engine.errors import UserError
 
 
 class FasterRCNN(nn.Module):
-    """One feature map, proposals from it, a class and a box for every proposal (Ren et al. 2015).
+    """Feature maps, proposals from them, a class and a box, perhaps a mask, for every proposal.
+
+    Ren et al. 2015; with masks He et al. 2017.
 
     Args:
-        trunk: gives the feature map that everything else reads.
+        trunk: gives the feature maps that everything else reads.
         rpn: proposes regions.
         roi_heads: classifies and corrects them.
 
     Raises:
-        UserError: the trunk gives several maps, or the RPN was made for another one.
+        UserError: the RPN was made for other maps than the trunk gives.
     """
 
-    def __init__(self, trunk: FeatureNetwork, rpn: RegionProposalNetwork, roi_heads: RoiHeads) -> None:
+    trunk: FeatureNetwork | Pyramid
+
+    def __init__(
+        self, trunk: FeatureNetwork | Pyramid, rpn: RegionProposalNetwork, roi_heads: RoiHeads
+    ) -> None:
         super().__init__()
-        self.feature, self.spec = only_feature(trunk)
-        if rpn.spec != self.spec:
+        self.feature_specs = dict(trunk.feature_specs)
+        specs = tuple(self.feature_specs.values())
+        if rpn.specs != specs:
             raise UserError(
-                f"the RPN was made for {rpn.spec}, the trunk gives {self.spec}; make it from the latter"
+                f"the RPN was made for {rpn.specs}, the trunk gives {specs}; make it from the latter"
             )
         self.trunk, self.rpn, self.roi_heads = trunk, rpn, roi_heads
 
@@ -36,8 +44,8 @@ class FasterRCNN(nn.Module):
         """Trains on N pictures, or finds their objects.
 
         Returns:
-            In training four losses, means over pictures: loss_rpn_objectness, loss_rpn_box, loss_roi_class,
-            loss_roi_box. Otherwise the detections, with boxes in the batch's resized pixels.
+            In training the losses, means over pictures: loss_rpn_objectness, loss_rpn_box, loss_roi_class,
+            loss_roi_box, and loss_mask. Otherwise the detections, with boxes in the batch's resized pixels.
         """
         features = self.extract(batch)
         proposals, losses = self.rpn(features, batch)
@@ -45,35 +53,31 @@ class FasterRCNN(nn.Module):
             return losses | self.roi_heads.losses(features, proposals, batch)
         return self.roi_heads.detect(features, proposals, batch.sizes)
 
-    def extract(self, batch: Batch) -> Tensor:
-        """The feature map (N, C, ⌈H / stride⌉, ⌈W / stride⌉) of the pictures, which are normalised here.
+    def extract(self, batch: Batch, other: FeatureNetwork | Pyramid | None = None) -> list[Tensor]:
+        """The feature maps (N, C, ⌈H / stride⌉, ⌈W / stride⌉) of the pictures, which are normalised here.
+
+        Args:
+            batch: N pictures; only images and sizes count.
+            other: a trunk of the same pictures to take the maps from, in place of the detector's own.
 
         Raises:
-            UserError: the map is not what the trunk's feature_specs promise.
+            UserError: a map is not what the trunk's feature_specs promise.
         """
         images = self.trunk.input_spec.normalise(batch.images)
         # Padding stays 0 after the mean is subtracted, like the padding of the convolutions.
-        features = self.trunk(images.masked_fill(_outside(batch), 0))[self.feature]
-        expected = (self.spec.channels, *(-(-side // self.spec.stride) for side in images.shape[2:]))
-        if features.shape[1:] != expected:
-            raise UserError(
-                f"{self.feature} of {tuple(images.shape[2:])} pixels should be {expected} by {self.spec}, "
-                f"the trunk gave {tuple(features.shape[1:])}; anchors would be misplaced"
-            )
-        return features
+        maps = (self.trunk if other is None else other)(images.masked_fill(_outside(batch), 0))
+        for name, spec in self.feature_specs.items():
+            _check_map(name, maps[name], spec, images.shape[2:])
+        return [maps[name] for name in self.feature_specs]
 
 
-def only_feature(trunk: FeatureNetwork) -> tuple[str, FeatureSpec]:
-    """Name and specification of the trunk's one feature map.
-
-    Raises:
-        UserError: there are several.
-    """
-    if len(trunk.feature_specs) != 1:
+def _check_map(name: str, features: Tensor, spec: FeatureSpec, size: torch.Size) -> None:
+    expected = (spec.channels, *(-(-side // spec.stride) for side in size))
+    if features.shape[1:] != expected:
         raise UserError(
-            f"this detector reads one feature map, the trunk gives {list(trunk.feature_specs)}; ask for one"
+            f"{name} of {tuple(size)} pixels should be {expected} by {spec}, "
+            f"the trunk gave {tuple(features.shape[1:])}; anchors would be misplaced"
         )
-    return next(iter(trunk.feature_specs.items()))
 
 
 def _outside(batch: Batch) -> Tensor:

@@ -1,15 +1,19 @@
-"""The Fast R-CNN part (Girshick 2015): a class and a corrected box for every proposal."""
+"""The Fast R-CNN part (Girshick 2015): a class and a corrected box for every proposal, and perhaps a mask."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from detection.model.boxes import at_least, box_iou, clip_boxes, decode_boxes, padded_nms
+from detection.model.boxes import at_least, box_iou, clip_boxes, decode_boxes, padded_nms, take
+from detection.model.mask import MaskHead, of_class
 from detection.model.matching import box_targets, match, random_keys, sample, sampled_mean
+from detection.model.pooling import mask_targets
 from detection.model.rpn import Proposals
 from detection.types import Batch
+from engine.errors import UserError
 
 BOX_WEIGHTS = (10.0, 5.0)  # factors on the targets of centre and size that bring them to unit variance
 
@@ -18,25 +22,55 @@ class Detections(NamedTuple):
     """What was found in N pictures, best first.
 
     boxes (N, D, 4) float32 xyxy in resized pixels, scores (N, D), labels (N, D) int64 1…K, and valid (N, D)
-    bool, False where there was nothing left to fill the row.
+    bool, False where there was nothing left to fill the row. masks (N, D, M, M) float32, where the detector
+    makes them: probability of the object in each cell of an M by M grid over its box.
     """
 
     boxes: Tensor
     scores: Tensor
     labels: Tensor
     valid: Tensor
+    masks: Tensor | None = None
 
 
 class Regions(NamedTuple):
     """The regions to train on, R per picture: boxes, targets (N, R, 4), labels (N, R) with 0 for background.
 
-    valid (N, R) bool is False where there were too few; what stands there must not be counted.
+    objects (N, R) int64 says which object of the picture each should become. valid (N, R) bool is False where
+    there were too few; what stands there must not be counted.
     """
 
     boxes: Tensor
     labels: Tensor
     targets: Tensor
+    objects: Tensor
     valid: Tensor
+
+    @property
+    def positive(self) -> Tensor:
+        """(N, R) bool, regions that are objects."""
+        return self.valid & (self.labels > 0)
+
+    def take(self, rows: Tensor) -> "Regions":
+        """The regions in these rows (N, P) of each picture."""
+        boxes, targets = (take(values, rows) for values in (self.boxes, self.targets))
+        labels, objects, valid = (
+            values.gather(1, rows) for values in (self.labels, self.objects, self.valid)
+        )
+        return Regions(boxes, labels, targets, objects, valid)
+
+
+class RegionFeatures(Protocol):
+    """What a kind of detector makes of a region: a map, and of the map a vector of `out_channels`.
+
+    `size` is of a map other than the one that vectors are made of.
+    """
+
+    out_channels: int
+
+    def maps(self, features: Sequence[Tensor], boxes: Tensor, size: int | None = None) -> Tensor: ...
+
+    def vectors(self, maps: Tensor) -> Tensor: ...
 
 
 class RoiHeads(nn.Module):
@@ -46,9 +80,12 @@ class RoiHeads(nn.Module):
     Ren et al. 2015.
 
     Args:
-        region_features: maps features (N, C, H, W) and boxes (N, R, 4) to vectors (N · R, channels).
-        channels: of those vectors.
+        region_features: a module as `RegionFeatures` says.
         num_classes: K, without background.
+        mask_head: makes a mask of a region's map; None makes no masks.
+        mask_size: height and width of that map, pooled for the masks alone; None lets them share the map that
+            the classes are read from.
+        class_agnostic: one box for all classes.
         regions_per_image: sampled for the loss.
         positive_fraction: of the sampled regions, at most.
         positive_iou: regions are objects from here on, background below.
@@ -62,9 +99,11 @@ class RoiHeads(nn.Module):
     def __init__(
         self,
         region_features: nn.Module,
-        channels: int,
         num_classes: int,
         *,
+        mask_head: MaskHead | None = None,
+        mask_size: int | None = None,
+        class_agnostic: bool = False,
         regions_per_image: int = 128,
         positive_fraction: float = 0.25,
         positive_iou: float = 0.5,
@@ -82,19 +121,29 @@ class RoiHeads(nn.Module):
         self.score_threshold, self.nms_threshold = score_threshold, nms_threshold
         self.detections_per_image = detections_per_image
         self.region_features = region_features
+        channels: int = region_features.out_channels  # type: ignore[assignment]
         self.classifier = nn.Linear(channels, num_classes + 1)
-        self.regressor = nn.Linear(channels, 4 * num_classes)
+        self.regressor = nn.Linear(channels, 4 * (1 if class_agnostic else num_classes))
         for layer, deviation in ((self.classifier, 0.01), (self.regressor, 0.001)):
             nn.init.normal_(layer.weight, std=deviation)
             nn.init.zeros_(layer.bias)
+        self.mask_head, self.mask_size = mask_head, mask_size
 
-    def forward(self, features: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits (N, R, 1 + K), background first, and deltas (N, R, K, 4) of boxes (N, R, 4), all float32."""
-        vectors = self.region_features(features, boxes).float()
+    def predict(self, maps: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
+        """What the predictors say of the maps of boxes (N, R, 4).
+
+        Returns:
+            Logits (N, R, 1 + K), background first, and deltas (N, R, K, 4) or (N, R, 1, 4); float32.
+        """
+        vectors = self._regions.vectors(maps).float()
         with torch.autocast(vectors.device.type, enabled=False):  # bfloat16 ties scores and moves boxes
             logits = self.classifier(vectors).unflatten(0, boxes.shape[:2])
-            deltas = self.regressor(vectors).view(*boxes.shape[:2], self.num_classes, 4)
+            deltas = self.regressor(vectors).view(*boxes.shape[:2], -1, 4)
         return logits, deltas
+
+    @property
+    def _regions(self) -> RegionFeatures:
+        return self.region_features  # type: ignore[return-value]
 
     def sample_regions(self, proposals: Proposals, batch: Batch) -> Regions:
         """A random sample of the proposals and the objects themselves, with what they should become."""
@@ -116,58 +165,93 @@ class RoiHeads(nn.Module):
         targets = box_targets(batch.boxes, matches, boxes, weights=BOX_WEIGHTS)
 
         rows = sampled.int().argsort(dim=1, descending=True, stable=True)[:, : self.regions_per_image]
-        return Regions(
-            boxes.take_along_dim(rows[..., None], dim=1),
-            labels.gather(1, rows),
-            targets.take_along_dim(rows[..., None], dim=1),
-            sampled.gather(1, rows),
-        )
+        return Regions(boxes, labels, targets, matches.best, sampled).take(rows)
 
-    def losses(self, features: Tensor, proposals: Proposals, batch: Batch) -> dict[str, Tensor]:
-        """Log loss and smooth L1 of the true class's box over a sample: loss_roi_class and loss_roi_box."""
+    def losses(self, features: Sequence[Tensor], proposals: Proposals, batch: Batch) -> dict[str, Tensor]:
+        """Log loss and smooth L1 of the true class's box over a sample: loss_roi_class and loss_roi_box.
+
+        With masks also `loss_mask`, the log loss of the true class's mask over the sampled objects.
+
+        Raises:
+            UserError: masks are to be learnt, and the batch has none.
+        """
         regions = self.sample_regions(proposals, batch)
-        logits, deltas = self(features, regions.boxes)
+        maps = self._regions.maps(features, regions.boxes)
+        logits, deltas = self.predict(maps, regions.boxes)
         log_loss = F.cross_entropy(logits.movedim(-1, 1), regions.labels, reduction="none")
-        own = (regions.labels - 1).clamp(min=0)[..., None, None]
+        own = (regions.labels - 1).clamp(min=0, max=deltas.shape[2] - 1)[..., None, None]
         deltas = deltas.take_along_dim(own, dim=2).squeeze(2)
         box_loss = F.smooth_l1_loss(deltas, regions.targets, beta=self.box_loss_beta, reduction="none")
-        positive = regions.valid & (regions.labels > 0)
-        return {
+        losses = {
             "loss_roi_class": sampled_mean(log_loss, regions.valid, regions.valid),
-            "loss_roi_box": sampled_mean(box_loss.sum(dim=-1), positive, regions.valid),
+            "loss_roi_box": sampled_mean(box_loss.sum(dim=-1), regions.positive, regions.valid),
         }
+        if self.mask_head is not None:
+            losses["loss_mask"] = self._mask_loss(self.mask_head, features, maps, regions, batch)
+        return losses
 
-    def detect(self, features: Tensor, proposals: Proposals, sizes: Tensor) -> Detections:
+    def _mask_loss(
+        self, head: MaskHead, features: Sequence[Tensor], maps: Tensor, regions: Regions, batch: Batch
+    ) -> Tensor:
+        if batch.masks is None:
+            raise UserError(
+                "this detector learns masks, and the batch has none; read the data set with masks=True"
+            )
+        most = int(self.regions_per_image * self.positive_fraction)
+        rows = regions.positive.int().argsort(dim=1, descending=True, stable=True)[:, :most]
+        chosen = regions.take(rows)
+        if self.mask_size is None:
+            kept = maps.unflatten(0, regions.labels.shape).take_along_dim(rows[..., None, None, None], dim=1)
+            logits = head(kept.flatten(0, 1))
+        else:
+            logits = head(self._regions.maps(features, chosen.boxes, self.mask_size))
+        own = of_class(logits, chosen.labels.flatten()).unflatten(0, rows.shape)
+        targets = mask_targets(batch.masks, chosen.objects, chosen.boxes, own.shape[-1])
+        loss = F.binary_cross_entropy_with_logits(own, targets, reduction="none").mean(dim=(2, 3))
+        return sampled_mean(loss, chosen.positive, chosen.positive)
+
+    def detect(self, features: Sequence[Tensor], proposals: Proposals, sizes: Tensor) -> Detections:
         """The best detections after non-maximum suppression within each class.
 
         Args:
-            features: (N, C, H, W).
+            features: (N, C, H, W) of every map.
             proposals: P per picture.
             sizes: (N, 2) height and width of the pictures.
         """
-        logits, deltas = self(features, proposals.boxes)
-        boxes = decode_boxes(deltas, proposals.boxes[:, :, None], weights=BOX_WEIGHTS).flatten(1, 2)
-        boxes = clip_boxes(boxes, sizes)
+        logits, deltas = self.predict(self._regions.maps(features, proposals.boxes), proposals.boxes)
         scores = logits.softmax(dim=-1)[..., 1:]
+        boxes = decode_boxes(deltas, proposals.boxes[:, :, None], weights=BOX_WEIGHTS)
+        boxes = clip_boxes(boxes.expand(*scores.shape, 4).flatten(1, 2), sizes)
         labels = torch.arange(1, self.num_classes + 1, device=boxes.device).expand_as(scores).flatten(1)
         valid = ((scores > self.score_threshold) & proposals.valid[..., None]).flatten(1)
         valid = valid & at_least(boxes, 1e-2)  # empty boxes go, as in torchvision
-        return self._best(Detections(boxes, scores.flatten(1), labels, valid), sizes)
+        best = self._best(Detections(boxes, scores.flatten(1), labels, valid))
+        if self.mask_head is None:
+            return best
+        masks = self.mask_head(self._regions.maps(features, best.boxes, self.mask_size))
+        own = of_class(masks, best.labels.flatten()).sigmoid()
+        return best._replace(masks=own.unflatten(0, best.labels.shape))
 
-    def _best(self, candidates: Detections, sizes: Tensor) -> Detections:
+    def _best(self, candidates: Detections) -> Detections:
         # At most 1 / threshold classes of a region can pass the threshold.
         passing = int(min(self.num_classes, 1 / max(self.score_threshold, 1e-6)))
         count = candidates.scores.shape[1] // self.num_classes * passing
         ranking = candidates.scores.masked_fill(~candidates.valid, -1)
         best = _take(candidates, ranking.argsort(dim=1, descending=True, stable=True)[:, :count])
-        # Classes are moved apart so as not to suppress each other; in float64, which leaves their IoU exact.
-        apart = best.boxes.double() + (best.labels * (sizes.max() + 1))[..., None]
         index, kept = padded_nms(
-            apart, best.scores, best.valid, threshold=self.nms_threshold, count=self.detections_per_image
+            best.boxes,
+            best.scores,
+            best.valid,
+            threshold=self.nms_threshold,
+            count=self.detections_per_image,
+            groups=best.labels,
         )
         return _take(best, index)._replace(valid=kept)
 
 
 def _take(detections: Detections, index: Tensor) -> Detections:
-    boxes = detections.boxes.take_along_dim(index[..., None], dim=1)
-    return Detections(boxes, *(values.gather(1, index) for values in detections[1:]))
+    boxes = take(detections.boxes, index)
+    return Detections(
+        boxes,
+        *(values.gather(1, index) for values in (detections.scores, detections.labels, detections.valid)),
+    )

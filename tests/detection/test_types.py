@@ -7,7 +7,7 @@ BOXES, LABELS, IGNORE = torch.zeros(2, 4), torch.ones(2, dtype=torch.int64), tor
 
 
 def test_no_objects_are_legal():
-    Target(BOXES[:0], LABELS[:0], IGNORE[:0], "a", (3, 4), masks=torch.zeros(0, 3, 4, dtype=torch.bool))
+    Target(BOXES[:0], LABELS[:0], IGNORE[:0], "a", (3, 4))
     Prediction(BOXES[:0], LABELS[:0], torch.zeros(0))
 
 
@@ -20,11 +20,6 @@ def test_no_objects_are_legal():
         ({"labels": LABELS[:1]}, r"labels must be \(2,\) torch.int64, got \(1,\)"),
         ({"labels": LABELS.int()}, "torch.int32"),
         ({"ignore": LABELS}, r"ignore must be \(2,\) torch.bool"),
-        (
-            {"masks": torch.zeros(1, 3, 4, dtype=torch.bool)},
-            r"masks must be \(2, H, W\) bool, got \(1, 3",
-        ),
-        ({"masks": torch.zeros(2, 3, 4)}, "torch.float32"),
     ],
 )
 def test_wrong_targets(wrong: dict, message: str):

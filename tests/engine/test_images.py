@@ -9,7 +9,7 @@ from PIL import Image, ImageOps
 from torchvision.io import decode_image
 
 from engine.errors import UserError
-from engine.images import MARGIN, decode_crop, load_image, plain_size, shrinking
+from engine.images import MARGIN, decode_crop, image_size, load_image, plain_size, shrinking
 from engine.jpeg import decode_plain
 
 ORIENTATION = 0x0112
@@ -62,6 +62,21 @@ def test_every_orientation_of_every_kind(tmp_path: Path, suffix: str, mode: str,
     assert pixels.shape == expected.shape
     # JPEG and the adaptive palette are off by a little; another orientation by 60 and more.
     assert np.abs(pixels - expected).max() <= 12
+
+
+@pytest.mark.parametrize("orientation", [None, 1, 2, 5, 6, 8, 9])
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tiff"])
+def test_the_header_tells_the_size(tmp_path: Path, suffix: str, orientation: int | None):
+    path = save(tmp_path / f"a{suffix}", Image.fromarray(corners()), orientation)
+    assert image_size(path) == load_image(path).shape[:2]
+
+
+def test_a_file_without_header_has_no_size(tmp_path: Path):
+    (tmp_path / "a.jpg").write_bytes(b"GIF")
+    with pytest.raises(UserError, match=r"a\.jpg: no picture format begins like this file"):
+        image_size(tmp_path / "a.jpg")
+    with pytest.raises(UserError, match=r"b\.jpg: no such picture"):
+        image_size(tmp_path / "b.jpg")
 
 
 def test_annotated_size_decides_on_rotation(tmp_path: Path):

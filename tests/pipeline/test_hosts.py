@@ -39,7 +39,7 @@ def test_training_and_prediction(
     _, header = read_weights(weights)
     assert header is not None and (header.options["name"], header.norm_eps) == (name, eps)
     detector = load_detector(weights)
-    assert detector.model.trunk.name == name and detector.model.spec.stride == 16
+    assert detector.model.trunk.name == name and detector.model.feature_specs["res4"].stride == 16
     capsys.readouterr()
     tool("eval_det", "--weights", weights, "--out", tmp_path / "again")
     scores = [

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from backbones import create_trunk_and_head
-from detection.model.c4 import RegionFeatures, build_c4
+from detection.model.c4 import StageRegions, build_c4
 from engine.errors import UserError
 
 
@@ -19,9 +19,9 @@ def test_a_head_of_another_network_is_refused():
 
 def test_regions_of_constant_features_are_all_alike():
     trunk, head = create_trunk_and_head("resnet18")
-    regions = RegionFeatures(head, trunk.feature_specs["res4"], size=4).eval()
+    regions = StageRegions(head, trunk.feature_specs["res4"], size=4).eval()
     boxes = torch.tensor([[[0.0, 0, 64, 64], [30, 10, 90, 40]]])
-    first, second = regions(torch.ones(1, 256, 8, 8), boxes)
+    first, second = regions.vectors(regions.maps([torch.ones(1, 256, 8, 8)], boxes))
     assert first.shape == (512,)
     torch.testing.assert_close(first, second)
 
@@ -30,7 +30,7 @@ def test_vgg16_is_trunk_and_head_of_fast_rcnn(batches: Callable):
     torch.manual_seed(0)
     trunk, head = create_trunk_and_head("vgg16", frozen_stages=2)
     model = build_c4(trunk, head, 4, roi_size=7, rpn={"channels": 16, "post_nms_train": 8}).train()
-    assert model.rpn.spec.stride == 16 and model.roi_heads.classifier.in_features == 4096
+    assert model.rpn.specs[0].stride == 16 and model.roi_heads.classifier.in_features == 4096
     losses = model(batches([(64, 96)], [2]))
     sum(losses.values()).backward()
     learning = {name for name, parameter in model.named_parameters() if parameter.grad is not None}
@@ -40,6 +40,7 @@ def test_vgg16_is_trunk_and_head_of_fast_rcnn(batches: Callable):
 
 def test_a_dilated_head_keeps_the_size_of_the_grid():
     trunk, head = create_trunk_and_head("resnet18", dilation=("res5",))
-    regions = RegionFeatures(head, trunk.feature_specs["res4"], size=4).eval()
-    assert regions(torch.ones(1, 256, 8, 8), torch.tensor([[[0.0, 0, 64, 64]]])).shape == (1, 512)
+    regions = StageRegions(head, trunk.feature_specs["res4"], size=4).eval()
+    maps = regions.maps([torch.ones(1, 256, 8, 8)], torch.tensor([[[0.0, 0, 64, 64]]]))
+    assert maps.shape == (1, 512, 4, 4) and regions.vectors(maps).shape == (1, 512)
     assert regions.head(torch.ones(1, 256, 4, 4)).shape == (1, 512, 4, 4)

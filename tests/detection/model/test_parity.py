@@ -34,7 +34,7 @@ ROI = {"regions_per_image": ALL, "box_loss_beta": 1 / 9, "nms_threshold": 0.5, "
 class Trunk(nn.Module):
     def __init__(self, model: FasterRCNN) -> None:
         super().__init__()
-        self.trunk, self.out_channels = model.trunk, model.spec.channels
+        self.trunk, self.out_channels = model.trunk, model.rpn.specs[0].channels
 
     def forward(self, images: Tensor) -> Tensor:
         return self.trunk(images)["res4"]
@@ -80,7 +80,7 @@ class SameSize(GeneralizedRCNNTransform):
 def torchvision_twin(model: FasterRCNN) -> TorchvisionFasterRCNN:
     """torchvision's detector around the modules of ours."""
     rpn, heads = model.rpn, model.roi_heads
-    head = RPNHead(model.spec.channels, rpn.head.objectness.out_channels)
+    head = RPNHead(model.rpn.specs[0].channels, rpn.head.objectness.out_channels)
     head.conv, head.cls_logits, head.bbox_pred = (
         nn.Sequential(rpn.head.conv, nn.ReLU()),
         rpn.head.objectness,
@@ -175,9 +175,9 @@ def test_proposals(detector: Callable[..., FasterRCNN], batch: Batch, training: 
     twin = torchvision_twin(model)
     images, objects = twin.transform(pictures(batch), targets(batch))
     features = model.extract(batch)
-    torch.testing.assert_close(features, twin.backbone(images.tensors), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(features[0], twin.backbone(images.tensors), rtol=1e-5, atol=1e-6)
     proposals, _ = model.rpn(features, batch)
-    expected, _ = twin.rpn(images, OrderedDict([("0", features)]), objects)
+    expected, _ = twin.rpn(images, OrderedDict([("0", features[0])]), objects)
     for boxes, valid, expected_boxes in zip(*proposals, expected, strict=True):
         assert_equal(boxes[valid], expected_boxes)
     assert proposals.valid.sum(dim=1).min() > 10

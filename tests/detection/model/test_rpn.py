@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from detection.model import rpn as module
-from detection.model.anchors import make_anchors
 from detection.model.detector import FasterRCNN
 from detection.types import Batch
 
@@ -20,10 +19,7 @@ def sampled_anchors(model: FasterRCNN, batch: Batch, monkeypatch: pytest.MonkeyP
     with monkeypatch.context() as patch:
         patch.setattr(module, "sample", lambda *a, **k: chosen.append(sample(*a, **k)) or chosen[0])
         model.rpn(features, batch)
-    anchors = make_anchors(
-        model.spec, features.shape[-2:], sizes=model.rpn.anchor_sizes, ratios=model.rpn.anchor_ratios,
-        device=features.device,
-    )  # fmt: skip
+    (anchors,) = model.rpn.anchors(features)
     return {tuple(anchor) for anchor in anchors[chosen[0][0]].tolist()}
 
 
@@ -63,7 +59,8 @@ def test_predictors_compute_in_float32_whatever_the_precision(detector: Callable
     features = model.extract(batches([(160, 224)], [0]))
     boxes = torch.tensor([[[0.0, 0, 50, 50], [3, 5, 60, 80]]])
     with torch.autocast("cpu", torch.bfloat16):
-        values = [*model.rpn.head(features), *model.roi_heads(features, boxes)]
+        maps = model.roi_heads.region_features.maps(features, boxes)
+        values = [*model.rpn.head(features[0]), *model.roi_heads.predict(maps, boxes)]
     for value in values:
         assert value.dtype == torch.float32
         assert not torch.equal(value, value.bfloat16().float())

@@ -1,0 +1,198 @@
+"""Regions of feature maps and of masks brought to a fixed grid (RoIAlign: He et al. 2017, §3)."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torchvision.ops import roi_align
+
+CANONICAL_SIZE, CANONICAL_STRIDE = 224, 16  # Lin et al. 2017, equation 1: such a region belongs to that level
+MASK_SAMPLES = 5  # a side, in every cell of a mask; odd, so that none is exactly half full
+
+
+def pool_regions(
+    features: Sequence[Tensor],
+    strides: Sequence[int],
+    boxes: Tensor,
+    size: int,
+    *,
+    sampling_ratio: int = 2,
+) -> Tensor:
+    """RoIAlign, aligned to half pixels, each region from the level that its area asks for.
+
+    Gradients reach the features, not the boxes. Boxes may leave their picture or be empty.
+
+    Args:
+        features: (N, C, H, W) of every level.
+        strides: of the levels, each twice the one before.
+        boxes: (N, R, 4) xyxy, pixels.
+        size: height and width of the grid.
+        sampling_ratio: points a side, in every cell.
+    Returns:
+        (N · R, C, size, size) of the features' type; picture by picture. On a CPU also of their memory
+        format: convolutions in channels_last can take much longer there.
+    """
+    boxes = boxes.detach().float()
+    levels = region_levels(boxes, strides)
+    if features[0].device.type != "cpu" or torch.compiler.is_exporting():  # ONNX has RoIAlign
+        return _pool_by_kernel(features, strides, boxes, levels, size, sampling_ratio)
+    with torch.autocast(boxes.device.type, enabled=False):
+        return _pool_by_rows(features, strides, boxes, levels, size, sampling_ratio)
+
+
+def region_levels(boxes: Tensor, strides: Sequence[int]) -> Tensor:
+    """The level of each region (Lin et al. 2017, equation 1): (N, R, 4) → (N, R) int64 index into strides."""
+    if len(strides) == 1:
+        return torch.zeros(boxes.shape[:2], dtype=torch.int64, device=boxes.device)
+    sides = (boxes[..., 2:] - boxes[..., :2]).clamp(min=0)
+    size = (sides[..., 0] * sides[..., 1]).sqrt()
+    first = math.log2(strides[0])
+    # torchvision adds 1e-6 against rounding just below a whole number.
+    level = torch.floor(math.log2(CANONICAL_STRIDE) + torch.log2(size / CANONICAL_SIZE) + 1e-6) - first
+    return level.nan_to_num().clamp(min=0, max=len(strides) - 1).long()
+
+
+def _pool_by_kernel(
+    features: Sequence[Tensor],
+    strides: Sequence[int],
+    boxes: Tensor,
+    levels: Tensor,
+    size: int,
+    sampling_ratio: int,
+) -> Tensor:
+    """torchvision's kernel on every level, for all regions: choosing those of a level would wait for the GPU.
+
+    Regions of other levels are moved out of the map, where the kernel writes zeros and reads nothing; its
+    backward pass skips them. So a level costs what its own regions cost, and the zeros.
+    """
+    # Not len(boxes), which would fix the number of pictures of an exported network.
+    pictures = torch.arange(boxes.shape[0], device=boxes.device, dtype=boxes.dtype)
+    pictures = pictures[:, None, None].expand(*boxes.shape[:2], 1)
+    pooled = [
+        roi_align(
+            level,
+            torch.cat([pictures, torch.where((levels == i)[..., None], boxes, -1e6)], dim=2).flatten(0, 1),
+            size,
+            1 / stride,
+            sampling_ratio,
+            aligned=True,
+        )
+        for i, (level, stride) in enumerate(zip(features, strides, strict=True))
+    ]
+    total = pooled[0]
+    for other in pooled[1:]:
+        total = total + other
+    return total
+
+
+def _pool_by_rows(
+    features: Sequence[Tensor],
+    strides: Sequence[int],
+    boxes: Tensor,
+    levels: Tensor,
+    size: int,
+    sampling_ratio: int,
+) -> Tensor:
+    """For every cell of the grids a weighted sum of cells of the maps, all levels at once."""
+    channels, dtype = features[0].shape[1], features[0].dtype
+    table = torch.cat([level.permute(0, 2, 3, 1).reshape(-1, channels) for level in features]).float()
+    heights, widths, starts = (
+        torch.tensor(values, device=boxes.device)[levels] for values in zip(*_layout(features), strict=True)
+    )
+    pictures = torch.arange(len(boxes), device=boxes.device)[:, None]
+    starts = starts + pictures * heights * widths
+    scaled = boxes / torch.tensor(strides, device=boxes.device)[levels][..., None] - 0.5
+    x, x_weights = _cells(scaled[..., 0], scaled[..., 2], widths, size, sampling_ratio)
+    y, y_weights = _cells(scaled[..., 1], scaled[..., 3], heights, size, sampling_ratio)
+    rows = starts[..., None, None] + y * widths[..., None, None]
+    index = rows[:, :, :, None, :, None] + x[:, :, None, :, None, :]
+    weights = y_weights[:, :, :, None, :, None] * x_weights[:, :, None, :, None, :]
+    used = weights != 0  # often a third of them; the backward pass takes time for each
+    counts = used.sum(dim=(-2, -1)).flatten()
+    pooled = F.embedding_bag(
+        index[used], table, counts.cumsum(0) - counts, mode="sum", per_sample_weights=weights[used]
+    )
+    pooled = pooled.view(-1, size, size, channels).permute(0, 3, 1, 2)
+    return pooled.contiguous(memory_format=_memory_format(features[0])).to(dtype)
+
+
+def _memory_format(features: Tensor) -> torch.memory_format:
+    return torch.contiguous_format if features.is_contiguous() else torch.channels_last
+
+
+def _layout(features: Sequence[Tensor]) -> list[tuple[int, int, int]]:
+    """Height, width and first row in the table of every level."""
+    shapes = [(level.shape[2], level.shape[3]) for level in features]
+    counts = [len(features[0]) * height * width for height, width in shapes]
+    return [(*shape, sum(counts[:i])) for i, shape in enumerate(shapes)]
+
+
+def _cells(
+    start: Tensor, end: Tensor, limit: Tensor, size: int, sampling_ratio: int
+) -> tuple[Tensor, Tensor]:
+    """Along one axis, the cells that each cell of the grid takes from, and how much.
+
+    Args:
+        start, end: (N, R) of the regions, in cells of the map; centres are whole numbers.
+        limit: (N, R) cells of the map.
+    Returns:
+        (N, R, size, 2 · sampling_ratio) int64 and float32; where a cell stands twice, once with weight 0.
+    """
+    width = ((end - start) / size)[..., None]
+    points = torch.arange(size * sampling_ratio, device=start.device)
+    # In torchvision's order, whose rounding is the same then.
+    position = start[..., None] + points // sampling_ratio * width
+    position = position + (points % sampling_ratio + 0.5) * width / sampling_ratio
+    limit = limit[..., None]
+    inside = (position >= -1) & (position <= limit)  # torchvision's rule: up to a cell beyond is the border's
+    position = torch.minimum(position.clamp(min=0), limit - 1)
+    low = torch.minimum(position.long().clamp(min=0), limit - 1)  # of NaN anything, which must be a cell
+    share = position - low
+    weights = torch.stack([1 - share, share], dim=-1) * (inside / sampling_ratio)[..., None]
+    cells = torch.stack([low, torch.minimum(low + 1, limit - 1)], dim=-1)
+    shape = (*start.shape, size, 2 * sampling_ratio)
+    cells, weights = cells.view(shape), weights.view(shape)
+    same = cells[..., None] == cells[..., None, :]
+    repeated = same.tril(-1).any(dim=-1)
+    return cells, (same * weights[..., None, :]).sum(dim=-1).masked_fill(repeated, 0)
+
+
+def mask_targets(masks: Tensor, objects: Tensor, boxes: Tensor, size: int) -> Tensor:
+    """The object's part of each cell of a grid over the region: 1 from one half on.
+
+    Args:
+        masks: (N, G, H, W / 8) uint8, packed as Batch.masks.
+        objects: (N, R) int64, the object of each region.
+        boxes: (N, R, 4) xyxy, pixels.
+        size: height and width of the grid.
+    Returns:
+        (N, R, size, size) float32, 0 or 1.
+    """
+    pictures, slots, height, width = masks.shape
+    boxes = boxes.detach().float()
+    x = _pixels(boxes[..., 0], boxes[..., 2], 8 * width, size).flatten(0, 1)[:, None]
+    y = _pixels(boxes[..., 1], boxes[..., 3], height, size)
+    owners = objects + torch.arange(pictures, device=objects.device)[:, None] * slots
+    rows = (owners[..., None] * height + y).flatten()
+    # Whole rows of bytes first: that is cheaper than the address of every sample.
+    packed = masks.reshape(-1, width).index_select(0, rows).view(-1, y.shape[-1], width)
+    packed = packed.gather(2, (x // 8).expand(-1, y.shape[-1], -1))
+    bits = (packed >> (7 - x % 8).to(torch.uint8)) & 1
+    # Rows first, which is ten times faster.
+    counts = bits.unflatten(1, (size, -1)).sum(dim=2, dtype=torch.uint8)
+    counts = counts.unflatten(2, (size, -1)).sum(dim=3, dtype=torch.uint8)
+    return (2 * counts > MASK_SAMPLES**2).float().unflatten(0, boxes.shape[:2])
+
+
+def _pixels(start: Tensor, end: Tensor, limit: int, size: int) -> Tensor:
+    """Along one axis, the pixels sampled for each cell of the grid: (N, R, size · MASK_SAMPLES) int64.
+
+    The samples of a cell spread over what RoIAlign of the mask averages: the cell, but not less than a pixel.
+    """
+    step = ((end - start) / size)[..., None, None]
+    centres = torch.arange(size, device=start.device)[:, None] + 0.5
+    spread = (torch.arange(MASK_SAMPLES, device=start.device) + 0.5) / MASK_SAMPLES - 0.5
+    position = start[..., None, None] + step * centres + spread * step.clamp(min=1)
+    return position.floor().clamp(min=0, max=limit - 1).long().flatten(2)
