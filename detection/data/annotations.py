@@ -14,17 +14,20 @@ import torch
 from numpy.typing import NDArray
 
 from detection.types import Target
+from engine.errors import UserError
 
 
 class DetectionDataset(Protocol):
     """What training, evaluation and prediction ask of a data set.
 
     `category_ids[i]` is the data set's own id of `classes[i]`, which is label i + 1 everywhere inside.
+    `has_truth` is False where nobody but an evaluation server knows the objects.
     """
 
     classes: list[str]
     category_ids: list[int]
     image_ids: list[int | str]
+    has_truth: bool
 
     def __len__(self) -> int: ...
 
@@ -37,6 +40,33 @@ class DetectionDataset(Protocol):
     def image_path(self, index: int) -> Path: ...
 
     def load_target(self, index: int) -> Target: ...
+
+
+def no_objects(image_id: int | str, size: tuple[int, int]) -> Target:
+    """The Target of a picture (height, width) without objects, or without known ones."""
+    return Target(
+        boxes=torch.zeros(0, 4),
+        labels=torch.zeros(0, dtype=torch.int64),
+        ignore=torch.zeros(0, dtype=torch.bool),
+        image_id=image_id,
+        size=size,
+    )
+
+
+def require_truth(dataset: DetectionDataset, name: str) -> None:
+    """Refuse to train on, or score with, pictures whose objects are not published.
+
+    Args:
+        name: of the split, for the message.
+    Raises:
+        UserError: the data set has no truth.
+    """
+    if not dataset.has_truth:
+        raise UserError(
+            f"{name} has no annotations, so that nothing can be trained or scored on it; take a split that "
+            "has, and write this one's results for its evaluation server with "
+            "tools/eval_det.py --weights FILE --submission PLACE data.val=SPLIT"
+        )
 
 
 @dataclass(frozen=True)

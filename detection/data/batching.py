@@ -1,6 +1,7 @@
 """From data set entries to batches of fixed shape, and the loaders that make them."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from detection.data.annotations import DetectionDataset
-from detection.data.transforms import flip, resize, resized_size
+from detection.data.transforms import View, jittered_view, resized_size
 from detection.types import Batch, Target
 from engine.batches import BatchLoader
 from engine.errors import UserError
@@ -18,6 +19,8 @@ from engine.sampler import Item, TrainSampler
 
 SIZE_MULTIPLE = 32  # the stride of conv5: every stage of every backbone divides the padded picture
 BOXES_MULTIPLE = 8  # few distinct shapes, so that compiled code is reused
+
+_Numbers = NDArray[np.int64]
 
 
 class Sample(NamedTuple):
@@ -29,11 +32,13 @@ class Sample(NamedTuple):
     labels: Tensor
     seed: int
     id: str
+    masks: Tensor | None = None
 
 
 class PreparedPictures:
-    """Pictures of a data set, decoded, resized, flipped at random; without the objects to be ignored.
+    """Pictures of a data set, decoded, resized, perhaps cropped, flipped at random; with the objects in view.
 
+    Left out are objects to be ignored, those without area in the view, and with masks those without a pixel.
     Everything random comes from `Item.seed`, so a picture's sample does not depend on the number of workers
     or processes.
     """
@@ -46,6 +51,10 @@ class PreparedPictures:
         flip: bool = True,
         *,
         max_boxes: int = 200,
+        masks: bool = False,
+        short_sides: Sequence[int] = (),
+        jitter: Sequence[float] = (),
+        crop: int | None = None,
     ) -> None:
         """Prepare to read `dataset`.
 
@@ -55,12 +64,18 @@ class PreparedPictures:
             flip: mirror half of the pictures.
             max_boxes: pictures with more objects train on a random choice of that many, which bounds the
                 memory of matching.
+            masks: also give the objects' masks; the data set must have been opened with them.
+            short_sides: one of them at random instead of `short_side`.
+            jitter: least and greatest random scale instead of both sides; see `jittered_view`.
+            crop: with `jitter`, pixels of the window's sides.
         """
         self.dataset = dataset
-        self.short_side = short_side
+        self.short_sides = list(short_sides) or [short_side]
         self.max_side = max_side
         self.flip = flip
         self.max_boxes = max_boxes
+        self.masks = masks
+        self.jitter = (jitter[0], jitter[1], crop) if jitter and crop else None
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -71,27 +86,54 @@ class PreparedPictures:
 
     def prepare(self, pixels: NDArray[np.uint8], target: Target, seed: int) -> Sample:
         """The sample of a decoded picture (H, W, 3) and its objects."""
-        image = torch.from_numpy(pixels).permute(2, 0, 1)
-        size = resized_size(target.size, self.short_side, self.max_side)
-        image, target = resize(image, target, size)
         rng = np.random.default_rng(seed)
-        if self.flip and rng.random() < 0.5:
-            image, target = flip(image, target)
-        chosen = np.flatnonzero(~target.ignore.numpy())
+        view = self._view(target.size, rng)
+        boxes = view.boxes(target.boxes)
+        chosen = np.flatnonzero(((boxes[:, 2:] > boxes[:, :2]).all(1) & ~target.ignore).numpy())
         if len(chosen) > self.max_boxes:
             chosen = np.sort(rng.choice(chosen, self.max_boxes, replace=False))
+        masks = None
+        if self.masks:
+            chosen, masks = _masks_in_view(target, chosen, view)
         return Sample(
-            image=image,
-            scale=(size[0] / target.size[0], size[1] / target.size[1]),
-            boxes=target.boxes[chosen],
+            image=view.image(torch.from_numpy(pixels).permute(2, 0, 1)),
+            scale=view.scale,
+            boxes=boxes[chosen],
             labels=target.labels[chosen],
             seed=seed,
             id=str(target.image_id),
+            masks=masks,
         )
+
+    def _view(self, size: tuple[int, int], rng: np.random.Generator) -> View:
+        if self.jitter is not None:
+            low, high, crop = self.jitter
+            view = jittered_view(size, (low, high), crop, rng)
+        else:
+            sides = self.short_sides
+            short_side = sides[0] if len(sides) == 1 else int(rng.choice(sides))
+            view = View(size, resized_size(size, short_side, self.max_side))
+        return replace(view, mirrored=self.flip and rng.random() < 0.5)
 
     def read(self, items: Sequence[Item]) -> Batch:
         """The batch of these items."""
         return collate([self[item] for item in items])
+
+
+def _masks_in_view(target: Target, chosen: _Numbers, view: View) -> tuple[_Numbers, Tensor]:
+    """Those of the objects `chosen` that have a pixel in the view, and their masks as rows of bits.
+
+    One mask is drawn at a time: all of a picture's at once can be gigabytes.
+    """
+    if target.mask is None:
+        raise ValueError("masks are wanted of a data set without; open it with masks=True")
+    packed = [view.packed_mask(target.mask(number, view.resized, view.window)) for number in chosen.tolist()]
+    seen = [row for row, mask in enumerate(packed) if mask.any()]
+    height, width = view.shown
+    masks = torch.zeros((len(seen), height, -(-width // 8)), dtype=torch.uint8)
+    for row, index in enumerate(seen):
+        masks[row] = torch.from_numpy(packed[index])
+    return chosen[seen], masks
 
 
 def check_pictures(dataset: DetectionDataset) -> None:
@@ -117,11 +159,17 @@ def collate(samples: Sequence[Sample]) -> Batch:
     boxes = torch.zeros((count, slots, 4))
     labels = torch.zeros((count, slots), dtype=torch.int64)
     valid = torch.zeros((count, slots), dtype=torch.bool)
+    masks = None
+    if samples[0].masks is not None:
+        masks = torch.zeros((count, slots, height, width // 8), dtype=torch.uint8)
     for row, sample in enumerate(samples):
         images[row, :, : sample.image.shape[1], : sample.image.shape[2]] = sample.image
         boxes[row, : len(sample.boxes)] = sample.boxes
         labels[row, : len(sample.boxes)] = sample.labels
         valid[row, : len(sample.boxes)] = True
+        if masks is not None and sample.masks is not None:
+            objects, rows, octets = sample.masks.shape
+            masks[row, :objects, :rows, :octets] = sample.masks
     return Batch(
         images=images,
         sizes=torch.tensor([sample.image.shape[1:] for sample in samples]),
@@ -131,6 +179,7 @@ def collate(samples: Sequence[Sample]) -> Batch:
         valid=valid,
         seeds=torch.tensor([sample.seed for sample in samples], dtype=torch.int64),
         ids=[sample.id for sample in samples],
+        masks=masks,
     )
 
 

@@ -2,7 +2,7 @@
 
 import json
 import logging
-import math
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from detection.data.annotations import PackedObjects
-from detection.data.coco_format import read_coco, xywh_boxes
-from detection.types import Target
-from engine.errors import UserError
+from detection.data.coco_format import checked_coco, read_json, xywh_boxes
+from detection.data.drawing import draw_mask
+from detection.data.segmentation import check_segmentations
+from detection.types import Target, Window
 
 _log = logging.getLogger(__name__)
 
@@ -27,7 +26,8 @@ class CocoDataset:
 
     Boxes become xyxy and are clipped to their picture; those without area after that (COCO has a few) are
     dropped and counted in the log. Crowds are read with `ignore` set. Label i + 1 is the category with the
-    i-th smallest id. Pictures without objects stay.
+    i-th smallest id. Pictures without objects stay. A file that lists no annotations, such as COCO's own
+    image_info_test-dev2017.json, has no truth.
     """
 
     def __init__(self, annotation_file: str | Path, image_folder: str | Path, *, masks: bool = False) -> None:
@@ -40,7 +40,9 @@ class CocoDataset:
         Raises:
             UserError: the file is missing or an entry is malformed.
         """
-        content = read_coco(annotation_file)
+        stored = read_json(annotation_file)
+        content = checked_coco(stored, str(annotation_file))
+        self.has_truth = "annotations" in stored
         self.annotation_file = Path(annotation_file)
         images = content["images"]
         categories = sorted(content["categories"], key=lambda category: category["id"])
@@ -86,9 +88,28 @@ class CocoDataset:
         target = self._objects.target(index)
         if self._segmentations is None:
             return target
-        rows = self._objects.rows(index)
-        masks = [self._segmentations.decode(row, target.size) for row in range(rows.start, rows.stop)]
-        return replace(target, masks=torch.from_numpy(np.stack(masks)) if masks else _no_masks(target.size))
+        draw, first = self._segmentations.draw, self._objects.rows(index).start
+
+        def mask(
+            number: int, /, resized: tuple[int, int] | None = None, window: Window | None = None
+        ) -> NDArray[np.bool_]:
+            return draw(first + number, target.size, resized, window)
+
+        return replace(target, mask=mask)
+
+
+def coco_files(root: Path, split: str) -> tuple[Path, Path]:
+    """The annotation file and the folder of pictures of a split.
+
+    annotations/instances_SPLIT.json and SPLIT/, but of COCO's test sets annotations/image_info_SPLIT.json;
+    minival2014 and valminusminival2014 are parts of val2014, test-dev2017 is one of test2017. Sets that keep
+    the pictures of all splits together have them in images/.
+    """
+    kind = "image_info" if re.fullmatch(r"test(-dev)?20\d\d", split) else "instances"
+    folder = root / re.sub(r"^(valminusmini|mini)val(?=20)", "val", split).replace("test-dev", "test")
+    if not folder.is_dir() and (root / "images").is_dir():
+        folder = root / "images"
+    return root / "annotations" / f"{kind}_{split}.json", folder
 
 
 def _clipped_xyxy(annotations: Sequence[dict[str, Any]], sizes: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -107,53 +128,27 @@ def _rows_with_area(boxes: NDArray[np.float32], where: str) -> NDArray[np.int64]
     return kept
 
 
-def _no_masks(size: tuple[int, int]) -> Tensor:
-    return torch.zeros((0, *size), dtype=torch.bool)
-
-
 class _Segmentations:
     """Polygons and run-lengths as one array of JSON text, for the reason given in annotations.py."""
 
     def __init__(
         self, annotations: Sequence[dict[str, Any]], sizes: Sequence[tuple[int, int]], where: str
     ) -> None:
-        texts = []
-        for annotation, size in zip(annotations, sizes, strict=True):
-            if not _is_segmentation(annotation.get("segmentation"), size):
-                raise UserError(
-                    f"{where}: annotation {annotation['id']}: segmentation is missing or malformed; expected "
-                    "polygons [[x1, y1, x2, y2, x3, y3, …], …] or a run-length {size, counts} of size "
-                    f"{list(size)} (height, width): correct it or do without masks"
-                )
-            texts.append(json.dumps(annotation["segmentation"]).encode())
+        segmentations = [annotation.get("segmentation") for annotation in annotations]
+        check_segmentations(
+            segmentations, sizes, lambda index: f"{where}: annotation {annotations[index]['id']}"
+        )
+        texts = [json.dumps(segmentation).encode() for segmentation in segmentations]
         self._text = np.frombuffer(b"".join(texts), dtype=np.uint8)
         self._starts = np.cumsum([0, *map(len, texts)])
 
-    def decode(self, row: int, size: tuple[int, int]) -> NDArray[np.bool_]:
-        """The mask (H, W) of one object."""
-        from pycocotools import mask as coco_mask  # not needed to import this module
-
-        segmentation = json.loads(self._text[self._starts[row] : self._starts[row + 1]].tobytes())
-        if isinstance(segmentation, list):
-            encoded = coco_mask.merge(coco_mask.frPyObjects(segmentation, *size))
-        elif isinstance(segmentation["counts"], list):
-            encoded = coco_mask.frPyObjects(segmentation, *size)
-        else:
-            encoded = segmentation
-        return coco_mask.decode(encoded).astype(bool)
-
-
-def _is_segmentation(value: Any, size: tuple[int, int]) -> bool:
-    if isinstance(value, dict):
-        counts = value.get("counts")
-        if isinstance(counts, list):
-            fits = all(isinstance(count, int) and count >= 0 for count in counts)
-            fits = fits and sum(counts) == math.prod(size)
-        else:
-            fits = isinstance(counts, str)
-        return fits and value.get("size") == list(size)
-    return isinstance(value, list) and bool(value) and all(_is_polygon(polygon) for polygon in value)
-
-
-def _is_polygon(value: Any) -> bool:
-    return isinstance(value, list) and len(value) >= 6 and len(value) % 2 == 0
+    def draw(
+        self,
+        row: int,
+        source: tuple[int, int],
+        resized: tuple[int, int] | None = None,
+        window: Window | None = None,
+    ) -> NDArray[np.bool_]:
+        """The mask of one object; see `draw_mask`."""
+        text = self._text[self._starts[row] : self._starts[row + 1]].tobytes()
+        return draw_mask(json.loads(text), source, resized, window)

@@ -3,6 +3,8 @@
 import json
 import logging
 from collections.abc import Callable, Hashable, Sequence
+from itertools import chain
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -39,13 +41,17 @@ def read_json(path: str | Path) -> Any:
 
 
 def read_coco(path: str | Path) -> dict[str, Any]:
-    """A checked annotation file; see `check_coco`."""
-    content = read_json(path)
+    """A checked annotation file; see `checked_coco`."""
+    return checked_coco(read_json(path), str(path))
+
+
+def checked_coco(content: Any, where: str) -> dict[str, Any]:
+    """The content of an annotation file, checked as `check_coco` does; `annotations` may be missing."""
     if isinstance(content, dict) and "images" in content and "annotations" not in content:
         # As COCO's own image_info_test-dev2017.json: pictures to predict on.
-        _log.warning("%s lists no annotations: every picture counts as without objects", path)
-        content["annotations"] = []
-    check_coco(content, str(path))
+        _log.warning("%s lists no annotations: every picture counts as without objects", where)
+        content = {**content, "annotations": []}
+    check_coco(content, where)
     return content
 
 
@@ -84,6 +90,9 @@ def check_coco(content: Any, where: str) -> None:
 
 def check_known(values: Sequence, known: set, field: str, name: Callable[[int], str]) -> None:
     """Refuse the first value that is not known; `name(index)` says where it stands."""
+    hashable = all(issubclass(kind, Hashable) for kind in set(map(type, values)))
+    if hashable and known.issuperset(values):
+        return
     unknown = next(
         (i for i, value in enumerate(values) if not isinstance(value, Hashable) or value not in known), None
     )
@@ -99,13 +108,12 @@ def check_known(values: Sequence, known: set, field: str, name: Callable[[int], 
 def xywh_boxes(entries: Sequence[dict[str, Any]], name: Callable[[int], str]) -> NDArray[np.float64]:
     """The `bbox` of every entry, (T, 4) x, y, width, height; `name(index)` says where a wrong one stands."""
     rows = [entry["bbox"] for entry in entries]
-    try:
-        boxes = np.array(rows or np.zeros((0, 4)))
-    except ValueError:
-        boxes = np.array(None)
-    if boxes.dtype.kind not in "iuf" or boxes.shape != (len(rows), 4):  # find out which row is to blame
+    whole = set(map(type, rows)) <= {list, tuple} and set(map(len, rows)) <= {4}
+    # One flat list becomes an array three times as fast as rows do; text or None in it shows in the type.
+    boxes = np.array(list(chain.from_iterable(rows)) if whole and rows else [np.nan] * 4 * len(rows))
+    if boxes.dtype.kind not in "iuf" or not whole:  # find out which row is to blame
         boxes = np.array([row if _has_four_numbers(row) else [np.nan] * 4 for row in rows])
-    boxes = boxes.astype(np.float64)
+    boxes = boxes.astype(np.float64).reshape(-1, 4)
     wrong = np.flatnonzero(~np.isfinite(boxes).all(axis=1) | (boxes[:, 2:] < 0).any(axis=1))
     if len(wrong):
         raise UserError(
@@ -116,6 +124,8 @@ def xywh_boxes(entries: Sequence[dict[str, Any]], name: Callable[[int], str]) ->
 
 
 def _has_four_numbers(row: Any) -> bool:
+    if isinstance(row, np.ndarray):
+        return row.shape == (4,) and row.dtype.kind in "iuf"
     return (
         isinstance(row, list | tuple)
         and len(row) == 4
@@ -123,9 +133,20 @@ def _has_four_numbers(row: Any) -> bool:
     )
 
 
+def _all_whole(entries: list[Any], names: tuple[str, ...], id_type: type | tuple[type, ...]) -> bool:
+    """Whether nothing is wrong, without saying what; quick, for the many files with which nothing is."""
+    try:
+        ids = [identifier for identifier, *_ in map(itemgetter("id", *names), entries)]
+    except (KeyError, TypeError):
+        return False
+    return all(issubclass(kind, id_type) for kind in set(map(type, ids))) and len(set(ids)) == len(ids)
+
+
 def _check_entries(
     entries: list[Any], names: tuple[str, ...], id_type: type | tuple[type, ...], where: str
 ) -> None:
+    if _all_whole(entries, names, id_type):
+        return
     seen = set()
     for index, entry in enumerate(entries):
         missing = [name for name in names if not isinstance(entry, dict) or name not in entry]

@@ -5,17 +5,18 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
-import torch
-
+from detection.data.annotations import no_objects
 from detection.types import Target
 from engine.errors import UserError
-from engine.images import load_image
+from engine.images import image_size
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 
 
 class PictureFolder:
     """Pictures and those below folders; `image_ids` are the names relative to the folder that holds all."""
+
+    has_truth = False
 
     def __init__(
         self,
@@ -66,18 +67,11 @@ class PictureFolder:
 
     def load_target(self, index: int) -> Target:
         """A Target without objects, of the size the picture has."""
-        height, width, _ = load_image(self._files[index]).shape
-        return self.empty_target(index, (height, width))
+        return self.empty_target(index, image_size(self._files[index]))
 
     def empty_target(self, index: int, size: tuple[int, int]) -> Target:
         """As `load_target`, of a picture whose (height, width) is known."""
-        return Target(
-            boxes=torch.zeros(0, 4),
-            labels=torch.zeros(0, dtype=torch.int64),
-            ignore=torch.zeros(0, dtype=torch.bool),
-            image_id=self.image_ids[index],
-            size=size,
-        )
+        return no_objects(self.image_ids[index], size)
 
 
 def _pictures_in(path: Path, leave_out: Path | None) -> list[Path]:

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from detection.data.batching import (
-    Sample,
     PreparedPictures,
+    Sample,
     aspect_groups,
     collate,
     evaluation_batches,
@@ -36,7 +36,10 @@ def sample(height: int, width: int, boxes: int) -> Sample:
 def assert_equal(one: Batch, other: Batch) -> None:
     for field in fields(Batch):
         left, right = getattr(one, field.name), getattr(other, field.name)
-        assert torch.equal(left, right) if isinstance(left, torch.Tensor) else left == right, field.name
+        if isinstance(left, torch.Tensor) and isinstance(right, torch.Tensor):
+            assert torch.equal(left, right), field.name
+        else:
+            assert left == right, field.name
 
 
 def test_collate_pads():
@@ -58,6 +61,18 @@ def test_collate_pads():
     assert (batch.boxes.dtype, batch.labels.dtype, batch.valid.dtype) == (
         torch.float32, torch.int64, torch.bool,
     )  # fmt: skip
+
+
+def test_collate_pads_masks():
+    # Widths 20 and 40 are 3 and 5 bytes, padded to 64 / 8; objects 1 and 9 to 16.
+    one, other = sample(33, 20, 1), sample(10, 40, 9)
+    ones = [torch.full((1, 33, 3), 255, dtype=torch.uint8), torch.full((9, 10, 5), 255, dtype=torch.uint8)]
+    masks = collate([one._replace(masks=ones[0]), other._replace(masks=ones[1])]).masks
+    assert masks is not None
+    assert (masks.shape, masks.dtype) == ((2, 16, 64, 8), torch.uint8)
+    assert masks[0, :1, :33, :3].eq(255).all() and masks[1, :9, :10, :5].eq(255).all()
+    assert masks.count_nonzero() == 33 * 3 + 9 * 10 * 5
+    assert collate([one]).masks is None
 
 
 @pytest.mark.parametrize(("count", "slots"), [(0, 8), (1, 8), (8, 8), (9, 16)])

@@ -1,4 +1,6 @@
+import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,10 +9,14 @@ import pytest
 import torch
 from PIL import Image
 
-from detection.data.batching import PreparedPictures, check_pictures
+from detection.data.batching import PreparedPictures, Sample, check_pictures
 from detection.data.coco import CocoDataset
+from detection.data.shapes import ShapesFolders
 from engine.errors import UserError
 from engine.sampler import Item
+
+# Every decoded mask brings one, from inside pycocotools.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 
 def test_sample_without_flip(small: CocoDataset):
@@ -72,6 +78,73 @@ def test_a_sample_depends_on_its_item_alone(val: CocoDataset):
         assert got.seed == expected[index].seed
 
 
+def test_one_of_several_short_sides_is_drawn(small: CocoDataset):
+    pictures = PreparedPictures(small, 4, 100, short_sides=(8, 12, 16))
+    drawn = [tuple(pictures[Item(0, seed)].image.shape[1:]) for seed in range(90)]
+    assert set(drawn) == {(8, 12), (12, 18), (16, 24)}
+    # Binomial with a third of 90: 30 expected, standard deviation 4.5.
+    assert all(12 < drawn.count(size) < 48 for size in set(drawn))
+    # Whether a picture is mirrored does not depend on its size.
+    mirrored = [(pictures[Item(1, seed)].boxes[0, 0] / drawn[seed][1]).item() > 0.3 for seed in range(90)]
+    assert {(size, flip) for size, flip in zip(drawn, mirrored, strict=True)} == {
+        (size, flip) for size in set(drawn) for flip in (False, True)
+    }
+
+
+def test_other_options_leave_the_draws_alone(val: CocoDataset):
+    # What a run of an earlier release saw, it sees again: masks draw nothing, nor does a single short side.
+    plain, single = PreparedPictures(val, 64, 128), PreparedPictures(val, 100, 128, short_sides=[64])
+    for index in range(8):
+        one, other = plain[Item(index, index)], single[Item(index, index)]
+        assert torch.equal(one.image, other.image) and torch.equal(one.boxes, other.boxes)
+
+
+def test_jitter_crops_objects_and_drops_those_outside(shapes: ShapesFolders):
+    file = shapes.coco / "annotations" / "instances_val.json"
+    dataset = CocoDataset(file, shapes.coco / "val", masks=True)
+    pictures = PreparedPictures(dataset, masks=True, jitter=(1.5, 2.0), crop=160)
+    kept = 0
+    for index in range(20):
+        got, whole = pictures[Item(index, 7 * index)], dataset.load_target(index)
+        assert max(got.image.shape[1:]) == 160 and len(got.boxes) <= len(whole.boxes)
+        height, width = got.image.shape[1:]
+        assert (got.boxes >= 0).all() and (got.boxes <= torch.tensor([width, height] * 2)).all()
+        assert (got.boxes[:, 2:] > got.boxes[:, :2]).all()
+        for mask, box in zip(unpacked(got), got.boxes.tolist(), strict=True):
+            # Shapes' boxes are tight, and stay so but where the window cut a corner off the shape.
+            y, x = np.nonzero(mask)
+            assert mask.any() and x.min() >= box[0] - 1 and x.max() < box[2] + 1
+            assert y.min() >= box[1] - 1 and y.max() < box[3] + 1
+        kept += len(got.boxes)
+    assert 0 < kept < sum(len(dataset.load_target(index).boxes) for index in range(20))
+
+
+def test_jittered_pixels_masks_and_boxes_belong_together(tmp_path: Path):
+    # A white rectangle on black is the object: whatever the view, white pixels are those of mask and box.
+    pixels = np.zeros((64, 96, 3), dtype=np.uint8)
+    pixels[16:48, 32:80] = 255
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    box, polygon = [32, 16, 48, 32], [32, 16, 80, 16, 80, 48, 32, 48]
+    entry = {"id": 1, "image_id": 1, "category_id": 1, "bbox": box, "segmentation": [polygon]}
+    content = {"images": [{"id": 1, "file_name": "a.png", "height": 64, "width": 96}]}
+    content |= {"categories": [{"id": 1, "name": "white"}], "annotations": [entry]}
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    dataset = CocoDataset(tmp_path / "a.json", tmp_path, masks=True)
+    pictures = PreparedPictures(dataset, masks=True, jitter=(0.5, 3.0), crop=64)
+    for seed in range(60):
+        got = pictures[Item(0, seed)]
+        white = got.image[0].numpy() > 127
+        if not len(got.boxes):
+            assert white.sum() < 64 * 2
+            continue
+        mask = unpacked(got)[0]
+        box_mask = np.zeros_like(mask)
+        x1, y1, x2, y2 = got.boxes[0].round().int().tolist()
+        box_mask[y1:y2, x1:x2] = True
+        borders = 2 * sum(mask.shape)
+        assert (white ^ mask).sum() <= borders and (box_mask ^ mask).sum() <= borders
+
+
 def crowded(coco_content: dict[str, Any]) -> dict[str, Any]:
     """Six objects in picture 10, all but the first three crowds; their left edges number them."""
     entry = coco_content["annotations"][0]
@@ -94,6 +167,55 @@ def test_of_too_many_objects_a_random_choice_is_kept(
     assert kept(6, 0) == [0, 0.5, 1]
     assert {tuple(kept(3, seed)) for seed in range(20)} == {(0, 0.5, 1)}
     assert {tuple(kept(2, seed)) for seed in range(50)} == {(0, 0.5), (0, 1), (0.5, 1)}
+
+
+def unpacked(got: Sample) -> np.ndarray:
+    assert got.masks is not None
+    assert got.masks.shape == (len(got.boxes), got.image.shape[1], -(-got.image.shape[2] // 8))
+    return np.unpackbits(got.masks.numpy(), axis=2)[:, :, : got.image.shape[2]].astype(bool)
+
+
+def test_masks_go_with_their_boxes(write_coco: Callable[..., Path]):
+    # Every mask of picture 10 fills its box: (1, 0, 4, 2) and (4, 1, 6, 4), twice as large.
+    path = write_coco()
+    dataset = CocoDataset(path, path.parent, masks=True)
+    for flip in (False, True):
+        for seed in range(4):
+            got = PreparedPictures(dataset, 8, 100, flip=flip, masks=True)[Item(1, seed)]
+            for mask, (x1, y1, x2, y2) in zip(unpacked(got), got.boxes.int().tolist(), strict=True):
+                assert mask[y1:y2, x1:x2].all() and mask.sum() == (y2 - y1) * (x2 - x1)
+    crowd, nothing = (PreparedPictures(dataset, 8, 100, masks=True)[Item(index, 0)] for index in (0, 2))
+    assert unpacked(crowd).shape == unpacked(nothing).shape == (0, 8, 12)
+
+
+def test_an_object_without_a_pixel_has_no_mask_to_learn(
+    write_coco: Callable[..., Path], coco_content: dict[str, Any]
+):
+    coco_content["annotations"][0]["segmentation"] = {"size": [4, 6], "counts": [24]}
+    path = write_coco(coco_content)
+    dataset = CocoDataset(path, path.parent, masks=True)
+    got = PreparedPictures(dataset, 4, 6, flip=False, masks=True)[Item(1, 0)]
+    assert got.labels.tolist() == [1] and unpacked(got).sum() == 6
+    assert PreparedPictures(dataset, 4, 6, flip=False)[Item(1, 0)].labels.tolist() == [2, 1]
+
+
+def test_only_chosen_masks_are_drawn(write_coco: Callable[..., Path], coco_content: dict[str, Any]):
+    seen: list[int] = []
+
+    def drawn(number: int, /, *_: Any) -> np.ndarray:
+        seen.append(number)
+        return np.ones((4, 6), dtype=bool)
+
+    path = write_coco(crowded(coco_content))
+    target = replace(CocoDataset(path, path.parent).load_target(1), mask=drawn)
+    pictures = PreparedPictures(CocoDataset(path, path.parent), 4, 6, flip=False, max_boxes=2, masks=True)
+    got = pictures.prepare(np.zeros((4, 6, 3), dtype=np.uint8), target, 3)
+    assert [2 * left for left in got.boxes[:, 0].tolist()] == seen and len(seen) == 2
+
+
+def test_masks_that_were_not_read(small: CocoDataset):
+    with pytest.raises(ValueError, match="open it with masks=True"):
+        PreparedPictures(small, masks=True)[Item(1, 0)]
 
 
 def test_missing_pictures_are_found_before_the_first_step(small: CocoDataset):

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from torchvision.ops import box_iou
 
+from detection.data.annotations import require_truth
 from detection.data.voc import VOC_CLASSES, VocDataset
 from engine.errors import UserError
 from engine.images import load_image
@@ -65,6 +67,57 @@ def test_joined_splits_keep_order_and_folder(write_voc: Callable[..., Path]):
     assert dataset.image_path(0) == root / "VOC2012" / "JPEGImages" / "2008_000002.jpg"
     assert dataset.image_path(1) == root / "VOC2007" / "JPEGImages" / "000007.jpg"
     assert [target.labels.tolist() for target in dataset.targets] == [[15], [12]]
+
+
+def test_splits_of_two_years_are_trained_on_together(write_voc: Callable[..., Path]):
+    # "07++12": trainval and test of 2007, trainval of 2012.
+    root = write_voc({"000001": [DOG]}, split="trainval")
+    write_voc({"000002": [DOG, PERSON]}, split="test")
+    write_voc({"2008_000002": [PERSON]}, year="2012", split="trainval")
+    dataset = VocDataset(root, [("2007", "trainval"), ("2007", "test"), ("2012", "trainval")])
+    assert dataset.has_truth
+    assert dataset.image_ids == ["000001", "000002", "2008_000002"]
+    assert [target.labels.tolist() for target in dataset.targets] == [[12], [12, 15], [15]]
+
+
+def save_secret(write_voc: Callable[..., Path], year: str = "2012") -> Path:
+    """A split "test" of two pictures, 5 x 7 and 4 x 9 (height x width), of which one has an annotation."""
+    root = write_voc({"2008_000001": [], "2008_000004": [PERSON]}, year=year, split="test")
+    (root / f"VOC{year}" / "Annotations" / "2008_000001.xml").unlink()
+    for name, size in (("2008_000001", (7, 5)), ("2008_000004", (9, 4))):
+        Image.new("RGB", size).save(root / f"VOC{year}" / "JPEGImages" / f"{name}.jpg")
+    return root
+
+
+def test_a_test_split_without_annotations(write_voc: Callable[..., Path]):
+    # Some of VOC2012's test pictures have files for another task: no truth for detection.
+    dataset = VocDataset(save_secret(write_voc), [("2012", "test")])
+    assert not dataset.has_truth
+    assert (dataset.image_ids, dataset.image_sizes) == (["2008_000001", "2008_000004"], [(5, 7), (4, 9)])
+    assert [(t.image_id, t.size, len(t.boxes)) for t in dataset.targets] == [
+        ("2008_000001", (5, 7), 0), ("2008_000004", (4, 9), 0),
+    ]  # fmt: skip
+    with pytest.raises(UserError, match=r"^2012:test has no annotations.*--submission"):
+        require_truth(dataset, "2012:test")
+
+
+def test_headers_are_read_when_they_are_needed(write_voc: Callable[..., Path]):
+    root = save_secret(write_voc)
+    (root / "VOC2012" / "JPEGImages" / "2008_000004.jpg").unlink()
+    dataset = VocDataset(root, [("2012", "test")])
+    assert dataset.load_target(0).size == (5, 7)
+    with pytest.raises(UserError, match=r"2008_000004\.jpg: no such picture"):
+        dataset.load_target(1)
+
+
+def test_a_test_split_with_annotations_has_truth(write_voc: Callable[..., Path]):
+    root = write_voc({"2008_000001": [PERSON]}, year="2012", split="test")
+    assert VocDataset(root, [("2012", "test")]).has_truth
+
+
+def test_2007_and_other_splits_miss_no_annotation(write_voc: Callable[..., Path]):
+    with pytest.raises(UserError, match=r"2008_000001\.xml: missing, though ImageSets/Main lists"):
+        VocDataset(save_secret(write_voc, "2007"), [("2007", "test")])
 
 
 def test_overlapping_splits_are_refused(write_voc: Callable[..., Path]):
