@@ -3,10 +3,13 @@
 python tools/eval_det.py --weights runs/voc07_frcnn_r50/best.safetensors
 python tools/eval_det.py --predictions FILE --dataset coco:ANNOTATIONS.json
 python tools/eval_det.py --predictions FILE --dataset voc:VOCdevkit/VOC2007:test --method 11point
+python tools/eval_det.py --weights FILE --explain --bootstrap 1000 --report --out runs/looked_at
+python tools/eval_det.py --weights FILE data.val=2012:test --submission runs/for_the_server
 """
 
 import argparse
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -32,6 +35,35 @@ def parser() -> argparse.ArgumentParser:
         help="folder for result.json, and predictions.json of --weights (default: nothing is written)",
     )
     parser.add_argument(
+        "--explain", action="store_true", help="why VOC2007, VOC2012 and COCO figures of these differ"
+    )
+    parser.add_argument(
+        "--bootstrap",
+        type=int,
+        metavar="N",
+        help="95 %% interval of the figure over N resamples of the pictures, for instance 1000",
+    )
+    parser.add_argument(
+        "--report",
+        action="store_true",
+        help="into --out: curves, kinds of errors, confusions, the worst false alarms and misses as pictures",
+    )
+    parser.add_argument(
+        "--worst", type=int, default=20, metavar="N", help="pictures of each kind in the report (default: 20)"
+    )
+    parser.add_argument(
+        "--pictures",
+        type=Path,
+        metavar="DIR",
+        help="pictures of coco:…, where they lie elsewhere than COCO's",
+    )
+    parser.add_argument(
+        "--submission",
+        type=Path,
+        metavar="PLACE",
+        help="write the files that the evaluation server wants: a folder, or of COCO a .json file",
+    )
+    parser.add_argument(
         "overrides", nargs="*", metavar="key=value", help="of the training configuration, with --weights"
     )
     return parser
@@ -45,6 +77,8 @@ def refuse_without_effect(arguments: argparse.Namespace) -> None:
             "--dataset and --method belong to --predictions; with --weights choose the set with "
             "data.root=DIR data.val=SPLIT and the metric with metric=voc07, voc12 or coco"
         )
+    if arguments.weights and arguments.pictures:
+        raise UserError("--pictures belongs to --predictions; with --weights choose data.root=DIR")
     if arguments.predictions and arguments.overrides:
         raise UserError(
             f"{arguments.overrides[0]} changes a detector's configuration, which belongs to --weights; with "
@@ -56,16 +90,17 @@ def refuse_without_effect(arguments: argparse.Namespace) -> None:
 
 def main(arguments: argparse.Namespace) -> None:
     from detection.evaluate.files import score_predictions_file, score_weights
-    from detection.evaluate.score import describe
+    from detection.evaluate.report import Wishes, describe_all
 
     refuse_without_effect(arguments)
+    wishes = Wishes(**{field.name: getattr(arguments, field.name) for field in fields(Wishes)})
     if arguments.weights:
-        result = score_weights(Path(arguments.weights), arguments.overrides, arguments.out)
+        result = score_weights(Path(arguments.weights), arguments.overrides, arguments.out, wishes)
     else:
-        method = arguments.method or "area"
-        result = score_predictions_file(arguments.predictions, arguments.dataset, method, arguments.out)
-    if result is not None:
-        print(describe(result))
+        method, out = arguments.method or "area", arguments.out
+        result = score_predictions_file(arguments.predictions, arguments.dataset, method, out, wishes)
+    if result:
+        print(describe_all(result))
 
 
 if __name__ == "__main__":

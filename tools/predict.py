@@ -1,4 +1,4 @@
-"""Detect objects in pictures: writes the pictures with boxes, and one COCO-style predictions.json."""
+"""Detect objects in pictures and videos: draws them, and lists them in one COCO-style predictions.json."""
 
 import argparse
 import sys
@@ -15,7 +15,7 @@ def parser() -> argparse.ArgumentParser:
         "pictures",
         nargs="+",
         metavar="PICTURE | key=value",
-        help="pictures and folders; changes to the detector's configuration, for instance run.device=cpu",
+        help="pictures, folders of pictures, video files; changes to the configuration, as run.device=cpu",
     )
     parser.add_argument("--weights", required=True, metavar="FILE", help="a detector's weights")
     parser.add_argument(
@@ -25,12 +25,14 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--threshold", type=float, default=0.5, metavar="P", help="least score drawn (default: 0.5)"
     )
-    parser.add_argument("--limit", type=int, metavar="N", help="only the first N pictures")
+    parser.add_argument(
+        "--limit", type=int, metavar="N", help="only the first N pictures, also of each video"
+    )
     return parser
 
 
 def main(arguments: argparse.Namespace) -> None:
-    from detection.evaluate.files import predict_pictures
+    from detection.evaluate.pictures import predict_pictures
 
     overrides = [text for text in arguments.pictures if "=" in text and not Path(text).exists()]
     predict_pictures(

@@ -1,45 +1,41 @@
-"""Detectors and files: scoring weights and result files, and predictions on pictures of one's own."""
+"""Weights and result files scored, and whatever else is asked of their predictions."""
 
-import json
-import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from detection.build import LoadedDetector, load_detector, open_dataset
-from detection.data.batching import PreparedPictures, check_pictures, collate
+from detection.build import load_detector, open_dataset
+from detection.config import Metric
+from detection.data.batching import check_pictures
+from detection.data.coco import CocoDataset
 from detection.data.coco_format import read_coco, read_json
-from detection.data.pictures import PictureFolder
 from detection.data.voc import VocDataset
-from detection.evaluate import coco_ap
-from detection.evaluate.predict import predict, predict_dataset
-from detection.evaluate.score import coco_record, score
-from detection.evaluate.visualize import draw
-from detection.types import Prediction, Target
-from engine.checkpoint import replace_atomically
+from detection.evaluate.predict import predict_dataset
+from detection.evaluate.records import from_coco_records, has_masks, to_coco_records, write_json
+from detection.evaluate.report import NOTHING, Place, Wishes, fulfil
+from detection.evaluate.score import score, score_records
 from engine.device import resolve_device
 from engine.distributed import is_main, process_group
 from engine.errors import UserError
-from engine.images import load_image
-
-logger = logging.getLogger(__name__)
 
 
-def score_weights(weights: Path, overrides: Sequence[str], out: Path | None) -> dict[str, Any] | None:
+def score_weights(
+    weights: Path, overrides: Sequence[str], out: Path | None, wishes: Wishes = NOTHING
+) -> dict[str, Any] | None:
     """Runs a detector over the validation split it was trained with and scores it.
 
     Args:
-        overrides: changes to its configuration, for instance "data.val=2007:test".
+        overrides: changes to its configuration, for instance "data.val=2007:test". A split without
+            annotations is predicted, not scored.
         out: folder for predictions.json and result.json; without it nothing is written.
+        wishes: what is wanted beside the score.
     Returns:
-        As `detection.evaluate.score.score`; None in processes other than the main one.
+        As `detection.evaluate.score.score`, with what `fulfil` adds; None in processes other than the main
+        one.
     Raises:
         UserError: no detector's weights, data missing, or a data set with other classes.
     """
+    wishes.check(out)
     model, config, classes, _ = load_detector(weights, overrides)
     dataset = open_dataset(config.data, config.data.val)
     if dataset.classes != classes:
@@ -47,6 +43,9 @@ def score_weights(weights: Path, overrides: Sequence[str], out: Path | None) -> 
             f"{weights} knows the classes {', '.join(classes)}; data.val has {', '.join(dataset.classes)}: "
             "choose data to match"
         )
+    scored = dataset.has_truth
+    if not scored:
+        wishes.check_without_truth(config.data.val, out)
     check_pictures(dataset)
     device = resolve_device(config.run.device)
     with process_group(device):
@@ -55,22 +54,25 @@ def score_weights(weights: Path, overrides: Sequence[str], out: Path | None) -> 
         return None
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
-        write_json(out / "predictions.json", coco_ap.to_coco_records(predictions, dataset))
-    return _written(score(predictions, dataset, config.metric), out)
+        write_json(out / "predictions.json", to_coco_records(predictions, dataset))
+    result = score(predictions, dataset, config.metric) if scored else {}
+    place = Place(dataset, "voc" if config.data.kind == "voc" else "coco", config.data.val, config.metric)
+    return _written(result | fulfil(wishes, predictions, place, out), out)
 
 
 def score_predictions_file(
-    predictions: str, dataset: str | None, method: str, out: Path | None = None
+    predictions: str, dataset: str | None, method: str, out: Path | None = None, wishes: Wishes = NOTHING
 ) -> dict[str, Any] | None:
     """Scores anybody's result file; no network is involved.
 
     Args:
-        predictions: JSON list of {image_id, category_id, bbox xywh, score}; for VOC, image_id is the
-            picture's name ("000012") and category_id 1…20 in alphabetical order of the classes. Or what
-            `predict_pictures` writes of the set's own folder.
+        predictions: JSON list of {image_id, category_id, bbox xywh, score}, and segmentation where there are
+            masks; for VOC, image_id is the picture's name ("000012") and category_id 1…20 in alphabetical
+            order of the classes. Or what `predict_pictures` writes of the set's own folder.
         dataset: "coco:ANNOTATIONS.json" or "voc:DEVKIT/VOC<year>:<split>".
         method: of VOC AP, "area" or "11point".
         out: folder for result.json; without it nothing is written.
+        wishes: what is wanted beside the score.
     Returns:
         As `score_weights`.
     Raises:
@@ -78,21 +80,42 @@ def score_predictions_file(
     """
     if not is_main():
         return None
+    wishes.check(out)
     kind, _, rest = (dataset or "").partition(":")
     if kind == "coco" and rest:
-        annotations = read_coco(rest)
-        records = _read_records(predictions, {i["file_name"]: i["id"] for i in annotations["images"]})
-        return _written(coco_record(coco_ap.evaluate(annotations, records, where=predictions)), out)
+        return _written(_score_coco(predictions, Path(rest), wishes, out), out)
     folder, _, split = rest.rpartition(":")
     if kind != "voc" or not Path(folder).name.startswith("VOC"):
         raise UserError(
             f"--dataset must be coco:ANNOTATIONS.json or voc:DEVKIT/VOC<year>:<split>, got {dataset!r}; "
             "for instance voc:data/VOCdevkit/VOC2007:test"
         )
-    truth = VocDataset(Path(folder).parent, [(Path(folder).name.removeprefix("VOC"), split)])
+    year = Path(folder).name.removeprefix("VOC")
+    truth = VocDataset(Path(folder).parent, [(year, split)])
+    if not truth.has_truth:
+        wishes.check_without_truth(f"{year}:{split}", None)
     records = _read_records(predictions, {f"{name}.jpg": name for name in truth.image_ids})
-    found = coco_ap.from_coco_records(records, truth, predictions)
-    return _written(score(found, truth, "voc07" if method == "11point" else "voc12"), out)
+    found = from_coco_records(records, truth, predictions)
+    metric: Metric = "voc07" if method == "11point" else "voc12"
+    result = score(found, truth, metric) if truth.has_truth else {}
+    return _written(result | fulfil(wishes, found, Place(truth, "voc", f"{year}:{split}", metric), out), out)
+
+
+def _score_coco(predictions: str, file: Path, wishes: Wishes, out: Path | None) -> dict[str, Any]:
+    annotations = read_coco(file)
+    if not annotations["annotations"] and "annotations" not in read_json(file):
+        wishes.check_without_truth(file.stem, None)
+    records = _read_records(predictions, {i["file_name"]: i["id"] for i in annotations["images"]})
+    result = score_records(annotations, records, masks=has_masks(records), where=predictions)
+    if not wishes.any:
+        return result
+    # COCO's own layout, unless the pictures are said to lie elsewhere.
+    split = file.stem.removeprefix("instances_").removeprefix("image_info_")
+    dataset = CocoDataset(file, wishes.pictures or file.parent.parent / split)
+    if not dataset.has_truth:
+        wishes.check_without_truth(split, None)
+    found = from_coco_records(records, dataset, predictions)
+    return result | fulfil(wishes, found, Place(dataset, "coco", split, "coco"), out)
 
 
 def _read_records(path: str, image_ids: Mapping[str, int | str]) -> Any:
@@ -127,109 +150,3 @@ def _written(result: dict[str, Any], out: Path | None) -> dict[str, Any]:
         out.mkdir(parents=True, exist_ok=True)
         write_json(out / "result.json", result, indent=1)
     return result
-
-
-def predict_pictures(
-    pictures: Path | Sequence[Path],
-    weights: Path,
-    out: Path,
-    *,
-    threshold: float,
-    limit: int | None,
-    overwrite: bool,
-    overrides: Sequence[str] = (),
-) -> None:
-    """Runs a detector over pictures and folders; writes the pictures with boxes and `predictions.json`.
-
-    A picture that cannot be read does not stop the others; it is reported at the end. `predictions.json` is
-    written whatever stops the work, with what was found until then.
-
-    Args:
-        threshold: least score that is drawn; predictions.json holds everything the detector reports.
-        limit: at most so many pictures.
-        overrides: changes to the detector's configuration, for instance "roi.score_threshold=0.3".
-    Raises:
-        UserError: no pictures, some unreadable, a folder in use, an impossible threshold or limit.
-    """
-    _check_options(out, threshold, limit, overwrite)
-    # What it was trained on need not be here.
-    detector = load_detector(weights, ["run.device=auto", *overrides])
-    detector.model.to(resolve_device(detector.config.run.device))
-    dataset = PictureFolder(pictures, detector.classes, detector.category_ids, limit=limit, leave_out=out)
-    out.mkdir(parents=True, exist_ok=True)
-    found: dict[int, tuple[Target, Prediction]] = {}
-    try:
-        broken = _draw_all(detector, dataset, out, threshold, found)
-    finally:
-        write_json(out / "predictions.json", coco_content(dataset, found))
-    logger.info("%d pictures and predictions.json are in %s", len(found), out)
-    if broken:
-        raise UserError(
-            "\n  ".join([f"{len(broken)} pictures could not be read; the others are done:", *broken[:20]])
-        )
-
-
-def _draw_all(
-    detector: LoadedDetector,
-    dataset: PictureFolder,
-    out: Path,
-    threshold: float,
-    found: dict[int, tuple[Target, Prediction]],
-) -> list[str]:
-    """Fills `found` as it goes; returns what is wrong with the pictures that cannot be read."""
-    broken = []
-    for index, name in enumerate(dataset.image_ids):
-        try:
-            picture = load_image(dataset.image_path(index))
-        except UserError as error:
-            broken.append(str(error))
-            continue
-        target = dataset.empty_target(index, (picture.shape[0], picture.shape[1]))
-        found[index] = target, _detect(detector, dataset, picture, target)
-        file = out / f"{name}.png"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        draw(picture, found[index][1], detector.classes, score_threshold=threshold).save(file)
-    return broken
-
-
-def _detect(
-    detector: LoadedDetector, dataset: PictureFolder, picture: NDArray[np.uint8], target: Target
-) -> Prediction:
-    data, run = detector.config.data, detector.config.run
-    samples = PreparedPictures(dataset, data.short_side, data.max_side, flip=False)
-    batch = collate([samples.prepare(picture, target, seed=0)])
-    return predict(detector.model, [batch], bf16=run.precision == "bf16")[0]
-
-
-def _check_options(out: Path, threshold: float, limit: int | None, overwrite: bool) -> None:
-    if not 0 <= threshold <= 1:
-        raise UserError(f"--threshold must be a probability from 0 to 1, got {threshold}")
-    if limit is not None and limit < 1:
-        raise UserError(f"--limit must be 1 or more, got {limit}")
-    if out.is_file():
-        raise UserError(f"{out} is a file, expected a folder; choose another --out")
-    if not overwrite and out.exists() and any(out.iterdir()):
-        raise UserError(f"{out} is not empty; choose another --out, or pass --overwrite to write into it")
-
-
-def coco_content(dataset: PictureFolder, found: Mapping[int, tuple[Target, Prediction]]) -> dict[str, Any]:
-    """Predictions by index in COCO's layout: images, categories, annotations, each with its score."""
-    images = [
-        {"id": index + 1, "file_name": target.image_id, "height": target.size[0], "width": target.size[1]}
-        for index, (target, _) in found.items()
-    ]
-    numbered = [replace(prediction, image_id=index + 1) for index, (_, prediction) in found.items()]
-    records = [
-        {"id": number, "area": record["bbox"][2] * record["bbox"][3], "iscrowd": 0, **record}
-        for number, record in enumerate(coco_ap.to_coco_records(numbered, dataset), start=1)
-    ]
-    categories = [
-        {"id": i, "name": name} for i, name in zip(dataset.category_ids, dataset.classes, strict=True)
-    ]
-    return {"images": images, "categories": categories, "annotations": records}
-
-
-def write_json(path: Path, content: Any, *, indent: int | None = None) -> None:
-    """Writes a JSON file that is whole or absent."""
-    with replace_atomically(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=indent), encoding="utf-8")

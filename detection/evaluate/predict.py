@@ -1,13 +1,16 @@
 """A detector over pictures: predictions in the pixels of each file."""
 
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 
 from detection.config import DataConfig
 from detection.data.annotations import DetectionDataset
 from detection.data.batching import PreparedPictures, evaluation_batches
+from detection.evaluate.masks import paste_masks
 from detection.model.detector import Detections, FasterRCNN
 from detection.types import Batch, Prediction
 from engine.config import RunConfig
@@ -40,29 +43,59 @@ def predict_dataset(
 
 @torch.inference_mode()
 def predict(model: FasterRCNN, batches: Iterable[Batch], *, bf16: bool) -> list[Prediction]:
-    """Predictions for every picture of the batches, in order; leaves the network in its mode."""
+    """Predictions for every picture of the batches, in order; leaves the network in its mode.
+
+    While the network sees one batch, a thread turns the detections of the batch before into predictions.
+    """
     device = next(model.parameters()).device
     was_training = model.training
     model.eval()
-    predictions = []
-    for batch in batches:
-        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            detections = model(batch.to(device))
-        predictions += to_predictions(detections, batch)
+    predictions: list[Prediction] = []
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        before = None
+        for batch in batches:
+            with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+                detections = _to_host(model(batch.to(device)))
+            if before is not None:
+                predictions += before.result()
+            before = thread.submit(_when_copied, *detections, batch)
+        if before is not None:
+            predictions += before.result()
     model.train(was_training)
     return predictions
 
 
-def to_predictions(detections: Detections, batch: Batch) -> list[Prediction]:
-    """Fixed-shape detections in resized pixels → one Prediction per picture in the pixels of its file.
-
-    The only transfer from the device: everything before it has fixed shapes.
-    """
-    scale = torch.stack([batch.scales[:, 1], batch.scales[:, 0]] * 2, dim=1)  # x y x y
-    boxes, labels, scores, valid = (
-        value.cpu() for value in (detections.boxes, detections.labels, detections.scores, detections.valid)
+def _to_host(detections: Detections) -> tuple[Detections, torch.cuda.Event | None]:
+    """Starts the only transfer from the device; the event comes to pass when it is done."""
+    host = Detections._make(
+        None if value is None else value.to("cpu", non_blocking=True) for value in detections
     )
-    return [
-        Prediction(boxes[i][valid[i]] / scale[i], labels[i][valid[i]], scores[i][valid[i]])
-        for i in range(len(boxes))
-    ]
+    if detections.boxes.device.type != "cuda":
+        return host, None
+    copied = torch.cuda.Event()
+    copied.record()
+    return host, copied
+
+
+def _when_copied(detections: Detections, copied: torch.cuda.Event | None, batch: Batch) -> list[Prediction]:
+    if copied is not None:
+        copied.synchronize()
+    return to_predictions(detections, batch)
+
+
+@torch.inference_mode()  # a thread begins without it
+def to_predictions(detections: Detections, batch: Batch) -> list[Prediction]:
+    """Detections in resized pixels, on the CPU → one Prediction per picture in the pixels of its file."""
+    scale = torch.stack([batch.scales[:, 1], batch.scales[:, 0]] * 2, dim=1)  # x y x y
+    return [_prediction(detections, batch, i, scale[i]) for i in range(len(scale))]
+
+
+def _prediction(detections: Detections, batch: Batch, i: int, scale: Tensor) -> Prediction:
+    """Of picture `i`; `scale` (4,) is resized over file pixels, x y x y."""
+    valid = detections.valid[i]
+    boxes = detections.boxes[i][valid] / scale
+    masks = None
+    if detections.masks is not None:
+        height, width = (batch.sizes[i] / batch.scales[i]).round().int().tolist()
+        masks = paste_masks(detections.masks[i][valid], boxes, (height, width))
+    return Prediction(boxes, detections.labels[i][valid], detections.scores[i][valid], masks=masks)

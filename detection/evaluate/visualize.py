@@ -1,12 +1,13 @@
 """Drawing predictions, and optionally the truth beside them, onto a picture."""
 
 import colorsys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from detection.evaluate.masks import decode_mask
 from detection.types import Prediction, Target
 
 _Colour = tuple[int, int, int]
@@ -25,7 +26,7 @@ def draw(
     target: Target | None = None,
     score_threshold: float = 0.5,
 ) -> Image.Image:
-    """The picture with its detections, each a box labelled with class and score.
+    """The picture with its detections, each a box labelled with class and score, and its mask if it has one.
 
     Args:
         image: the picture that the boxes refer to, RGB; an array is (H, W, 3) uint8.
@@ -43,13 +44,28 @@ def draw(
         f"{class_names[label - 1]} {score:.2f}"
         for label, score in zip(labels, prediction.scores[shown].tolist(), strict=True)
     ]
-    found = _draw_boxes(picture, prediction.boxes[shown].tolist(), texts, [_colour(n) for n in labels])
+    colours = [_colour(label) for label in labels]
+    masks = prediction.masks and [prediction.masks[i] for i in shown.tolist()]
+    tinted = _tint(picture, map(decode_mask, masks), colours) if masks else picture
+    found = _draw_boxes(tinted, prediction.boxes[shown].tolist(), texts, colours)
     if target is None:
         return found
     labels, ignore = target.labels.tolist(), target.ignore.tolist()
     texts = [class_names[label - 1] for label in labels]
     colours = [_GREY if hidden else _colour(n) for n, hidden in zip(labels, ignore, strict=True)]
+    if target.mask is not None:
+        picture = _tint(picture, map(target.mask, range(len(labels))), colours)
     return _side_by_side(found, _draw_boxes(picture, target.boxes.tolist(), texts, colours))
+
+
+def _tint(
+    picture: Image.Image, masks: Iterable[NDArray[np.bool_]], colours: Sequence[_Colour]
+) -> Image.Image:
+    """The picture with each mask half in its colour, in order; (H, W) masks."""
+    pixels = np.array(picture)
+    for mask, colour in zip(masks, colours, strict=True):
+        pixels[mask] = (pixels[mask] + np.array(colour, dtype=np.uint16)) // 2
+    return Image.fromarray(pixels)
 
 
 def _colour(label: int) -> _Colour:

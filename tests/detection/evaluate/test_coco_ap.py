@@ -11,6 +11,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from detection.evaluate import coco_ap
+from detection.evaluate.records import to_coco_annotations, to_coco_records
 from detection.types import Prediction, Target
 from engine.errors import UserError
 
@@ -131,8 +132,8 @@ def test_tiny_cases(real_data, case):
         found = torch.tensor([o["box"] for o in image["det"]], dtype=torch.float32).reshape(-1, 4)
         confidence = torch.tensor([o["score"] for o in image["det"]])
         predictions.append(Prediction(found, torch.ones(len(found), dtype=torch.int64), confidence, number))
-    annotations = coco_ap.to_coco_annotations(targets, ["thing"], [1])
-    records = coco_ap.to_coco_records(predictions, SimpleNamespace(category_ids=[1]))
+    annotations = to_coco_annotations(targets, ["thing"], [1])
+    records = to_coco_records(predictions, SimpleNamespace(category_ids=[1]))
     scores = coco_ap.evaluate(annotations, records)
     assert (
         dict(zip(coco_ap.STAT_NAMES, scores.stats.tolist(), strict=True))
@@ -206,6 +207,27 @@ def test_refuses_records(change, text):
     records[2] |= change
     with pytest.raises(UserError, match=f"predictions: {text}"):
         coco_ap.evaluate(annotations, records)
+
+
+@pytest.mark.parametrize("section", ["annotations", "records"])
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"counts": "0"}, "the counts '0' of its segmentation are damaged"),
+        ({"size": [5, 6]}, "segmentation is missing or malformed"),
+    ],
+)
+def test_refuses_damaged_masks(coco_content, section, change, text):
+    records = [
+        {**entry, "score": 0.5, "segmentation": {"size": [4, 6], "counts": "0h0"}}
+        for entry in coco_content["annotations"]
+    ]
+    coco_ap.evaluate(coco_content, records, "segm")
+    entry = (records if section == "records" else coco_content["annotations"])[2]
+    entry["segmentation"] = {"size": [4, 6], "counts": "0h0"} | change
+    where = "predictions: record 2" if section == "records" else "annotation 3"
+    with pytest.raises(UserError, match=f"^{where}: {text}"):
+        coco_ap.evaluate(coco_content, records, "segm")
 
 
 def test_refuses_files_that_are_no_records(tmp_path):

@@ -7,11 +7,14 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
+from detection.build import open_dataset
 from detection.data.voc import VOC_CLASSES, VocDataset
 from detection.evaluate import coco_ap, voc_ap
 from detection.evaluate import files as module
 from detection.evaluate.files import score_predictions_file, score_weights
+from detection.evaluate.report import Wishes, describe_all
 from detection.types import Prediction
 from engine.errors import UserError
 
@@ -143,3 +146,74 @@ def test_only_the_main_process_scores(
     assert score_weights(detector_weights, overrides, tmp_path / "out") is None
     assert score_predictions_file("none.json", "coco:none.json", "area", tmp_path / "out") is None
     assert not (tmp_path / "out").exists()
+
+
+def test_whatever_is_wished_of_a_result_file(devkit: Path, tmp_path: Path):
+    Image.new("RGB", (353, 500)).save(devkit / "VOC2007" / "JPEGImages" / "000001.jpg")
+    Image.new("RGB", (353, 500)).save(devkit / "VOC2007" / "JPEGImages" / "000002.jpg")
+    records = [record("000001", CAT, [0, 0, 10, 10], 0.9), record("000001", DOG, [50, 50, 9, 9], 0.8)]
+    (tmp_path / "found.json").write_text(json.dumps(records))
+    out = tmp_path / "out"
+    wishes = Wishes(explain=True, bootstrap=10, report=True, worst=1, submission=tmp_path / "sent")
+    place = f"voc:{devkit / 'VOC2007'}:train"
+    result = score_predictions_file(str(tmp_path / "found.json"), place, "11point", out, wishes)
+    assert result is not None and json.loads((out / "result.json").read_text()) == result
+    # One of two cats found, so 6 of 11 recalls are reached; no dog.
+    assert result["scores"]["mAP"] == pytest.approx(3 / 11)
+    assert result["interval"]["low"] <= 3 / 11 <= result["interval"]["high"]
+    assert result["conventions"][1]["mAP"] == pytest.approx(3 / 11)
+    assert result["errors"]["errors"]["Miss"]["count"] == 2
+    names = {path.relative_to(out).as_posix() for path in out.rglob("*.*")}
+    assert names == {
+        *("result.json", "curves.json", "curves.png", "confusion.csv"),
+        *("false_alarms/001_dog_0.80_000001.png", "misses/001_cat_iou0.00_000001.png"),
+    }
+    sent = tmp_path / "sent" / "results" / "VOC2007" / "Main" / "comp4_det_train_cat.txt"
+    assert sent.read_text().startswith("000001 0.900000000 1.000000 1.000000 10.000000 10.000000")
+    text = describe_all(result)
+    for part in ("voc07 in %: mAP 27.27", "95 % interval over 10", "VOC2007: 11 recalls", "TIDE"):
+        assert part in text
+
+
+def test_without_objects_every_wish_says_so(coco_root: Path, tmp_path: Path):
+    file = coco_root / "annotations" / "instances_val.json"
+    content = json.loads(file.read_text())
+    file.write_text(json.dumps({**content, "annotations": []}))
+    (tmp_path / "found.json").write_text("[]")
+    wishes = Wishes(explain=True, bootstrap=5, report=True)
+    result = score_predictions_file(str(tmp_path / "found.json"), f"coco:{file}", "area", tmp_path, wishes)
+    assert result is not None
+    json.dumps(result, allow_nan=False)
+    assert result["interval"]["low"] is None and result["conventions"][0]["mAP"] is None
+    describe_all(result)
+
+
+class TestWithoutTruth:
+    """A split of pictures alone, of which only the evaluation server knows the objects."""
+
+    @pytest.fixture
+    def weights(self, detector_weights: Path, coco_root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        def opened(config: Any, split: str) -> Any:
+            dataset = open_dataset(config, split)
+            dataset.has_truth = False
+            return dataset
+
+        monkeypatch.setattr(module, "open_dataset", opened)
+        self.overrides = [f"data.root={coco_root}", "run.device=cpu"]
+        return detector_weights
+
+    def test_it_is_predicted_and_not_scored(self, weights: Path, tmp_path: Path):
+        wishes = Wishes(submission=tmp_path / "sent.json")
+        assert score_weights(weights, self.overrides, None, wishes) == {}
+        sent = json.loads((tmp_path / "sent.json").read_text())
+        assert score_weights(weights, self.overrides, tmp_path / "out") == {}
+        assert json.loads((tmp_path / "out" / "predictions.json").read_text()) == sent != []
+
+    @pytest.mark.parametrize("wish", [{"explain": True}, {"bootstrap": 9}, {"report": True}])
+    def test_nothing_can_be_compared(self, weights: Path, tmp_path: Path, wish: dict):
+        with pytest.raises(UserError, match="val has no annotations to compare with"):
+            score_weights(weights, self.overrides, tmp_path / "out", Wishes(**wish))
+
+    def test_something_must_be_written(self, weights: Path):
+        with pytest.raises(UserError, match="val has no annotations, so nothing can be scored: name --sub"):
+            score_weights(weights, self.overrides, None)

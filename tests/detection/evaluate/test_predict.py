@@ -1,6 +1,8 @@
 """From a detector's fixed shapes to predictions in the pixels of each file."""
 
+import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from detection.config import DataConfig
 from detection.data.batching import PreparedPictures, evaluation_batches
 from detection.data.pictures import PictureFolder
 from detection.evaluate import predict as module
+from detection.evaluate.masks import decode_mask
 from detection.evaluate.predict import predict, predict_dataset, to_predictions
 from detection.model.roi_heads import Detections
 from detection.types import Batch
@@ -56,13 +59,65 @@ def test_boxes_in_the_pixels_of_the_file():
         labels=torch.tensor([[3, 1], [2, 5]]),
         valid=torch.tensor([[True, True], [False, True]]),
     )
-    batch: Any = type("Batch", (), {"scales": torch.tensor([[2.0, 4.0], [0.5, 0.5]])})
+    batch: Any = SimpleNamespace(scales=torch.tensor([[2.0, 4.0], [0.5, 0.5]]))
     first, second = to_predictions(detections, batch)
     assert first.boxes.tolist() == [[2, 2, 4, 6], [1, 1, 2, 2]]
     assert first.labels.tolist() == [3, 1] and first.scores.tolist() == pytest.approx([0.9, 0.5])
     assert second.boxes.tolist() == [[2, 4, 6, 8]] and second.labels.tolist() == [5]
     nothing = to_predictions(detections._replace(valid=torch.zeros(2, 2, dtype=torch.bool)), batch)
     assert [found.boxes.shape for found in nothing] == [(0, 4), (0, 4)]
+
+
+def test_masks_in_the_pixels_of_the_file():
+    # A file of 10 x 6 pixels (width x height), seen twice as wide and three times as high.
+    masks = torch.zeros(1, 2, 4, 4)
+    masks[0, 1, :, :2] = 1
+    detections = Detections(
+        boxes=torch.tensor([[[0.0, 0, 1, 1], [4, 6, 12, 18]]]),
+        scores=torch.tensor([[0.9, 0.5]]),
+        labels=torch.tensor([[1, 2]]),
+        valid=torch.tensor([[False, True]]),
+        masks=masks,
+    )
+    batch: Any = SimpleNamespace(scales=torch.tensor([[3.0, 2.0]]), sizes=torch.tensor([[18, 20]]))
+    (found,) = to_predictions(detections, batch)
+    assert found.boxes.tolist() == [[2, 2, 6, 6]] and found.masks is not None
+    (mask,) = found.masks
+    assert mask["size"] == [6, 10]
+    # The left half of the box: columns 2 and 3 of rows 2 to 5.
+    assert np.argwhere(decode_mask(mask)).tolist() == [[y, x] for y in range(2, 6) for x in (2, 3)]
+    assert to_predictions(detections._replace(masks=None), batch)[0].masks is None
+
+
+def test_an_error_in_the_thread_reaches_the_caller(pictures: PictureFolder, monkeypatch: pytest.MonkeyPatch):
+    def fail(detections: Detections, batch: Batch) -> None:
+        if batch.ids == ["b.png"]:
+            raise ValueError("no predictions of b")
+
+    monkeypatch.setattr(module, "to_predictions", fail)
+    samples = PreparedPictures(pictures, 64, 96, flip=False)
+    model: Any = WholePicture()
+    with pytest.raises(ValueError, match="no predictions of b"):
+        predict(model, evaluation_batches(samples, [1]), bf16=False)
+
+
+def test_the_next_picture_is_computed_meanwhile(pictures: PictureFolder, monkeypatch: pytest.MonkeyPatch):
+    # The first picture's predictions are not ready before the network has begun the second's.
+    begun, convert = threading.Event(), module.to_predictions
+
+    class Noted(WholePicture):
+        def forward(self, batch: Batch) -> Detections:
+            if self.seen:
+                begun.set()
+            return super().forward(batch)
+
+    def wait(detections: Detections, batch: Batch) -> list:
+        assert batch.ids != ["a.png"] or begun.wait(timeout=10)
+        return convert(detections, batch)
+
+    monkeypatch.setattr(module, "to_predictions", wait)
+    found = predict_dataset(Noted(), pictures, DATA, RUN)  # type: ignore[arg-type]
+    assert [p.boxes[0, 2:].round().tolist() for p in found] == [[30, 20], [20, 40], [50, 50]]
 
 
 @pytest.mark.parametrize("training", [True, False])

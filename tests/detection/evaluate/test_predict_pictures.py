@@ -9,7 +9,8 @@ import pytest
 from PIL import Image, ImageChops
 
 from detection.evaluate import coco_ap
-from detection.evaluate.files import predict_pictures, score_predictions_file, score_weights
+from detection.evaluate.files import score_predictions_file, score_weights
+from detection.evaluate.pictures import predict_pictures
 from engine import images
 from engine.errors import UserError
 

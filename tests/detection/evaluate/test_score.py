@@ -2,16 +2,20 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from pycocotools import mask as coco_mask
 
 from detection.data.coco import CocoDataset
 from detection.data.voc import VocDataset
 from detection.evaluate import coco_ap
+from detection.evaluate.masks import as_run_length
 from detection.evaluate.score import MAIN_SCORE, describe, score
 from detection.types import Prediction, Target
 
@@ -69,6 +73,46 @@ def test_coco_reads_the_areas_of_the_annotation_file(tmp_path: Path):
     coco = CocoDataset(tmp_path / "a.json", tmp_path)
     scores = score([prediction([[10, 10, 50, 50]], [1], [0.3], 7)], coco, "coco")["scores"]
     assert (scores["AP"], scores["APs"], scores["APm"]) == (pytest.approx(1), pytest.approx(1), None)
+
+
+def test_masks_have_figures_of_their_own(write_coco: Callable[..., Path]):
+    path = write_coco()
+    coco = CocoDataset(path, path.parent)
+    # The dog as annotated, 3 x 2 pixels; the person's box is right, its mask half of the annotated one.
+    dog = as_run_length([[1, 0, 4, 0, 4, 2, 1, 2]], (4, 6))
+    half = as_run_length([[4, 1, 5, 1, 5, 4, 4, 4]], (4, 6))
+    found = [prediction([], [], [], i) for i in coco.image_ids]
+    found[1] = replace(prediction([[1, 0, 4, 2], [4, 1, 6, 4]], [2, 1], [0.9, 0.8], 10), masks=[dog, half])
+    scores = score(found, coco, "coco")["scores"]
+    assert list(scores) == [*coco_ap.STAT_NAMES, *(f"segm/{name}" for name in coco_ap.STAT_NAMES)]
+    assert scores["AP"] == pytest.approx(1)
+    # An overlap of exactly one half is a hit at the lowest threshold alone.
+    assert (scores["segm/AP"], scores["segm/AP50"]) == (pytest.approx((1 + 0.1) / 2), pytest.approx(1))
+    lines = describe(score(found, coco, "coco")).splitlines()
+    assert lines[0].startswith("coco in %: AP 100.00, AP50 100.00") and "segm" not in lines[0]
+    assert lines[1].startswith("of the masks: AP 55.00, AP50 100.00")
+    nothing = [replace(prediction([], [], [], i), masks=[]) for i in coco.image_ids]
+    assert score(nothing, coco, "coco")["scores"]["segm/AP"] == 0
+
+
+def test_the_size_of_a_mask_is_its_own_not_its_boxs(tmp_path: Path):
+    mask = np.zeros((100, 100), dtype=bool)
+    mask[10:50, 10:20] = True  # 400 pixels in a box of 1600
+    encoded = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
+    run_length: Any = {"size": [100, 100], "counts": encoded["counts"].decode()}
+    entry = {"id": 1, "image_id": 7, "category_id": 5, "bbox": [10, 10, 40, 40], "area": 400, "iscrowd": 0}
+    images = [{"id": 7, "file_name": "a.jpg", "height": 100, "width": 100}]
+    content = {"images": images, "categories": [{"id": 5, "name": "bee"}]}
+    (tmp_path / "a.json").write_text(
+        json.dumps({**content, "annotations": [{**entry, "segmentation": run_length}]})
+    )
+    coco = CocoDataset(tmp_path / "a.json", tmp_path)
+    # The false alarm of higher score is of medium size by its box, small by its mask.
+    wrong = as_run_length([[60, 60, 99, 60, 60, 70]], (100, 100))
+    found = prediction([[55, 55, 95, 95], [10, 10, 50, 50]], [1, 1], [0.9, 0.3], 7)
+    scores = score([replace(found, masks=[wrong, run_length])], coco, "coco")["scores"]
+    assert scores["segm/APs"] == pytest.approx(1 / 2)
+    assert scores["APs"] == pytest.approx(1)
 
 
 def test_any_set_by_any_metric(write_voc: Callable[..., Path]):

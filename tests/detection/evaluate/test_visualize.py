@@ -1,7 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from pycocotools import mask as coco_mask
 
 from detection.evaluate.visualize import draw
 from detection.types import Prediction, Target
@@ -95,6 +98,27 @@ def test_boxes_without_area_and_beyond_the_picture(box: list[float]):
 
 def test_one_pixel():
     assert draw(black(1, 1), found([[0, 0, 1, 1]], [1], [1.0]), NAMES).size == (1, 1)
+
+
+def test_masks_are_half_in_their_colour_on_both_sides():
+    box = [[20, 40, 60, 80]]
+    mask = np.zeros((100, 100), dtype=bool)
+    mask[50:60, 30:40] = True
+    encoded = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
+    prediction = replace(
+        found(box * 2, [1, 1], [0.9, 0.3]),
+        masks=[
+            {"size": [100, 100], "counts": encoded["counts"].decode()},
+            {"size": [100, 100], "counts": "not drawn, since the score is low"},
+        ],
+    )
+    target = replace(truth(box, [1], [False]), mask=lambda number: mask)
+    drawn = np.asarray(draw(black() + 100, prediction, NAMES, target=target)).astype(int)
+    colour = drawn[60, 20]
+    for side in (drawn[:, :100], drawn[:, 100:]):
+        inside = side[50:60, 30:40]
+        assert (inside == (100 + colour) // 2).all()
+        assert (side[61:79, 22:58] == 100).all()
 
 
 def test_the_picture_given_stays_as_it_is():

@@ -1,0 +1,97 @@
+"""Masks of a detector, small grids over boxes, as run-lengths of whole pictures."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from detection.types import RunLength
+
+_Floats = NDArray[np.float64]
+
+
+def paste_masks(masks: Tensor, boxes: Tensor, size: tuple[int, int]) -> list[RunLength]:
+    """Which pixels each object covers: those at whose centre its mask, read bilinearly, is at least 0.5.
+
+    The grid's cells divide the box evenly and a pixel's centre lies at + 0.5, as detectron2 pastes.
+    torchvision rounds the box to whole pixels first, which moves a mask by up to a pixel. Nothing outside the
+    box can reach 0.5, so only its pixels are computed.
+
+    Args:
+        masks: (D, M, M) float32 probabilities.
+        boxes: (D, 4) xyxy in the pixels of the file.
+        size: (height, width) of the file.
+    Returns:
+        D run-lengths; without any pixel where the box holds no pixel's centre.
+    """
+    corners = boxes.double().numpy()
+    limits = np.array([size[1], size[0]] * 2)
+    # The first pixel with its centre in the box and the one after the last.
+    first = np.clip(np.ceil(corners[:, :2] - 0.5), 0, limits[:2]).astype(int)
+    after = np.clip(np.floor(corners[:, 2:] - 0.5) + 1, first, limits[2:]).astype(int)
+    return [
+        _run_length(_inside(mask, box, *start, *stop), tuple(start), size)
+        for mask, box, start, stop in zip(
+            masks.double().numpy(), corners.tolist(), first.tolist(), after.tolist(), strict=True
+        )
+    ]
+
+
+def _inside(mask: _Floats, box: Sequence[float], x1: int, y1: int, x2: int, y2: int) -> NDArray[np.bool_]:
+    """(x2 - x1, y2 - y1), columns of the picture first."""
+    across = _weights(box[0], box[2], x1, x2, mask.shape[1])
+    down = _weights(box[1], box[3], y1, y2, mask.shape[0])
+    return across @ mask.T @ down.T >= 0.5
+
+
+def _weights(low: float, high: float, start: int, stop: int, cells: int) -> _Floats:
+    """(pixels, cells) how much each cell's value counts at each pixel's centre; zeros lie around the grid."""
+    scale = cells / max(high - low, np.finfo(np.float64).tiny)
+    places = (np.arange(start, stop) + 0.5 - low) * scale - 0.5
+    return np.maximum(1 - np.abs(places[:, None] - np.arange(cells)), 0)
+
+
+def _run_length(inside: NDArray[np.bool_], start: tuple[int, ...], size: tuple[int, int]) -> RunLength:
+    """Of a picture that is empty but for the columns and rows of `inside` from `start`, x and y, on."""
+    from pycocotools import mask as coco_mask  # not needed to import this module
+
+    height, width = size
+    band = np.zeros((len(inside), height), dtype=bool)
+    band[:, start[1] : start[1] + inside.shape[1]] = inside
+    pixels = np.concatenate([[False], band.ravel(), [False]])
+    changes = np.flatnonzero(pixels[1:] != pixels[:-1]) + start[0] * height
+    ends = changes if len(changes) and changes[-1] == height * width else [*changes, height * width]
+    counts = np.diff(ends, prepend=0).tolist()
+    encoded = coco_mask.frPyObjects({"size": [height, width], "counts": counts}, height, width)
+    return {"size": [height, width], "counts": encoded["counts"].decode()}
+
+
+def as_run_length(segmentation: Any, size: tuple[int, int]) -> RunLength:
+    """Polygons or run-lengths of a checked entry as one compressed run-length.
+
+    Args:
+        size: (height, width) of the picture.
+    """
+    from pycocotools import mask as coco_mask
+
+    if isinstance(segmentation, dict) and isinstance(segmentation["counts"], str):
+        return {"size": list(size), "counts": segmentation["counts"]}
+    encoded = coco_mask.frPyObjects(segmentation, *size)
+    whole = coco_mask.merge(encoded) if isinstance(encoded, list) else encoded
+    return {"size": list(size), "counts": whole["counts"].decode()}
+
+
+def mask_area(mask: RunLength) -> int:
+    """Its pixels."""
+    from pycocotools import mask as coco_mask
+
+    return int(coco_mask.area(mask))
+
+
+def decode_mask(mask: RunLength) -> NDArray[np.bool_]:
+    """(height, width)."""
+    from pycocotools import mask as coco_mask
+
+    return coco_mask.decode(mask).astype(bool)
