@@ -10,13 +10,13 @@ from typing import Any
 import torch
 
 from backbones import save_weights
+from detection.alternate import Alternation
 from detection.build import build_detector, detector_header, open_dataset
 from detection.config import DetectionConfig
-from detection.data.annotations import DetectionDataset
+from detection.data.annotations import DetectionDataset, require_truth
 from detection.data.batching import PreparedPictures, check_pictures, training_batches
-from detection.evaluate.coco_ap import to_coco_records
-from detection.evaluate.files import write_json
 from detection.evaluate.predict import predict_dataset
+from detection.evaluate.records import to_coco_records, write_json
 from detection.evaluate.score import MAIN_SCORE, score
 from detection.model.detector import FasterRCNN
 from detection.types import Batch
@@ -42,20 +42,25 @@ def finetune(
     device = resolve_device(config.run.device)
     with process_group(device):
         seed_everything(config.run.seed)
-        training, validation = (
-            open_dataset(config.data, split) for split in (config.data.train, config.data.val)
-        )
+        training = open_dataset(config.data, config.data.train, masks=config.detector.mask)
+        # What scoring masks will need is checked now, not at the first evaluation.
+        scored = config.detector.mask and config.metric == "coco"
+        validation = open_dataset(config.data, config.data.val, masks=scored)
         if training.classes != validation.classes:
             raise UserError(
                 f"data.train has the classes {', '.join(training.classes)}; data.val has "
                 f"{', '.join(validation.classes)}; expected the same in the same order"
             )
-        for dataset in (training, validation):
+        for dataset, name in ((training, config.data.train), (validation, config.data.val)):
+            require_truth(dataset, name)
             check_pictures(dataset)
         logger.info(
             "%d pictures to train on, %d to validate, %d classes",
             *(len(training), len(validation), len(training.classes)),
         )
+        if config.training != "joint":
+            steps = Alternation(config, training, validation, out, device, detection_task)
+            return steps.run(resume=resume, overwrite=overwrite)
         model = build_detector(config, len(training.classes)).to(device)
         if config.run.channels_last:
             model.to(memory_format=torch.channels_last)
@@ -72,7 +77,17 @@ def detection_task(
 ) -> Task:
     """What `engine.training.train` needs to know of detection."""
     data, run, optim = config.data, config.run, config.optim
-    samples = PreparedPictures(training, data.short_side, data.max_side, data.flip, max_boxes=data.max_boxes)
+    samples = PreparedPictures(
+        training,
+        data.short_side,
+        data.max_side,
+        data.flip,
+        max_boxes=data.max_boxes,
+        masks=config.detector.mask,
+        short_sides=data.train_short_sides,
+        jitter=data.jitter,
+        crop=data.crop,
+    )
     layout = torch.channels_last if run.channels_last else torch.contiguous_format
 
     def save(path: Path, scores: Mapping[str, float]) -> None:

@@ -1,0 +1,173 @@
+"""Alternating training (Ren et al. 2015, §3.2): region proposals and Fast R-CNN in turn, each in a folder."""
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from detection.build import build_detector, load_detector
+from detection.config import DetectionConfig
+from detection.data.annotations import DetectionDataset
+from detection.evaluate.predict import predict_dataset
+from detection.evaluate.recall import proposal_recall
+from detection.model.detector import FasterRCNN
+from detection.model.roi_heads import Detections
+from detection.model.two_trunks import TwoTrunkRCNN
+from detection.types import Batch
+from engine.checkpoint import replace_atomically
+from engine.config import complete_config, dump_config
+from engine.distributed import broadcast_object, is_main
+from engine.journal import RunFolder
+from engine.seeding import seed_everything
+from engine.training import Evaluation, Task, train
+
+MakeTask = Callable[[DetectionConfig, FasterRCNN, DetectionDataset, DetectionDataset, Path], Task]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One training: its folder, and the parts of the detector that learn."""
+
+    name: str
+    learning: tuple[str, ...]
+
+
+UNSHARED = (
+    Step("step1_rpn", ("proposal_trunk", "rpn")),
+    Step("step2_fast_rcnn", ("trunk", "roi_heads")),
+)
+SHARED = (Step("step3_rpn", ("rpn",)), Step("step4_fast_rcnn", ("roi_heads",)))
+
+
+class ProposalNetwork(nn.Module):
+    """The part of a detector that learns to propose: in training its losses, otherwise its proposals."""
+
+    def __init__(self, detector: FasterRCNN) -> None:
+        super().__init__()
+        self.detector = detector
+
+    def forward(self, batch: Batch) -> dict[str, Tensor] | Detections:
+        """The RPN's losses, or every proposal as a detection of class 1 and probability 1."""
+        other = self.detector.proposal_trunk if isinstance(self.detector, TwoTrunkRCNN) else None
+        proposals, losses = self.detector.rpn(self.detector.extract(batch, other), batch)
+        if self.training:
+            return losses
+        ones = proposals.valid.long()
+        return Detections(proposals.boxes, ones.float(), ones, proposals.valid)
+
+
+@dataclass(frozen=True)
+class Alternation:
+    """The steps of a run, each a training of its own in a folder of `out`.
+
+    Proposals are made anew for every picture by the network of the step before, which is fixed: in step 4
+    they cost nothing, being made of the shared features, and in step 2 a forward pass of a trunk. Files of
+    proposals would save the latter, but take gigabytes, and fit one way to resize and crop pictures.
+
+    Attributes:
+        task: makes what a joint training of a detector would be; `detection.finetune.detection_task`.
+    """
+
+    config: DetectionConfig
+    training: DetectionDataset
+    validation: DetectionDataset
+    out: Path
+    device: torch.device
+    task: MakeTask
+
+    @property
+    def steps(self) -> Sequence[Step]:
+        """What `config.training` asks for."""
+        return UNSHARED if self.config.training == "two_stage" else UNSHARED + SHARED
+
+    def run(self, *, resume: bool, overwrite: bool) -> dict[str, Any]:
+        """Takes all steps; afterwards `out` holds the detector as a joint training's folder would.
+
+        Returns:
+            What result.json holds: the last step's result, and the scores of all under "steps".
+        Raises:
+            UserError: as `engine.training.train`.
+        """
+        folder = RunFolder(self.out)
+        ended = broadcast_object(self._open(folder, resume, overwrite) if is_main() else None)
+        if ended is not None:
+            return ended
+        results: dict[str, Any] = {}
+        before = None
+        for step in self.steps:
+            results[step.name] = self._take(step, before)
+            before = self.out / step.name / "last.safetensors"
+        scores = {name: result["scores"] for name, result in results.items()}
+        result = {**results[self.steps[-1].name], "steps": scores}
+        if is_main():
+            self._publish(self.out / self.steps[-1].name)
+            folder.write_result(result)
+        return result
+
+    def _open(self, folder: RunFolder, resume: bool, overwrite: bool) -> dict[str, Any] | None:
+        """Starts or continues the run; returns its result if it has ended."""
+        if overwrite and (self.out / "config.yaml").is_file():
+            for step in UNSHARED + SHARED:
+                RunFolder(self.out / step.name).clear()
+        complete = partial(complete_config, DetectionConfig, source=str(self.out / "config.yaml"))
+        folder.open(dump_config(self.config), resume=resume, overwrite=overwrite, complete=complete)
+        return folder.read_result()
+
+    def _take(self, step: Step, before: Path | None) -> dict[str, Any]:
+        """Trains one step, or what is left of it, from the weight file of the one before."""
+        out = self.out / step.name
+        seed_everything(self.config.run.seed)  # as if the step were the first of the process
+        config = self.config if step in SHARED else replace(self.config, training="two_stage")
+        model = self._detector(step, config, before)
+        for name, part in model.named_children():
+            if name not in step.learning:
+                part.requires_grad_(False)
+        model.to(self.device)
+        if config.run.channels_last:
+            model.to(memory_format=torch.channels_last)
+        task = self.task(config, model, self.training, self.validation, out)
+        task = self._of_proposals(task, model) if "rpn" in step.learning else _of_regions(task)
+        return train(task, config, out, resume=(out / "config.yaml").is_file())
+
+    def _detector(self, step: Step, config: DetectionConfig, before: Path | None) -> FasterRCNN:
+        """The detector as a step begins with it; trunks that do not learn have frozen normalisation."""
+        if before is None:
+            return build_detector(config, len(self.training.classes))
+        model, fixed = (load_detector(before, options).model for options in ((), ["backbone.norm=frozen"]))
+        if step in SHARED:
+            return FasterRCNN(fixed.trunk, model.rpn, model.roi_heads)
+        assert isinstance(fixed, TwoTrunkRCNN)
+        return TwoTrunkRCNN(fixed.proposal_trunk, model.trunk, model.rpn, model.roi_heads)
+
+    def _of_proposals(self, task: Task, detector: FasterRCNN) -> Task:
+        """The task of an RPN: its own losses, judged by the recall of its proposals."""
+        network: Any = ProposalNetwork(detector)
+
+        def evaluate() -> Evaluation:
+            proposals = predict_dataset(network, self.validation, self.config.data, self.config.run)
+            recall = proposal_recall(proposals, self.validation.targets)
+            average = recall["average_recall"]
+            return Evaluation(float("nan") if average is None else -average, {"scores": recall})
+
+        return replace(task, model=network, evaluate=evaluate)
+
+    def _publish(self, step: Path) -> None:
+        """Copies what a joint training would have left in `out`."""
+        for name in ("best.safetensors", "last.safetensors", "predictions.json"):
+            with replace_atomically(self.out / name) as temporary:
+                shutil.copyfile(step / name, temporary)
+
+
+def _of_regions(task: Task) -> Task:
+    """The task of Fast R-CNN: the RPN, which is fixed, has losses that teach nothing."""
+
+    def losses(network: nn.Module, batch: Any) -> dict[str, Tensor]:
+        terms = task.losses(network, batch)
+        return {name: value for name, value in terms.items() if not name.startswith("loss_rpn")}
+
+    return replace(task, losses=losses)

@@ -1,0 +1,218 @@
+"""Detectors for other runtimes: torch.export programs (.pt2) and ONNX files, for any batch and picture size.
+
+A file takes pictures of one size, as they are after resizing, and gives detections in fixed shapes, as
+`FasterRCNN` does; nothing found is a legal answer. Programs need torchvision's operations at run time, ONNX
+files the standard's only. `check_export` compares a file with the detector that it was made of.
+"""
+
+import copy
+import json
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from io import BytesIO
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim
+from torch.nn import functional as F
+from torchvision.ops import nms
+
+from backbones import OptionError
+from backbones.export import METADATA_KEY, ExportError, onnx_package, open_exported
+from backbones.norm import fold_batchnorm
+from backbones.spec import check_choice
+from backbones.weights import write_bytes
+from detection.build import LoadedDetector
+from detection.data.batching import SIZE_MULTIPLE
+from detection.model.detector import FasterRCNN
+from detection.types import Batch
+
+Pixels = Literal["uint8", "float32"]
+TRACED = (2, 3, 128, 192)  # the top of a pyramid, too, has more than one cell, which torch would fix
+# Other batches and sizes than that, some odd: what tracing had fixed would show.
+SHAPES = ((1, 3, 128, 160), (3, 3, 75, 91))
+TOLERANCE = 1e-4  # of the largest value; other kernels add up in another order
+_AXES = {0: "batch", 2: "height", 3: "width"}
+
+
+class ExportedDetector(nn.Module):
+    """What goes into a file: a copy of a detector in eval mode that takes nothing but pictures.
+
+    Args:
+        detector: any of ours, with masks or without.
+        pixels: the type of the pictures, RGB in 0-255.
+        fold: folds batch normalisation into the convolutions.
+    """
+
+    def __init__(self, detector: FasterRCNN, *, pixels: Pixels = "uint8", fold: bool = False) -> None:
+        super().__init__()
+        check_choice("kind of pixels", pixels, get_args(Pixels))
+        self.detector = copy.deepcopy(detector).cpu().eval().requires_grad_(False)
+        if fold:
+            self.detector = fold_batchnorm(self.detector)
+        self.pixels = pixels
+        self.eval()
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """(N, 3, H, W) RGB pictures in 0-255 → the fields of `Detections` by name; boxes in their pixels."""
+        count, _, height, width = images.shape
+        padded = F.pad(images, (0, -width % SIZE_MULTIPLE, 0, -height % SIZE_MULTIPLE))
+        unused = torch.zeros(count, dtype=torch.int64, device=images.device)
+        sizes = torch.stack([unused + height, unused + width], dim=1)
+        batch = Batch(padded, sizes, unused, unused, unused, unused, unused, ids=[])
+        found = self.detector(batch)._asdict()
+        return {name: values for name, values in found.items() if values is not None}
+
+    @property
+    def outputs(self) -> list[str]:
+        """Names of what it returns."""
+        masks = [] if self.detector.roi_heads.mask_head is None else ["masks"]
+        return ["boxes", "scores", "labels", "valid", *masks]
+
+    def example(self, shape: Sequence[int]) -> Tensor:
+        """Random pictures of the kind it takes, always the same."""
+        generator = torch.Generator().manual_seed(0)
+        pictures = torch.randint(0, 256, tuple(shape), generator=generator, dtype=torch.uint8)
+        return pictures if self.pixels == "uint8" else pictures.float()
+
+
+def export(
+    loaded: LoadedDetector,
+    path: str | Path,
+    *,
+    pixels: Pixels = "uint8",
+    fold: bool = False,
+    overwrite: bool = False,
+) -> None:
+    """Writes a .onnx or .pt2 file for any batch, height and width.
+
+    Its input is `images`, (N, 3, H, W) RGB in 0-255, resized as the metadata's short_side and max_side say;
+    its outputs are boxes (N, D, 4) in their pixels, scores, labels and valid (N, D), perhaps masks
+    (N, D, M, M).
+
+    Args:
+        loaded: as `detection.build.load_detector` returns.
+        path: its suffix says which format.
+        pixels: the type of the pictures.
+        fold: fold batch normalisation into the convolutions; the outputs then differ by rounding.
+        overwrite: replace an existing file.
+    Raises:
+        OptionError: another suffix or kind of pixels, the file exists, or the packages for ONNX are missing.
+    """
+    path = Path(path)
+    check_choice("suffix of an exported file", path.suffix, _WRITERS)
+    if path.exists() and not overwrite:
+        raise OptionError(f"{path} exists; choose another name, or replace it with --overwrite")
+    module = ExportedDetector(loaded.model, pixels=pixels, fold=fold)
+    metadata = {
+        "model": type(loaded.model).__name__,
+        "options": asdict(loaded.config.detector) | asdict(loaded.config.backbone),
+        "pixels": pixels,
+        "short_side": loaded.config.data.short_side,
+        "max_side": loaded.config.data.max_side,
+        "outputs": module.outputs,
+        "classes": loaded.classes,
+        "category_ids": loaded.category_ids,
+    }
+    with torch.no_grad():
+        module(module.example(TRACED))  # fills the caches of constants, which tracing could not
+    write_bytes(path, _WRITERS[path.suffix](module, json.dumps(metadata)))
+
+
+def _write_program(module: ExportedDetector, metadata: str) -> bytes:
+    shapes = {axis: Dim.DYNAMIC for axis in _AXES}
+    program = torch.export.export(module, (module.example(TRACED),), dynamic_shapes=(shapes,))
+    content = BytesIO()
+    program = program.run_decompositions({_greedy(): _greedy_of_torchvision})
+    torch.export.save(program, content, extra_files={METADATA_KEY: metadata})
+    return content.getvalue()
+
+
+def _write_onnx(module: ExportedDetector, metadata: str) -> bytes:
+    onnx_package("onnxscript")
+    from detection.onnx_operations import TRANSLATIONS
+
+    program = torch.onnx.export(
+        module,
+        (module.example(TRACED),),
+        input_names=["images"],
+        output_names=module.outputs,
+        dynamic_shapes=(_AXES,),
+        dynamo=True,
+        verbose=False,
+        custom_translation_table=TRANSLATIONS,
+    )
+    assert program is not None  # it is None for a path alone
+    program.model.metadata_props[METADATA_KEY] = metadata
+    return program.model_proto.SerializeToString()
+
+
+_WRITERS = {".onnx": _write_onnx, ".pt2": _write_program}
+
+
+def _greedy() -> Any:
+    return torch.ops.residual_backbones.greedy_by_kernel.default
+
+
+def _greedy_of_torchvision(
+    boxes: Tensor, scores: Tensor, valid: Tensor, groups: Tensor, threshold: float
+) -> Tensor:
+    """The operation of `padded_nms` in one call for all pictures and groups, however many there are.
+
+    Each gets a place of its own, in double precision, where that costs no digits of a float32 box.
+    """
+    count, size = valid.shape
+    places = torch.arange(count, device=boxes.device)[:, None] * (groups.amax() + 1) + groups
+    far = 2 * boxes.abs().amax().double() + 1
+    moved = torch.where(valid[..., None], boxes.double() + (places * far)[..., None], 0.0)
+    ranking = torch.where(valid, scores.double(), -torch.inf)
+    best = nms(moved.flatten(0, 1), ranking.flatten(), threshold)
+    kept = torch.zeros(count * size, dtype=torch.bool, device=boxes.device).index_fill(0, best, True)
+    return kept.view(count, size) & valid
+
+
+@torch.inference_mode()
+def check_export(
+    detector: FasterRCNN, path: str | Path, *, shapes: Iterable[Sequence[int]] = SHAPES
+) -> float:
+    """Compares an exported file, run on the CPU, with the detector that it was made of.
+
+    Args:
+        detector: of what was given to `export`.
+        path: what it wrote.
+        shapes: (N, 3, H, W) of random pictures.
+    Returns:
+        The largest difference, as a part of an output's largest value.
+    Raises:
+        ExportError: it is above `TOLERANCE`, or other objects are found.
+    """
+    run, metadata = open_exported(Path(path))
+    module = ExportedDetector(detector, pixels=metadata["pixels"])
+    largest = 0.0
+    for shape in shapes:
+        images = module.example(shape)
+        found, expected = dict(zip(metadata["outputs"], run(images), strict=True)), module(images)
+        for name, values in expected.items():
+            difference = _difference(found[name], values, expected["valid"])
+            if not difference <= TOLERANCE:
+                raise ExportError(
+                    f"{path}: {name} of {tuple(shape)} pictures differ by {difference:.1e} of the largest "
+                    f"value, at most {TOLERANCE:.0e} is rounding; was it made of this detector?"
+                )
+            largest = max(largest, difference)
+    return largest
+
+
+def _difference(found: Tensor, expected: Tensor, valid: Tensor) -> float:
+    """The largest difference as a part of the largest value, where something was found."""
+    if found.shape != expected.shape:
+        return math.inf
+    if expected.dtype != torch.bool:
+        found, expected = found[valid], expected[valid]
+    if not expected.numel():
+        return 0.0
+    found, expected = found.double(), expected.double()
+    return ((found - expected).abs().max() / expected.abs().max().clamp(min=1e-6)).item()

@@ -1,0 +1,193 @@
+"""Exported detectors find what the detector finds, in batches and sizes they were not traced with."""
+
+import importlib.util
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from backbones import OptionError
+from backbones.export import ExportError, read_metadata
+from backbones.spec import IMAGENET_INPUT, FeatureSpec
+from detection.build import LoadedDetector
+from detection.config import DetectionConfig
+from detection.export import SHAPES, TRACED, ExportedDetector, check_export, export
+from detection.model.c4 import build_c4
+from detection.model.fpn import build_dc5, build_fpn
+from detection.types import Batch
+
+HAS_ONNX = all(importlib.util.find_spec(name) for name in ("onnx", "onnxscript", "onnxruntime"))
+onnx_only = pytest.mark.skipif(not HAS_ONNX, reason="needs the extra onnx")
+CHANNELS = {"res2": 8, "res3": 8, "res4": 12, "res5": 12}
+
+
+class TinyTrunk(nn.Module):
+    """A convolution a stage, with the contract of FeatureNetwork."""
+
+    def __init__(self, *features: str) -> None:
+        super().__init__()
+        stages = list(CHANNELS)[: list(CHANNELS).index(features[-1]) + 1]
+        self.feature_specs = {
+            name: FeatureSpec(CHANNELS[name], 4 * 2**level)
+            for level, name in enumerate(stages)
+            if name in features
+        }
+        self.input_spec, self.name = IMAGENET_INPUT, "tiny"
+        widths = [3, *(CHANNELS[name] for name in stages)]
+        for level, name in enumerate(stages):
+            size = 2 if level else 4
+            self.add_module(name, nn.Conv2d(widths[level], widths[level + 1], size, stride=size))
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        features = {}
+        for name, stage in self.named_children():
+            images = stage(images).relu()
+            features[name] = images
+        return {name: features[name] for name in self.feature_specs}
+
+
+class TinyHead(nn.Module):
+    """A convolution of stride 2, with the contract of StageHead."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.in_channels, self.name = 12, "tiny"
+        self.conv = nn.Conv2d(12, 16, 3, stride=2, padding=1)
+        self.feature_specs = {"res5": FeatureSpec(16, 2)}
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x).relu()
+
+
+def make(kind: str, *, threshold: float = 0.1, mask: bool = True) -> LoadedDetector:
+    """A detector of three classes whose random weights are scaled until it finds various things."""
+    torch.manual_seed(0)
+    rpn = {"channels": 16, "pre_nms_test": 100, "post_nms_test": 30, "anchor_sizes": (16.0, 32.0)}
+    roi = {"score_threshold": threshold, "detections_per_image": 20}
+    if kind == "c4":
+        channels = 8 if mask else None
+        model = build_c4(
+            TinyTrunk("res4"), TinyHead(), 3, roi_size=4, rpn=rpn, roi=roi, mask_channels=channels
+        )
+    else:
+        sizes = {"anchor_sizes": (16.0, 32.0, 64.0, 128.0, 256.0)} if kind == "fpn" else {}
+        build, features = (build_fpn, tuple(CHANNELS)) if kind == "fpn" else (build_dc5, ("res4",))
+        options = {"pyramid_channels": 8} if kind == "fpn" else {}
+        masks = {"size": 4, "channels": 8, "convolutions": 1} if mask else None
+        model = build(
+            *(TinyTrunk(*features), 3),
+            roi_size=4,
+            roi_channels=24,
+            rpn=rpn | sizes,
+            roi=roi,
+            mask=masks,
+            **options,
+        )
+    with torch.no_grad():  # at their usual scale all scores are alike, and all boxes are anchors
+        for module in model.modules():
+            if isinstance(module, nn.Conv2d) and module.in_channels <= 12:
+                module.weight.mul_(2)
+                module.bias.zero_()
+        model.rpn.head.objectness.weight.mul_(40)
+        model.rpn.head.deltas.weight.mul_(20)
+        model.roi_heads.classifier.weight.mul_(100)
+        model.roi_heads.regressor.weight.mul_(300)
+    return LoadedDetector(model.eval(), DetectionConfig(), ["a", "b", "c"], [1, 5, 18])
+
+
+@onnx_only
+@pytest.mark.skipif(os.environ.get("RUN_SLOW") != "1", reason="takes minutes; RUN_SLOW=1 runs it")
+@pytest.mark.parametrize("suffix", [".onnx", ".pt2"])
+@pytest.mark.parametrize("kind", ["c4", "fpn", "dc5"])
+def test_equal_to_the_detector(kind: str, suffix: str, tmp_path: Path):
+    loaded, file = make(kind), tmp_path / f"detector{suffix}"
+    export(loaded, file, fold=kind == "c4")
+    assert check_export(loaded.model, file) < 1e-4
+    module = ExportedDetector(loaded.model)
+    assert read_metadata(file)["outputs"] == module.outputs
+    with torch.no_grad():
+        found = [module(module.example(shape)) for shape in SHAPES]
+    assert all(len(values["labels"][values["valid"]].unique()) > 1 for values in found)
+
+
+@onnx_only
+def test_nothing_found_beside_something_and_no_torch(tmp_path: Path):
+    import onnxruntime
+
+    loaded, file = make("c4", mask=False), tmp_path / "net.onnx"
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 3, 50, 70)).astype(np.float32)
+    pictures[0] = 128
+    module = ExportedDetector(loaded.model, pixels="float32")
+    with torch.no_grad():
+        least, most = sorted(module(torch.from_numpy(pictures))["scores"].amax(dim=1).tolist())
+    assert 0.1 < least < most - 0.01
+    loaded.model.roi_heads.score_threshold = (least + most) / 2
+    export(loaded, file, pixels="float32")
+    session = onnxruntime.InferenceSession(file)
+    (images,) = session.get_inputs()
+    assert (images.type, images.shape) == ("tensor(float)", ["batch", 3, "height", "width"])
+    for batch in (pictures, pictures[:1], pictures[1:]):
+        boxes, scores, labels, valid = session.run(None, {"images": batch})
+        assert boxes.shape == (len(batch), 20, 4) and scores.shape == labels.shape == valid.shape
+        assert valid.any(axis=1).tolist() == [bool(np.ptp(picture)) for picture in batch]
+
+    assert check_export(loaded.model, file) < 1e-4
+    metadata = read_metadata(file)
+    assert metadata["classes"] == ["a", "b", "c"] and metadata["category_ids"] == [1, 5, 18]
+    with torch.no_grad():  # other weights are found out
+        loaded.model.roi_heads.regressor.bias.add_(0.5)
+    with pytest.raises(ExportError, match="boxes of .* differ by .* was it made of this detector"):
+        check_export(loaded.model, file)
+
+
+def test_the_check_uses_other_batches_and_sizes_than_tracing():
+    assert TRACED[0] not in {shape[0] for shape in SHAPES}
+    assert any(side % 32 and side not in TRACED for shape in SHAPES for side in shape[2:])
+
+
+def test_the_detector_itself_gets_the_pictures(monkeypatch: pytest.MonkeyPatch):
+    model = make("c4").model
+    module = ExportedDetector(model)
+    images = module.example((2, 3, 75, 91))
+    padded = torch.zeros(2, 3, 96, 96, dtype=torch.uint8)
+    padded[:, :, :75, :91] = images
+    sizes, nothing = torch.tensor([[75, 91], [75, 91]]), torch.zeros(2)
+    with torch.no_grad():
+        expected = model(Batch(padded, sizes, nothing, nothing, nothing, nothing, nothing, ids=[]))
+        found = module(images)
+    assert all(torch.equal(values, getattr(expected, name)) for name, values in found.items())
+
+
+def test_what_cannot_be_exported(tmp_path: Path):
+    loaded = make("c4")
+    with pytest.raises(OptionError, match="unknown suffix of an exported file '.onx'; did you mean '.onnx'"):
+        export(loaded, tmp_path / "net.onx")
+    with pytest.raises(OptionError, match="unknown kind of pixels 'normalised'"):
+        export(loaded, tmp_path / "net.pt2", pixels="normalised")
+    (tmp_path / "net.pt2").touch()
+    with pytest.raises(OptionError, match=r"net\.pt2 exists; choose another name, or .* --overwrite"):
+        export(loaded, tmp_path / "net.pt2")
+
+
+def test_the_command_line(tmp_path: Path, root: Path, detector_weights: Path, capsys, monkeypatch):
+    spec = importlib.util.spec_from_file_location("tool_export", root / "tools" / "export.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    written: list[tuple] = []
+    monkeypatch.setattr("detection.export.export", lambda *args, **options: written.append((*args, options)))
+    monkeypatch.setattr("detection.export.check_export", lambda model, path: 0.0)
+    command = ["export", str(detector_weights), str(tmp_path / "net.onnx")]
+    monkeypatch.setattr("sys.argv", [*command, "--fold"])
+    module.run(module.main, module.parser())
+    ((loaded, path, options),) = written
+    assert loaded.classes == ["person", "dog"] and path == tmp_path / "net.onnx"
+    assert options == {"pixels": "uint8", "fold": True, "overwrite": False}
+    assert "net.onnx: largest difference" in capsys.readouterr().out
+    monkeypatch.setattr("sys.argv", [*command, "--features", "res4"])
+    with pytest.raises(SystemExit) as left:
+        module.run(module.main, module.parser())
+    assert left.value.code == 2 and "a detector's file gives detections" in capsys.readouterr().err
