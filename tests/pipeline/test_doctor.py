@@ -1,0 +1,83 @@
+"""tools/doctor.py: exit status, table, JSON file, repair."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from detection.doctor.findings import CHECKS
+
+
+@pytest.fixture
+def doctor(tool: Callable, capsys: pytest.CaptureFixture) -> Callable[..., tuple[int, str]]:
+    """Exit status and what was printed."""
+
+    def call(*arguments: object) -> tuple[int, str]:
+        capsys.readouterr()
+        try:
+            tool("doctor", *arguments)
+            status = 0
+        except SystemExit as left:
+            status = int(left.code or 0)
+        return status, capsys.readouterr().out
+
+    return call
+
+
+@pytest.fixture
+def own_coco(data_folder: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(data_folder / "coco", tmp_path / "coco"))
+
+
+def test_status_table_json_and_repair(doctor: Callable, own_coco: Path, tmp_path: Path):
+    file, pictures = own_coco / "annotations" / "instances_train.json", own_coco / "train"
+    assert doctor(f"coco:{file}")[0] == 0  # the pictures' folder is found by the name
+    content = json.loads(file.read_text())
+    content["annotations"][0]["bbox"] = [5, 5, -3, 4]
+    file.write_text(json.dumps(content))
+    status, printed = doctor(f"coco:{file}:{pictures}", "--json", tmp_path / "all.json")
+    assert status == 1 and "error" in printed and "negative_box" in printed and "not clean" in printed
+    written = json.loads((tmp_path / "all.json").read_text())
+    assert not written["clean"] and written["counts"]["error"] == 1
+    assert [f["where"] for f in written["findings"] if f["check"] == "negative_box"] == ["annotation 1"]
+    status, printed = doctor(f"coco:{file}:{pictures}", "--repair", tmp_path / "repaired.json")
+    assert status == 1 and "annotation 1 left out: bbox [5, 5, -3, 4]" in printed
+    assert doctor(f"coco:{tmp_path / 'repaired.json'}:{pictures}")[0] == 0
+
+
+def test_configuration_with_its_sets(doctor: Callable, own_coco: Path, tmp_path: Path, tiny_detector: list):
+    config = tmp_path / "a.yaml"
+    config.write_text("data: {kind: coco}\nschedule: {total_steps: 3}\n")
+    options = [*tiny_detector, f"data.root={own_coco}", "data.train=train", "data.val=val"]
+    status, printed = doctor("--config", config, *options, "--quick", "backbone.name=resnet18")
+    assert "epochs of 8 pictures" in printed and "anchor_sizes" in printed and "GiB" in printed
+    shutil.copy(next((own_coco / "train").iterdir()), next((own_coco / "val").iterdir()))
+    status, printed = doctor("--config", config, *options, "--quick", "backbone.name=resnet18")
+    assert status == 1 and "leak" in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        ([], "nothing to check"),
+        (["coco:none.json:x"], "none.json: no such file"),
+        (["folder:none"], "none: no such folder"),
+        (["voc:x/VOC2007:val", "--repair", "pyproject.toml"], "val.txt: no such list"),
+        (["folder:tests", "--repair", "new"], "--repair takes one coco: or voc: set"),
+        (["folder:tests", "--workers", "0"], "--workers must be 1 or more"),
+    ],
+)
+def test_what_cannot_be_checked(refused: Callable, arguments: list[str], part: str):
+    assert part in refused("doctor", *arguments)
+
+
+def test_every_check_is_explained(root: Path):
+    text = (root / "docs" / "doctor.md").read_text()
+    rows = {
+        line.split("|")[1].strip(" `"): line.split("|")[2].strip()
+        for line in text.splitlines()
+        if line.startswith("| `")
+    }
+    assert rows == CHECKS
