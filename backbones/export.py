@@ -131,7 +131,7 @@ def _write_program(module: Exported, metadata: str) -> bytes:
 
 
 def _write_onnx(module: Exported, metadata: str) -> bytes:
-    _onnx_package("onnxscript")
+    onnx_package("onnxscript")
     program = torch.onnx.export(
         module,
         (module.example(TRACED),),
@@ -149,7 +149,7 @@ def _write_onnx(module: Exported, metadata: str) -> bytes:
 _WRITERS = {".onnx": _write_onnx, ".pt2": _write_program}
 
 
-def _onnx_package(name: str) -> ModuleType:
+def onnx_package(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
@@ -171,7 +171,7 @@ def check_export(
     Raises:
         ExportError: it is above `TOLERANCE`, or an output has another shape.
     """
-    run, metadata = _open(Path(path))
+    run, metadata = open_exported(Path(path))
     module = Exported(network, pixels=metadata["pixels"], fold=False)
     largest = 0.0
     for shape in shapes:
@@ -195,17 +195,17 @@ def check_export(
 
 def read_metadata(path: str | Path) -> dict[str, Any]:
     """What an exported file says of itself: model, options, pixels, input_spec, outputs, classes."""
-    return _open(Path(path))[1]
+    return open_exported(Path(path))[1]
 
 
-def _open(path: Path) -> tuple[Callable[[Tensor], Sequence[Tensor]], dict[str, Any]]:
+def open_exported(path: Path) -> tuple[Callable[[Tensor], Sequence[Tensor]], dict[str, Any]]:
     """The file as a function, and its metadata."""
     check_choice("suffix of an exported file", path.suffix, _WRITERS)
     if path.suffix == ".pt2":
         extra = {METADATA_KEY: ""}
         program = torch.export.load(path, extra_files=extra).module()
         return lambda images: _in_a_list(program(images)), json.loads(extra[METADATA_KEY])
-    session = _onnx_package("onnxruntime").InferenceSession(path, providers=["CPUExecutionProvider"])
+    session = onnx_package("onnxruntime").InferenceSession(path, providers=["CPUExecutionProvider"])
     metadata = json.loads(session.get_modelmeta().custom_metadata_map[METADATA_KEY])
     return lambda images: [
         torch.from_numpy(x) for x in session.run(None, {"images": images.numpy()})

@@ -18,19 +18,18 @@ import torchvision
 from numpy.typing import NDArray
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
-from torch import Tensor, nn
+from torch import nn
 
 from backbones import create_model
 from detection.evaluate import coco_ap, voc_ap
-from detection.types import Batch, Prediction, Target
+from detection.evaluate.records import to_coco_annotations
+from detection.types import Prediction, Target
 from engine.blocks import compile_blocks
 from engine.device import emulates_bf16
 from reproduction.backbone_speed import Call, host_networks, memory_table, speed_calls
 from reproduction.cifar_speed import cifar_calls, recompute_table
-from reproduction.peers import detectors
+from reproduction.detector_speed import detection_calls, detector_memory
 from reproduction.picture_speed import picture_calls, pixel_errors
-
-SIZE = (320, 480)  # pixels of the detector's pictures; both multiples of 32
 
 
 @dataclass(frozen=True)
@@ -109,56 +108,11 @@ def classification_calls(device: str, bf16: bool) -> Iterator[tuple[str, Call, C
         yield f"ResNet-50 inference, {how} (peer: {name})", partial(infer, ours), partial(infer, peer)
 
 
-def detection_batch(size: tuple[int, int]) -> Batch:
-    """Two noise pictures with eight objects each; seeded."""
-    generator, short_side = torch.Generator().manual_seed(0), min(size)
-    corner = torch.rand(2, 8, 2, generator=generator) * short_side / 2
-    extent = short_side / 10 + torch.rand(2, 8, 2, generator=generator) * short_side / 3
-    return Batch(
-        images=torch.randint(256, (2, 3, *size), dtype=torch.uint8, generator=generator),
-        sizes=torch.tensor([size, size]),
-        scales=torch.ones(2, 2),
-        boxes=torch.cat([corner, corner + extent], dim=2),
-        labels=torch.randint(1, 81, (2, 8), generator=generator),
-        valid=torch.ones(2, 8, dtype=torch.bool),
-        seeds=torch.arange(2),
-        ids=["0", "1"],
-    )
-
-
-def detection_calls(device: str, size: tuple[int, int] = SIZE) -> Iterator[tuple[str, Call, Call]]:
-    """Faster R-CNN C4, ResNet-50, frozen normalisation, two pictures: a training step and inference, fp32."""
-    ours, peer = (network.to(device) for network in detectors(size))
-    batch = detection_batch(size).to(device)
-    pictures = list(batch.images.float() / 255)
-    targets = [{"boxes": b, "labels": y} for b, y in zip(batch.boxes, batch.labels, strict=True)]
-
-    def step(losses: Callable[[], dict[str, Tensor]], optimizer: torch.optim.Optimizer) -> None:
-        optimizer.zero_grad()
-        torch.stack(list(losses().values())).sum().backward()
-        optimizer.step()
-
-    trained = [
-        torch.optim.SGD([p for p in net.parameters() if p.requires_grad], 1e-5) for net in (ours, peer)
-    ]
-    yield (
-        "Faster R-CNN C4 training step, fp32",
-        lambda: step(lambda: ours.train()(batch), trained[0]),
-        lambda: step(lambda: peer.train()(pictures, targets), trained[1]),
-    )
-    infer = torch.inference_mode()
-    yield (
-        "Faster R-CNN C4 inference, fp32",
-        infer(lambda: ours.eval()(batch)),
-        infer(lambda: peer.eval()(pictures)),
-    )
-
-
 def evaluation_calls(pictures: int, per_picture: int = 50) -> Iterator[tuple[str, Call, Call]]:
     """COCO bbox AP on generated boxes against pycocotools; VOC AP against its least work of like kind."""
     truth, found = random_boxes(pictures, per_picture)
     classes = [f"class {k}" for k in range(1, 21)]
-    annotations = coco_ap.to_coco_annotations(truth, classes, list(range(1, 21)))
+    annotations = to_coco_annotations(truth, classes, list(range(1, 21)))
     records = [
         {"image_id": p.image_id, "category_id": int(k), "bbox": [x1, y1, x2 - x1, y2 - y1], "score": float(s)}
         for p in found
@@ -268,6 +222,7 @@ def benchmark(rounds: int, device: str, parts: Sequence[str] = tuple(PARTS)) -> 
             "|---|---|---|---|",
             *rows,
             *(["", *memory_table(device)] if "backbones" in parts else []),
+            *(["", *detector_memory()] if "detectors" in parts and device == "cuda" else []),
             *(["", *recompute_table()] if "cifar" in parts else []),
             *(["", *pixel_errors()] if "pictures" in parts else []),
         ]

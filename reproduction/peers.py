@@ -3,24 +3,33 @@
 import tempfile
 from collections import OrderedDict
 from pathlib import Path
+from typing import Any
 
 import torch
 import torchvision
 from torch import Tensor, nn
 from torchvision.models.detection import FasterRCNN as PeerFasterRCNN
+from torchvision.models.detection import MaskRCNN as PeerMaskRCNN
 from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor
 from torchvision.models.detection.rpn import RPNHead
 from torchvision.models.resnet import BasicBlock
 from torchvision.ops import FrozenBatchNorm2d, MultiScaleRoIAlign
 
-from backbones import WeightsHeader, create_model, create_trunk_and_head, save_weights
+from backbones import WeightsHeader, create_backbone, create_model, create_trunk_and_head, save_weights
+from backbones.adapters.torchvision import Pyramid
 from backbones.norm import calibrate_batchnorm
 from detection.model.c4 import build_c4
 from detection.model.detector import FasterRCNN
+from detection.model.fpn import build_fpn
 
 NUM_CLASSES = 80
-REGIONS, PROPOSALS = 32, 100  # trained on, and classified at inference, per picture
+NETWORK = "resnet50"  # of all detectors
+REGIONS, PROPOSALS = 32, 100  # trained on, and classified at inference, per picture; C4
+# What torchvision has for pyramids, as far as our defaults are others.
+FPN_RPN = {"pre_nms_train": 2000, "pre_nms_test": 1000, "post_nms_test": 1000}
+FPN_ROI = {"regions_per_image": 512, "nms_threshold": 0.5}
 
 
 class PeerTrunk(nn.Module):
@@ -49,7 +58,7 @@ def peer_c4(state: dict[str, Tensor], size: tuple[int, int]) -> PeerFasterRCNN:
     """torchvision's Faster R-CNN assembled as appendix A has it, with its own ResNet-50.
 
     Args:
-        state: of the ResNet-50.
+        state: of the network.
         size: height and width of the pictures, which stay as they are.
     """
     network = torchvision.models.resnet50(norm_layer=FrozenBatchNorm2d)
@@ -74,24 +83,50 @@ def peer_c4(state: dict[str, Tensor], size: tuple[int, int]) -> PeerFasterRCNN:
     )
 
 
-def detectors(size: tuple[int, int]) -> tuple[FasterRCNN, PeerFasterRCNN]:
-    """Ours and torchvision's C4 detector with equal weights, for pictures of `size`.
+def peer_fpn(state: dict[str, Tensor], size: tuple[int, int], *, masks: bool) -> PeerFasterRCNN:
+    """torchvision's Faster R-CNN or Mask R-CNN on a pyramid, as it builds them, with its own network.
+
+    Args:
+        state, size: as for `peer_c4`.
+        masks: makes it Mask R-CNN.
+    """
+    backbone = resnet_fpn_backbone(backbone_name=NETWORK, weights=None, trainable_layers=3)
+    body = {name: state[name] for name in backbone.body.state_dict()}
+    backbone.body.load_state_dict(body)
+    build = PeerMaskRCNN if masks else PeerFasterRCNN
+    return build(backbone, NUM_CLASSES + 1, min_size=min(size), max_size=max(size))
+
+
+def detectors(size: tuple[int, int], kind: str = "c4") -> tuple[FasterRCNN, PeerFasterRCNN]:
+    """Ours and torchvision's detector with equal weights, for pictures of `size`.
 
     The batch statistics come from a forward pass: with random weights and identity statistics activations
     explode and the proposals are few.
+
+    Args:
+        kind: "c4", "fpn", or "mask" for Mask R-CNN on a pyramid.
     """
-    network = create_model("resnet50")
+    network = create_model(NETWORK)
     calibrate_batchnorm(network, [torch.randn(2, 3, *size)])
+    state = network.state_dict()
     with tempfile.TemporaryDirectory() as folder:
-        weights = Path(folder) / "resnet50.safetensors"
-        header = WeightsHeader("resnet50", network.options, network.input_spec)
-        save_weights(weights, network.state_dict(), header)
-        trunk, head = create_trunk_and_head("resnet50", weights=weights, frozen_stages=2, norm="frozen")
-    rpn, roi = {"post_nms_test": PROPOSALS}, {"regions_per_image": REGIONS}
-    ours = build_c4(trunk, head, NUM_CLASSES, rpn=rpn, roi=roi)
-    peer = peer_c4(network.state_dict(), size)
+        weights = Path(folder) / "backbone.safetensors"
+        save_weights(weights, state, WeightsHeader(NETWORK, network.options, network.input_spec))
+        ours = _ours(kind, {"name": NETWORK, "weights": weights, "frozen_stages": 2, "norm": "frozen"})
+    peer = peer_c4(state, size) if kind == "c4" else peer_fpn(state, size, masks=kind == "mask")
     copy_heads(ours, peer)
+    if kind != "c4":
+        copy_pyramid(ours, peer)
     return ours, peer
+
+
+def _ours(kind: str, backbone: dict[str, Any]) -> FasterRCNN:
+    if kind == "c4":
+        trunk, head = create_trunk_and_head(**backbone)
+        rpn, roi = {"post_nms_test": PROPOSALS}, {"regions_per_image": REGIONS}
+        return build_c4(trunk, head, NUM_CLASSES, rpn=rpn, roi=roi)
+    network = create_backbone(**backbone, out_features=("res2", "res3", "res4", "res5"))
+    return build_fpn(network, NUM_CLASSES, rpn=FPN_RPN, roi=FPN_ROI, mask={} if kind == "mask" else None)
 
 
 @torch.no_grad()
@@ -102,6 +137,23 @@ def copy_heads(ours: FasterRCNN, peer: PeerFasterRCNN) -> None:
     predictor.cls_score.load_state_dict(heads.classifier.state_dict())
     predictor.bbox_pred.weight[4:].copy_(heads.regressor.weight)
     predictor.bbox_pred.bias[4:].copy_(heads.regressor.bias)
+
+
+@torch.no_grad()
+def copy_pyramid(ours: FasterRCNN, peer: PeerFasterRCNN) -> None:
+    """Gives the peer our pyramid, fully connected layers and mask head."""
+    assert isinstance(ours.trunk, Pyramid)
+    peer.backbone.fpn.load_state_dict(ours.trunk.fpn.state_dict())
+    regions, heads = ours.roi_heads.region_features, peer.roi_heads
+    for name in ("fc6", "fc7"):
+        heads.box_head.get_submodule(name).load_state_dict(regions.get_submodule(name).state_dict())
+    mask_head = ours.roi_heads.mask_head
+    if mask_head is not None:
+        convolutions = mask_head.convolutions.state_dict().values()
+        heads.mask_head.load_state_dict(dict(zip(heads.mask_head.state_dict(), convolutions, strict=True)))
+        heads.mask_predictor.conv5_mask.load_state_dict(mask_head.upsample.state_dict())
+        heads.mask_predictor.mask_fcn_logits.weight[1:] = mask_head.classifier.weight
+        heads.mask_predictor.mask_fcn_logits.bias[1:] = mask_head.classifier.bias
 
 
 def cifar_resnet(depth: int, num_classes: int = 10) -> nn.Sequential:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from detection.config import DetectionConfig
-from detection.evaluate.files import write_json
+from detection.evaluate.records import write_json
 from detection.finetune import finetune
 from engine.distributed import is_main
 from engine.errors import UserError

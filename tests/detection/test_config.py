@@ -60,6 +60,16 @@ def test_dump_reads_back_equal(tmp_path: Path):
         ("roi.nms_treshold=0.5", "roi.nms_treshold: unknown key; did you mean 'roi.nms_threshold'?"),
         ("data.short_side=0", "data: short_side must be at least 1, got 0"),
         ("data.max_side=500", "data: max_side must be at least short_side 600, got 500"),
+        (
+            "data.train_short_sides=[640, 1200]",
+            "data: train_short_sides must be from 1 to max_side 1000, got",
+        ),
+        ("data.train_short_sides=[0]", "data: train_short_sides must be from 1 to max_side 1000, got [0]"),
+        ("data.jitter=[0.1, 2]", "data: jitter and crop belong together"),
+        ("data.crop=512", "data: jitter and crop belong together"),
+        ("data.jitter=[2, 1]", "data: jitter must be two ascending factors above 0, got [2.0, 1.0]"),
+        ("data.jitter=[0, 1]", "data: jitter must be two ascending factors above 0"),
+        ("data.jitter=[1]", "data: jitter must be two ascending factors above 0"),
         ("data.max_boxes=0", "data: max_boxes must be at least 1, got 0"),
         ("rpn.channels=0", "rpn: channels must be at least 1, got 0"),
         ("rpn.post_nms_test=0", "rpn: post_nms_test must be at least 1, got 0"),
@@ -79,3 +89,10 @@ def test_mistakes_are_explained(override: str, message: str):
     with pytest.raises(UserError) as refused:
         load_config(DetectionConfig, None, [override])
     assert message in str(refused.value)
+
+
+def test_two_ways_to_choose_a_size_exclude_each_other():
+    options = ["data.jitter=[0.1, 2]", "data.crop=1024"]
+    assert load_config(DetectionConfig, None, options).data.jitter == (0.1, 2.0)
+    with pytest.raises(UserError, match="train_short_sides has no effect with jitter"):
+        load_config(DetectionConfig, None, [*options, "data.train_short_sides=[640]"])

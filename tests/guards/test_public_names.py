@@ -20,6 +20,7 @@ PUBLIC = {
     "engine.config": ["dump_config", "load_config"],
     "classification.pretrain": ["pretrain"],
     "classification.score": ["score_ensemble", "score_weights"],
+    "detection.export": ["check_export", "export"],
     "detection.finetune": ["finetune"],
     "detection.types": ["Prediction", "Target"],
     "detection.evaluate.voc_ap": ["evaluate"],

@@ -203,6 +203,10 @@ def test_a_full_disk_keeps_what_was_computed(
         (["--weights", "none.safetensors", "--method", "area"], "metric=voc07"),
         (["--predictions", "none.json", "--dataset", "coco:x", "run.device=cpu"], "run.device=cpu changes"),
         (["--predictions", "none.json", "--dataset", "coco:x", "--method", "area"], "--method is of VOC AP"),
+        (["--weights", "none.safetensors", "--pictures", "x"], "--pictures belongs to --predictions"),
+        (["--weights", "none.safetensors", "--report"], "say where with --out DIR"),
+        (["--weights", "none.safetensors", "--report", "--out", "x", "--worst", "-1"], "got -1"),
+        (["--weights", "none.safetensors", "--bootstrap", "0"], "1 or more resamples, got 0"),
     ],
 )
 def test_wrong_arguments_of_evaluation(refused: Callable, arguments: list[str], part: str):

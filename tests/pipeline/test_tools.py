@@ -65,6 +65,15 @@ def test_pretrain_transfer_evaluate_predict(
     truth = data_folder / "coco" / "annotations" / "instances_val.json"
     tool("eval_det", "--predictions", detector / "predictions.json", "--dataset", f"coco:{truth}")
     assert capsys.readouterr().out == printed
+    looked = ["--explain", "--bootstrap", 20, "--report", "--worst", 2, "--submission", tmp_path / "sent"]
+    tool("eval_det", "--weights", detector / "last.safetensors", *looked, "--out", tmp_path / "evaluated")
+    text = capsys.readouterr().out
+    assert text.startswith(printed.rstrip())
+    assert all(part in text for part in ("resamples", "VOC2007", "TIDE"))
+    assert len(list((tmp_path / "evaluated" / "misses").iterdir())) == 2
+    (sent,) = (tmp_path / "sent").iterdir()
+    assert sent.name == "detections_val_residual-backbones_results.json"
+    assert content(sent) == content(tmp_path / "evaluated" / "predictions.json")
 
     pictures, out = data_folder / "coco" / "val", tmp_path / "drawn"
     options = ["--weights", detector / "last.safetensors", "--out", out, "--threshold", 0]

@@ -63,9 +63,9 @@ def test_equal_proposals_and_detections(
     ours, peer = pair
     images, _ = peer.transform(list(batch.images.float() / 255))
     assert images.tensors.shape == (2, 3, *SIZE)  # the peer does not resize them
-    features = ours.extract(batch)
+    (features,) = maps = ours.extract(batch)
     torch.testing.assert_close(peer.backbone(images.tensors)["0"], features, rtol=1e-3, atol=2e-3)
-    proposals, _ = ours.rpn(features, batch)
+    proposals, _ = ours.rpn(maps, batch)
     shared = OrderedDict([("0", features)])
     expected, _ = peer.rpn(images, shared)
     for boxes, valid, wanted in zip(*proposals, expected, strict=True):

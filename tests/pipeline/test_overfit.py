@@ -1,0 +1,33 @@
+"""The command that trains a detector on a few pictures until it knows them by heart."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+
+def test_the_command_trains_and_scores_on_the_same_pictures(
+    tool: Callable, tiny_detector: list[str], data_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+):
+    root = tmp_path / "coco"
+    (root / "annotations").mkdir(parents=True)
+    content = json.loads((data_folder / "coco" / "annotations" / "instances_train.json").read_text())
+    for annotation in content["annotations"]:
+        annotation["area"] = 2000  # Shapes are small
+    (root / "annotations" / "instances_train.json").write_text(json.dumps(content))
+    (root / "train").symlink_to(data_folder / "coco" / "train")
+    options = [*tiny_detector, "data.kind=coco", f"data.root={root}", "detector.mask=true"]
+    options += [
+        "detector.kind=c4",
+        "data.train=train",
+        "roi.size=4",
+        "schedule.total_steps=2",
+        "run.eval_every=2",
+    ]
+    tool("overfit", "--pictures", 2, "--out", tmp_path / "run", *options)
+    assert "of the masks: AP" in capsys.readouterr().out
+    found = json.loads((tmp_path / "run" / "predictions.json").read_text())
+    chosen = json.loads((tmp_path / "run_data" / "annotations" / "instances_overfit.json").read_text())
+    ids = {entry["id"] for entry in chosen["images"]}
+    assert len(ids) == 2 and {record["image_id"] for record in found} <= ids

@@ -1,0 +1,38 @@
+"""Train a detector on a few pictures until it knows them by heart: a quick check that everything learns."""
+
+import argparse
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from engine.command import build_parser, run
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = build_parser(__doc__, config_default=str(ROOT / "configs/coco_overfit_mrcnn_r18_fpn.yaml"))
+    parser.add_argument("--pictures", type=int, default=8, metavar="N", help="how many (default: 8)")
+    return parser
+
+
+def main(arguments: argparse.Namespace) -> None:
+    from detection.config import DetectionConfig
+    from detection.evaluate.score import describe
+    from engine.config import load_config
+    from engine.distributed import is_main
+    from engine.errors import UserError
+    from reproduction.overfit import overfit
+
+    if arguments.pictures < 1:
+        raise UserError(f"--pictures must be 1 or more, got {arguments.pictures}")
+    config = load_config(DetectionConfig, arguments.config, arguments.overrides)
+    out = arguments.out or Path("runs") / arguments.config.stem
+    flags = {"resume": arguments.resume, "overwrite": arguments.overwrite}
+    result = overfit(config, arguments.pictures, out, **flags)
+    if is_main():
+        print(describe(result))
+
+
+if __name__ == "__main__":
+    run(main, parser())
