@@ -198,6 +198,8 @@ class RoiHeads(nn.Module):
                 "this detector learns masks, and the batch has none; read the data set with masks=True"
             )
         most = int(self.regions_per_image * self.positive_fraction)
+        if not regions.positive.is_cuda:  # there a look would wait for the device, here empty slots cost more
+            most = max(1, min(most, int(regions.positive.sum(dim=1).max())))
         rows = regions.positive.int().argsort(dim=1, descending=True, stable=True)[:, :most]
         chosen = regions.take(rows)
         if self.mask_size is None:
