@@ -110,7 +110,7 @@ def test_equal_to_the_detector(kind: str, suffix: str, tmp_path: Path):
     assert read_metadata(file)["outputs"] == module.outputs
     with torch.no_grad():
         found = [module(module.example(shape)) for shape in SHAPES]
-    assert all(len(values["labels"][values["valid"]].unique()) > 1 for values in found)
+    assert all(values["valid"].sum() > 3 for values in found)  # equal is more than equally empty
 
 
 @onnx_only
