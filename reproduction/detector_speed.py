@@ -12,7 +12,6 @@ from torch import Tensor
 from torchvision.models.detection import FasterRCNN as PeerFasterRCNN
 from torchvision.ops import poolers, roi_align
 
-from backbones.norm import fold_batchnorm
 from detection.model.detector import FasterRCNN
 from detection.model.roi_heads import Detections
 from detection.types import Batch
@@ -155,7 +154,7 @@ def require_equal(both: Contest) -> float:
     Raises:
         UserError: it is less than nine tenths, or there are none.
     """
-    ours = find(fold_batchnorm(both.ours.eval()), both.batch, nullcontext)
+    ours = find(both.ours, both.batch, nullcontext)
     with mock.patch.object(poolers, "roi_align", partial(roi_align, aligned=True)):  # it has no switch for it
         theirs = both.find_peer()
     found = [_found(ours, number, expected) for number, expected in enumerate(theirs)]

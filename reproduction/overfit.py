@@ -14,7 +14,6 @@ from detection.finetune import finetune
 from engine.config import data_root
 from engine.errors import UserError
 
-SPLIT = "overfit"
 MOST_OBJECTS, LEAST_SIDE = 4, 32  # COCO calls objects below 32 x 32 pixels small
 
 
@@ -44,8 +43,9 @@ def overfit(
     (folder / "annotations").mkdir(parents=True, exist_ok=True)
     for image in chosen["images"]:
         image["file_name"] = str((folder_of_pictures / image["file_name"]).absolute())
-    write_json(folder / "annotations" / f"instances_{SPLIT}.json", chosen)
-    data = replace(config.data, root=str(folder), train=SPLIT, val=SPLIT)
+    split = f"overfit{pictures}"  # another number of pictures leaves what a run before was trained on
+    write_json(folder / "annotations" / f"instances_{split}.json", chosen)
+    data = replace(config.data, root=str(folder), train=split, val=split)
     return finetune(replace(config, data=data), out, resume=resume, overwrite=overwrite)
 
 

@@ -195,7 +195,7 @@ def _memory(config: DetectionConfig, model: FasterRCNN, sizes: Sizes) -> list[st
     return [
         f"memory of a step of {pictures} pictures of {width}x{height}, one process: about "
         f"{memory.total / 2**30:.1f} GiB (parameters {own}, gradients and optimiser {training}, kept for the "
-        f"backward pass {activations}{recompute}); docs/doctor.md says how close that is"
+        f"backward pass {activations}{recompute}); leave a quarter free, see docs/doctor.md"
     ]
 
 

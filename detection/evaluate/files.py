@@ -103,17 +103,18 @@ def score_predictions_file(
 
 def _score_coco(predictions: str, file: Path, wishes: Wishes, out: Path | None) -> dict[str, Any]:
     annotations = read_coco(file)
-    if not annotations["annotations"] and "annotations" not in read_json(file):
-        wishes.check_without_truth(file.stem, None)
+    has_truth = bool(annotations["annotations"]) or "annotations" in read_json(file)
+    split = file.stem.removeprefix("instances_").removeprefix("image_info_")
+    if not has_truth:
+        wishes.check_without_truth(split, None)
     records = _read_records(predictions, {i["file_name"]: i["id"] for i in annotations["images"]})
-    result = score_records(annotations, records, masks=has_masks(records), where=predictions)
+    result = {}
+    if has_truth:
+        result = score_records(annotations, records, masks=has_masks(records), where=predictions)
     if not wishes.any:
         return result
     # COCO's own layout, unless the pictures are said to lie elsewhere.
-    split = file.stem.removeprefix("instances_").removeprefix("image_info_")
     dataset = CocoDataset(file, wishes.pictures or file.parent.parent / split)
-    if not dataset.has_truth:
-        wishes.check_without_truth(split, None)
     found = from_coco_records(records, dataset, predictions)
     return result | fulfil(wishes, found, Place(dataset, "coco", split, "coco"), out)
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from backbones.spec import FeatureSpec
+from engine.errors import UserError
 
 
 def make_anchors(
@@ -16,7 +17,7 @@ def make_anchors(
     ratios: tuple[float, ...],
     device: torch.device,
 ) -> Tensor:
-    """Every anchor of a feature map; the same tensor each time, not to be written to.
+    """Every anchor of a feature map.
 
     Args:
         spec: of the feature map; only its stride counts.
@@ -27,40 +28,36 @@ def make_anchors(
         (height · width · A, 4) float32 xyxy in pixels, A = len(ratios) · len(sizes): rows, columns, ratios,
         sizes, the last running fastest.
     """
-    # In an exported network the size of the map is not known yet.
-    make = _make if torch.compiler.is_exporting() else _cached
-    return make(spec, shape, sizes, ratios, device)
-
-
-def _make(
-    spec: FeatureSpec,
-    shape: tuple[int, int],
-    sizes: tuple[float, ...],
-    ratios: tuple[float, ...],
-    device: torch.device,
-) -> Tensor:
-    height, width = shape
-    y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    rows, columns = (torch.arange(side, device=device) for side in shape)
+    y, x = torch.meshgrid(rows, columns, indexing="ij")
     # Centres fall on multiples of the stride: with padding of (k - 1) / 2, that is where the cells look.
     centres = torch.stack([x, y, x, y], dim=-1).reshape(-1, 1, 4) * spec.stride
-    return (centres + _shapes(sizes, ratios)).reshape(-1, 4).to(device)
+    return (centres + _shapes(sizes, ratios, device)).reshape(-1, 4)
 
 
-@lru_cache(maxsize=64)  # few shapes occur, and a copy to the GPU in every step would wait for it
+@lru_cache(maxsize=64)  # a copy to the GPU in every step would wait for it
 @torch.inference_mode(False)  # cached tensors made in inference mode could never meet autograd again
-def _cached(
-    spec: FeatureSpec,
-    shape: tuple[int, int],
-    sizes: tuple[float, ...],
-    ratios: tuple[float, ...],
-    device: torch.device,
-) -> Tensor:
-    return _make(spec, shape, sizes, ratios, device)
-
-
-def _shapes(sizes: tuple[float, ...], ratios: tuple[float, ...]) -> Tensor:
+def _shapes(sizes: tuple[float, ...], ratios: tuple[float, ...], device: torch.device) -> Tensor:
     """(A, 4) anchors around the origin, corners rounded to whole pixels as in torchvision."""
     root = torch.tensor(ratios, dtype=torch.float32).sqrt()[:, None]
     size = torch.tensor(sizes, dtype=torch.float32)[None, :]
     half = torch.stack([1 / root * size, root * size], dim=-1).view(-1, 2) / 2
-    return torch.cat([-half, half], dim=1).round()
+    return torch.cat([-half, half], dim=1).round().to(device)
+
+
+def check_anchors(sizes: tuple[float, ...], ratios: tuple[float, ...], maps: int) -> None:
+    """Refuses sizes and ratios that no anchors of `maps` feature maps can be made of.
+
+    Raises:
+        UserError: they are missing, not positive, or cannot be dealt out.
+    """
+    if not sizes or not ratios or min(*sizes, *ratios) <= 0:
+        raise UserError(
+            "anchor_sizes and anchor_ratios need at least one value each, all above 0; "
+            f"got {list(sizes)} and {list(ratios)}"
+        )
+    if len(sizes) % maps:
+        raise UserError(
+            f"rpn.anchor_sizes {list(sizes)} cannot be dealt out to {maps} feature maps; give equally many "
+            f"to each: {maps}, {2 * maps}, … sizes"
+        )

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from detection.model.boxes import encode_boxes
+from detection.model.boxes import encode_boxes, take
 
 
 class Matches(NamedTuple):
@@ -20,6 +20,33 @@ class Matches(NamedTuple):
     best: Tensor
     positive: Tensor
     negative: Tensor
+
+
+class Regions(NamedTuple):
+    """The regions to train on, R per picture: boxes, targets (N, R, 4), labels (N, R) with 0 for background.
+
+    objects (N, R) int64 says which object of the picture each should become. valid (N, R) bool is False where
+    there were too few; what stands there must not be counted.
+    """
+
+    boxes: Tensor
+    labels: Tensor
+    targets: Tensor
+    objects: Tensor
+    valid: Tensor
+
+    @property
+    def positive(self) -> Tensor:
+        """(N, R) bool, regions that are objects."""
+        return self.valid & (self.labels > 0)
+
+    def take(self, rows: Tensor) -> "Regions":
+        """The regions in these rows (N, P) of each picture."""
+        boxes, targets = (take(values, rows) for values in (self.boxes, self.targets))
+        labels, objects, valid = (
+            values.gather(1, rows) for values in (self.labels, self.objects, self.valid)
+        )
+        return Regions(boxes, labels, targets, objects, valid)
 
 
 def match(

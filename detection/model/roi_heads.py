@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from detection.model.boxes import at_least, box_iou, clip_boxes, decode_boxes, padded_nms, take
 from detection.model.mask import MaskHead, of_class
-from detection.model.matching import box_targets, match, random_keys, sample, sampled_mean
+from detection.model.matching import Regions, box_targets, match, random_keys, sample, sampled_mean
 from detection.model.pooling import mask_targets
 from detection.model.rpn import Proposals
 from detection.types import Batch
@@ -31,33 +31,6 @@ class Detections(NamedTuple):
     labels: Tensor
     valid: Tensor
     masks: Tensor | None = None
-
-
-class Regions(NamedTuple):
-    """The regions to train on, R per picture: boxes, targets (N, R, 4), labels (N, R) with 0 for background.
-
-    objects (N, R) int64 says which object of the picture each should become. valid (N, R) bool is False where
-    there were too few; what stands there must not be counted.
-    """
-
-    boxes: Tensor
-    labels: Tensor
-    targets: Tensor
-    objects: Tensor
-    valid: Tensor
-
-    @property
-    def positive(self) -> Tensor:
-        """(N, R) bool, regions that are objects."""
-        return self.valid & (self.labels > 0)
-
-    def take(self, rows: Tensor) -> "Regions":
-        """The regions in these rows (N, P) of each picture."""
-        boxes, targets = (take(values, rows) for values in (self.boxes, self.targets))
-        labels, objects, valid = (
-            values.gather(1, rows) for values in (self.labels, self.objects, self.valid)
-        )
-        return Regions(boxes, labels, targets, objects, valid)
 
 
 class RegionFeatures(Protocol):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from backbones.spec import FeatureSpec
-from detection.model.anchors import make_anchors
+from detection.model.anchors import check_anchors, make_anchors
 from detection.model.boxes import at_least, box_iou, clip_boxes, decode_boxes, padded_nms, take
 from detection.model.matching import box_targets, match, random_keys, sample, sampled_mean
 from detection.types import Batch
@@ -95,7 +95,7 @@ class RegionProposalNetwork(nn.Module):
         box_loss_beta: float = 1 / 9,
     ) -> None:
         super().__init__()
-        _check_anchors(anchor_sizes, anchor_ratios, len(specs))
+        check_anchors(anchor_sizes, anchor_ratios, len(specs))
         self.specs = tuple(specs)
         self.anchor_sizes, self.anchor_ratios = tuple(anchor_sizes), tuple(anchor_ratios)
         self.anchors_inside_only = anchors_inside_only
@@ -230,19 +230,6 @@ class RegionProposalNetwork(nn.Module):
 
 def _centres(anchors: Tensor) -> Tensor:
     return (anchors[:, :2] + anchors[:, 2:]) / 2
-
-
-def _check_anchors(sizes: tuple[float, ...], ratios: tuple[float, ...], maps: int) -> None:
-    if not sizes or not ratios or min(*sizes, *ratios) <= 0:
-        raise UserError(
-            "anchor_sizes and anchor_ratios need at least one value each, all above 0; "
-            f"got {list(sizes)} and {list(ratios)}"
-        )
-    if len(sizes) % maps:
-        raise UserError(
-            f"rpn.anchor_sizes {list(sizes)} cannot be dealt out to {maps} feature maps; give equally many "
-            f"to each: {maps}, {2 * maps}, … sizes"
-        )
 
 
 def _only_channels(specs: Sequence[FeatureSpec]) -> int:

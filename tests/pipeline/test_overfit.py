@@ -16,7 +16,7 @@ def test_the_command_trains_and_scores_on_the_same_pictures(
     for annotation in content["annotations"]:
         annotation["area"] = 2000  # Shapes are small
     (root / "annotations" / "instances_train.json").write_text(json.dumps(content))
-    (root / "train").symlink_to(data_folder / "coco" / "train")
+    (root / "images").symlink_to(data_folder / "coco" / "train")  # as sets that keep all splits together
     options = [*tiny_detector, "data.kind=coco", f"data.root={root}", "detector.mask=true"]
     options += [
         "detector.kind=c4",
@@ -28,6 +28,6 @@ def test_the_command_trains_and_scores_on_the_same_pictures(
     tool("overfit", "--pictures", 2, "--out", tmp_path / "run", *options)
     assert "of the masks: AP" in capsys.readouterr().out
     found = json.loads((tmp_path / "run" / "predictions.json").read_text())
-    chosen = json.loads((tmp_path / "run_data" / "annotations" / "instances_overfit.json").read_text())
+    chosen = json.loads((tmp_path / "run_data" / "annotations" / "instances_overfit2.json").read_text())
     ids = {entry["id"] for entry in chosen["images"]}
     assert len(ids) == 2 and {record["image_id"] for record in found} <= ids

@@ -30,9 +30,10 @@ def test_equal_to_torchvision():
     )
 
 
-def test_made_once_and_usable_after_inference_mode():
+def test_usable_after_inference_mode():
     arguments = {"sizes": (17.0,), "ratios": (1.0,), "device": CPU}
     with torch.inference_mode():
-        anchors = make_anchors(FeatureSpec(1, 4), (2, 3), **arguments)
-    assert make_anchors(FeatureSpec(1, 4), (2, 3), **arguments) is anchors
-    assert not anchors.is_inference()
+        make_anchors(FeatureSpec(1, 4), (2, 3), **arguments)
+    factor = torch.ones(6, 4, requires_grad=True)
+    (factor * make_anchors(FeatureSpec(1, 4), (2, 3), **arguments)).sum().backward()
+    assert factor.grad is not None

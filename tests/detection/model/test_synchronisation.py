@@ -64,7 +64,7 @@ def test_nothing_waits(detectors: Callable, batches: Callable[..., Batch], kind:
         for i, counts in enumerate([[3, 0], [0, 5]])
     )
     with torch.autocast("cuda", torch.bfloat16, enabled=bf16):
-        step(model, first, optimizer)  # anchors of a shape are copied once
+        step(model, first, optimizer)  # anchors' shapes are copied once
         with torch.no_grad():
             model.eval()(first)
         with waiting_forbidden():
@@ -97,7 +97,7 @@ def test_no_shape_depends_on_values(detectors: Callable, batches: Callable[..., 
     try:
         with FakeTensorMode(allow_non_fake_inputs=True), Copies() as copies, torch.no_grad():
             model, batch = model.to("cuda"), batch.to("cuda")
-            model.rpn.anchors(model.extract(batch))  # copied once for each shape, as the mean colour
+            model.rpn.anchors(model.extract(batch))  # their shapes are copied once, as the mean colour
             copies.shapes.clear()
             losses, detections = model.train()(batch), model.eval()(batch)
             assert {value.device.type for value in (*losses.values(), detections.boxes)} == {"cuda"}
@@ -115,5 +115,5 @@ def test_reading_a_value_raises():
 
 
 def forget_copied() -> None:
-    anchors._cached.cache_clear()
+    anchors._shapes.cache_clear()
     scale_and_shift.cache_clear()
