@@ -6,7 +6,7 @@ A file says in its metadata what pictures it takes; `check_export` compares it w
 import copy
 import importlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from io import BytesIO
 from pathlib import Path
@@ -28,6 +28,7 @@ TRACED = (2, 3, 64, 96)
 # Other batches and sizes than that, some odd: what tracing had fixed would show.
 SHAPES = ((1, 3, 64, 64), (3, 3, 75, 91), (1, 3, 160, 128))
 TOLERANCE = 1e-4  # of the largest value; other kernels add up in another order
+SUFFIXES = (".onnx", ".pt2")
 _AXES = {0: "batch", 2: "height", 3: "width"}
 
 
@@ -106,10 +107,7 @@ def export(
     Raises:
         OptionError: another suffix or kind of pixels, the file exists, or the packages for ONNX are missing.
     """
-    path = Path(path)
-    check_choice("suffix of an exported file", path.suffix, _WRITERS)
-    if path.exists() and not overwrite:
-        raise OptionError(f"{path} exists; choose another name, or replace it with --overwrite")
+    path = free_target(path, overwrite=overwrite)
     module = Exported(network, pixels=pixels, fold=fold)
     metadata = {
         "model": network.name,
@@ -119,37 +117,86 @@ def export(
         "outputs": module.outputs,
         "classes": list(classes),
     }
-    write_bytes(path, _WRITERS[path.suffix](module, json.dumps(metadata)))
+    write_exported(module, module.example(TRACED), path, metadata)
 
 
-def _write_program(module: Exported, metadata: str) -> bytes:
+def free_target(path: str | Path, *, overwrite: bool) -> Path:
+    """The path of a file to be written.
+
+    Raises:
+        OptionError: another suffix, or the file exists.
+    """
+    path = Path(path)
+    check_choice("suffix of an exported file", path.suffix, SUFFIXES)
+    if path.exists() and not overwrite:
+        raise OptionError(f"{path} exists; choose another name, or replace it with --overwrite")
+    return path
+
+
+def write_exported(
+    module: nn.Module,
+    images: Tensor,
+    path: Path,
+    metadata: dict[str, Any],
+    *,
+    decompositions: Mapping[Any, Any] | None = None,
+    translations: Mapping[Any, Any] | None = None,
+) -> None:
+    """Traces a module and writes what its suffix says, with batch, height and width left open.
+
+    Args:
+        module: takes pictures alone.
+        images: an example.
+        metadata: names the module's `outputs`, among others.
+        decompositions: what stands in a .pt2 file for operations of ours.
+        translations: what stands in an ONNX file for operations that torch cannot translate.
+    Raises:
+        OptionError: the packages for ONNX are missing.
+    """
+    if path.suffix == ".pt2":
+        content = _program(module, images, metadata, decompositions)
+    else:
+        content = _onnx(module, images, metadata, translations)
+    write_bytes(path, content)
+
+
+def _program(
+    module: nn.Module, images: Tensor, metadata: dict[str, Any], decompositions: Mapping[Any, Any] | None
+) -> bytes:
     shapes = {axis: Dim.DYNAMIC for axis in _AXES}
-    program = torch.export.export(module, (module.example(TRACED),), dynamic_shapes=(shapes,))
+    program = torch.export.export(module, (images,), dynamic_shapes=(shapes,))
+    if decompositions is not None:
+        program = program.run_decompositions(dict(decompositions))
     content = BytesIO()
-    torch.export.save(program, content, extra_files={METADATA_KEY: metadata})
+    torch.export.save(program, content, extra_files={METADATA_KEY: json.dumps(metadata)})
     return content.getvalue()
 
 
-def _write_onnx(module: Exported, metadata: str) -> bytes:
+def _onnx(
+    module: nn.Module, images: Tensor, metadata: dict[str, Any], translations: Mapping[Any, Any] | None
+) -> bytes:
     onnx_package("onnxscript")
     program = torch.onnx.export(
         module,
-        (module.example(TRACED),),
+        (images,),
         input_names=["images"],
-        output_names=module.outputs,
+        output_names=metadata["outputs"],
         dynamic_shapes=(_AXES,),
         dynamo=True,
         verbose=False,
+        custom_translation_table=None if translations is None else dict(translations),
     )
     assert program is not None  # it is None for a path alone
-    program.model.metadata_props[METADATA_KEY] = metadata
+    program.model.metadata_props[METADATA_KEY] = json.dumps(metadata)
     return program.model_proto.SerializeToString()
 
 
-_WRITERS = {".onnx": _write_onnx, ".pt2": _write_program}
-
-
 def onnx_package(name: str) -> ModuleType:
+    """A package that only ONNX needs.
+
+    Raises:
+        OptionError: it is not installed.
+    """
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
@@ -200,7 +247,7 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
 
 def open_exported(path: Path) -> tuple[Callable[[Tensor], Sequence[Tensor]], dict[str, Any]]:
     """The file as a function, and its metadata."""
-    check_choice("suffix of an exported file", path.suffix, _WRITERS)
+    check_choice("suffix of an exported file", path.suffix, SUFFIXES)
     if path.suffix == ".pt2":
         extra = {METADATA_KEY: ""}
         program = torch.export.load(path, extra_files=extra).module()

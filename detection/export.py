@@ -6,25 +6,20 @@ files the standard's only. `check_export` compares a file with the detector that
 """
 
 import copy
-import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
-from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
-from torch.export import Dim
 from torch.nn import functional as F
 from torchvision.ops import nms
 
-from backbones import OptionError
-from backbones.export import METADATA_KEY, ExportError, onnx_package, open_exported
+from backbones.export import ExportError, free_target, onnx_package, open_exported, write_exported
 from backbones.norm import fold_batchnorm
 from backbones.spec import check_choice
-from backbones.weights import write_bytes
 from detection.build import LoadedDetector
 from detection.data.batching import SIZE_MULTIPLE
 from detection.model.detector import FasterRCNN
@@ -35,7 +30,6 @@ TRACED = (2, 3, 128, 192)  # the top of a pyramid, too, has more than one cell, 
 # Other batches and sizes than that, some odd: what tracing had fixed would show.
 SHAPES = ((1, 3, 128, 160), (3, 3, 75, 91))
 TOLERANCE = 1e-4  # of the largest value; other kernels add up in another order
-_AXES = {0: "batch", 2: "height", 3: "width"}
 
 
 class ExportedDetector(nn.Module):
@@ -102,59 +96,38 @@ def export(
     Raises:
         OptionError: another suffix or kind of pixels, the file exists, or the packages for ONNX are missing.
     """
-    path = Path(path)
-    check_choice("suffix of an exported file", path.suffix, _WRITERS)
-    if path.exists() and not overwrite:
-        raise OptionError(f"{path} exists; choose another name, or replace it with --overwrite")
+    path = free_target(path, overwrite=overwrite)
     module = ExportedDetector(loaded.model, pixels=pixels, fold=fold)
-    metadata = {
+    with torch.no_grad():
+        module(module.example(TRACED))  # fills the caches of constants, which tracing could not
+    write_exported(
+        module,
+        module.example(TRACED),
+        path,
+        _metadata(loaded, module),
+        decompositions={torch.ops.residual_backbones.greedy_by_kernel.default: _greedy_of_torchvision},
+        translations=_translations() if path.suffix == ".onnx" else None,
+    )
+
+
+def _translations() -> dict[Any, Any]:
+    onnx_package("onnxscript")  # refuses with the remedy where it is not installed
+    from detection.onnx_operations import TRANSLATIONS
+
+    return TRANSLATIONS
+
+
+def _metadata(loaded: LoadedDetector, module: ExportedDetector) -> dict[str, Any]:
+    return {
         "model": type(loaded.model).__name__,
         "options": asdict(loaded.config.detector) | asdict(loaded.config.backbone),
-        "pixels": pixels,
+        "pixels": module.pixels,
         "short_side": loaded.config.data.short_side,
         "max_side": loaded.config.data.max_side,
         "outputs": module.outputs,
         "classes": loaded.classes,
         "category_ids": loaded.category_ids,
     }
-    with torch.no_grad():
-        module(module.example(TRACED))  # fills the caches of constants, which tracing could not
-    write_bytes(path, _WRITERS[path.suffix](module, json.dumps(metadata)))
-
-
-def _write_program(module: ExportedDetector, metadata: str) -> bytes:
-    shapes = {axis: Dim.DYNAMIC for axis in _AXES}
-    program = torch.export.export(module, (module.example(TRACED),), dynamic_shapes=(shapes,))
-    content = BytesIO()
-    program = program.run_decompositions({_greedy(): _greedy_of_torchvision})
-    torch.export.save(program, content, extra_files={METADATA_KEY: metadata})
-    return content.getvalue()
-
-
-def _write_onnx(module: ExportedDetector, metadata: str) -> bytes:
-    onnx_package("onnxscript")
-    from detection.onnx_operations import TRANSLATIONS
-
-    program = torch.onnx.export(
-        module,
-        (module.example(TRACED),),
-        input_names=["images"],
-        output_names=module.outputs,
-        dynamic_shapes=(_AXES,),
-        dynamo=True,
-        verbose=False,
-        custom_translation_table=TRANSLATIONS,
-    )
-    assert program is not None  # it is None for a path alone
-    program.model.metadata_props[METADATA_KEY] = metadata
-    return program.model_proto.SerializeToString()
-
-
-_WRITERS = {".onnx": _write_onnx, ".pt2": _write_program}
-
-
-def _greedy() -> Any:
-    return torch.ops.residual_backbones.greedy_by_kernel.default
 
 
 def _greedy_of_torchvision(

@@ -76,18 +76,8 @@ def detection_task(
     out: Path,
 ) -> Task:
     """What `engine.training.train` needs to know of detection."""
-    data, run, optim = config.data, config.run, config.optim
-    samples = PreparedPictures(
-        training,
-        data.short_side,
-        data.max_side,
-        data.flip,
-        max_boxes=data.max_boxes,
-        masks=config.detector.mask,
-        short_sides=data.train_short_sides,
-        jitter=data.jitter,
-        crop=data.crop,
-    )
+    run, optim = config.run, config.optim
+    samples = _training_pictures(config, training)
     layout = torch.channels_last if run.channels_last else torch.contiguous_format
 
     def save(path: Path, scores: Mapping[str, float]) -> None:
@@ -115,6 +105,21 @@ def detection_task(
             "validation pictures": len(validation),
             "classes": training.classes,
         },
+    )
+
+
+def _training_pictures(config: DetectionConfig, training: DetectionDataset) -> PreparedPictures:
+    data = config.data
+    return PreparedPictures(
+        training,
+        data.short_side,
+        data.max_side,
+        data.flip,
+        max_boxes=data.max_boxes,
+        masks=config.detector.mask,
+        short_sides=data.train_short_sides,
+        jitter=data.jitter,
+        crop=data.crop,
     )
 
 

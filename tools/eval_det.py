@@ -34,6 +34,15 @@ def parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="folder for result.json, and predictions.json of --weights (default: nothing is written)",
     )
+    add_wishes(parser)
+    parser.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="of the training configuration, with --weights"
+    )
+    return parser
+
+
+def add_wishes(parser: argparse.ArgumentParser) -> None:
+    """What can be wanted beside the score; `detection.evaluate.report.Wishes`."""
     parser.add_argument(
         "--explain", action="store_true", help="why VOC2007, VOC2012 and COCO figures of these differ"
     )
@@ -63,10 +72,6 @@ def parser() -> argparse.ArgumentParser:
         metavar="PLACE",
         help="write the files that the evaluation server wants: a folder, or of COCO a .json file",
     )
-    parser.add_argument(
-        "overrides", nargs="*", metavar="key=value", help="of the training configuration, with --weights"
-    )
-    return parser
 
 
 def refuse_without_effect(arguments: argparse.Namespace) -> None:

@@ -217,3 +217,15 @@ class TestWithoutTruth:
     def test_something_must_be_written(self, weights: Path):
         with pytest.raises(UserError, match="val has no annotations, so nothing can be scored: name --sub"):
             score_weights(weights, self.overrides, None)
+
+    def test_of_a_result_file_too(self, tmp_path: Path):
+        truth, found = tmp_path / "image_info_test-dev2017.json", tmp_path / "found.json"
+        images = [{"id": 1, "file_name": "a.jpg", "height": 4, "width": 6}]
+        truth.write_text(json.dumps({"images": images, "categories": [{"id": 3, "name": "cup"}]}))
+        record = {"image_id": 1, "category_id": 3, "bbox": [0, 0, 2, 2], "score": 0.5}
+        found.write_text(json.dumps([record]))
+        with pytest.raises(UserError, match="test-dev2017 has no annotations, so nothing can be scored"):
+            score_predictions_file(str(found), f"coco:{truth}", "area")
+        wishes = Wishes(submission=tmp_path / "sent.json")
+        assert score_predictions_file(str(found), f"coco:{truth}", "area", None, wishes) == {}
+        assert json.loads((tmp_path / "sent.json").read_text()) == [record]

@@ -13,6 +13,7 @@ import torch
 from pycocotools import mask as coco_mask
 
 from detection.data.coco import CocoDataset
+from detection.data.joined import JoinedDataset
 from detection.data.voc import VocDataset
 from detection.evaluate import coco_ap
 from detection.evaluate.masks import as_run_length
@@ -142,3 +143,30 @@ def test_for_people():
         "  ape                   100.00",
         "  cow                        -",
     ]
+
+
+def test_a_joined_set_has_the_figures_of_one_file(tmp_path: Path):
+    # The area is the file's own, not the box's, and there are masks: neither may be lost by joining.
+    half = [[10, 10, 30, 10, 30, 20, 10, 20]]
+    images = [{"id": n, "file_name": f"{n}.jpg", "height": 60, "width": 80} for n in (1, 2)]
+    objects = [
+        {"id": 5, "image_id": n, "category_id": 3, "bbox": [10, 10, 20, 20], "area": 200, "iscrowd": 0}
+        | {"segmentation": half}
+        for n in (1, 2)
+    ]
+    files = {
+        "whole": (images, objects),
+        "first": (images[:1], objects[:1]),
+        "second": (images[1:], objects[1:]),
+    }
+    sets = {}
+    for name, (some, things) in files.items():
+        things = [{**thing, "id": number} for number, thing in enumerate(things, start=1)]
+        content = {"images": some, "annotations": things, "categories": [{"id": 3, "name": "cup"}]}
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
+        sets[name] = CocoDataset(tmp_path / f"{name}.json", tmp_path)
+    mask = as_run_length(half, (60, 80))
+    found = [replace(prediction([[10, 10, 30, 30]], [1], [0.9], n), masks=[mask]) for n in (1, 2)]
+    expected = score(found, sets["whole"], "coco")
+    assert expected["scores"]["APs"] == expected["scores"]["segm/AP"] == 1
+    assert score(found, JoinedDataset([sets["first"], sets["second"]], "first+second"), "coco") == expected
