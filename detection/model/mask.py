@@ -1,5 +1,7 @@
 """The mask head of Mask R-CNN (He et al. 2017): a mask per class for every region."""
 
+from itertools import pairwise
+
 from torch import Tensor, nn
 
 
@@ -23,7 +25,7 @@ class MaskHead(nn.Module):
         self.convolutions = nn.Sequential(
             *(
                 nn.Sequential(nn.Conv2d(before, after, 3, padding=1), nn.ReLU())
-                for before, after in zip(widths, widths[1:], strict=False)
+                for before, after in pairwise(widths)
             )
         )
         self.upsample = nn.ConvTranspose2d(widths[-1], channels, 2, stride=2)
