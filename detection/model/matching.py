@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from detection.model.boxes import encode_boxes, take
+from detection.model.boxes import encode_boxes
 
 
 class Matches(NamedTuple):
@@ -22,9 +22,22 @@ class Matches(NamedTuple):
     negative: Tensor
 
 
+class Sample(NamedTuple):
+    """The boxes chosen to learn from, S per picture, the positive ones first.
+
+    rows (N, S) int64 are their places among all boxes of the picture; positive and valid are (N, S) bool,
+    valid False where there were too few.
+    """
+
+    rows: Tensor
+    positive: Tensor
+    valid: Tensor
+
+
 class Regions(NamedTuple):
     """The regions to train on, R per picture: boxes, targets (N, R, 4), labels (N, R) with 0 for background.
 
+    Those that are objects come first.
     objects (N, R) int64 says which object of the picture each should become. valid (N, R) bool is False where
     there were too few; what stands there must not be counted.
     """
@@ -40,13 +53,9 @@ class Regions(NamedTuple):
         """(N, R) bool, regions that are objects."""
         return self.valid & (self.labels > 0)
 
-    def take(self, rows: Tensor) -> "Regions":
-        """The regions in these rows (N, P) of each picture."""
-        boxes, targets = (take(values, rows) for values in (self.boxes, self.targets))
-        labels, objects, valid = (
-            values.gather(1, rows) for values in (self.labels, self.objects, self.valid)
-        )
-        return Regions(boxes, labels, targets, objects, valid)
+    def first(self, count: int) -> "Regions":
+        """The first regions of each picture."""
+        return Regions(*(values[:, :count] for values in self))
 
 
 def match(
@@ -82,39 +91,53 @@ def match(
     return Matches(best, positive, negative)
 
 
-def sample(matches: Matches, keys: Tensor, *, count: int, positive_fraction: float) -> Tensor:
+def sample(matches: Matches, keys: Tensor, *, count: int, positive_fraction: float) -> Sample:
     """Chooses count boxes per picture, at most a fraction of them positive; fewer where there are fewer.
 
     Args:
         matches: of (N, R) boxes.
         keys: (N, R) int64, distinct within a picture; the boxes with the smallest win.
-    Returns:
-        (N, R) bool, the chosen boxes.
     """
-    shuffle = keys.argsort(dim=1)
-    positive, negative = matches.positive.gather(1, shuffle), matches.negative.gather(1, shuffle)
-    positive = positive & (positive.cumsum(dim=1) <= int(count * positive_fraction))
+    positives, positive = _smallest(keys, matches.positive, int(count * positive_fraction))
+    negatives, negative = _smallest(keys, matches.negative, count)
     room = count - positive.sum(dim=1, keepdim=True)
-    negative = negative & (negative.cumsum(dim=1) <= room)
-    return torch.zeros_like(positive).scatter(1, shuffle, positive | negative)
+    negative = negative & (torch.arange(negative.shape[1], device=keys.device) < room)
+    rows, valid = torch.cat([positives, negatives], dim=1), torch.cat([positive, negative], dim=1)
+    order = valid.int().argsort(dim=1, descending=True, stable=True)[:, :count]
+    positive = torch.cat([positive, torch.zeros_like(negative)], dim=1)
+    return Sample(*(values.gather(1, order) for values in (rows, positive, valid)))
+
+
+def _smallest(keys: Tensor, wanted: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Rows (N, count) of the wanted boxes with the smallest keys, and whether there are as many."""
+    count = min(count, keys.shape[1])
+    last = torch.iinfo(keys.dtype).max
+    rows = keys.masked_fill(~wanted, last).topk(count, dim=1, largest=False).indices
+    return rows, wanted.gather(1, rows)
 
 
 def box_targets(
-    objects: Tensor, matches: Matches, boxes: Tensor, *, weights: tuple[float, float] = (1.0, 1.0)
+    objects: Tensor,
+    owners: Tensor,
+    boxes: Tensor,
+    positive: Tensor,
+    *,
+    weights: tuple[float, float] = (1.0, 1.0),
 ) -> Tensor:
     """What the regressor of each box should say.
 
     Args:
         objects: (N, G, 4) xyxy, pixels.
-        matches: of the boxes with the objects.
+        owners: (N, R) int64, the object of each box.
         boxes: (N, R, 4) xyxy, pixels.
+        positive: (N, R) bool, boxes that are objects.
         weights: as for encode_boxes.
     Returns:
         (N, R, 4), zeros for boxes that are not positive.
     """
-    targets = encode_boxes(objects.take_along_dim(matches.best[..., None], dim=1), boxes, weights=weights)
+    targets = encode_boxes(objects.take_along_dim(owners[..., None], dim=1), boxes, weights=weights)
     # Padding has no area, so that its targets are infinite or NaN.
-    return targets.masked_fill(~matches.positive[..., None], 0)
+    return targets.masked_fill(~positive[..., None], 0)
 
 
 def sampled_mean(losses: Tensor, counted: Tensor, sampled: Tensor) -> Tensor:

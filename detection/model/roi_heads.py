@@ -131,14 +131,11 @@ class RoiHeads(nn.Module):
             negative_floor=self.negative_floor,
         )
         keys = random_keys(batch.seeds, torch.arange(boxes.shape[1], device=boxes.device), stream=1)
-        sampled = sample(
-            matches, keys, count=self.regions_per_image, positive_fraction=self.positive_fraction
-        )
-        labels = batch.labels.gather(1, matches.best).masked_fill(~matches.positive, 0)
-        targets = box_targets(batch.boxes, matches, boxes, weights=BOX_WEIGHTS)
-
-        rows = sampled.int().argsort(dim=1, descending=True, stable=True)[:, : self.regions_per_image]
-        return Regions(boxes, labels, targets, matches.best, sampled).take(rows)
+        chosen = sample(matches, keys, count=self.regions_per_image, positive_fraction=self.positive_fraction)
+        boxes, objects = take(boxes, chosen.rows), matches.best.gather(1, chosen.rows)
+        labels = batch.labels.gather(1, objects).masked_fill(~chosen.positive, 0)
+        targets = box_targets(batch.boxes, objects, boxes, chosen.positive, weights=BOX_WEIGHTS)
+        return Regions(boxes, labels, targets, objects, chosen.valid)
 
     def losses(self, features: Sequence[Tensor], proposals: Proposals, batch: Batch) -> dict[str, Tensor]:
         """Log loss and smooth L1 of the true class's box over a sample: loss_roi_class and loss_roi_box.
@@ -170,17 +167,13 @@ class RoiHeads(nn.Module):
             raise UserError(
                 "this detector learns masks, and the batch has none; read the data set with masks=True"
             )
-        most = int(self.regions_per_image * self.positive_fraction)
-        if not regions.positive.is_cuda:  # there a look would wait for the device, here empty slots cost more
-            most = max(1, min(most, int(regions.positive.sum(dim=1).max())))
-        rows = regions.positive.int().argsort(dim=1, descending=True, stable=True)[:, :most]
-        chosen = regions.take(rows)
+        most = min(_used(regions.positive), int(self.regions_per_image * self.positive_fraction))
+        chosen = regions.first(most)
         if self.mask_size is None:
-            kept = maps.unflatten(0, regions.labels.shape).take_along_dim(rows[..., None, None, None], dim=1)
-            logits = head(kept.flatten(0, 1))
+            logits = head(maps.unflatten(0, regions.labels.shape)[:, :most].flatten(0, 1))
         else:
             logits = head(self._regions.maps(features, chosen.boxes, self.mask_size))
-        own = of_class(logits, chosen.labels.flatten()).unflatten(0, rows.shape)
+        own = of_class(logits, chosen.labels.flatten()).unflatten(0, chosen.labels.shape)
         targets = mask_targets(batch.masks, chosen.objects, chosen.boxes, own.shape[-1])
         loss = F.binary_cross_entropy_with_logits(own, targets, reduction="none").mean(dim=(2, 3))
         return sampled_mean(loss, chosen.positive, chosen.positive)
@@ -203,9 +196,11 @@ class RoiHeads(nn.Module):
         best = self._best(Detections(boxes, scores.flatten(1), labels, valid))
         if self.mask_head is None:
             return best
-        masks = self.mask_head(self._regions.maps(features, best.boxes, self.mask_size))
-        own = of_class(masks, best.labels.flatten()).sigmoid()
-        return best._replace(masks=own.unflatten(0, best.labels.shape))
+        boxes, labels = (values[:, : _used(best.valid)] for values in (best.boxes, best.labels))
+        masks = self.mask_head(self._regions.maps(features, boxes, self.mask_size))
+        own = of_class(masks, labels.flatten()).sigmoid().unflatten(0, labels.shape)
+        missing = best.labels.shape[1] - labels.shape[1]
+        return best._replace(masks=F.pad(own, (0, 0, 0, 0, 0, missing)))
 
     def _best(self, candidates: Detections) -> Detections:
         # At most 1 / threshold classes of a region can pass the threshold.
@@ -222,6 +217,13 @@ class RoiHeads(nn.Module):
             groups=best.labels,
         )
         return _take(best, index)._replace(valid=kept)
+
+
+def _used(filled: Tensor) -> int:
+    """How many slots of (N, S), filled from the front, to compute: all where a look would make a GPU wait."""
+    if filled.device.type != "cpu" or torch.compiler.is_exporting():
+        return filled.shape[1]
+    return max(1, int(filled.sum(dim=1).max()))
 
 
 def _take(detections: Detections, index: Tensor) -> Detections:

@@ -12,6 +12,7 @@ from backbones.spec import FeatureSpec
 from detection.model.anchors import check_anchors, make_anchors
 from detection.model.boxes import at_least, box_iou, clip_boxes, decode_boxes, padded_nms, take
 from detection.model.matching import box_targets, match, random_keys, sample, sampled_mean
+from detection.model.rpn_head import RpnHead
 from detection.types import Batch
 from engine.errors import UserError
 
@@ -21,28 +22,6 @@ class Proposals(NamedTuple):
 
     boxes: Tensor
     valid: Tensor
-
-
-class RpnHead(nn.Module):
-    """A 3x3 convolution, and two 1x1 for the objectness and the correction of every anchor."""
-
-    def __init__(self, in_channels: int, channels: int, num_anchors: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(in_channels, channels, 3, padding=1)
-        self.objectness = nn.Conv2d(channels, num_anchors, 1)
-        self.deltas = nn.Conv2d(channels, 4 * num_anchors, 1)
-        for name, parameter in self.named_parameters():
-            nn.init.normal_(parameter, std=0.01 if name.endswith("weight") else 0)
-
-    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, C, H, W) → logits (N, R) and deltas (N, R, 4), float32, in the order of make_anchors."""
-        hidden = F.relu(self.conv(features)).float()
-        with torch.autocast(
-            hidden.device.type, enabled=False
-        ):  # bfloat16 ties scores and moves boxes by pixels
-            logits = self.objectness(hidden).permute(0, 2, 3, 1).flatten(1)
-            deltas = self.deltas(hidden).permute(0, 2, 3, 1).reshape(*logits.shape, 4)
-        return logits, deltas
 
 
 class RegionProposalNetwork(nn.Module):
@@ -116,17 +95,11 @@ class RegionProposalNetwork(nn.Module):
             features: of `specs`, (N, C, H, W) each.
             batch: N pictures; only their sizes outside training.
         """
-        logits, deltas = map(list, zip(*map(self.head, features), strict=True))
-        anchors = self.anchors(features)
-        proposals = self.propose(
-            [values.detach() for values in logits],
-            [values.detach() for values in deltas],
-            anchors,
-            batch.sizes,
-        )
-        if not self.training:
-            return proposals, {}
-        return proposals, self.losses(torch.cat(logits, dim=1), torch.cat(deltas, dim=1), anchors, batch)
+        with torch.no_grad():  # the losses look at a few anchors only, and compute those again
+            logits, deltas = zip(*map(self.head, features), strict=True)
+            anchors = self.anchors(features)
+            proposals = self.propose(logits, deltas, anchors, batch.sizes)
+        return proposals, self.losses(features, anchors, batch) if self.training else {}
 
     def anchors(self, features: Sequence[Tensor]) -> list[Tensor]:
         """(R, 4) of every map."""
@@ -178,40 +151,34 @@ class RegionProposalNetwork(nn.Module):
         boxes = decode_boxes(take(deltas, best), anchors[best])
         return scores[:, :count], boxes
 
-    def losses(
-        self, logits: Tensor, deltas: Tensor, levels: Sequence[Tensor], batch: Batch
-    ) -> dict[str, Tensor]:
-        """Log loss and smooth L1 over a sample of the anchors.
+    def losses(self, features: Sequence[Tensor], levels: Sequence[Tensor], batch: Batch) -> dict[str, Tensor]:
+        """Log loss and smooth L1 over a sample of the anchors; no others need gradients, nor memory for them.
 
         Args:
-            logits: (N, R), of all maps together.
-            deltas: (N, R, 4), likewise.
+            features: (N, C, H, W) of every map.
             levels: the anchors of every map.
             batch: the pictures with their objects.
         """
         anchors = torch.cat(list(levels))
         numbers = torch.cat([self._numbers(level, place) for place, level in enumerate(levels)])
-        candidates = self._trained_on(anchors, batch.sizes)
-        anchors = anchors.expand(len(logits), -1, -1)
         matches = match(
-            box_iou(batch.boxes, anchors),
+            box_iou(batch.boxes, anchors.expand(len(batch.boxes), -1, -1)),
             batch.valid,
-            candidates,
+            self._trained_on(anchors, batch.sizes),
             positive_iou=self.positive_iou,
             negative_iou=self.negative_iou,
             low_quality=True,
         )
         keys = random_keys(batch.seeds, numbers, stream=0)
-        sampled = sample(
-            matches, keys, count=self.anchors_per_image, positive_fraction=self.positive_fraction
-        )
-
-        targets = box_targets(batch.boxes, matches, anchors)
-        log_loss = F.binary_cross_entropy_with_logits(logits, matches.positive.float(), reduction="none")
+        chosen = sample(matches, keys, count=self.anchors_per_image, positive_fraction=self.positive_fraction)
+        logits, deltas = self.head.at(features, chosen.rows)
+        objects = matches.best.gather(1, chosen.rows)
+        targets = box_targets(batch.boxes, objects, anchors[chosen.rows], chosen.positive)
+        log_loss = F.binary_cross_entropy_with_logits(logits, chosen.positive.float(), reduction="none")
         box_loss = F.smooth_l1_loss(deltas, targets, beta=self.box_loss_beta, reduction="none").sum(dim=-1)
         return {
-            "loss_rpn_objectness": sampled_mean(log_loss, sampled, sampled),
-            "loss_rpn_box": sampled_mean(box_loss, sampled & matches.positive, sampled),
+            "loss_rpn_objectness": sampled_mean(log_loss, chosen.valid, chosen.valid),
+            "loss_rpn_box": sampled_mean(box_loss, chosen.positive, chosen.valid),
         }
 
     def _trained_on(self, anchors: Tensor, sizes: Tensor) -> Tensor:

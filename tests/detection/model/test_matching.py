@@ -78,8 +78,13 @@ def choose(positives: int, negatives: int, seeds: list[int], count: int, fractio
     positive, negative = kind < positives, (kind >= positives) & (kind < positives + negatives)
     keys = random_keys(torch.tensor(seeds), torch.arange(kind.shape[1]), stream=0)
     chosen = sample(Matches(kind, positive, negative), keys, count=count, positive_fraction=fraction)
-    assert not (chosen & ~positive & ~negative).any()
-    return torch.stack([(chosen & positive).sum(dim=1), (chosen & negative).sum(dim=1)])
+    assert torch.equal(positive.gather(1, chosen.rows) & chosen.valid, chosen.positive)
+    negatives_chosen = negative.gather(1, chosen.rows) & chosen.valid
+    assert torch.equal(chosen.positive | negatives_chosen, chosen.valid)
+    for rows, valid, first in zip(chosen.rows, chosen.valid, chosen.positive, strict=True):
+        assert len(rows[valid].unique()) == valid.sum()
+        assert first[: first.sum()].all()
+    return torch.stack([chosen.positive.sum(dim=1), negatives_chosen.sum(dim=1)])
 
 
 @pytest.mark.parametrize(
@@ -95,15 +100,16 @@ def test_every_box_is_chosen_as_often():
     positive = torch.tensor([[True] * 8 + [False] * 8]).expand(4000, -1)
     keys = random_keys(torch.arange(4000), torch.arange(16), stream=0)
     chosen = sample(Matches(positive.long(), positive, ~positive), keys, count=4, positive_fraction=0.5)
+    assert chosen.valid.all()
     # 2 of 8 each: 1000 ± 27 (one standard deviation, binomial).
-    assert (chosen.sum(dim=0) - 1000).abs().max() < 120
+    assert (chosen.rows.flatten().bincount() - 1000).abs().max() < 120
 
 
 def test_box_targets_are_finite_beside_padding():
     objects = torch.tensor([[[0.0, 0, 20, 20], [0.0, 0, 0, 0]]])
     boxes = torch.tensor([[[0.0, 0, 10, 20], [0.0, 0, 10, 20], [0.0, 0, 0, 0]]])
-    best, positive = torch.tensor([[0, 1, 1]]), torch.tensor([[True, False, False]])
-    targets = box_targets(objects, Matches(best, positive, ~positive), boxes)
+    owners, positive = torch.tensor([[0, 1, 1]]), torch.tensor([[True, False, False]])
+    targets = box_targets(objects, owners, boxes, positive)
     # Centre 5 pixels to the right of an anchor 10 wide, twice as wide: 5 / 10 and ln 2.
     torch.testing.assert_close(targets[0, 0], torch.tensor([0.5, 0.0, 0.6931472, 0.0]))
     assert targets[0, 1:].eq(0).all()

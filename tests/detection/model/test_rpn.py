@@ -8,19 +8,22 @@ import torch
 
 from detection.model import rpn as module
 from detection.model.detector import FasterRCNN
+from detection.model.matching import Sample
+from detection.model.rpn_head import RpnHead
 from detection.types import Batch
 
 
 def sampled_anchors(model: FasterRCNN, batch: Batch, monkeypatch: pytest.MonkeyPatch) -> set[tuple]:
     """The anchors that the first picture of the batch is trained on."""
-    chosen: list[torch.Tensor] = []
+    chosen: list[Sample] = []
     sample = module.sample
     features = model.train().extract(batch)
     with monkeypatch.context() as patch:
         patch.setattr(module, "sample", lambda *a, **k: chosen.append(sample(*a, **k)) or chosen[0])
         model.rpn(features, batch)
     (anchors,) = model.rpn.anchors(features)
-    return {tuple(anchor) for anchor in anchors[chosen[0][0]].tolist()}
+    rows = chosen[0].rows[0][chosen[0].valid[0]]
+    return {tuple(anchor) for anchor in anchors[rows].tolist()}
 
 
 @pytest.mark.parametrize("inside_only", [False, True])
@@ -64,3 +67,28 @@ def test_predictors_compute_in_float32_whatever_the_precision(detector: Callable
     for value in values:
         assert value.dtype == torch.float32
         assert not torch.equal(value, value.bfloat16().float())
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+def test_the_head_at_some_anchors_equals_the_head_everywhere(bf16: bool):
+    """Every anchor of two maps, the smaller one cell high; values, and gradients of random factors."""
+    torch.manual_seed(0)
+    head = RpnHead(6, 5, num_anchors=3)
+    maps = [torch.randn(2, 6, *size, requires_grad=True) for size in ((4, 5), (1, 2))]
+    rows = torch.stack([torch.randperm(66), torch.randperm(66)])
+    factors = torch.randn(2, 66, 5)
+
+    def gradients(values: tuple[torch.Tensor, torch.Tensor]) -> list[torch.Tensor]:
+        total = (torch.cat([values[0][..., None], values[1]], dim=2) * factors).sum()
+        return list(torch.autograd.grad(total, [*maps, *head.parameters()]))
+
+    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        with torch.no_grad():  # as in training, where autocast may keep what it cast here
+            head(maps[0])
+        everywhere = [torch.cat(values, dim=1) for values in zip(*map(head, maps), strict=True)]
+        at = head.at(maps, rows)
+        expected = everywhere[0].gather(1, rows), everywhere[1].take_along_dim(rows[..., None], dim=1)
+    assert at[0].dtype == at[1].dtype == torch.float32
+    tolerances = {"rtol": 0.05, "atol": 0.05} if bf16 else {"rtol": 1e-5, "atol": 1e-5}
+    torch.testing.assert_close(at, expected, **tolerances)
+    torch.testing.assert_close(gradients(at), gradients(expected), **tolerances)
