@@ -1,8 +1,8 @@
 """What a detector training is made of; defaults are He et al. 2015, appendix A, and its sources."""
 
 import math
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 from engine.config import OptimConfig, RunConfig, ScheduleConfig, require_between
 
@@ -111,20 +111,21 @@ class RpnConfig:
     """Region proposal network (Ren et al. 2015); see `detection.model.rpn.RegionProposalNetwork`.
 
     With several feature maps `anchor_sizes` are dealt out in order, equally many to each, and the limits
-    before non-maximum suppression are of each map.
+    before non-maximum suppression are of each map. What is None becomes what suits the kind of detector, see
+    `OF_KIND`.
     """
 
     channels: int = 512
-    anchor_sizes: tuple[float, ...] = (128.0, 256.0, 512.0)
+    anchor_sizes: tuple[float, ...] | None = None
     anchor_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
     anchors_inside_only: bool = False
     anchors_per_image: int = 256
     positive_fraction: float = 0.5
     positive_iou: float = 0.7
     negative_iou: float = 0.3
-    pre_nms_train: int = 12000
+    pre_nms_train: int | None = None
     post_nms_train: int = 2000
-    pre_nms_test: int = 6000
+    pre_nms_test: int | None = None
     post_nms_test: int = 300
     nms_threshold: float = 0.7
     min_size: float = 1e-3
@@ -140,7 +141,7 @@ class RpnConfig:
             raise ValueError(f"negative_iou must be {limit}, got {self.negative_iou}")
         for name in ("anchor_sizes", "anchor_ratios"):
             values = getattr(self, name)
-            if not values or not all(0 < value < math.inf for value in values):
+            if values is not None and not (values and all(0 < value < math.inf for value in values)):
                 raise ValueError(f"{name} must be one or more numbers above 0, got {list(values)}")
 
 
@@ -148,11 +149,11 @@ class RpnConfig:
 class RoiConfig:
     """Per-region head: RoI pooling, conv5, class and box predictors (Girshick 2015; He et al. 2015).
 
-    `size` is the pooled grid's height and width, `channels` the width of the two fully connected layers that
-    dc5 and fpn end in; for the others see `detection.model.roi_heads.RoiHeads`.
+    `size` is the pooled grid's height and width (None: see `OF_KIND`), `channels` the width of the two fully
+    connected layers that dc5 and fpn end in; for the others see `detection.model.roi_heads.RoiHeads`.
     """
 
-    size: int = 14
+    size: int | None = None
     channels: int = 1024
     regions_per_image: int = 128
     positive_fraction: float = 0.25
@@ -198,6 +199,22 @@ class DetectionOptimConfig(OptimConfig):
     reference_batch: int = 8
 
 
+_ONE_MAP = {"anchor_sizes": (128.0, 256.0, 512.0), "pre_nms_train": 12000, "pre_nms_test": 6000}
+# What is left open for each kind of detector: Ren et al. 2015; of a pyramid Lin et al. 2017 and detectron2.
+OF_KIND: dict[str, dict[str, dict[str, Any]]] = {
+    "c4": {"rpn": _ONE_MAP, "roi": {"size": 14}},
+    "dc5": {"rpn": _ONE_MAP, "roi": {"size": 7}},
+    "fpn": {
+        "rpn": {
+            "anchor_sizes": (32.0, 64.0, 128.0, 256.0, 512.0),
+            "pre_nms_train": 2000,
+            "pre_nms_test": 1000,
+        },
+        "roi": {"size": 7},
+    },
+}
+
+
 @dataclass(frozen=True)
 class DetectionConfig:
     """Everything `tools/train_det.py` needs.
@@ -222,3 +239,9 @@ class DetectionConfig:
     run: RunConfig = field(default_factory=RunConfig)
     training: Literal["joint", "four_step", "two_stage"] = "joint"
     metric: Metric = "coco"
+
+    def __post_init__(self) -> None:
+        for section, values in OF_KIND[self.detector.kind].items():
+            before = getattr(self, section)
+            missing = {name: value for name, value in values.items() if getattr(before, name) is None}
+            object.__setattr__(self, section, replace(before, **missing))

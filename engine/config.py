@@ -95,7 +95,8 @@ class RunConfig:
     Attributes:
         compile: each block by torch.compile; equal blocks share their code, so a deep network starts as fast.
         recompute: activations inside the blocks are computed again for the backward pass instead of kept.
-        cuda_graph: whole optimiser steps captured and replayed; needs a GPU and pictures resident on it.
+        cuda_graph: whole optimiser steps captured and replayed, once for every shape of batch, and so are
+            detections in evaluation; needs one process, a GPU and SGD. See `engine.graph`.
         early_stop: evaluations without improvement until the end.
     """
 
@@ -192,10 +193,10 @@ def _require_positive(section: Any, *names: str) -> None:
 
 
 def require_between(section: Any, low: float, high: float, *names: str) -> None:
-    """For a section's `__post_init__`: raises ValueError unless low <= value <= high for all these fields."""
+    """For a section's `__post_init__`: raises ValueError unless these are None or low <= value <= high."""
     for name in names:
         value = getattr(section, name)
-        if not low <= value <= high:
+        if value is not None and not low <= value <= high:
             limits = f"from {low} to {high}" if high < math.inf else f"at least {low}"
             raise ValueError(f"{name} must be {limits}, got {value}")
 

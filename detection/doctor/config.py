@@ -168,6 +168,7 @@ def _quantiles(values: NDArray[np.int64]) -> str:
 def _anchors(
     config: DetectionConfig, boxes: NDArray[np.float64], where: str
 ) -> tuple[list[str], list[Finding]]:
+    assert config.rpn.anchor_sizes is not None  # filled in by the kind of detector
     fit = fit_anchors(boxes, config.rpn.anchor_sizes, config.rpn.anchor_ratios)
     below = fit.share(0, config.rpn.negative_iou)
     if below <= FEW:

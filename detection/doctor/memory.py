@@ -39,7 +39,7 @@ class StepMemory:
 def estimate(config: DetectionConfig, model: FasterRCNN, size: tuple[int, int], pictures: int) -> StepMemory:
     """The memory of a step of `pictures` at once, padded to `size` (height, width).
 
-    What autograd keeps is linear in the pixels and in the regions: three steps of one picture give the line.
+    What autograd keeps of a picture is linear in its pixels and regions: three steps of one give the line.
     """
     bf16 = config.run.precision == "bf16"
     small = _kept(model, (SIDE, SIDE), REGIONS, bf16)
@@ -50,7 +50,7 @@ def estimate(config: DetectionConfig, model: FasterRCNN, size: tuple[int, int], 
     own = sum(tensor.nbytes for tensor in chain(model.parameters(), model.buffers()))
     trained = sum(parameter.nbytes for parameter in model.parameters() if parameter.requires_grad)
     copies = 1 + MOMENTS[config.optim.kind] + (config.optim.ema_decay is not None)
-    return StepMemory(own, copies * trained, round(max(fixed, 0) + pictures * one))
+    return StepMemory(own, copies * trained, round(pictures * (max(fixed, 0) + one)))
 
 
 def jointly(config: DetectionConfig) -> DetectionConfig:

@@ -61,7 +61,7 @@ def _neighbourhoods(features: Sequence[Tensor], cells: Tensor) -> Tensor:
     """
     pictures = torch.arange(len(cells), device=cells.device)[:, None, None, None]
     step = torch.arange(-1, 2, device=cells.device)
-    total, start = 0, 0
+    found, start = [], 0
     for level in features:
         height, width = level.shape[2:]
         cell = cells - start
@@ -70,6 +70,6 @@ def _neighbourhoods(features: Sequence[Tensor], cells: Tensor) -> Tensor:
         values = level[pictures, :, y.clamp(0, height - 1), x.clamp(0, width - 1)]
         of_level = (cell >= 0) & (cell < height * width)
         inside = of_level[..., None, None] & (y >= 0) & (y < height) & (x >= 0) & (x < width)
-        total = total + values.masked_fill(~inside[..., None], 0)
+        found.append(values.masked_fill(~inside[..., None], 0))
         start += height * width
-    return total.permute(0, 1, 4, 2, 3).flatten(2)
+    return torch.stack(found).sum(dim=0).permute(0, 1, 4, 2, 3).flatten(2)

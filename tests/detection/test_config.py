@@ -28,6 +28,20 @@ def test_defaults_are_appendix_a():
     assert (config.data.short_side, config.data.max_side, config.data.flip) == (600, 1000, True)
 
 
+@pytest.mark.parametrize(
+    ("kind", "size", "sizes", "limits"),
+    [("dc5", 7, (128, 256, 512), (12000, 6000)), ("fpn", 7, (32, 64, 128, 256, 512), (2000, 1000))],
+)
+def test_what_is_left_open_suits_the_kind(
+    kind: str, size: int, sizes: tuple[int, ...], limits: tuple[int, int]
+):
+    config = load_config(DetectionConfig, None, [f"detector.kind={kind}"])
+    assert (config.roi.size, config.rpn.anchor_sizes) == (size, sizes)
+    assert (config.rpn.pre_nms_train, config.rpn.pre_nms_test) == limits
+    set_here = load_config(DetectionConfig, None, [f"detector.kind={kind}", "roi.size=9"])
+    assert (set_here.roi.size, set_here.rpn) == (9, config.rpn)
+
+
 def test_a_section_keeps_what_the_file_does_not_say(tmp_path: Path):
     file = tmp_path / "config.yaml"
     file.write_text("optim: {lr: 0.02}\n")
