@@ -12,15 +12,17 @@ from torch import Tensor
 from torchvision.models.detection import FasterRCNN as PeerFasterRCNN
 from torchvision.ops import poolers, roi_align
 
+from backbones.norm import fold_batchnorm
 from detection.model.detector import FasterRCNN
 from detection.model.roi_heads import Detections
 from detection.types import Batch
 from engine.device import emulates_bf16
 from engine.errors import UserError
+from engine.graph import WARM_UP, GraphedFunction
 from reproduction.backbone_speed import Call
 from reproduction.peers import NUM_CLASSES, detectors
 
-SIZE = (416, 608)  # pixels of the pictures; both multiples of 32
+SIZES = {"cpu": (416, 608), "cuda": (800, 1216)}  # pixels of the pictures; multiples of 32
 KINDS = {"c4": "Faster R-CNN C4", "fpn": "Faster R-CNN FPN", "mask": "Mask R-CNN FPN"}
 
 
@@ -65,12 +67,14 @@ def detection_batch(size: tuple[int, int]) -> Batch:
     )
 
 
-def contest(kind: str, device: str, size: tuple[int, int] = SIZE) -> Contest:
-    """Both detectors of a kind; ours channels_last on a GPU, which takes twice as long on a CPU.
+def contest(kind: str, device: str, size: tuple[int, int] | None = None) -> Contest:
+    """Both detectors of a kind; ours channels_last on a GPU.
 
     Args:
         kind: of `KINDS`.
+        size: height and width of the pictures; None is the device's of `SIZES`.
     """
+    size = size or SIZES[device]
     ours, peer = (network.to(device) for network in detectors(size, kind))
     layout = torch.channels_last if device == "cuda" else torch.contiguous_format
     ours.to(memory_format=layout)
@@ -84,11 +88,11 @@ def contest(kind: str, device: str, size: tuple[int, int] = SIZE) -> Contest:
     return Contest(ours, peer, batch, list(batch.images.float() / 255), targets)
 
 
-def detection_calls(device: str, size: tuple[int, int] = SIZE) -> Iterator[tuple[str, Call, Call]]:
+def detection_calls(device: str, size: tuple[int, int] | None = None) -> Iterator[tuple[str, Call, Call]]:
     """Every kind of detector on ResNet-50, frozen normalisation, two pictures: a training step and inference.
 
-    Inference of the networks as they are evaluated, normalisation not folded. In bf16 too where the device
-    has it.
+    Inference as evaluation does it, with folded normalisation. In bf16 too where the device has it. On a GPU
+    ours also captured, as `run.cuda_graph` has it; the peer's cannot be.
 
     Raises:
         UserError: the two do not find the same.
@@ -102,16 +106,28 @@ def detection_calls(device: str, size: tuple[int, int] = SIZE) -> Iterator[tuple
 
 def _calls(both: Contest, name: str, device: str, bf16: bool) -> Iterator[tuple[str, Call, Call]]:
     cast = partial(torch.autocast, device, torch.bfloat16, enabled=bf16)
-    ours, peer = (
-        partial(step, losses, _optimizer(network), cast)
-        for network, losses in ((both.ours, both.train_ours), (both.peer, both.train_peer))
-    )
-    yield name.format("training step"), ours, peer
-    yield (
-        name.format("inference"),
-        partial(find, both.ours, both.batch, cast),
-        partial(_cast, both.find_peer, cast),
-    )
+    train_peer = partial(step, both.train_peer, _optimizer(both.peer), cast)
+    find_peer = partial(_cast, both.find_peer, cast)
+    optimizer, folded = _optimizer(both.ours), fold_batchnorm(both.ours.eval())
+
+    def train(batch: Batch) -> None:
+        step(lambda: both.ours.train()(batch), optimizer, cast)
+
+    def detect(batch: Batch) -> Detections:
+        return find(folded, batch, cast)
+
+    yield name.format("training step"), partial(train, both.batch), train_peer
+    yield name.format("inference"), partial(detect, both.batch), find_peer
+    if device == "cuda":
+        yield name.format("training step, captured"), _captured(train, both.batch), train_peer
+        yield name.format("inference, captured"), _captured(detect, both.batch), find_peer
+
+
+def _captured(function: Callable[[Batch], Any], batch: Batch) -> Call:
+    graphed: GraphedFunction[Any] = GraphedFunction(function, batch.images.device)
+    for _ in range(WARM_UP + 1):
+        graphed(batch)
+    return partial(graphed, batch)
 
 
 def _optimizer(network: torch.nn.Module) -> torch.optim.Optimizer:
@@ -144,7 +160,7 @@ def _cast(call: Call, cast: Callable[[], AbstractContextManager]) -> Any:
 
 
 def require_equal(both: Contest) -> float:
-    """Both find the same; the peer pools with our half-pixel shift here.
+    """Both find the same; the peer pools with our half-pixel shift here, and neither rounds to TF32.
 
     Rounding changes the order of nearly equal scores, and with it what non-maximum suppression leaves.
 
@@ -154,9 +170,12 @@ def require_equal(both: Contest) -> float:
     Raises:
         UserError: it is less than nine tenths, or there are none.
     """
-    ours = find(both.ours, both.batch, nullcontext)
-    with mock.patch.object(poolers, "roi_align", partial(roi_align, aligned=True)):  # it has no switch for it
-        theirs = both.find_peer()
+    # torchvision has no switch for the shift.
+    with (
+        mock.patch.object(poolers, "roi_align", partial(roi_align, aligned=True)),
+        torch.backends.cudnn.flags(enabled=True, allow_tf32=False),
+    ):
+        ours, theirs = find(both.ours, both.batch, nullcontext), both.find_peer()
     found = [_found(ours, number, expected) for number, expected in enumerate(theirs)]
     share = torch.cat(found).float().mean().item()
     if not share > 0.9:
@@ -175,7 +194,7 @@ def _found(ours: Detections, picture: int, expected: dict[str, Tensor]) -> Tenso
     return torch.cdist(others, table[picture, ours.valid[picture]], p=torch.inf).amin(dim=1) < 0.1
 
 
-def detector_memory(size: tuple[int, int] = SIZE) -> list[str]:
+def detector_memory(size: tuple[int, int] | None = None) -> list[str]:
     """The most memory that a training step holds on a GPU, ours and the peer's; Markdown."""
     rows = []
     for kind, name in KINDS.items():
