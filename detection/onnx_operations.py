@@ -11,7 +11,7 @@ LOWEST = torch.finfo(torch.float32).min
 
 
 def greedy(boxes: Any, scores: Any, valid: Any, groups: Any, threshold: float) -> Any:
-    """`_greedy_by_kernel` of detection.model.boxes, (N, M) bool: groups are NonMaxSuppression's classes."""
+    """`_greedy_by_kernel` of model.suppression, (N, M) bool: groups are NonMaxSuppression's classes."""
     one = op.Constant(value_int=1)
     classes = op.Range(op.Constant(value_int=0), op.Add(op.ReduceMax(groups, keepdims=0), one), one)
     own = op.Equal(op.Unsqueeze(groups, [1]), op.Unsqueeze(classes, [0, 2]))  # (N, groups, M)
