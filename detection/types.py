@@ -4,7 +4,7 @@ Boxes are (x1, y1, x2, y2) in pixels with the origin at the top-left corner and 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol, TypedDict
 
 import numpy as np
@@ -122,6 +122,27 @@ class Batch:
     def pin_memory(self) -> "Batch":
         """Called by DataLoader: from pinned memory `to` copies while the device computes."""
         return self._map(Tensor.pin_memory)
+
+    def with_slots(self, slots: int) -> "Batch":
+        """The same with room for `slots` objects in every picture, at least as many as it has room for."""
+        more = slots - self.boxes.shape[1]
+
+        def padded(values: Tensor) -> Tensor:
+            empty = values.new_zeros(len(values), more, *values.shape[2:])
+            return torch.cat([values, empty], dim=1)
+
+        return replace(
+            self,
+            boxes=padded(self.boxes),
+            labels=padded(self.labels),
+            valid=padded(self.valid),
+            masks=None if self.masks is None else padded(self.masks),
+        )
+
+    def without_objects(self) -> "Batch":
+        """The pictures alone, of which detection makes something."""
+        boxes, labels, valid = (values[:, :0] for values in (self.boxes, self.labels, self.valid))
+        return replace(self, boxes=boxes, labels=labels, valid=valid, masks=None)
 
     def _map(self, function: Callable[[Tensor], Tensor]) -> "Batch":
         mapped: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}

@@ -29,9 +29,9 @@ from engine.distributed import (
 )
 from engine.ema import WeightAverage
 from engine.errors import UserError
-from engine.graph import GraphedSteps
+from engine.graph import STEPS, GraphedSteps
 from engine.journal import RunFolder
-from engine.loop import StopTraining, TrainingStep, TrainState, fit
+from engine.loop import Step, StopTraining, TrainingStep, TrainState, fit
 from engine.optim import build_optimizer, describe_lr
 
 logger = logging.getLogger(__name__)
@@ -70,7 +70,8 @@ class Task:
         losses: loss terms of a micro-batch, from (network, batch); see `engine.loop.TrainingStep`.
         evaluate: scores the model; called in every process.
         save_weights: writes a weight file with these scores in its header.
-        resident: whether the batches are `engine.graph.Draw`s, whose pictures lie on the device.
+        resident: whether a batch is a small table of numbers, always of one shape, whose pictures lie on the
+            device already.
         data: what the order of the pictures and the meaning of the outputs hang on, such as their numbers and
             the classes; a run only goes on with equal data.
     """
@@ -119,15 +120,14 @@ def _check_graph(task: Task, config: TrainingConfig) -> None:
     problems = {
         f"the training is on the {device.type}": device.type != "cuda",
         f"there are {world_size()} processes": world_size() > 1,
-        "its pictures come from a loader": not task.resident,
         f"optim.kind is {config.optim.kind}": config.optim.kind != "sgd",
         "run.recompute is on": config.run.recompute,
     }
     if any(problems.values()):
         found = next(text for text, holds in problems.items() if holds)
         raise UserError(
-            "run.cuda_graph needs one process, a GPU, pictures that lie on it (data.kind=cifar10), SGD and "
-            f"no run.recompute, but {found}; use run.cuda_graph=false"
+            "run.cuda_graph needs one process, a GPU, SGD and no run.recompute, "
+            f"but {found}; use run.cuda_graph=false"
         )
 
 
@@ -193,9 +193,14 @@ class _Run:
             (config.run.eval_every, self.stop_early),
         ]
         if not self._is_stuck():
-            steps = GraphedSteps(step) if config.run.cuda_graph else step
-            fit(self.state, self._batches(), steps, config.schedule.total_steps, every)
+            fit(self.state, self._batches(), self._graphed(step), config.schedule.total_steps, every)
         return self._finish()
+
+    def _graphed(self, step: TrainingStep) -> Step:
+        """The step, captured if asked for: one a launch where a loader brings batches of different shapes."""
+        if not self.config.run.cuda_graph:
+            return step
+        return GraphedSteps(step, steps=STEPS if self.task.resident else 1)
 
     def report(self, state: TrainState) -> None:
         """Means of the loss terms since the last report, over all processes."""

@@ -1,8 +1,9 @@
 """A detector over pictures: predictions in the pixels of each file."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -15,6 +16,7 @@ from detection.model.detector import Detections, FasterRCNN
 from detection.types import Batch, Prediction
 from engine.config import RunConfig
 from engine.distributed import gather_objects, rank, world_size
+from engine.graph import GraphedFunction
 from engine.sampler import evaluation_shard
 
 
@@ -27,35 +29,42 @@ def predict_dataset(
 
     Args:
         data: how pictures are resized.
-        run: precision and number of workers.
+        run: precision, number of workers, and whether the detector is captured.
     """
     shard = evaluation_shard(len(dataset), rank(), world_size())
     pictures = PreparedPictures(dataset, data.short_side, data.max_side, flip=False)
     batches = evaluation_batches(pictures, shard, workers=run.workers)
+    found = predict(model, batches, bf16=run.precision == "bf16", cuda_graph=run.cuda_graph)
     share = [
         replace(prediction, image_id=dataset.image_ids[index])
-        for index, prediction in zip(
-            shard, predict(model, batches, bf16=run.precision == "bf16"), strict=True
-        )
+        for index, prediction in zip(shard, found, strict=True)
     ]
     return [prediction for part in gather_objects(share) for prediction in part]
 
 
 @torch.inference_mode()
-def predict(model: FasterRCNN, batches: Iterable[Batch], *, bf16: bool) -> list[Prediction]:
+def predict(
+    model: FasterRCNN, batches: Iterable[Batch], *, bf16: bool, cuda_graph: bool = False
+) -> list[Prediction]:
     """Predictions for every picture of the batches, in order; leaves the network in its mode.
 
     While the network sees one batch, a thread turns the detections of the batch before into predictions.
+
+    Args:
+        cuda_graph: replay the network where it runs on a GPU, once it was captured for a batch's shape. What
+            is captured here ends here.
     """
-    device = next(model.parameters()).device
+    network: Callable[[Batch], Detections] = partial(detect, model, bf16=bf16)
+    if cuda_graph:
+        network = GraphedFunction(network, next(model.parameters()).device)
     was_training = model.training
     model.eval()
     predictions: list[Prediction] = []
     with ThreadPoolExecutor(max_workers=1) as thread:
         before = None
         for batch in batches:
-            with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-                detections = _to_host(model(batch.to(device)))
+            # The copy is in the stream before the next replay, which writes to the same memory.
+            detections = _to_host(network(batch.without_objects()))
             if before is not None:
                 predictions += before.result()
             before = thread.submit(_when_copied, *detections, batch)
@@ -63,6 +72,13 @@ def predict(model: FasterRCNN, batches: Iterable[Batch], *, bf16: bool) -> list[
             predictions += before.result()
     model.train(was_training)
     return predictions
+
+
+def detect(model: FasterRCNN, batch: Batch, *, bf16: bool) -> Detections:
+    """What a network in evaluation finds in a batch, on the network's device."""
+    device = next(model.parameters()).device
+    with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+        return model(batch.to(device))
 
 
 def _to_host(detections: Detections) -> tuple[Detections, torch.cuda.Event | None]:
