@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from backbones.norm import fold_batchnorm
 from detection.build import LoadedDetector, load_detector
 from detection.data.batching import PreparedPictures, collate
 from detection.data.pictures import PictureFolder
@@ -61,6 +62,7 @@ def predict_pictures(
     _check_options(out, threshold, limit, overwrite)
     # What it was trained on need not be here.
     detector = load_detector(weights, ["run.device=auto", *overrides])
+    detector = detector._replace(model=fold_batchnorm(detector.model))
     detector.model.to(resolve_device(detector.config.run.device))
     dataset = PictureFolder(pictures, detector.classes, detector.category_ids, limit=limit, leave_out=out)
     out.mkdir(parents=True, exist_ok=True)

@@ -129,8 +129,11 @@ def test_the_network_goes_back_to_its_mode(pictures: PictureFolder, training: bo
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_whole_set_in_its_order_one_picture_at_a_time(pictures: PictureFolder, workers: int):
+def test_a_whole_set_in_its_order_one_picture_at_a_time(
+    pictures: PictureFolder, workers: int, monkeypatch: pytest.MonkeyPatch
+):
     model: Any = WholePicture()
+    monkeypatch.setattr(module, "fold_batchnorm", lambda model: model)  # a copy's notes would be lost
     found = predict_dataset(model, pictures, DATA, RunConfig(device="cpu", workers=workers))
     assert [p.image_id for p in found] == pictures.image_ids == ["a.png", "b.png", "c.png"]
     assert [ids for ids, *_ in model.seen] == [["a.png"], ["b.png"], ["c.png"]]
@@ -163,3 +166,20 @@ def test_a_detector(pictures: PictureFolder, detector_weights: Path, bf16: bool)
         assert prediction.boxes.min() >= 0
         assert (prediction.boxes[:, 2:].amax(dim=0) <= torch.tensor([width, height]) + 1e-3).all()
         assert (prediction.scores.diff() <= 0).all() and prediction.scores.max() <= 1
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_set_is_seen_by_a_folded_copy(pictures: PictureFolder, training: bool):
+    class Normalised(WholePicture):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = nn.Sequential(nn.Conv2d(3, 1, 1), nn.BatchNorm2d(1))
+
+        def forward(self, batch: Batch) -> Detections:
+            assert isinstance(self.layers[1], nn.Identity)
+            return super().forward(batch)
+
+    model = Normalised().train(training)
+    assert len(predict_dataset(model, pictures, DATA, RUN)) == 3  # type: ignore[arg-type]
+    assert isinstance(model.layers[1], nn.BatchNorm2d)
+    assert all(module.training is training for module in model.modules())
