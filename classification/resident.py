@@ -54,10 +54,6 @@ class Draw:
         """As those of `Cifar10.read`."""
         return [f"{self.source.split}/{index}" for index in self.table[0].tolist()]
 
-    def with_table(self, table: Tensor) -> "Draw":
-        """Other pictures of the same set; on the device, the table is read when the batch is gathered."""
-        return Draw(self.source, table)
-
     def to(self, device: torch.device) -> Batch:
         """The batch, gathered on the device; its ids are left out, for they would have to be copied back."""
         indices, seeds = self.table.to(device, non_blocking=True)

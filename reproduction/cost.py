@@ -131,8 +131,7 @@ def seconds_per_step(config: PretrainConfig, pictures: Pictures) -> float:
     total = REPORTS * steps
     run = replace(config.run, log_every=steps, eval_every=total, checkpoint_every=total, early_stop=None)
     if isinstance(pictures, Noise):
-        # Nothing is read, and a graph needs pictures that lie on the GPU.
-        run = replace(run, cuda_graph=False, workers=0)
+        run = replace(run, workers=0)  # nothing is read
     schedule = replace(config.schedule, total_steps=total)
     short = replace(config, optim=optim, schedule=schedule, run=run)
     logger.info("timing %d steps of %s on %s", total, config.model.name, device)

@@ -11,7 +11,7 @@ from detection.data.coco import CocoDataset
 from detection.data.coco_format import read_coco, read_json
 from detection.data.voc import VocDataset
 from detection.evaluate.predict import predict_dataset
-from detection.evaluate.records import from_coco_records, has_masks, to_coco_records, write_json
+from detection.evaluate.records import from_coco_records, has_masks, to_coco_records, with_boxes, write_json
 from detection.evaluate.report import NOTHING, Place, Wishes, fulfil
 from detection.evaluate.score import score, score_records
 from engine.device import resolve_device
@@ -107,7 +107,9 @@ def _score_coco(predictions: str, file: Path, wishes: Wishes, out: Path | None) 
     split = file.stem.removeprefix("instances_").removeprefix("image_info_")
     if not has_truth:
         wishes.check_without_truth(split, None)
-    records = _read_records(predictions, {i["file_name"]: i["id"] for i in annotations["images"]})
+    images = annotations["images"]
+    records = _read_records(predictions, {image["file_name"]: image["id"] for image in images})
+    records = with_boxes(records, {i["id"]: (i["height"], i["width"]) for i in images}, predictions)
     result = {}
     if has_truth:
         result = score_records(annotations, records, masks=has_masks(records), where=predictions)

@@ -90,6 +90,13 @@ def mask_area(mask: RunLength) -> int:
     return int(coco_mask.area(mask))
 
 
+def mask_boxes(masks: Sequence[RunLength]) -> list[list[float]]:
+    """The smallest boxes around masks: x, y, width, height in pixels, zeros around nothing."""
+    from pycocotools import mask as coco_mask
+
+    return coco_mask.toBbox(list(masks)).tolist()
+
+
 def decode_mask(mask: RunLength) -> NDArray[np.bool_]:
     """(height, width)."""
     from pycocotools import mask as coco_mask

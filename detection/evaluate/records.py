@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from detection.data.annotations import DetectionDataset
 from detection.data.coco_format import check_known, xywh_boxes
 from detection.data.segmentation import check_segmentations
-from detection.evaluate.masks import as_run_length
+from detection.evaluate.masks import as_run_length, mask_boxes
 from detection.types import Prediction, Target
 from engine.checkpoint import replace_atomically
 from engine.errors import UserError
@@ -120,6 +120,25 @@ def has_masks(records: Any) -> bool:
     )
 
 
+def with_boxes(records: Any, sizes: Mapping[int | str, tuple[int, int]], where: str) -> Any:
+    """Records, not checked yet, that have masks and no boxes get the boxes around these, as pycocotools does.
+
+    Args:
+        sizes: (height, width) of the pictures by id.
+        where: named in errors, e.g. the file.
+    Raises:
+        UserError: as `check_record_masks`, or a picture is unknown.
+    """
+    readable = has_masks(records) and all(isinstance(record, dict) for record in records)
+    if not readable or all("bbox" in record for record in records):
+        return records
+    images = [record.get("image_id") for record in records]
+    check_known(images, set(sizes), "image_id", lambda index: f"{where}: record {index}")
+    check_record_masks(records, sizes, where)
+    masks = [as_run_length(r["segmentation"], sizes[r["image_id"]]) for r in records]
+    return [{"bbox": box, **record} for box, record in zip(mask_boxes(masks), records, strict=True)]
+
+
 def to_coco_records(predictions: Sequence[Prediction], dataset: DetectionDataset) -> list[Record]:
     """Predictions as result records with the data set's own ids, unrounded.
 
@@ -153,10 +172,12 @@ def from_coco_records(
     Raises:
         UserError: as `check_records` and `check_record_masks`.
     """
-    check_records(records, dataset.image_ids, dataset.category_ids, where)
     sizes: dict[int | str, tuple[int, int]] = {}
     if masks := has_masks(records):
         sizes = dict(zip(dataset.image_ids, dataset.image_sizes, strict=True))
+        records = with_boxes(records, sizes, where)
+    check_records(records, dataset.image_ids, dataset.category_ids, where)
+    if masks:
         check_record_masks(records, sizes, where)
     label_of = {category_id: label for label, category_id in enumerate(dataset.category_ids, start=1)}
     of_picture: dict[int | str, list[Record]] = {image_id: [] for image_id in dataset.image_ids}

@@ -17,6 +17,8 @@ class MaskHead(nn.Module):
         convolutions: how many, at the regions' size.
     """
 
+    compile_whole = True  # by run.compile
+
     def __init__(
         self, in_channels: int, num_classes: int, *, channels: int = 256, convolutions: int = 4
     ) -> None:

@@ -10,6 +10,8 @@ from torch.nn import functional as F
 class RpnHead(nn.Module):
     """A 3x3 convolution, and two 1x1 for the objectness and the correction of every anchor."""
 
+    compile_whole = True  # by run.compile
+
     def __init__(self, in_channels: int, channels: int, num_anchors: int) -> None:
         super().__init__()
         self.conv = nn.Conv2d(in_channels, channels, 3, padding=1)

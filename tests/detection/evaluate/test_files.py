@@ -5,9 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
+from pycocotools import mask as coco_mask
 
 from detection.build import open_dataset
 from detection.data.voc import VOC_CLASSES, VocDataset
@@ -66,6 +68,27 @@ def test_a_result_file_on_coco(coco_root: Path, tmp_path: Path):
     assert result["scores"]["AP"] == pytest.approx(0.5)
     assert list(result["scores"].values()) == [None if value == -1 else value for value in expected]
     assert result["scores"]["APl"] is None  # nothing large
+
+
+def test_masks_without_boxes_get_the_boxes_around_them(coco_root: Path, tmp_path: Path):
+    annotations, file = coco_root / "annotations" / "instances_val.json", tmp_path / "found.json"
+    content = json.loads(annotations.read_text())
+    size = next([i["height"], i["width"]] for i in content["images"] if i["id"] == 10)
+    mask = np.zeros(size, dtype=np.uint8, order="F")
+    mask[0:2, 1:4] = 1
+    counts = coco_mask.encode(mask)["counts"].decode()
+    bare = {"image_id": 10, "category_id": 18, "score": 0.6, "segmentation": {"size": size, "counts": counts}}
+
+    def scored(entry: dict[str, Any], **options: Any) -> dict[str, Any] | None:
+        file.write_text(json.dumps([entry]))
+        return score_predictions_file(str(file), f"coco:{annotations}", "area", **options)
+
+    result = scored(bare)
+    assert result == scored({**bare, "bbox": [1, 0, 3, 2]})
+    assert result["class_ap"]["dog"] == pytest.approx(1)
+    assert scored(bare, wishes=Wishes(explain=True)).keys() > result.keys()  # by way of predictions
+    with pytest.raises(UserError, match="found.json: record 0: image_id 11 is not in the annotation file"):
+        scored({**bare, "image_id": 11})
 
 
 @pytest.mark.parametrize(
