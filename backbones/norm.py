@@ -126,6 +126,8 @@ def fold_batchnorm(network: Network) -> Network:
         raise OptionError("folded normalisation cannot be trained; call eval() on the network first")
     folded = copy.deepcopy(network).requires_grad_(False)
     for module in list(folded.modules()):
+        # A compiled module's own `forward` is copied as it is, and would run the original.
+        module.__dict__.pop("forward", None)
         for conv, norm in _pairs_to_fold(module):
             _fold(module.get_submodule(conv), module.get_submodule(norm))
             module.set_submodule(norm, nn.Identity().eval())

@@ -27,12 +27,13 @@ def blocks(model: nn.Module) -> list[nn.Module]:
 def compile_blocks(model: nn.Module) -> None:
     """Compiles each block at its first call, and the modules that say `compile_whole` of themselves.
 
-    The whole network if it has neither. Equal blocks share their code, so 1,202 layers take no longer to
+    The whole network if it has no blocks. Equal blocks share their code, so 1,202 layers take no longer to
     compile than 20 of the same kinds.
     """
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, COMPILED_VARIANTS)
     heads = [module for module in model.modules() if getattr(module, "compile_whole", False)]
-    for part in blocks(model) + heads or [model]:
+    repeated = blocks(model)
+    for part in repeated + heads if repeated else [model]:
         part.forward = torch.compile(part.forward)
 
 

@@ -4,7 +4,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
-from dataclasses import Field, dataclass, field, fields, replace
+from dataclasses import Field, dataclass, field
 from functools import cache, partial
 from itertools import islice
 from threading import Lock, get_ident
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from engine.loop import StepReport, TrainingStep, TrainState, set_lr
+from engine.static import copy_into, empty_like, signature, tensors
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +99,7 @@ class GraphedFunction(Generic[Output]):
 
     def __call__(self, *inputs: Any) -> Output:
         """What the function gives of these inputs."""
-        shapes = tuple(_shapes(value) for value in inputs)
+        shapes = tuple(signature(value) for value in inputs)
         if shapes in self.recordings:
             call, replay = self.recordings[shapes]
             call.write(inputs)
@@ -142,13 +143,13 @@ class _Call(Generic[Output]):
         self, function: Callable[..., Output], inputs: tuple[Any, ...], device: torch.device
     ) -> None:
         self.function = function
-        self.inputs = [_empty_like(value, device) for value in inputs]
+        self.inputs = [empty_like(value, device) for value in inputs]
 
     def write(self, inputs: tuple[Any, ...]) -> None:
         """Copies the values of these inputs into their place."""
-        for target, source in zip(map(_tensors, self.inputs), map(_tensors, inputs), strict=True):
+        for target, source in zip(map(tensors, self.inputs), map(tensors, inputs), strict=True):
             for name, memory in target.items():
-                _copy(source[name], memory)
+                copy_into(memory, source[name])
 
     def run(self) -> None:
         self.outputs = self.function(*self.inputs)
@@ -178,21 +179,24 @@ class GraphedSteps:
         rates = [self.step.lr(state, state.step + number) for number in range(steps)]
         if self.launch is None:
             _prepare_sgd(state)
-            self.launch = GraphedFunction(partial(self._take, state), self.step.device, self.record)
+            # Not a method of this object: in a cycle the memory of a training would outlive it.
+            take = partial(_take, self.step, state)
+            self.launch = GraphedFunction(take, self.step.device, self.record)
         totals = self.launch(torch.tensor(rates), *taken)
         set_lr(state.optimizer, rates[-1])  # a number again: for reports and checkpoints
         losses = {name: value.clone() for name, value in totals.items()}
         return StepReport(losses, [name for batch in taken for name in batch.ids], steps)
 
-    def _take(self, state: TrainState, rates: Tensor, *batches: MicroBatch) -> dict[str, Tensor]:
-        """Takes a step with each of the rates, which lie on the device; gives the sums of the loss terms."""
-        totals: dict[str, Tensor] = {}
-        left = map(_Nameless, batches)
-        for rate in rates.unbind():
-            set_lr(state.optimizer, rate)
-            for name, value in self.step.update(state, left).losses.items():
-                totals[name] = totals.get(name, 0) + value
-        return totals
+
+def _take(step: TrainingStep, state: TrainState, rates: Tensor, *batches: MicroBatch) -> dict[str, Tensor]:
+    """Takes a step with each of the rates, which lie on the device; gives the sums of the loss terms."""
+    totals: dict[str, Tensor] = {}
+    left = map(_Nameless, batches)
+    for rate in rates.unbind():
+        set_lr(state.optimizer, rate)
+        for name, value in step.update(state, left).losses.items():
+            totals[name] = totals.get(name, 0) + value
+    return totals
 
 
 @dataclass(frozen=True)
@@ -214,31 +218,6 @@ def _prepare_sgd(state: TrainState) -> None:
             values = state.optimizer.state[parameter]
             if values.get("momentum_buffer") is None:
                 values["momentum_buffer"] = torch.zeros_like(parameter)
-
-
-def _tensors(value: Any) -> dict[str, Tensor]:
-    """Those of a dataclass by field; a tensor itself has no name."""
-    if isinstance(value, Tensor):
-        return {"": value}
-    content = {part.name: getattr(value, part.name) for part in fields(value)}
-    return {name: tensor for name, tensor in content.items() if isinstance(tensor, Tensor)}
-
-
-def _shapes(value: Any) -> Hashable:
-    return tuple((name, tensor.shape, tensor.dtype) for name, tensor in _tensors(value).items())
-
-
-def _empty_like(value: Any, device: torch.device) -> Any:
-    """The same with other memory, on the device, for its tensors."""
-    memory = {name: torch.empty_like(tensor, device=device) for name, tensor in _tensors(value).items()}
-    return memory[""] if isinstance(value, Tensor) else replace(value, **memory)
-
-
-def _copy(source: Tensor, target: Tensor) -> None:
-    """Without waiting: the host may be launches ahead. torch keeps pinned memory until it has been read."""
-    if target.is_cuda and not source.is_cuda and not source.is_pinned():
-        source = source.pin_memory()
-    target.copy_(source, non_blocking=True)
 
 
 @contextmanager

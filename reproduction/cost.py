@@ -131,7 +131,8 @@ def seconds_per_step(config: PretrainConfig, pictures: Pictures) -> float:
     total = REPORTS * steps
     run = replace(config.run, log_every=steps, eval_every=total, checkpoint_every=total, early_stop=None)
     if isinstance(pictures, Noise):
-        run = replace(run, workers=0)  # nothing is read
+        # Nothing is read; and a plan is made without a GPU too.
+        run = replace(run, cuda_graph=False, workers=0)
     schedule = replace(config.schedule, total_steps=total)
     short = replace(config, optim=optim, schedule=schedule, run=run)
     logger.info("timing %d steps of %s on %s", total, config.model.name, device)

@@ -67,8 +67,9 @@ def score_predictions_file(
 
     Args:
         predictions: JSON list of {image_id, category_id, bbox xywh, score}, and segmentation where there are
-            masks; for VOC, image_id is the picture's name ("000012") and category_id 1…20 in alphabetical
-            order of the classes. Or what `predict_pictures` writes of the set's own folder.
+            masks, which may do without bbox; for VOC, image_id is the picture's name ("000012") and
+            category_id 1…20 in alphabetical order of the classes. Or what `predict_pictures` writes of
+            the set's own folder.
         dataset: "coco:ANNOTATIONS.json" or "voc:DEVKIT/VOC<year>:<split>".
         method: of VOC AP, "area" or "11point".
         out: folder for result.json; without it nothing is written.

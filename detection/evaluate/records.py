@@ -1,7 +1,8 @@
 """Result records: predictions in COCO's layout and back, and targets as COCO's annotations.
 
 A record is {"image_id", "category_id", "bbox": [x, y, width, height], "score"}, with the data set's own ids,
-and "segmentation", a run-length, besides where there are masks; a result file is a JSON list of them.
+and "segmentation", a run-length, besides where there are masks; a result file is a JSON list of them, and
+its records may have masks alone.
 """
 
 import json

@@ -26,7 +26,7 @@ class MaskHead(nn.Module):
         widths = [in_channels, *[channels] * convolutions]
         self.convolutions = nn.Sequential(
             *(
-                nn.Sequential(nn.Conv2d(before, after, 3, padding=1), nn.ReLU())
+                nn.Sequential(nn.Conv2d(before, after, 3, padding=1), nn.ReLU(inplace=True))
                 for before, after in pairwise(widths)
             )
         )
@@ -42,7 +42,7 @@ class MaskHead(nn.Module):
 
     def forward(self, regions: Tensor) -> Tensor:
         """(R, in_channels, h, w) → logits (R, K, 2h, 2w), float32."""
-        return self.classifier(self.upsample(self.convolutions(regions)).relu()).float()
+        return self.classifier(self.upsample(self.convolutions(regions)).relu_()).float()
 
 
 def of_class(masks: Tensor, labels: Tensor) -> Tensor:

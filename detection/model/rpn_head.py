@@ -22,10 +22,9 @@ class RpnHead(nn.Module):
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """(N, C, H, W) → logits (N, R) and deltas (N, R, 4), float32, in the order of make_anchors."""
-        hidden = F.relu(self.conv(features)).float()
-        with torch.autocast(
-            hidden.device.type, enabled=False
-        ):  # bfloat16 ties scores and moves boxes by pixels
+        hidden = F.relu(self.conv(features), inplace=True).float()
+        # In bfloat16 scores would tie, and boxes move by pixels.
+        with torch.autocast(hidden.device.type, enabled=False):
             logits = self.objectness(hidden).permute(0, 2, 3, 1).flatten(1)
             deltas = self.deltas(hidden).permute(0, 2, 3, 1).reshape(*logits.shape, 4)
         return logits, deltas
@@ -41,7 +40,10 @@ class RpnHead(nn.Module):
         """
         num_anchors = self.objectness.out_channels
         around = _neighbourhoods(features, rows // num_anchors)
-        hidden = F.relu(F.linear(around, self.conv.weight.flatten(1), self.conv.bias)).float()
+        # A view: of the bias itself autocast (torch 2.8, 2.9) may have kept a cast without gradient.
+        assert self.conv.bias is not None
+        bias = self.conv.bias.view(-1)
+        hidden = F.relu(F.linear(around, self.conv.weight.flatten(1), bias)).float()
         with torch.autocast(hidden.device.type, enabled=False):
             logits, deltas = (
                 F.linear(hidden, layer.weight.flatten(1), layer.bias)

@@ -13,6 +13,8 @@ from torch import Tensor
 BLOCK = tl.constexpr(64)  # targets of a word
 SOURCES = tl.constexpr(256)  # whose words one program of _compare writes
 CHUNK = tl.constexpr(2048)  # words that _settle reads at a time
+# Fused multiply-adds would round the union of two boxes otherwise than torchvision does.
+EXACT = {"enable_fp_fusion": False}
 
 
 def greedy_of_sorted(boxes: Tensor, valid: Tensor, groups: Tensor, limit: float) -> Tensor:
@@ -35,9 +37,8 @@ def greedy_of_sorted(boxes: Tensor, valid: Tensor, groups: Tensor, limit: float)
     limits = boxes.new_full((), limit)  # an argument would be rounded to float32
     bytes_valid, bytes_keep = valid.view(torch.uint8), keep.view(torch.uint8)
     with torch.cuda.device_of(boxes):  # Triton launches on the current one
-        # Fused multiply-adds would round the union of two boxes otherwise than torchvision does.
         _compare[triton.cdiv(size, SOURCES.value), blocks, pictures](
-            boxes, bytes_valid, groups, limits, words, size, num_warps=4, enable_fp_fusion=False
+            boxes, bytes_valid, groups, limits, words, size, num_warps=4, **EXACT
         )
         _settle[(pictures,)](bytes_valid, words, bytes_keep, size, num_warps=16)
     return keep

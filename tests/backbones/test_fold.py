@@ -1,11 +1,14 @@
 """Batch normalisation folded into convolutions: the same function with less to do, for inference."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
 
 from backbones import OptionError, create_backbone, create_model, create_trunk_and_head
 from backbones.norm import FrozenBatchNorm2d, fold_batchnorm, freeze_batchnorm
+from engine.blocks import compile_blocks, recompute_blocks
 
 NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm, FrozenBatchNorm2d)
 
@@ -131,3 +134,17 @@ class NormWithReLU(nn.BatchNorm2d):
 def test_what_may_do_more_or_less_than_ours_stays(norm):
     network = nn.Sequential(nn.Conv2d(3, 3, 1), norm).eval()
     assert type(fold_batchnorm(network)[1]) is type(norm)
+
+
+@pytest.mark.parametrize("change", [compile_blocks, recompute_blocks])
+def test_the_copy_of_changed_blocks_is_independent(change, monkeypatch: pytest.MonkeyPatch):
+    """What compiles or recomputes a block hangs on the block, and must not run the original for the copy."""
+    monkeypatch.setattr(torch, "compile", lambda function: lambda *inputs: function(*inputs))
+    network, images = create_model("resnet20_cifar").eval(), torch.randn(2, 3, 32, 32)
+    change(network)
+    expected = network(images)
+    folded = fold_batchnorm(network)
+    before = copy.deepcopy(network.state_dict())
+    network.train()
+    torch.testing.assert_close(folded(images), expected, rtol=1e-4, atol=1e-4)
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())

@@ -160,7 +160,9 @@ def test_a_dry_run_and_a_report_train_nothing(
 ):
     write_run("resnet20_cifar", 5, overrides=TINY, top1_error=9.0)
     before = sorted(tmp_path.rglob("*"))
-    reproduce(find_target("6", None), tmp_path, names=["resnet20"], seeds=1, dry_run=True)
+    # Without the pictures, and without the GPU that the runs will need.
+    options = [*TINY, "run.cuda_graph=true"]
+    reproduce(find_target("6", None), tmp_path, names=["resnet20"], seeds=1, overrides=options, dry_run=True)
     assert "| resnet20_cifar_seed0 | missing |" in capsys.readouterr().out
     assert sorted(tmp_path.rglob("*")) == before
     reproduce(find_target("6", None), tmp_path, only_report=True)

@@ -1,14 +1,17 @@
 """A detector small enough to run hundreds of times, and batches for it."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from backbones import create_backbone
 from backbones.spec import IMAGENET_INPUT, FeatureSpec
 from detection.model.c4 import build_c4
 from detection.model.detector import FasterRCNN
+from detection.model.fpn import build_fpn
 from detection.types import Batch
 
 
@@ -87,3 +90,35 @@ def detector() -> Callable[..., FasterRCNN]:
 @pytest.fixture(scope="session")
 def batches() -> Callable[..., Batch]:
     return make_batch
+
+
+@pytest.fixture
+def detectors(detector: Callable[..., FasterRCNN]) -> Callable[[str], FasterRCNN]:
+    """By kind: c4, fpn, and mask, a pyramid with masks."""
+
+    def make(kind: str) -> FasterRCNN:
+        if kind == "c4":
+            return detector()
+        torch.manual_seed(0)
+        network = create_backbone("resnet18", out_features=("res2", "res3", "res4", "res5"))
+        rpn = {"anchors_per_image": 32, "pre_nms_train": 100, "post_nms_train": 60, "pre_nms_test": 100}
+        options: dict = {"pyramid_channels": 16, "roi_channels": 16, "rpn": rpn}
+        mask = {"channels": 8} if kind == "mask" else None
+        model = build_fpn(network, 4, roi={"regions_per_image": 16}, mask=mask, **options)
+        with torch.no_grad():  # at their usual scale all scores are alike
+            model.rpn.head.objectness.weight.mul_(40)
+            model.roi_heads.classifier.weight.mul_(100)
+        return model
+
+    return make
+
+
+@pytest.fixture
+def with_masks() -> Callable[[Batch], Batch]:
+    """The same batch with masks that fill the pictures."""
+
+    def add(batch: Batch) -> Batch:
+        shape = (*batch.valid.shape, batch.images.shape[2], batch.images.shape[3] // 8)
+        return replace(batch, masks=torch.full(shape, 255, dtype=torch.uint8))
+
+    return add

@@ -13,12 +13,10 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from backbones import create_backbone
 from detection.config import DetectionOptimConfig
 from detection.evaluate.predict import detect, predict
 from detection.model import pooling
 from detection.model.detector import FasterRCNN
-from detection.model.fpn import build_fpn
 from detection.types import Batch, Prediction
 from engine.config import RunConfig, ScheduleConfig
 from engine.ema import WeightAverage
@@ -112,35 +110,17 @@ def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def stream(batches: Callable[..., Batch]) -> Callable[[int], Iterator[Batch]]:
+def stream(
+    batches: Callable[..., Batch], with_masks: Callable[[Batch], Batch]
+) -> Callable[[int], Iterator[Batch]]:
     """Batches of three sizes and two numbers of slots in turn, from a number on; with masks."""
 
     def make(start: int) -> Iterator[Batch]:
         number = start
         while True:
             batch = batches(SIZES[number % 3], COUNTS[number % 6], seed=number)
-            shape = (*batch.valid.shape, batch.images.shape[2], batch.images.shape[3] // 8)
-            masks = torch.full(shape, 255, dtype=torch.uint8)
-            yield dataclasses.replace(batch, ids=[f"{number}a", f"{number}b"], masks=masks)
+            yield dataclasses.replace(with_masks(batch), ids=[f"{number}a", f"{number}b"])
             number += 1
-
-    return make
-
-
-@pytest.fixture
-def detectors(detector: Callable[..., FasterRCNN]) -> Callable[[str], FasterRCNN]:
-    def make(kind: str) -> FasterRCNN:
-        if kind == "c4":
-            return detector()
-        torch.manual_seed(0)
-        network = create_backbone("resnet18", out_features=("res2", "res3", "res4", "res5"))
-        rpn = {"anchors_per_image": 32, "pre_nms_train": 100, "post_nms_train": 60, "pre_nms_test": 100}
-        options: dict = {"pyramid_channels": 16, "roi_channels": 16, "rpn": rpn, "mask": {"channels": 8}}
-        model = build_fpn(network, 4, roi={"regions_per_image": 16}, **options)
-        with torch.no_grad():  # at their usual scale all scores are alike
-            model.rpn.head.objectness.weight.mul_(40)
-            model.roi_heads.classifier.weight.mul_(100)
-        return model
 
     return make
 

@@ -223,8 +223,8 @@ def test_kernels_compile_without_fused_multiply_adds(
     types |= {"boxes": f"*{dtype}", "limits": f"*{dtype}"}
     for kernel in (kernels._compare, kernels._settle):
         source = ASTSource(kernel, {name: types[name] for name in kernel.arg_names})
-        options = {"enable_fp_fusion": False}
-        code = triton.compile(source, target=GPUTarget("cuda", 90, 32), options=options).asm["ptx"]
+        target = GPUTarget("cuda", 90, 32)
+        code = triton.compile(source, target=target, options=kernels.EXACT).asm["ptx"]
         assert "fma." not in code
         assert all(".rn." in division for division in re.findall(r"div\.\S*f\d\d", code))
 

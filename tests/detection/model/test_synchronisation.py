@@ -8,34 +8,12 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from backbones import create_backbone
 from backbones.spec import scale_and_shift
 from detection.model import anchors
 from detection.model.detector import FasterRCNN
-from detection.model.fpn import build_fpn
 from detection.types import Batch
 
 KINDS = pytest.mark.parametrize("kind", ["c4", "fpn", "mask"])
-RPN = {"anchors_per_image": 32, "pre_nms_train": 100, "post_nms_train": 60, "pre_nms_test": 100}
-
-
-@pytest.fixture
-def detectors(detector: Callable[..., FasterRCNN]) -> Callable[[str], FasterRCNN]:
-    def make(kind: str) -> FasterRCNN:
-        if kind == "c4":
-            return detector()
-        network = create_backbone("resnet18", out_features=("res2", "res3", "res4", "res5"))
-        options: dict = {"pyramid_channels": 16, "roi_channels": 16, "rpn": RPN}
-        mask = {"channels": 8} if kind == "mask" else None
-        return build_fpn(network, 4, roi={"regions_per_image": 16}, mask=mask, **options)
-
-    return make
-
-
-def with_masks(batch: Batch) -> Batch:
-    slots, (height, width) = batch.boxes.shape[1], batch.images.shape[2:]
-    masks = torch.full((len(batch.ids), slots, height, width // 8), 255, dtype=torch.uint8)
-    return Batch(**(vars(batch) | {"masks": masks}))
 
 
 def step(model: FasterRCNN, batch: Batch, optimizer: torch.optim.Optimizer) -> None:
@@ -56,7 +34,9 @@ def waiting_forbidden() -> Iterator[None]:
 @pytest.mark.gpu
 @KINDS
 @pytest.mark.parametrize("bf16", [False, True])
-def test_nothing_waits(detectors: Callable, batches: Callable[..., Batch], kind: str, bf16: bool):
+def test_nothing_waits(
+    detectors: Callable, batches: Callable[..., Batch], with_masks: Callable, kind: str, bf16: bool
+):
     model = detectors(kind).cuda()
     optimizer = torch.optim.SGD(model.parameters(), 1e-3, momentum=0.9)
     first, second = (
@@ -90,7 +70,9 @@ class Copies(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("kind", ["c4", "mask"])
-def test_no_shape_depends_on_values(detectors: Callable, batches: Callable[..., Batch], kind: str):
+def test_no_shape_depends_on_values(
+    detectors: Callable, batches: Callable[..., Batch], with_masks: Callable, kind: str
+):
     """Without a GPU, on tensors that only have a shape: whatever reads a value raises."""
     batch, model = with_masks(batches([(160, 224), (150, 215)], [3, 0])), detectors(kind)
     forget_copied()
