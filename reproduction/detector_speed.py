@@ -26,6 +26,9 @@ SIZES = {"cpu": (416, 608), "cuda": (800, 1216)}  # pixels of the pictures; mult
 KINDS = {"c4": "Faster R-CNN C4", "fpn": "Faster R-CNN FPN", "mask": "Mask R-CNN FPN"}
 
 
+Cast = Callable[[], AbstractContextManager]
+
+
 class Contest(NamedTuple):
     """Two detectors and the same two pictures for each, as it takes them."""
 
@@ -97,30 +100,37 @@ def detection_calls(device: str, size: tuple[int, int] | None = None) -> Iterato
     Raises:
         UserError: the two do not find the same.
     """
+    precisions = (False, True)[: 1 if emulates_bf16(torch.device(device)) else 2]
     for kind, name in KINDS.items():
         both = contest(kind, device, size)
         require_equal(both)
-        for bf16 in (False, True)[: 1 if emulates_bf16(torch.device(device)) else 2]:
-            yield from _calls(both, f"{name}: {{}}, {'bf16' if bf16 else 'fp32'}", device, bf16)
+        for calls in (_inference_calls, _training_calls):  # in this order: training makes the two differ
+            for bf16 in precisions:
+                cast = partial(torch.autocast, device, torch.bfloat16, enabled=bf16)
+                yield from calls(both, f"{name}: {{}}, {'bf16' if bf16 else 'fp32'}", cast)
 
 
-def _calls(both: Contest, name: str, device: str, bf16: bool) -> Iterator[tuple[str, Call, Call]]:
-    cast = partial(torch.autocast, device, torch.bfloat16, enabled=bf16)
-    train_peer = partial(step, both.train_peer, _optimizer(both.peer), cast)
-    find_peer = partial(_cast, both.find_peer, cast)
-    optimizer, folded = _optimizer(both.ours), fold_batchnorm(both.ours.eval())
+def _inference_calls(both: Contest, name: str, cast: Cast) -> Iterator[tuple[str, Call, Call]]:
+    detect = partial(find, fold_batchnorm(both.ours.eval()), cast=cast)
+    return _calls(both, name.format("inference{}"), detect, partial(_cast, both.find_peer, cast))
+
+
+def _training_calls(both: Contest, name: str, cast: Cast) -> Iterator[tuple[str, Call, Call]]:
+    optimizer = _optimizer(both.ours)
 
     def train(batch: Batch) -> None:
         step(lambda: both.ours.train()(batch), optimizer, cast)
 
-    def detect(batch: Batch) -> Detections:
-        return find(folded, batch, cast)
+    train_peer = partial(step, both.train_peer, _optimizer(both.peer), cast)
+    return _calls(both, name.format("training step{}"), train, train_peer)
 
-    yield name.format("training step"), partial(train, both.batch), train_peer
-    yield name.format("inference"), partial(detect, both.batch), find_peer
-    if device == "cuda":
-        yield name.format("training step, captured"), _captured(train, both.batch), train_peer
-        yield name.format("inference, captured"), _captured(detect, both.batch), find_peer
+
+def _calls(
+    both: Contest, name: str, ours: Callable[[Batch], Any], peer: Call
+) -> Iterator[tuple[str, Call, Call]]:
+    yield name.format(""), partial(ours, both.batch), peer
+    if both.batch.images.is_cuda:
+        yield name.format(", captured"), _captured(ours, both.batch), peer
 
 
 def _captured(function: Callable[[Batch], Any], batch: Batch) -> Call:
@@ -137,7 +147,7 @@ def _optimizer(network: torch.nn.Module) -> torch.optim.Optimizer:
 def step(
     losses: Callable[[], dict[str, Tensor]],
     optimizer: torch.optim.Optimizer,
-    cast: Callable[[], AbstractContextManager],
+    cast: Cast,
 ) -> None:
     """One step of training."""
     optimizer.zero_grad()
@@ -148,13 +158,13 @@ def step(
 
 
 @torch.inference_mode()
-def find(model: FasterRCNN, batch: Batch, cast: Callable[[], AbstractContextManager]) -> Detections:
+def find(model: FasterRCNN, batch: Batch, cast: Cast) -> Detections:
     """What ours finds."""
     with cast():
         return model.eval()(batch)
 
 
-def _cast(call: Call, cast: Callable[[], AbstractContextManager]) -> Any:
+def _cast(call: Call, cast: Cast) -> Any:
     with cast():
         return call()
 

@@ -17,7 +17,7 @@ def test_both_learn_and_detect(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(peers.FPN_ROI, "regions_per_image", 32)  # for a quick test
     monkeypatch.setattr(module, "contest", lambda *args: made.append(contest(*args)) or made[-1])
     monkeypatch.setattr(module, "KINDS", {"mask": KINDS["mask"]})
-    (_, *steps), (_, *inferences) = list(detection_calls("cpu", SIZE))[:2]
+    (_, *inferences), (_, *steps) = detection_calls("cpu", SIZE)
     (both,) = made
     assert (both.batch.boxes >= 0).all() and (both.batch.boxes[..., 2:] <= torch.tensor([128, 96])).all()
     for network, step, infer in zip((both.ours, both.peer), steps, inferences, strict=True):
