@@ -85,7 +85,7 @@ def export(
 
     Its input is `images`, (N, 3, H, W) RGB in 0-255, resized as the metadata's short_side and max_side say;
     its outputs are boxes (N, D, 4) in their pixels, scores, labels and valid (N, D), perhaps masks
-    (N, D, M, M).
+    (N, D, M, M). A .pt2 file of a pyramid refuses pictures with a side of 64 or less.
 
     Args:
         loaded: as `detection.build.load_detector` returns.

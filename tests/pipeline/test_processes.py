@@ -24,23 +24,30 @@ def predictions(folder: Path) -> list[dict]:
     return json.loads((folder / "predictions.json").read_text())
 
 
-def test_detection_with_frozen_normalisation(start: Callable, tiny_detector: list[str], tmp_path: Path):
+@pytest.fixture(scope="module")
+def frozen(tiny_detector: list[str], tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Options of a detector whose normalisation is fixed, so that processes see what one sees."""
     torch.manual_seed(0)
     network = create_model("resnet18")
     calibrate_batchnorm(network, [torch.randn(4, 3, 64, 64)])
-    file = tmp_path / "resnet18.safetensors"
+    file = tmp_path_factory.mktemp("weights") / "resnet18.safetensors"
     save_weights(file, network.state_dict(), WeightsHeader("resnet18", network.options, network.input_spec))
-    options = [
+    return [
         *(*tiny_detector, f"backbone.weights={file}", "backbone.norm=frozen", "backbone.frozen_stages=2"),
-        *("optim.batch_size=4", "schedule.total_steps=3", "run.workers=0"),
+        *("optim.batch_size=4", "run.workers=0"),
     ]
+
+
+def test_detection_with_frozen_normalisation(start: Callable, frozen: list[str], tmp_path: Path):
+    options = [*frozen, "schedule.total_steps=3"]
     assert start("train_det", "--out", tmp_path / "one", *options).wait() == 0
     assert start("train_det", "--out", tmp_path / "two", *options, processes=2).wait() == 0
     one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
     assert one.keys() == two.keys()
+    start_of = load_file(frozen_weights(frozen))
     moved = max(
         (one[f"trunk.{name}"] - value).abs().max().item()
-        for name, value in network.state_dict().items()
+        for name, value in start_of.items()
         if f"trunk.{name}" in one and value.is_floating_point()
     )
     assert moved > 1e-4  # it did train
@@ -56,6 +63,23 @@ def test_detection_with_frozen_normalisation(start: Callable, tiny_detector: lis
     for one_record, record in zip(expected, found, strict=True):
         assert record["score"] == pytest.approx(one_record["score"], abs=1e-4)
         assert record["bbox"] == pytest.approx(one_record["bbox"], abs=1e-2)
+
+
+def test_alternating_training(start: Callable, frozen: list[str], tmp_path: Path):
+    """Its steps load what other processes have written."""
+    options = [*frozen, "schedule.total_steps=1", "training=two_stage"]
+    assert start("train_det", "--out", tmp_path / "one", *options).wait() == 0
+    assert start("train_det", "--out", tmp_path / "two", *options, processes=2).wait() == 0
+    one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
+    assert one.keys() == two.keys()
+    for name, value in one.items():
+        torch.testing.assert_close(two[name], value, rtol=0, atol=1e-6)
+    assert result(tmp_path / "two")["steps"].keys() == result(tmp_path / "one")["steps"].keys()
+
+
+def frozen_weights(options: list[str]) -> Path:
+    (file,) = (text.partition("=")[2] for text in options if text.startswith("backbone.weights=/"))
+    return Path(file)
 
 
 def test_classification(start: Callable, tiny_classifier: list[str], tmp_path: Path):
