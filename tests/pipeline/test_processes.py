@@ -66,15 +66,13 @@ def test_detection_with_frozen_normalisation(start: Callable, frozen: list[str],
 
 
 def test_alternating_training(start: Callable, frozen: list[str], tmp_path: Path):
-    """Its steps load what other processes have written."""
+    """Every process waits until the weights are written that the next step begins with."""
     options = [*frozen, "schedule.total_steps=1", "training=two_stage"]
-    assert start("train_det", "--out", tmp_path / "one", *options).wait() == 0
-    assert start("train_det", "--out", tmp_path / "two", *options, processes=2).wait() == 0
-    one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
-    assert one.keys() == two.keys()
-    for name, value in one.items():
-        torch.testing.assert_close(two[name], value, rtol=0, atol=1e-6)
-    assert result(tmp_path / "two")["steps"].keys() == result(tmp_path / "one")["steps"].keys()
+    out = tmp_path / "run"
+    assert start("train_det", "--out", out, *options, processes=2).wait() == 0
+    first, last = result(out)["steps"]
+    assert (out / first / "result.json").is_file()
+    assert (out / "last.safetensors").read_bytes() == (out / last / "last.safetensors").read_bytes()
 
 
 def frozen_weights(options: list[str]) -> Path:
