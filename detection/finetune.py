@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,6 @@ from detection.types import Batch
 from engine.device import resolve_device
 from engine.distributed import broadcast_object, is_main, process_group, rank, world_size
 from engine.errors import UserError
-from engine.sampler import Item
 from engine.seeding import seed_everything
 from engine.training import Evaluation, Task, train
 
@@ -111,8 +110,7 @@ def detection_task(
 
 def _training_pictures(config: DetectionConfig, training: DetectionDataset) -> PreparedPictures:
     data = config.data
-    kind = _InFewShapes if config.run.cuda_graph else PreparedPictures
-    return kind(
+    return PreparedPictures(
         training,
         data.short_side,
         data.max_side,
@@ -122,16 +120,8 @@ def _training_pictures(config: DetectionConfig, training: DetectionDataset) -> P
         short_sides=data.train_short_sides,
         jitter=data.jitter,
         crop=data.crop,
+        few_shapes=config.run.cuda_graph,
     )
-
-
-class _InFewShapes(PreparedPictures):
-    """With room for 8, 16, 32, … objects: each shape of batch is a recording of its own."""
-
-    def read(self, items: Sequence[Item]) -> Batch:
-        """As `PreparedPictures.read`; in the loader's workers, and before its memory is pinned."""
-        batch = super().read(items)
-        return batch.with_slots(1 << (batch.boxes.shape[1] - 1).bit_length())
 
 
 def _in_layout(batch: Batch, layout: torch.memory_format) -> Batch:

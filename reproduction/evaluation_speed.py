@@ -25,12 +25,10 @@ CLASSES = [f"class {k}" for k in range(1, 21)]
 TEN_THRESHOLDS = [0.5 + 0.05 * i for i in range(10)]
 
 
-def evaluation_calls(
-    pictures: int = 5000, per_picture: int = 50, voc_pictures: int = 1000, voc_per_picture: int = 100
-) -> Iterator[tuple[str, Call, Call]]:
+def evaluation_calls(pictures: int = 5000, per_picture: int = 50) -> Iterator[tuple[str, Call, Call]]:
     """COCO bbox AP on generated boxes against pycocotools; VOC AP against its least work of like kind.
 
-    Where detectron2 is installed, also VOC AP against its evaluator, on `voc_pictures`.
+    Where detectron2 is installed, also VOC AP against its evaluator.
     """
     truth, found = random_boxes(pictures, per_picture)
     annotations = to_coco_annotations(truth, CLASSES, list(range(1, 21)))
@@ -51,7 +49,7 @@ def evaluation_calls(
         lambda: pycocotools_ap(annotations, records, only_ap50=True),
     )
     if find_spec("detectron2") is not None:
-        yield from detectron2_calls(voc_pictures, voc_per_picture)
+        yield from detectron2_calls(pictures=1000, per_picture=100)
 
 
 def detectron2_calls(pictures: int, per_picture: int) -> Iterator[tuple[str, Call, Call]]:

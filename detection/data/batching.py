@@ -55,6 +55,7 @@ class PreparedPictures:
         short_sides: Sequence[int] = (),
         jitter: Sequence[float] = (),
         crop: int | None = None,
+        few_shapes: bool = False,
     ) -> None:
         """Prepare to read `dataset`.
 
@@ -68,6 +69,7 @@ class PreparedPictures:
             short_sides: one of them at random instead of `short_side`.
             jitter: least and greatest random scale instead of both sides; see `jittered_view`.
             crop: with `jitter`, pixels of the window's sides.
+            few_shapes: batches have room for 8, 16, 32, … objects instead of every multiple of 8.
         """
         self.dataset = dataset
         self.short_sides = list(short_sides) or [short_side]
@@ -75,6 +77,7 @@ class PreparedPictures:
         self.flip = flip
         self.max_boxes = max_boxes
         self.masks = masks
+        self.few_shapes = few_shapes
         self.jitter = (jitter[0], jitter[1], crop) if jitter and crop else None
 
     def __len__(self) -> int:
@@ -117,7 +120,10 @@ class PreparedPictures:
 
     def read(self, items: Sequence[Item]) -> Batch:
         """The batch of these items."""
-        return collate([self[item] for item in items])
+        batch = collate([self[item] for item in items])
+        if not self.few_shapes:
+            return batch
+        return batch.with_slots(1 << (batch.boxes.shape[1] - 1).bit_length())
 
 
 def _masks_in_view(target: Target, chosen: _Numbers, view: View) -> tuple[_Numbers, Tensor]:
