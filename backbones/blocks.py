@@ -1,10 +1,14 @@
-"""Building blocks of He et al. 2015: plain and residual blocks, three shortcuts, stages of them."""
+"""Building blocks of He et al. 2015: plain and residual blocks, three shortcuts, stages of them.
+
+Every block has a `bypass`, which is what remains of it when its residual is deleted (`backbones.lesion`).
+Residual blocks also give the two terms of their sum, for `analysis`; `activates_sum` says whether a ReLU follows.
+"""
 
 from collections.abc import Callable, Collection
 from typing import Any, Literal, NamedTuple
 
 import torch.nn.functional as F
-from torch import Tensor, nn, relu_
+from torch import Tensor, nn, relu, relu_
 
 Shortcut = Literal["A", "B", "C"]
 StrideOn = Literal["1x1", "3x3"]
@@ -67,12 +71,20 @@ class PlainBlock(nn.Module):
         x = relu_(self.bn1(self.conv1(x)))
         return relu_(self.bn2(self.conv2(x)))
 
+    def bypass(self, x: Tensor) -> Tensor:
+        """The input. There is no shortcut, so that where the shape changes option A stands in for one."""
+        first = self.conv1
+        if first.stride == (1, 1) and first.in_channels == first.out_channels:
+            return x
+        return ZeroPadShortcut(first.in_channels, first.out_channels, first.stride[0])(x)
+
 
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions and a shortcut (figure 5, left)."""
 
     folds = (("conv1", "bn1"), ("conv2", "bn2"))
     silenced_by = "bn2"  # at weight 0 the residual is silent
+    activates_sum = True
 
     def __init__(
         self,
@@ -100,6 +112,14 @@ class BasicBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return relu_(self.residual(x).add_(self.shortcut(x)))  # the sum in the residual's own memory
 
+    def terms(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The terms of the sum, shortcut and residual."""
+        return self.shortcut(x), self.residual(x)
+
+    def bypass(self, x: Tensor) -> Tensor:
+        """The block without its residual."""
+        return relu(self.shortcut(x))
+
 
 def strides_of_bottleneck(stride: int, stride_on: StrideOn, dilation: Dilation) -> tuple[int, int, int]:
     """Strides of the first 1x1 and of the 3x3 convolution, and the dilation of the latter."""
@@ -115,6 +135,7 @@ class Bottleneck(nn.Module):
 
     folds = (("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3"))
     silenced_by = "bn3"
+    activates_sum = True
 
     def __init__(
         self,
@@ -149,6 +170,14 @@ class Bottleneck(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return relu_(self.residual(x).add_(self.shortcut(x)))  # the sum in the residual's own memory
+
+    def terms(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The terms of the sum, shortcut and residual."""
+        return self.shortcut(x), self.residual(x)
+
+    def bypass(self, x: Tensor) -> Tensor:
+        """The block without its residual."""
+        return relu(self.shortcut(x))
 
 
 class StageStride(NamedTuple):

@@ -90,8 +90,8 @@ class StageHead(nn.Module):
         if split not in names[:-1]:  # the last stage would leave nothing for the head
             raise OptionError(f"split must be one of {', '.join(names[:-1])}, got {split!r}")
         rest = names[names.index(split) + 1 :]
-        self.children_in_order = [child for name in rest for child in stages[name]]
-        self.folds = _take_over(self, network, self.children_in_order)
+        self.stages = {name: stages[name] for name in rest}
+        self.folds = _take_over(self, network, [child for stage in self.stages.values() for child in stage])
         before, last = specs[split], specs[rest[-1]]
         self.in_channels = before.channels
         self.feature_specs = {rest[-1]: FeatureSpec(last.channels, last.stride // before.stride)}
@@ -100,8 +100,9 @@ class StageHead(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(R, channels of the split, h, w) → (R, channels, ⌈h / stride⌉, ⌈w / stride⌉)."""
-        for child in self.children_in_order:
-            x = self.get_submodule(child)(x)
+        for children in self.stages.values():
+            for child in children:
+                x = self.get_submodule(child)(x)
         return x
 
 

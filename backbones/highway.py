@@ -17,6 +17,8 @@ GATE_BIAS = -2.0  # the gates start at 0.12, nearly shut: each layer passes most
 class HighwayLayer(nn.Module):
     """y = H(x) · T(x) + x · (1 − T(x)), H a 3x3 convolution with ReLU, T one with the logistic function."""
 
+    activates_sum = False
+
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.conv = nn.Conv2d(channels, channels, 3, padding=1)
@@ -24,6 +26,15 @@ class HighwayLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.lerp(x, self.conv(x).relu(), self.gate(x).sigmoid())
+
+    def terms(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The terms of the sum, x · (1 − T) and H · T."""
+        gate = self.gate(x).sigmoid()
+        return x * (1 - gate), self.conv(x).relu() * gate
+
+    def bypass(self, x: Tensor) -> Tensor:
+        """The layer with its gate shut."""
+        return x
 
 
 class HighwayNet(nn.Module):

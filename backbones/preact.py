@@ -44,6 +44,7 @@ class PreActBasicBlock(nn.Module):
 
     folds = (("conv1", "bn2"),)
     silenced_by = "conv2"
+    activates_sum = False
 
     def __init__(
         self,
@@ -66,8 +67,17 @@ class PreActBasicBlock(nn.Module):
         return self.conv2(relu_(self.bn2(self.conv1(active))))
 
     def forward(self, x: Tensor) -> Tensor:
+        shortcut, residual = self.terms(x)
+        return residual.add_(shortcut)
+
+    def terms(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The terms of the sum, shortcut and residual."""
         active = pre_activate(self.bn1, x)
-        return self.residual(active).add_(pre_activation_shortcut(self.downsample, x, active))
+        return pre_activation_shortcut(self.downsample, x, active), self.residual(active)
+
+    def bypass(self, x: Tensor) -> Tensor:
+        """The block without its residual."""
+        return pre_activation_shortcut(self.downsample, x, pre_activate(self.bn1, x))
 
 
 class PreActBottleneck(nn.Module):
@@ -79,6 +89,7 @@ class PreActBottleneck(nn.Module):
 
     folds = (("conv1", "bn2"), ("conv2", "bn3"))
     silenced_by = "conv3"
+    activates_sum = False
 
     def __init__(
         self,
@@ -108,8 +119,17 @@ class PreActBottleneck(nn.Module):
         return self.conv3(relu_(self.bn3(x)))
 
     def forward(self, x: Tensor) -> Tensor:
+        shortcut, residual = self.terms(x)
+        return residual.add_(shortcut)
+
+    def terms(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The terms of the sum, shortcut and residual."""
         active = pre_activate(self.bn1, x)
-        return self.residual(active).add_(pre_activation_shortcut(self.downsample, x, active))
+        return pre_activation_shortcut(self.downsample, x, active), self.residual(active)
+
+    def bypass(self, x: Tensor) -> Tensor:
+        """The block without its residual."""
+        return pre_activation_shortcut(self.downsample, x, pre_activate(self.bn1, x))
 
 
 def pre_activate(norm: nn.Module | None, x: Tensor) -> Tensor:

@@ -148,8 +148,9 @@ class Cifar10:
         images: (N, 3, 32, 32) uint8 RGB.
         labels: (N,) int64.
         mean: (3, 32, 32) float32, per-pixel mean of the *training* pictures, 0–1.
-        input_spec: channel means in 0–1 and deviations 1: the nearest an InputSpec can say to
+        own_spec: channel means in 0–1 and deviations 1: the nearest an InputSpec can say to
             "the per-pixel mean is subtracted" (He et al. 2015, §4.2).
+        input_spec: the same, unless another is adopted.
     """
 
     def __init__(self, root: Path, split: str, *, train_split: str = "train", training: bool = False) -> None:
@@ -164,11 +165,13 @@ class Cifar10:
         """
         self.images, self.labels = read_split(root, split)
         self.split, self.train_split, self.training = split, train_split, training
+        self.per_pixel = True
         self.classes = read_class_names(root / "batches.meta")
         source = self.images if split == train_split else read_split(root, train_split)[0]
         self.mean = pixel_mean(source)
         red, green, blue = self.mean.double().mean(dim=(1, 2)).tolist()
-        self.input_spec = InputSpec(mean=(red, green, blue), std=(1.0, 1.0, 1.0), order="RGB", range=1.0)
+        self.own_spec = InputSpec(mean=(red, green, blue), std=(1.0, 1.0, 1.0), order="RGB", range=1.0)
+        self.input_spec = self.own_spec
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -183,25 +186,32 @@ class Cifar10:
         )
 
     def adopt(self, spec: InputSpec) -> None:
-        """Checks that the network was trained on pictures with the mean that is subtracted here.
+        """Lets `prepare` give what a network with this specification was trained on.
+
+        Networks of others have channel means and deviations, ours the per-pixel mean of their training
+        pictures, which must then be that of `train_split`.
 
         Raises:
-            UserError: its channel means are others, by more than rounding.
+            UserError: a mean alone was subtracted in training, and it is another, by more than rounding.
         """
-        ours = self.input_spec
-        same = (spec.std, spec.order, spec.range) == (ours.std, ours.order, ours.range)
-        if not same or not np.allclose(spec.mean, ours.mean, rtol=0, atol=1e-6):
+        ours = self.own_spec
+        self.per_pixel = (spec.std, spec.order, spec.range) == (ours.std, ours.order, ours.range)
+        if self.per_pixel and not np.allclose(spec.mean, ours.mean, rtol=0, atol=1e-6):
             raise UserError(
                 f"the network was trained on {spec}, CIFAR-10 with data.train_split={self.train_split} has "
                 f"{ours}; leave data.train_split as it was in training"
             )
+        self.input_spec = spec
 
     def prepare(self, batch: Batch) -> Tensor:
-        """(N, 3, 32, 32) float32 for the network: mean subtracted; if training, also cropped and flipped."""
+        """(N, 3, 32, 32) float32 for the network: normalised; if training, also cropped and flipped."""
         self.mean = self.mean.to(
             batch.images.device
         )  # copied once: a copy in every step would wait for the GPU
-        images = batch.images.float() / 255 - self.mean
+        if self.per_pixel:
+            images = batch.images.float() / 255 - self.mean
+        else:
+            images = self.input_spec.normalise(batch.images)
         return crop_and_flip(images, batch.seeds) if self.training else images
 
 

@@ -52,6 +52,7 @@ class Pictures(Protocol):
     """A split of labelled pictures, as every data set here offers it."""
 
     classes: list[str]
+    labels: Tensor  # (N,) int64, 0 … K−1, −1 where it is unknown
     input_spec: InputSpec
 
     def __len__(self) -> int: ...

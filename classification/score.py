@@ -1,8 +1,7 @@
 """Scores a weight file on the validation data of its own training, and several together."""
 
 import hashlib
-import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from engine.config import parse_config
 from engine.device import resolve_device
 from engine.distributed import gather_objects, is_main, process_group
 from engine.errors import UserError
+from engine.progress import watched
 from engine.sampler import Item
 
 BATCH_SIZE = 100  # of one process; the score depends on it by rounding alone
@@ -146,15 +146,6 @@ def scorer(model: nn.Module, pictures: Pictures, reader: ViewReader | None) -> C
     return lambda views: score_views(
         network, views, lambda images: pictures.prepare(Batch(images, none, none, []))
     )
-
-
-def watched(batches: Iterable[Readable], count: int) -> Iterable[Readable]:
-    """The batches, counted by a progress bar where someone watches."""
-    if not (is_main() and sys.stderr.isatty()):
-        return batches
-    from tqdm import tqdm  # only here: its presence tells the log to write around a bar
-
-    return tqdm(batches, total=count, unit="batch", leave=False)
 
 
 def digest(path: Path) -> str:

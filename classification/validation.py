@@ -20,21 +20,41 @@ UNKNOWN = -1  # the label of a picture without one
 def open_validation(weights: Path, header: WeightsHeader, config: DataConfig) -> Pictures:
     """data.val_split with the classes of the header, or without labels where it has no class folders.
 
-    Folders that are named 0, 1, 2, … are the numbers of the classes (ImageNet-V2).
-
     Raises:
         UserError: the data are missing, or of other classes.
     """
-    pictures: Pictures
+    pictures = open_pictures(config, header.classes)
+    match_classes(weights, header, pictures)
+    pictures.adopt(header.input_spec)
+    return pictures
+
+
+def open_pictures(config: DataConfig, classes: list[str]) -> Pictures:
+    """data.val_split as it is; these classes, and no labels, where it has no class folders.
+
+    Raises:
+        UserError: the data are missing.
+    """
     if config.kind == "folder" and is_flat(Path(place(config), config.val_split)):
-        pictures = open_flat(header.classes, config)
-    else:
-        pictures = open_split(config, training=False)
+        return open_flat(classes, config)
+    return open_split(config, training=False)
+
+
+def match_classes(weights: Path, header: WeightsHeader, pictures: Pictures) -> None:
+    """Makes the labels of pictures those of a network.
+
+    Folders that are named 0, 1, 2, … are the numbers of the classes (ImageNet-V2). A converted network of
+    others names no classes: those of the data are taken, in their order, if there are as many.
+
+    Raises:
+        UserError: the classes are others.
+    """
+    if not header.classes:
+        check_number(weights, header.options.get("num_classes"), pictures)
+        return
     if pictures.classes != header.classes and all(re.fullmatch(r"\d+", name) for name in pictures.classes):
         number_classes(weights, header.classes, pictures)
     check_classes(weights, header.classes, pictures)
-    pictures.adopt(header.input_spec)
-    return pictures
 
 
 def is_flat(folder: Path) -> bool:
@@ -70,8 +90,21 @@ def number_classes(weights: Path, known: list[str], pictures: Pictures) -> None:
     pictures.classes = list(known)
 
 
+def check_number(weights: Path, outputs: int | None, pictures: Pictures) -> None:
+    """Refuses data of another number of classes than a network has, which does not name its own."""
+    if outputs != len(pictures.classes):
+        raise UserError(
+            f"{weights} has {outputs} outputs, the data {len(pictures.classes)} classes; choose data.kind, "
+            "data.root and data.val_split to match"
+        )
+
+
 def check_classes(weights: Path, known: list[str], pictures: Pictures) -> None:
-    """Refuses data of which the network knows other classes, or the same in another order."""
+    """Refuses data of which the network knows other classes, or the same in another order.
+
+    Raises:
+        UserError: it does.
+    """
     if known != pictures.classes:
         differing = [f"{a!r} and {b!r}" for a, b in zip(known, pictures.classes, strict=False) if a != b]
         first = f", the first that differ are {differing[0]}" if differing else ""

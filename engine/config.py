@@ -44,7 +44,7 @@ class OptimConfig:
     ema_decay: float | None = None
 
     def __post_init__(self) -> None:
-        _require_positive(self, "lr", "batch_size", "reference_batch", "accumulate", "clip_norm")
+        require_positive(self, "lr", "batch_size", "reference_batch", "accumulate", "clip_norm")
         require_between(self, 0, 1, "momentum")
         require_between(self, 0, math.inf, "weight_decay")
         if self.nesterov and (self.kind != "sgd" or self.momentum == 0):
@@ -76,7 +76,7 @@ class ScheduleConfig:
     plateau_patience: int = 5
 
     def __post_init__(self) -> None:
-        _require_positive(self, "total_steps")
+        require_positive(self, "total_steps")
         require_between(self, 0, 1, "gamma", "warmup_factor")
         require_between(self, 0, 100, "warmup_error")
         if self.warmup == "error" and self.warmup_error == 0:
@@ -114,7 +114,7 @@ class RunConfig:
     early_stop: int | None = None
 
     def __post_init__(self) -> None:
-        _require_positive(self, "log_every", "eval_every", "checkpoint_every", "early_stop")
+        require_positive(self, "log_every", "eval_every", "checkpoint_every", "early_stop")
         require_between(self, 0, math.inf, "seed", "workers")
 
 
@@ -185,7 +185,8 @@ def _leaves(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield f"{prefix}{key}", value
 
 
-def _require_positive(section: Any, *names: str) -> None:
+def require_positive(section: Any, *names: str) -> None:
+    """For a section's `__post_init__`: raises ValueError unless these are None or above 0."""
     for name in names:
         value = getattr(section, name)
         if value is not None and not 0 < value < math.inf:

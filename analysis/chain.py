@@ -1,0 +1,93 @@
+"""A classifier cut at its blocks, so that what follows any of them can be run alone."""
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from backbones.features import Network
+from backbones.lesion import find_blocks
+from backbones.spec import OptionError
+
+
+class Chain:
+    """Blocks one behind the other, with what stands before, between and behind them.
+
+    Modules are looked up whenever they run, so that a lesion of the network (`backbones.lesion`) is one of
+    its chain.
+
+    Attributes:
+        names: of the blocks, "res2.0" and so on.
+        stages: name → the places of its blocks.
+    Raises:
+        OptionError: the network has no blocks.
+    """
+
+    def __init__(self, network: Network) -> None:
+        self.network: Any = network
+        self.paths = [path for (path,) in find_blocks(network).values()]
+        self.names = list(find_blocks(network))
+        if not self.names:
+            raise OptionError(
+                f"{network.name} has no blocks, which this analysis is of; give a residual, plain or Highway "
+                "network"
+            )
+        self.stages = {
+            stage: [place for place, name in enumerate(self.names) if name.startswith(f"{stage}.")]
+            for stage in dict.fromkeys(name.partition(".")[0] for name in self.names)
+        }
+        # What runs before each block, and at last what runs behind the last one.
+        self._between: list[list[str]] = [[]]
+        for child in (child for children in network.stages.values() for child in children):
+            if any(path.startswith(f"{child}.") for path in self.paths):
+                self._between += [[] for path in self.paths if path.startswith(f"{child}.")]
+            else:
+                self._between[-1].append(child)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def block(self, place: int) -> Any:
+        """The block at a place, as the network is now."""
+        return self.network.get_submodule(self.paths[place])
+
+    def inputs(self, images: Tensor) -> list[Tensor]:
+        """The input of every block, and the output of the last: (N, C, h, w) each."""
+        x, inputs = images, []
+        for place in range(len(self)):
+            inputs.append(self.enter(x, place))
+            x = self.block(place)(inputs[-1])
+        return [*inputs, x]
+
+    def enter(self, x: Tensor, place: int) -> Tensor:
+        """The input of a block from the output of the one before, of the first block from pictures."""
+        for child in self._between[place]:
+            x = self.network.get_submodule(child)(x)
+        return x
+
+    def run(self, x: Tensor, first: int) -> Tensor:
+        """(N, K) logits from the input of the block at place `first`."""
+        for place in range(first, len(self)):
+            x = self.block(place)(x if place == first else self.enter(x, place))
+        return self.classify(x)
+
+    def classify(self, x: Tensor) -> Tensor:
+        """(N, K) logits from the output of the last block."""
+        return self.network.fc(self.enter(x, len(self)).mean((2, 3)))
+
+    def is_identity(self, place: int) -> bool:
+        """Whether the shortcut passes on what came out of the block before, unchanged."""
+        between = bool(place and self._between[place])
+        return isinstance(getattr(self.block(place), "downsample", None), nn.Identity) and not between
+
+    def require_sums(self) -> None:
+        """For what looks at shortcut and residual apart.
+
+        Raises:
+            OptionError: the network is plain.
+        """
+        for place in range(len(self)):
+            if not hasattr(self.block(place), "terms"):
+                raise OptionError(
+                    f"{self.network.name} has no shortcuts, which this analysis is of; give a residual or "
+                    "Highway network"
+                )

@@ -1,0 +1,122 @@
+"""How gradients change along a line between two pictures (Balduzzi et al. 2017, on real networks)."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from analysis.arrays import Arrays, Batches, check_pictures, to_arrays
+from analysis.chain import Chain
+from backbones.features import Network
+from engine.config import require_between, require_positive
+from engine.errors import UserError
+
+LAGS = 16  # of the autocorrelation, from 0 on
+AT_ONCE = 64  # points of a line that pass the network together
+
+
+@dataclass(frozen=True)
+class GradientsOptions:
+    """Where gradients are taken.
+
+    Attributes:
+        lines: between two pictures each.
+        points: of a line, evenly spaced from one picture to the other.
+        depths: at most so many blocks behind which gradients begin, spread evenly; the last is among them.
+        seeds: of the one-dimensional experiment (`analysis.shattering`), whose means are shown.
+    """
+
+    lines: int = 10
+    points: int = 256
+    depths: int = 9
+    seeds: int = 20
+
+    def __post_init__(self) -> None:
+        require_positive(self, "lines", "depths", "seeds")
+        require_between(self, LAGS + 1, 2**16, "points")
+
+
+def measure_gradients(network: Network, batches: Batches, options: GradientsOptions, seed: int) -> Arrays:
+    """Autocorrelation of gradients at the picture, along lines from one picture to another, at several depths.
+
+    The gradient is that of a fixed random combination of a block's mean channels.
+
+    Args:
+        network: in evaluation mode.
+        batches: (N, 3, H, W) normalised pictures, two for each line, and labels, which are not looked at.
+        seed: of the combinations.
+    Returns:
+        "blocks" (D,) names and "depths" (D,) how many blocks lie between; "autocorrelation" (lines, D, LAGS)
+        float64, 1 at lag 0; "step" (lines,) distance between neighbouring points; "lines".
+    Raises:
+        OptionError: the network has no blocks.
+        UserError: fewer than two pictures.
+    """
+    chain = Chain(network)
+    places = _spread(len(chain), options.depths)
+    generator = torch.Generator().manual_seed(seed)
+    pictures = torch.cat([images for images, _ in batches])[: 2 * options.lines]
+    check_pictures(len(pictures))
+    if len(pictures) < 2:
+        raise UserError("a line runs between two pictures, and there is one; choose another data.val_split")
+    pairs = pictures[: len(pictures) // 2 * 2].unflatten(0, (-1, 2))
+    found, steps = [], []
+    for start, end in pairs.unbind(0):
+        share = torch.linspace(0, 1, options.points, device=start.device)[:, None, None, None]
+        gradients = _gradients(chain, torch.lerp(start, end, share), places, generator)
+        found.append(torch.stack([autocorrelation(g, LAGS) for g in gradients]))
+        steps.append((end - start).norm() / (options.points - 1))
+    arrays = to_arrays({"autocorrelation": torch.stack(found), "step": torch.stack(steps)})
+    names = [chain.names[place] for place in places]
+    return {"blocks": np.array(names), "depths": np.array(places) + 1, **arrays, "lines": np.array(len(pairs))}
+
+
+def _spread(blocks: int, depths: int) -> list[int]:
+    """At most `depths` places of blocks, spread evenly, the last among them."""
+    return sorted({round(place) for place in np.linspace(0, blocks - 1, min(depths, blocks))} | {blocks - 1})
+
+
+def _gradients(chain: Chain, points: Tensor, places: list[int], generator: torch.Generator) -> list[Tensor]:
+    """Per place (P, 3·H·W) gradients at the points of what comes out of the block there."""
+    directions: dict[int, Tensor] = {}
+    parts: dict[int, list[Tensor]] = {place: [] for place in places}
+    for images in points.split(AT_ONCE):
+        x = images.clone().requires_grad_()
+        y = x
+        for place in range(max(places) + 1):
+            y = chain.block(place)(chain.enter(y, place))
+            if place in parts:
+                if place not in directions:
+                    directions[place] = torch.randn(y.shape[1], generator=generator).to(y)
+                value = (y.mean((2, 3)) @ directions[place]).sum()
+                (gradient,) = torch.autograd.grad(value, x, retain_graph=place < max(places))
+                parts[place].append(gradient.flatten(1))
+    return [torch.cat(parts[place]) for place in places]
+
+
+def autocorrelation(sequence: Tensor, lags: int) -> Tensor:
+    """(lags,) float64 of vectors (P, C) or numbers (P,) one behind the other, from lag 0 on.
+
+    The mean is subtracted; every lag is divided by the sum over all points (Box and Jenkins), so that long
+    lags are drawn towards zero.
+    """
+    values = sequence.detach().double().flatten(1) if sequence.ndim > 1 else sequence.detach().double()[:, None]
+    values = values - values.mean(0)
+    whole = values.square().sum()
+    products = [(values[: len(values) - lag] * values[lag:]).sum() for lag in range(lags)]
+    return torch.stack(products) / whole
+
+
+def summarise_gradients(arrays: Arrays) -> dict[str, Any]:
+    """Autocorrelations of the deepest gradient, means over lines, and lag 1 behind each block."""
+    mean = arrays["autocorrelation"].mean(axis=0)
+    return {
+        "lines": int(arrays["lines"]),
+        "blocks": int(arrays["depths"][-1]),
+        "autocorrelation": {f"lag {lag}": float(mean[-1, lag]) for lag in (1, 5, 15)},
+        "lag_1_behind": {
+            name: float(value) for name, value in zip(arrays["blocks"], mean[:, 1], strict=True)
+        },
+    }

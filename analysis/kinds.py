@@ -1,0 +1,74 @@
+"""The analyses by name: how each is measured, summed up and drawn."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from analysis import gradients, lesions, paths, plots, responses, signal
+from analysis.arrays import Arrays, Batches
+from backbones.features import Network
+
+
+class Kind(NamedTuple):
+    """One analysis.
+
+    Attributes:
+        options: its class of options.
+        pictures: how many pictures these options ask for, all if None.
+        needs_labels: whether errors or losses are measured.
+        measure: (network in evaluation mode, batches, options, seed) → arrays.
+        summarise: (arrays, options) → figures of merit.
+        draw: (arrays by the name of the network, options) → figure.
+    """
+
+    options: type[Any]
+    pictures: Callable[[Any], int | None]
+    needs_labels: bool
+    measure: Callable[[Network, Batches, Any, int], Arrays]
+    summarise: Callable[[Arrays, Any], dict[str, Any]]
+    draw: Callable[[plots.Labelled, Any], Any]
+
+
+KINDS = {
+    "responses": Kind(
+        options=responses.ResponsesOptions,
+        pictures=lambda options: options.pictures,
+        needs_labels=False,
+        measure=lambda network, batches, options, seed: responses.measure_responses(network, batches),
+        summarise=lambda arrays, options: responses.summarise_responses(arrays),
+        draw=lambda labelled, options: plots.draw_responses(labelled),
+    ),
+    "signal": Kind(
+        options=signal.SignalOptions,
+        pictures=lambda options: options.pictures,
+        needs_labels=True,
+        measure=lambda network, batches, options, seed: signal.measure_signal(
+            network, signal.normal_inputs(batches, seed) if options.input == "normal" else batches
+        ),
+        summarise=lambda arrays, options: signal.summarise_signal(arrays),
+        draw=lambda labelled, options: plots.draw_signal(labelled),
+    ),
+    "lesion": Kind(
+        options=lesions.LesionOptions,
+        pictures=lambda options: options.pictures,
+        needs_labels=True,
+        measure=lesions.measure_lesions,
+        summarise=lambda arrays, options: lesions.summarise_lesions(arrays),
+        draw=lambda labelled, options: plots.draw_lesions(labelled),
+    ),
+    "paths": Kind(
+        options=paths.PathsOptions,
+        pictures=lambda options: options.samples,
+        needs_labels=True,
+        measure=lambda network, batches, options, seed: paths.measure_paths(network, batches, seed),
+        summarise=lambda arrays, options: paths.summarise_paths(arrays, options.mass),
+        draw=lambda labelled, options: plots.draw_paths(labelled, options.mass),
+    ),
+    "gradients": Kind(
+        options=gradients.GradientsOptions,
+        pictures=lambda options: 2 * options.lines,
+        needs_labels=False,
+        measure=gradients.measure_gradients,
+        summarise=lambda arrays, options: gradients.summarise_gradients(arrays),
+        draw=lambda labelled, options: plots.draw_gradients(labelled),
+    ),
+}

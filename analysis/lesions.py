@@ -1,0 +1,219 @@
+"""What a network loses with its blocks (Veit et al. 2016, §4): deleted one by one, several, reordered."""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from analysis.arrays import Arrays, Batches, check_pictures, to_arrays
+from analysis.chain import Chain
+from backbones.features import Network
+from backbones.lesion import reordered_blocks, same_shapes, without_blocks
+from backbones.norm import fold_batchnorm
+from engine.config import require_positive
+from engine.errors import UserError
+
+# Numbers of blocks or pairs that are tried by default; Veit et al. 2016 delete up to 20.
+DEFAULT_COUNTS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 14, 16, 18, 20)
+
+
+@dataclass(frozen=True)
+class LesionOptions:
+    """Which lesions are tried, on how many pictures.
+
+    Attributes:
+        pictures: on which single blocks are deleted, all if None.
+        drawn_pictures: on which random lesions are tried, the first of the pictures.
+        blocks: that single deletions try, as "res3.1"; all if empty.
+        deleted: numbers of blocks deleted at once; None takes `DEFAULT_COUNTS` as far as there are blocks.
+        swapped: numbers of swaps of two blocks of equal shape, one after the other; None likewise.
+        draws: random lesions of each number.
+    """
+
+    pictures: int | None = None
+    drawn_pictures: int = 2000
+    blocks: tuple[str, ...] = ()
+    deleted: tuple[int, ...] | None = None
+    swapped: tuple[int, ...] | None = None
+    draws: int = 20
+
+    def __post_init__(self) -> None:
+        require_positive(self, "pictures", "drawn_pictures", "draws")
+
+
+@dataclass(frozen=True)
+class Lesion:
+    """One lesion: blocks deleted, or other blocks at some places.
+
+    Attributes:
+        deleted: names.
+        order: places, and the block that stands at each.
+    """
+
+    deleted: tuple[str, ...] = ()
+    order: tuple[tuple[str, str], ...] = ()
+
+    def inside(self, network: Network) -> AbstractContextManager[None]:
+        """The context in which the network has this lesion."""
+        if self.order:
+            return reordered_blocks(network, dict(self.order))
+        return without_blocks(network, self.deleted)
+
+    def first(self, chain: Chain) -> int:
+        """The place from which on the network differs."""
+        changed = (*self.deleted, *(place for place, _ in self.order))
+        return min((chain.names.index(name) for name in changed), default=len(chain) - 1)
+
+
+@torch.inference_mode()
+def measure_lesions(network: Network, batches: Batches, options: LesionOptions, seed: int) -> Arrays:
+    """Errors of a network with lesions; what comes before a lesion's first block is computed once a batch.
+
+    Args:
+        network: in evaluation mode.
+        batches: (N, 3, H, W) normalised pictures and labels (N,), in random order.
+        seed: of the choice of blocks.
+    Returns:
+        "blocks" (B,) names, "tried" (T,) those deleted alone; top-1 errors in per cent: "error" of the whole
+        network, "drawn_error" of it on the first pictures, "single_error" (T,), "deleted_error" and
+        "swapped_error" (counts, draws) on the first pictures; "deleted" and "swapped" (counts,) how many;
+        "tau" (counts, draws) Kendall's rank correlation of the order with the whole network's; "pictures"
+        and "drawn_pictures".
+    Raises:
+        OptionError: the network has no blocks, or not those asked for.
+        UserError: no pictures, too few blocks for a number asked for.
+    """
+    chain = Chain(fold_batchnorm(network))
+    singles = [Lesion((name,)) for name in options.blocks or chain.names]
+    pairs = [pair for group in same_shapes(chain.network) for pair in combinations(group, 2)]
+    deleted = _counts(options.deleted, len(chain), "lesion.deleted", "blocks")
+    swapped = _counts(options.swapped, len(pairs), "lesion.swapped", "pairs of blocks of equal shape")
+    rng = np.random.default_rng(seed)
+    deletions = [[_draw_deletion(rng, chain, k) for _ in range(options.draws)] for k in deleted]
+    orders = [[_draw_order(rng, pairs, k) for _ in range(options.draws)] for k in swapped]
+    drawn = [*(x for row in deletions for x in row), *(x for row in orders for x in row)]
+    wrong, seen = _count_errors(chain, batches, [Lesion(), *singles], [Lesion(), *drawn], options)
+    check_pictures(seen[0])
+    errors = to_arrays({"all": 100 * wrong[0] / seen[0], "drawn": 100 * wrong[1] / seen[1]})
+    of_deleted, of_swapped = np.split(errors["drawn"][1:], [len(deleted) * options.draws])
+    return {
+        "blocks": np.array(chain.names),
+        "tried": np.array([lesion.deleted[0] for lesion in singles]),
+        "error": errors["all"][0],
+        "single_error": errors["all"][1:],
+        "drawn_error": errors["drawn"][0],
+        "deleted": np.array(deleted),
+        "deleted_error": of_deleted.reshape(len(deleted), options.draws),
+        "swapped": np.array(swapped),
+        "swapped_error": of_swapped.reshape(len(swapped), options.draws),
+        "tau": np.array([[kendall_tau(_ranks(chain, x)) for x in row] for row in orders]),
+        "pictures": np.array(seen[0]),
+        "drawn_pictures": np.array(seen[1]),
+    }
+
+
+def _count_errors(
+    chain: Chain,
+    batches: Batches,
+    on_all: Sequence[Lesion],
+    on_first: Sequence[Lesion],
+    options: LesionOptions,
+) -> tuple[tuple[Tensor, Tensor], tuple[int, int]]:
+    """Wrong answers of each lesion, on all pictures and on the first ones, and the numbers of pictures."""
+    counts: tuple[dict[Lesion, Tensor], ...] = ({}, {})
+    seen = [0, 0]
+    for images, labels in batches:
+        inputs = chain.inputs(images)
+        few = max(0, min(len(images), options.drawn_pictures - seen[1]))
+        for part, lesions, number in ((0, on_all, len(images)), (1, on_first, few)):
+            seen[part] += number
+            for lesion in dict.fromkeys(lesions) if number else ():  # draws may repeat
+                first = lesion.first(chain)
+                with lesion.inside(chain.network):
+                    logits = chain.run(inputs[first][:number], first)
+                wrong = _wrong(logits, labels[:number])
+                counts[part][lesion] = counts[part][lesion] + wrong if lesion in counts[part] else wrong
+    nothing = torch.zeros(0)
+    wrongs = [
+        torch.stack([of[lesion] for lesion in lesions]) if of else nothing
+        for of, lesions in zip(counts, (on_all, on_first), strict=True)
+    ]
+    return (wrongs[0], wrongs[1]), (seen[0], seen[1])
+
+
+def _wrong(logits: Tensor, labels: Tensor) -> Tensor:
+    """How many labels do not beat every other class; () int64."""
+    own = logits.gather(1, labels[:, None])
+    others = logits.scatter(1, labels[:, None], -torch.inf).amax(1, keepdim=True)
+    return (~(own > others)).sum()
+
+
+def _counts(given: Sequence[int] | None, most: int, option: str, what: str) -> list[int]:
+    """The numbers asked for, or a choice of those that are possible."""
+    if given is None:
+        return [k for k in DEFAULT_COUNTS if k <= most]
+    for k in given:
+        if not 1 <= k <= most:
+            raise UserError(f"{option} must be from 1 to {most}, the number of {what}, got {k}")
+    return list(given)
+
+
+def _draw_deletion(rng: np.random.Generator, chain: Chain, count: int) -> Lesion:
+    places = sorted(rng.choice(len(chain), count, replace=False).tolist())
+    return Lesion(deleted=tuple(chain.names[place] for place in places))
+
+
+def _draw_order(rng: np.random.Generator, pairs: Sequence[tuple[str, str]], count: int) -> Lesion:
+    """`count` swaps one after the other, each of two blocks of equal shape."""
+    at: dict[str, str] = {}
+    for one, other in (pairs[i] for i in rng.integers(len(pairs), size=count)):
+        at[one], at[other] = at.get(other, other), at.get(one, one)
+    moved = tuple((place, block) for place, block in at.items() if place != block)
+    return Lesion(order=moved)
+
+
+def kendall_tau(ranks: Sequence[int]) -> float:
+    """Kendall's rank correlation of an order of different numbers with the ascending one, from −1 to 1."""
+    pairs = [a < b for a, b in combinations(ranks, 2)]
+    return 2 * sum(pairs) / len(pairs) - 1 if pairs else 1.0
+
+
+def _ranks(chain: Chain, lesion: Lesion) -> list[int]:
+    order = dict(lesion.order)
+    return [chain.names.index(order.get(name, name)) for name in chain.names]
+
+
+def summarise_lesions(arrays: Arrays) -> dict[str, Any]:
+    """Errors in per cent: of the whole network, without each block, and for each number of random lesions.
+
+    Of the draws the mean and the 2.5 % and 97.5 % quantiles.
+    """
+    singles = dict(zip(arrays["tried"].tolist(), arrays["single_error"].tolist(), strict=True))
+    tau = arrays["tau"].mean(axis=1) if len(arrays["tau"]) else []
+    blocks = len(arrays["blocks"])
+    return {
+        "pictures": int(arrays["pictures"]),
+        "drawn_pictures": int(arrays["drawn_pictures"]),
+        "blocks": blocks,
+        "error": float(arrays["error"]),
+        "single_deletions": singles,
+        "single_median": float(np.median(arrays["single_error"])),
+        "deletions": [
+            {"deleted": int(k), "paths_left": 2 ** (blocks - int(k)), **_spread(row)}
+            for k, row in zip(arrays["deleted"], arrays["deleted_error"], strict=True)
+        ],
+        "swaps": [
+            {"swapped": int(k), "tau": float(t), **_spread(row)}
+            for k, t, row in zip(arrays["swapped"], tau, arrays["swapped_error"], strict=True)
+        ],
+    }
+
+
+def _spread(errors: Any) -> dict[str, float]:
+    low, high = np.quantile(errors, (0.025, 0.975)).tolist()
+    return {"mean": float(errors.mean()), "low": low, "high": high}

@@ -1,0 +1,190 @@
+"""The figures of the analyses; several networks in each."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from analysis.arrays import Arrays
+from analysis.paths import effective_range, path_weights, share_of_paths
+from engine.checkpoint import replace_atomically
+
+Labelled = Mapping[str, Arrays]  # what was measured, by the name of the network
+
+
+def save_plot(figure: Any, stem: Path) -> list[Path]:
+    """Writes stem.png and stem.svg, of equal bytes for equal figures, and closes the figure."""
+    import matplotlib
+    from matplotlib import pyplot
+
+    files = []
+    with matplotlib.rc_context({"svg.hashsalt": "analysis"}):
+        for suffix, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
+            files.append(stem.with_suffix(f".{suffix}"))
+            with replace_atomically(files[-1]) as temporary:
+                figure.savefig(temporary, format=suffix, dpi=130, metadata=metadata)
+    pyplot.close(figure)
+    return files
+
+
+def new_axes(rows: int, columns: int, **options: Any) -> tuple[Any, Any]:
+    """A figure and its axes, an array of shape (rows, columns)."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(
+        rows, columns, figsize=(5.2 * columns, 3.9 * rows), squeeze=False, layout="constrained", **options
+    )
+    for axis in axes.flat:
+        axis.grid(alpha=0.3)
+    return figure, axes
+
+
+def _style(labelled: Labelled, label: str) -> dict[str, Any]:
+    """A colour for each network; plain networks dashed, untrained ones dotted."""
+    line = ":" if "untrained" in label else "--" if label.startswith("plain") else "-"
+    return {"color": f"C{list(labelled).index(label) % 10}", "ls": line, "label": label}
+
+
+def draw_responses(labelled: Labelled) -> Any:
+    """Standard deviations of layer responses, in layer order and ranked (He et al. 2015, Figure 7)."""
+    figure, axes = new_axes(1, 2, sharey=True)
+    for label, arrays in labelled.items():
+        layers = np.arange(1, len(arrays["std"]) + 1)
+        style = _style(labelled, label)
+        axes[0, 0].plot(layers, arrays["std"], **style)
+        axes[0, 1].plot(layers, np.sort(arrays["std"])[::-1], **style)
+    pictures = _numbers(labelled, "pictures")
+    axes[0, 0].set(title="in the order of the layers", xlabel="3x3 layer", ylabel="standard deviation", ylim=0)
+    axes[0, 1].set(title="ranked", xlabel="rank")
+    axes[0, 1].legend()
+    figure.suptitle(f"Responses of 3x3 layers behind their normalisation, {pictures} pictures")
+    return figure
+
+
+def draw_signal(labelled: Labelled) -> Any:
+    """Terms of the sums, what the identity carries forward and back, gradients, and timm's statistics."""
+    figure, axes = new_axes(2, 3)
+    panels = {
+        "residual over shortcut, norms": lambda a: a["residual"] / a["shortcut"],
+        "identity's share of the stage's output": lambda a: a["forward_identity"],
+        "identity's share of the gradient": lambda a: a["backward_identity"],
+        "cosine of shortcut and residual": lambda a: a["cosine"],
+        "gradient at the block's input, over the last": lambda a: a["gradient"] / a["gradient"][-1],
+        "variance of the block's channels": lambda a: a["variance"],
+    }
+    for axis, (title, values) in zip(axes.flat, panels.items(), strict=True):
+        for label, arrays in labelled.items():
+            depth = (np.arange(len(arrays["blocks"])) + 1) / len(arrays["blocks"])
+            axis.plot(depth, values(arrays), marker=".", ms=4, **_style(labelled, label))
+        axis.set(title=title, xlabel="depth, blocks over all blocks")
+        if "over" in title or "variance" in title:
+            axis.set_yscale("log")
+    axes[0, 0].legend(fontsize="small")
+    figure.suptitle(f"Signals forward and back, {_numbers(labelled, 'pictures')} pictures")
+    return figure
+
+
+def draw_lesions(labelled: Labelled) -> Any:
+    """Errors without single blocks, without several, and with blocks in another order (Veit et al. 2016)."""
+    figure, axes = new_axes(1, 3)
+    single, several, order = axes[0]
+    for label, arrays in labelled.items():
+        style = _style(labelled, label)
+        names = arrays["blocks"].tolist()
+        places = [names.index(name) for name in arrays["tried"].tolist()]
+        x = np.array(places) / max(1, len(names) - 1)
+        single.plot(x, arrays["single_error"], marker=".", **style)
+        single.axhline(arrays["error"], color=style["color"], ls=":", lw=0.8)
+        borders = [i for i, name in enumerate(names) if name.endswith(".0") and i in places]
+        at = [places.index(border) for border in borders]
+        single.plot(x[at], arrays["single_error"][at], "s", mfc="none", color=style["color"])
+        _band(several, arrays["deleted"], arrays["deleted_error"], arrays["drawn_error"], **style)
+        if len(arrays["swapped"]):
+            tau = 1 - arrays["tau"].mean(axis=1)
+            _band(order, tau, arrays["swapped_error"], arrays["drawn_error"], **style)
+    draws = max((a["deleted_error"].shape[1] for a in labelled.values() if len(a["deleted"])), default=0)
+    drawn = f"{draws} draws, {_numbers(labelled, 'drawn_pictures')} pictures"
+    pictures = _numbers(labelled, "pictures")
+    single.plot([], [], "s", mfc="none", color="grey", label="first block of a stage")
+    single.set(title=f"one block deleted, {pictures} pictures", xlabel="place of the block, from first to last")
+    several.set(title=f"several deleted: {drawn}", xlabel="blocks deleted")
+    order.set(title=f"pairs swapped: {drawn}", xlabel="1 − Kendall's τ with the trained order")
+    _paths_left(several)
+    for axis in axes[0]:
+        axis.set_ylim(0, None)
+    single.set_ylabel("top-1 error, %")
+    single.legend(fontsize="small")
+    return figure
+
+
+def _band(axis: Any, x: Any, errors: Any, whole: Any, **style: Any) -> None:
+    """Means over the draws from the whole network on, and where 95 % of the draws lie."""
+    low, high = np.quantile(errors, (0.025, 0.975), axis=1) if len(errors) else ([], [])
+    axis.plot([0, *x], [whole, *errors.mean(axis=1)] if len(errors) else [whole], marker=".", **style)
+    axis.fill_between([0, *x], [whole, *low], [whole, *high], color=style["color"], alpha=0.15, lw=0)
+
+
+def _paths_left(axis: Any) -> None:
+    """A second scale: each deletion halves the number of paths that are left."""
+    top = axis.secondary_xaxis("top")
+    ticks = [0, 5, 10, 15, 20]
+    top.set_xticks(ticks, [f"$2^{{-{k}}}$" if k else "all" for k in ticks])
+    top.tick_params(labelsize="small", pad=0)
+    top.set_xlabel("of the paths are left", fontsize="small")
+
+
+def draw_paths(labelled: Labelled, mass: float) -> Any:
+    """Numbers of paths, sizes of their gradients, and the product, by length (Veit et al. 2016, Figure 6)."""
+    figure, axes = new_axes(1, 3)
+    for label, arrays in labelled.items():
+        style = _style(labelled, label)
+        norms = arrays["norm"].tolist()
+        lengths = np.arange(len(norms))
+        low, high = effective_range(norms, mass)
+        numbers = [share_of_paths(len(norms) - 1, k, k) for k in lengths]
+        axes[0, 0].plot(lengths, numbers, marker=".", ms=4, **style)
+        axes[0, 1].semilogy(lengths, norms, marker=".", ms=4, **style)
+        share = share_of_paths(len(norms) - 1, low, high)
+        style["label"] = f"{low}…{high}: {100 * share:.2g} % of the paths"
+        axes[0, 2].plot(lengths, path_weights(norms), marker=".", ms=4, **style)
+        axes[0, 2].axvspan(low - 0.5, high + 0.5, color=style["color"], alpha=0.08, lw=0)
+        axes[0, 2].plot(lengths, arrays["share"], "x", ms=4, color=style["color"])
+    axes[0, 2].plot([], [], "x", color="grey", label="exact, all paths of a length together")
+    axes[0, 0].set(title="paths of each length, share of all", xlabel="residuals on the path")
+    axes[0, 1].set(title="mean size of a path's gradient", xlabel="residuals on the path")
+    axes[0, 2].set(
+        title=f"number times size; shaded: {100 * mass:g} %", xlabel="residuals on the path"
+    )
+    axes[0, 0].legend(fontsize="small")
+    axes[0, 2].legend(fontsize="small")
+    figure.suptitle(f"Gradients along paths, {_numbers(labelled, 'pictures')} pictures")
+    return figure
+
+
+def draw_gradients(labelled: Labelled) -> Any:
+    """Autocorrelation of gradients along lines between pictures, by lag and by depth."""
+    figure, axes = new_axes(1, 2)
+    for label, arrays in labelled.items():
+        style = _style(labelled, label)
+        found = arrays["autocorrelation"]
+        axes[0, 0].plot(found[:, -1].mean(axis=0), **style)
+        mean, deviation = found[:, :, 1].mean(axis=0), found[:, :, 1].std(axis=0)
+        axes[0, 1].plot(arrays["depths"], mean, marker=".", **style)
+        axes[0, 1].fill_between(
+            arrays["depths"], mean - deviation, mean + deviation, color=style["color"], alpha=0.12, lw=0
+        )
+    axes[0, 0].set(title="behind the last block", xlabel="lag, points of the line", ylabel="autocorrelation")
+    axes[0, 1].set(title="lag 1, mean and deviation over lines", xlabel="blocks passed")
+    axes[0, 0].legend(fontsize="small")
+    lines = _numbers(labelled, "lines")
+    figure.suptitle(f"Gradients at the picture along {lines} lines between two pictures")
+    return figure
+
+
+def _numbers(labelled: Labelled, name: str) -> str:
+    """How many pictures or lines, of all networks."""
+    return " or ".join(f"{number:,}" for number in sorted({int(a[name]) for a in labelled.values()}))

@@ -1,0 +1,52 @@
+"""Measure why a network works: on any classifier's weights, several together, on any pictures.
+
+python tools/analyze.py responses --weights runs/cifar10_r56/last.safetensors --out runs/responses
+python tools/analyze.py lesion --weights A.safetensors B.safetensors data.kind=cifar10 data.val_split=test
+
+responses   standard deviations of the outputs of all 3x3 layers (He et al. 2015, Figure 7)
+signal      what shortcuts and residuals carry, forward and back (He et al. 2016)
+lesion      errors without one block, without several, with blocks swapped (Veit et al. 2016)
+paths       gradient along paths of each length (Veit et al. 2016)
+gradients   autocorrelation of gradients from picture to picture (Balduzzi et al. 2017); without --weights
+            the one-dimensional experiment of that paper
+
+Options are described in docs/analysis.md.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from engine.command import run
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("analysis", help="responses, signal, lesion, paths or gradients")
+    parser.add_argument("--weights", nargs="+", default=[], metavar="FILE", help="classifiers' weight files")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="folder for the results (default: runs/analysis/NAME)"
+    )
+    parser.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="pictures and options, for instance run.device=cpu"
+    )
+    return parser
+
+
+def main(arguments: argparse.Namespace) -> None:
+    from reproduction.analyze import analyze, describe_analysis
+
+    # Behind --weights argparse takes key=value for files.
+    files = [Path(name) for name in arguments.weights if "=" not in name or Path(name).exists()]
+    overrides = [name for name in arguments.weights if Path(name) not in files] + arguments.overrides
+    out = arguments.out or Path("runs", "analysis", arguments.analysis)
+    print(describe_analysis(analyze(arguments.analysis, files, out, overrides)))
+    print(f"{out} holds result.json, the figures and the arrays")
+
+
+if __name__ == "__main__":
+    run(main, parser())
