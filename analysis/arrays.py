@@ -1,8 +1,10 @@
 """What goes into every analysis, pictures in batches, and what comes out, named arrays."""
 
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -24,10 +26,29 @@ def to_arrays(tensors: Mapping[str, Tensor]) -> Arrays:
     return {name: part.view(tensor.shape).numpy() for (name, tensor), part in pairs}
 
 
-def save_arrays(path: Path, arrays: Arrays) -> None:
-    """One .npz file; equal arrays give equal bytes."""
+ABOUT = "about"  # the array in a file that says, as JSON, what was measured
+
+
+def save_arrays(path: Path, arrays: Arrays, about: Mapping[str, Any]) -> None:
+    """One .npz file; equal content gives equal bytes.
+
+    Args:
+        about: what was measured, and how; `load_arrays` compares it.
+    """
     with replace_atomically(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, **arrays)
+        content: dict[str, Any] = {**arrays, ABOUT: np.array(json.dumps(about))}
+        np.savez(file, **content)
+
+
+def load_arrays(path: Path, about: Mapping[str, Any]) -> Arrays | None:
+    """What `save_arrays` wrote about the same; None where there is no such file, or of something else."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = dict(file)
+    except (OSError, ValueError, BadZipFile):
+        return None
+    same = ABOUT in arrays and arrays.pop(ABOUT).item() == json.dumps(about)
+    return arrays if same else None
 
 
 def check_pictures(count: int) -> None:
@@ -37,4 +58,6 @@ def check_pictures(count: int) -> None:
         UserError: count is 0.
     """
     if not count:
-        raise UserError("there are no pictures to analyse; choose another data.val_split, or another data.root")
+        raise UserError(
+            "there are no pictures to analyse; choose another data.val_split, or another data.root"
+        )

@@ -39,9 +39,10 @@ class GradientsOptions:
 
 
 def measure_gradients(network: Network, batches: Batches, options: GradientsOptions, seed: int) -> Arrays:
-    """Autocorrelation of gradients at the picture, along lines from one picture to another, at several depths.
+    """Autocorrelation of gradients at the picture along lines from one picture to another.
 
-    The gradient is that of a fixed random combination of a block's mean channels.
+    It is measured behind several blocks; what is derived is a fixed random combination of the block's mean
+    channels.
 
     Args:
         network: in evaluation mode.
@@ -57,8 +58,7 @@ def measure_gradients(network: Network, batches: Batches, options: GradientsOpti
     chain = Chain(network)
     places = _spread(len(chain), options.depths)
     generator = torch.Generator().manual_seed(seed)
-    pictures = torch.cat([images for images, _ in batches])[: 2 * options.lines]
-    check_pictures(len(pictures))
+    pictures = _first(batches, 2 * options.lines)
     if len(pictures) < 2:
         raise UserError("a line runs between two pictures, and there is one; choose another data.val_split")
     pairs = pictures[: len(pictures) // 2 * 2].unflatten(0, (-1, 2))
@@ -70,7 +70,23 @@ def measure_gradients(network: Network, batches: Batches, options: GradientsOpti
         steps.append((end - start).norm() / (options.points - 1))
     arrays = to_arrays({"autocorrelation": torch.stack(found), "step": torch.stack(steps)})
     names = [chain.names[place] for place in places]
-    return {"blocks": np.array(names), "depths": np.array(places) + 1, **arrays, "lines": np.array(len(pairs))}
+    return {
+        "blocks": np.array(names),
+        "depths": np.array(places) + 1,
+        **arrays,
+        "lines": np.array(len(pairs)),
+    }
+
+
+def _first(batches: Batches, count: int) -> Tensor:
+    """At most so many pictures."""
+    found: list[Tensor] = []
+    for images, _ in batches:
+        found.append(images)
+        if sum(map(len, found)) >= count:
+            break
+    check_pictures(len(found))
+    return torch.cat(found)[:count]
 
 
 def _spread(blocks: int, depths: int) -> list[int]:
@@ -100,13 +116,15 @@ def autocorrelation(sequence: Tensor, lags: int) -> Tensor:
     """(lags,) float64 of vectors (P, C) or numbers (P,) one behind the other, from lag 0 on.
 
     The mean is subtracted; every lag is divided by the sum over all points (Box and Jenkins), so that long
-    lags are drawn towards zero.
+    lags are drawn towards zero. A sequence that never changes gives ones.
     """
-    values = sequence.detach().double().flatten(1) if sequence.ndim > 1 else sequence.detach().double()[:, None]
+    values = (
+        sequence.detach().double().flatten(1) if sequence.ndim > 1 else sequence.detach().double()[:, None]
+    )
     values = values - values.mean(0)
     whole = values.square().sum()
     products = [(values[: len(values) - lag] * values[lag:]).sum() for lag in range(lags)]
-    return torch.stack(products) / whole
+    return torch.where(whole > 0, torch.stack(products) / whole, 1.0)
 
 
 def summarise_gradients(arrays: Arrays) -> dict[str, Any]:

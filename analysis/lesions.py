@@ -15,11 +15,13 @@ from analysis.chain import Chain
 from backbones.features import Network
 from backbones.lesion import reordered_blocks, same_shapes, without_blocks
 from backbones.norm import fold_batchnorm
+from backbones.spec import check_choice
 from engine.config import require_positive
 from engine.errors import UserError
 
-# Numbers of blocks or pairs that are tried by default; Veit et al. 2016 delete up to 20.
-DEFAULT_COUNTS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 14, 16, 18, 20)
+# What is tried by default, as far as there are blocks; Veit et al. 2016 delete up to 20.
+DELETED = (1, 2, 3, 5, 8, 12, 20)
+SWAPPED = (1, 2, 4, 8, 16)
 
 
 @dataclass(frozen=True)
@@ -30,8 +32,9 @@ class LesionOptions:
         pictures: on which single blocks are deleted, all if None.
         drawn_pictures: on which random lesions are tried, the first of the pictures.
         blocks: that single deletions try, as "res3.1"; all if empty.
-        deleted: numbers of blocks deleted at once; None takes `DEFAULT_COUNTS` as far as there are blocks.
-        swapped: numbers of swaps of two blocks of equal shape, one after the other; None likewise.
+        deleted: numbers of blocks deleted at once; None takes `DELETED`.
+        swapped: numbers of swaps of two blocks of equal shape, one after the other; None takes
+            `SWAPPED`.
         draws: random lesions of each number.
     """
 
@@ -88,11 +91,15 @@ def measure_lesions(network: Network, batches: Batches, options: LesionOptions, 
         OptionError: the network has no blocks, or not those asked for.
         UserError: no pictures, too few blocks for a number asked for.
     """
-    chain = Chain(fold_batchnorm(network))
+    folded = fold_batchnorm(network).to(memory_format=torch.channels_last)  # twice as fast on a CPU
+    chain = Chain(folded)
+    for name in options.blocks:
+        check_choice("block", name, chain.names)
     singles = [Lesion((name,)) for name in options.blocks or chain.names]
     pairs = [pair for group in same_shapes(chain.network) for pair in combinations(group, 2)]
-    deleted = _counts(options.deleted, len(chain), "lesion.deleted", "blocks")
-    swapped = _counts(options.swapped, len(pairs), "lesion.swapped", "pairs of blocks of equal shape")
+    deleted = _counts(options.deleted, DELETED, len(chain), "lesion.deleted", "blocks")
+    what = "pairs of blocks of equal shape"
+    swapped = _counts(options.swapped, SWAPPED, len(pairs), "lesion.swapped", what)
     rng = np.random.default_rng(seed)
     deletions = [[_draw_deletion(rng, chain, k) for _ in range(options.draws)] for k in deleted]
     orders = [[_draw_order(rng, pairs, k) for _ in range(options.draws)] for k in swapped]
@@ -153,10 +160,12 @@ def _wrong(logits: Tensor, labels: Tensor) -> Tensor:
     return (~(own > others)).sum()
 
 
-def _counts(given: Sequence[int] | None, most: int, option: str, what: str) -> list[int]:
-    """The numbers asked for, or a choice of those that are possible."""
+def _counts(
+    given: Sequence[int] | None, default: Sequence[int], most: int, option: str, what: str
+) -> list[int]:
+    """The numbers asked for, or those of the default that are possible."""
     if given is None:
-        return [k for k in DEFAULT_COUNTS if k <= most]
+        return [k for k in default if k <= most]
     for k in given:
         if not 1 <= k <= most:
             raise UserError(f"{option} must be from 1 to {most}, the number of {what}, got {k}")

@@ -1,8 +1,8 @@
 """A residual network as an ensemble of paths (Veit et al. 2016, §3 and §5): which lengths carry gradient.
 
-Through each of B blocks the gradient goes back by the residual or by the shortcut, so that it is a sum over 2^B
-paths. That is exact for any block with two terms, a ReLU behind the addition or not: going back, ReLUs multiply by
-zeros and ones that the forward pass has fixed. (The forward pass itself unravels only without those ReLUs.)
+Through each of B blocks the gradient goes back by the residual or by the shortcut, so that it is a sum over
+2^B paths. That is exact with and without a ReLU behind the addition: on the way back ReLUs multiply by zeros
+and ones that the forward pass has fixed. The forward pass itself unravels only without those ReLUs.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,6 @@ from analysis.chain import Chain
 from analysis.signal import dot
 from backbones.features import Network
 from engine.config import require_between, require_positive
-from engine.errors import UserError
 
 ENUMERATED = 10  # blocks up to which all 2^B paths are followed
 
@@ -126,7 +125,9 @@ def measure_paths(network: Network, batches: Batches, seed: int) -> Arrays:
         if len(chain) <= ENUMERATED:
             norms = _all_norms(back)
         else:
-            norms = [_norms_along(back, _draw_paths(rng, len(images), lengths - 1, k)) for k in range(lengths)]
+            norms = [
+                _norms_along(back, _draw_paths(rng, len(images), lengths - 1, k)) for k in range(lengths)
+            ]
         counts = torch.tensor([len(n) for n in norms]).to(shares)
         sums = torch.stack([n.double().sum() for n in norms])
         squares = torch.stack([n.double().square().sum() for n in norms])

@@ -8,6 +8,7 @@ import numpy as np
 
 from analysis.arrays import Arrays
 from analysis.paths import effective_range, path_weights, share_of_paths
+from analysis.shattering import NETS, cloud_correlation
 from engine.checkpoint import replace_atomically
 
 Labelled = Mapping[str, Arrays]  # what was measured, by the name of the network
@@ -58,7 +59,9 @@ def draw_responses(labelled: Labelled) -> Any:
         axes[0, 0].plot(layers, arrays["std"], **style)
         axes[0, 1].plot(layers, np.sort(arrays["std"])[::-1], **style)
     pictures = _numbers(labelled, "pictures")
-    axes[0, 0].set(title="in the order of the layers", xlabel="3x3 layer", ylabel="standard deviation", ylim=0)
+    axes[0, 0].set(
+        title="in the order of the layers", xlabel="3x3 layer", ylabel="standard deviation", ylim=0
+    )
     axes[0, 1].set(title="ranked", xlabel="rank")
     axes[0, 1].legend()
     figure.suptitle(f"Responses of 3x3 layers behind their normalisation, {pictures} pictures")
@@ -104,13 +107,26 @@ def draw_lesions(labelled: Labelled) -> Any:
         single.plot(x[at], arrays["single_error"][at], "s", mfc="none", color=style["color"])
         _band(several, arrays["deleted"], arrays["deleted_error"], arrays["drawn_error"], **style)
         if len(arrays["swapped"]):
-            tau = 1 - arrays["tau"].mean(axis=1)
-            _band(order, tau, arrays["swapped_error"], arrays["drawn_error"], **style)
+            order.plot(
+                1 - arrays["tau"].ravel(),
+                arrays["swapped_error"].ravel(),
+                ".",
+                ms=3,
+                alpha=0.3,
+                color=style["color"],
+            )
+            sort = np.argsort(-arrays["tau"].mean(axis=1), kind="stable")
+            tau = 1 - arrays["tau"].mean(axis=1)[sort]
+            order.plot(
+                [0, *tau], [arrays["drawn_error"], *arrays["swapped_error"].mean(axis=1)[sort]], **style
+            )
     draws = max((a["deleted_error"].shape[1] for a in labelled.values() if len(a["deleted"])), default=0)
     drawn = f"{draws} draws, {_numbers(labelled, 'drawn_pictures')} pictures"
     pictures = _numbers(labelled, "pictures")
     single.plot([], [], "s", mfc="none", color="grey", label="first block of a stage")
-    single.set(title=f"one block deleted, {pictures} pictures", xlabel="place of the block, from first to last")
+    single.set(
+        title=f"one block deleted, {pictures} pictures", xlabel="place of the block, from first to last"
+    )
     several.set(title=f"several deleted: {drawn}", xlabel="blocks deleted")
     order.set(title=f"pairs swapped: {drawn}", xlabel="1 − Kendall's τ with the trained order")
     _paths_left(several)
@@ -131,7 +147,7 @@ def _band(axis: Any, x: Any, errors: Any, whole: Any, **style: Any) -> None:
 def _paths_left(axis: Any) -> None:
     """A second scale: each deletion halves the number of paths that are left."""
     top = axis.secondary_xaxis("top")
-    ticks = [0, 5, 10, 15, 20]
+    ticks = [k for k in (0, 5, 10, 15, 20) if k <= axis.get_xlim()[1]]
     top.set_xticks(ticks, [f"$2^{{-{k}}}$" if k else "all" for k in ticks])
     top.tick_params(labelsize="small", pad=0)
     top.set_xlabel("of the paths are left", fontsize="small")
@@ -143,7 +159,7 @@ def draw_paths(labelled: Labelled, mass: float) -> Any:
     for label, arrays in labelled.items():
         style = _style(labelled, label)
         norms = arrays["norm"].tolist()
-        lengths = np.arange(len(norms))
+        lengths = list(range(len(norms)))
         low, high = effective_range(norms, mass)
         numbers = [share_of_paths(len(norms) - 1, k, k) for k in lengths]
         axes[0, 0].plot(lengths, numbers, marker=".", ms=4, **style)
@@ -156,9 +172,7 @@ def draw_paths(labelled: Labelled, mass: float) -> Any:
     axes[0, 2].plot([], [], "x", color="grey", label="exact, all paths of a length together")
     axes[0, 0].set(title="paths of each length, share of all", xlabel="residuals on the path")
     axes[0, 1].set(title="mean size of a path's gradient", xlabel="residuals on the path")
-    axes[0, 2].set(
-        title=f"number times size; shaded: {100 * mass:g} %", xlabel="residuals on the path"
-    )
+    axes[0, 2].set(title=f"number times size; shaded: {100 * mass:g} %", xlabel="residuals on the path")
     axes[0, 0].legend(fontsize="small")
     axes[0, 2].legend(fontsize="small")
     figure.suptitle(f"Gradients along paths, {_numbers(labelled, 'pictures')} pictures")
@@ -182,6 +196,46 @@ def draw_gradients(labelled: Labelled) -> Any:
     axes[0, 0].legend(fontsize="small")
     lines = _numbers(labelled, "lines")
     figure.suptitle(f"Gradients at the picture along {lines} lines between two pictures")
+    return figure
+
+
+def draw_shattering(arrays: Arrays) -> Any:
+    """The experiment on the line beside noise, decay with depth beside its laws, correlations of points."""
+    figure, axes = new_axes(2, 3)
+    by_lag, by_depth, cloud = axes[0]
+    for kind, style in (("white", "k:"), ("brown", "k--")):
+        by_lag.plot(arrays[kind].mean(axis=0), style, label=f"{kind} noise")
+    depths = arrays["cloud_depths"]
+    for number, name in enumerate(NETS):
+        curves, colour = arrays[f"{name}/autocorrelation"], f"C{number}"
+        by_lag.plot(curves[:, -1].mean(axis=0), color=colour, label=name)
+        mean, deviation = curves[:, :, 1].mean(axis=0), curves[:, :, 1].std(axis=0)
+        by_depth.plot(arrays["depths"], mean, marker=".", color=colour)
+        by_depth.fill_between(
+            arrays["depths"], mean - deviation, mean + deviation, color=colour, alpha=0.12, lw=0
+        )
+        cloud.loglog(depths, cloud_correlation(arrays, f"{name}/cloud"), ".-", color=colour)
+        independent = cloud_correlation(arrays, f"{name}/cloud, independent")
+        cloud.loglog(depths, independent, "x", color=colour)
+    for law, label, style in ((0.5**depths, "$2^{-L}$", ":"), (0.75**depths, "$(3/4)^L$", "--")):
+        cloud.loglog(depths, law, "k" + style, lw=0.8, label=label)
+    cloud.loglog(depths, depths**-0.5, "k-", lw=0.8, label=r"$1/\sqrt{L}$")
+    cloud.loglog([], [], "x", color="grey", label="independent masks")
+    last = arrays["depths"][-1]
+    by_lag.set(title=f"on the line, {last} layers or blocks", xlabel="lag", ylabel="autocorrelation")
+    by_depth.set(title="on the line, lag 1, mean and deviation", xlabel="layers or blocks")
+    cloud.set(title="correlation at two random points", xlabel="layers or blocks", ylim=(0.01, 1.3))
+    by_lag.legend(fontsize="small")
+    cloud.legend(fontsize="small")
+    shown = (("feed-forward", 0), ("feed-forward", -1), ("residual, BN, β = 0.1", -1))
+    for axis, (name, place) in zip(axes[1], shown, strict=True):
+        axis.grid(False)
+        picture = axis.imshow(
+            arrays[f"{name}/correlation"][place], extent=(-2, 2, 2, -2), vmin=-1, vmax=1, cmap="RdBu_r"
+        )
+        axis.set(title=f"{name}, {arrays['depths'][place]} layers or blocks", xlabel="x", ylabel="x'")
+    figure.colorbar(picture, ax=axes[1], label="correlation of derivatives", shrink=0.8)
+    figure.suptitle(f"Derivatives of random networks of 200 rectifiers, {len(arrays['white'])} seeds")
     return figure
 
 

@@ -1,8 +1,6 @@
 """Layer responses (He et al. 2015, §4.2, Figure 7): how strongly each 3x3 layer answers to pictures."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np

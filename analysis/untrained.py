@@ -25,9 +25,7 @@ def untrained(network: Network, images: Iterable[Tensor], seed: int) -> Network:
     """
     kept = {name: value for name, value in network.options.items() if name in Options.__annotations__}
     with DRAWING, seeded(seed):
-        model = create_model(
-            network.name, num_classes=network.options["num_classes"], **cast(Options, kept)
-        )
+        model = create_model(network.name, num_classes=network.options["num_classes"], **cast(Options, kept))
     model.input_spec = network.input_spec
     model.to(next(network.parameters()).device).eval()
     calibrate_batchnorm(model, images)

@@ -1,7 +1,7 @@
 """Building blocks of He et al. 2015: plain and residual blocks, three shortcuts, stages of them.
 
 Every block has a `bypass`, which is what remains of it when its residual is deleted (`backbones.lesion`).
-Residual blocks also give the two terms of their sum, for `analysis`; `activates_sum` says whether a ReLU follows.
+Residual blocks also give the two terms of their sum; `activates_sum` says whether a ReLU follows it.
 """
 
 from collections.abc import Callable, Collection

@@ -5,6 +5,7 @@ A block is named by its stage and its place in it, from 0: "res3.1" is `layer2.1
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -14,7 +15,7 @@ from backbones.spec import OptionError, check_choice
 class Bypassed(nn.Module):
     """What remains of a block when its residual is deleted."""
 
-    def __init__(self, block: nn.Module) -> None:
+    def __init__(self, block: Any) -> None:
         super().__init__()
         self.block = block
         self.training = block.training
@@ -99,7 +100,7 @@ def same_shapes(model: nn.Module) -> list[list[str]]:
 
 def _paths(model: nn.Module, names: Sequence[str]) -> list[str]:
     known = find_blocks(model)
-    if not known:
+    if names and not known:
         raise OptionError(
             "the model has no blocks that could be left out (VGG has none, those of timm's networks are not "
             "known); choose a residual, plain or Highway network of ours"

@@ -12,13 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from analysis.arrays import Arrays, Batches, save_arrays
+from analysis.arrays import Arrays, load_arrays, save_arrays
 from analysis.gradients import GradientsOptions
 from analysis.kinds import KINDS, Kind
 from analysis.lesions import LesionOptions
 from analysis.paths import PathsOptions
-from analysis.plots import save_plot
+from analysis.plots import draw_shattering, save_plot
 from analysis.responses import ResponsesOptions
+from analysis.shattering import measure_shattering, summarise_shattering
 from analysis.signal import SignalOptions
 from analysis.untrained import untrained
 from backbones import WeightsHeader, load_network
@@ -82,8 +83,18 @@ class AnalyzeConfig:
     gradients: GradientsOptions = field(default_factory=GradientsOptions)
 
 
+@dataclass(frozen=True)
+class RandomNetworksConfig:
+    """The experiment on random networks; see `analysis.shattering`."""
+
+    run: RunOptions = field(default_factory=RunOptions)
+    gradients: GradientsOptions = field(default_factory=GradientsOptions)
+
+
 def analyze(name: str, weights: Sequence[Path], out: Path, overrides: Sequence[str]) -> dict[str, Any]:
     """Measures one analysis on each network, on the same pictures for all.
+
+    A network whose arrays lie in `out` already, from the same weights and options, is not measured again.
 
     Args:
         name: "responses", "signal", "lesion", "paths" or "gradients".
@@ -100,12 +111,22 @@ def analyze(name: str, weights: Sequence[Path], out: Path, overrides: Sequence[s
     if name not in KINDS:
         raise UserError(f"there is no analysis {name!r}{suggest(name, KINDS)}")
     kind = KINDS[name]
+    if not weights and name == "gradients":
+        return _analyze_random_networks(out, overrides)
+    if not weights:
+        raise UserError(f"{name} is measured on networks: name their files with --weights FILE [FILE …]")
     headers = [_read_header(file) for file in weights]
     config = _read_config(name, headers, overrides)
     options = getattr(config, name)
     device = resolve_device(config.run.device)
     pictures = _open_pictures(config.data, headers[0].classes, kind)
     out.mkdir(parents=True, exist_ok=True)
+    settings = {
+        "analysis": name,
+        "data": asdict(config.data),
+        "run": asdict(config.run),
+        "options": asdict(options),
+    }
     measured: dict[str, Arrays] = {}
     networks: dict[str, Any] = {}
     for file, header, label in zip(weights, headers, _labels(weights, headers), strict=True):
@@ -114,24 +135,50 @@ def analyze(name: str, weights: Sequence[Path], out: Path, overrides: Sequence[s
             match_classes(file, header, pictures)
         pictures.adopt(header.input_spec)
         for title, variant in _variants(label, network, pictures, config, device):
-            logger.info("%s of %s", name, title)
-            batches = _batches(pictures, kind.pictures(options), config.run, device, title)
-            measured[title] = kind.measure(variant, batches, options, config.run.seed)
-            save_arrays(out / f"{file_name(title)}.npz", measured[title])
-            merit = kind.summarise(measured[title], options)
-            networks[title] = {"weights": str(file), "sha256": digest(file), **merit}
-    command = ["python", "tools/analyze.py", name, "--weights", *map(str, weights), "--out", str(out), *overrides]
-    result = {
-        "analysis": name,
-        "command": shlex.join(command),
-        "data": asdict(config.data),
-        "run": asdict(config.run),
-        name: asdict(options),
-        "networks": networks,
-    }
-    write_text(out / "result.json", json.dumps(result, indent=1, allow_nan=False) + "\n")
-    save_plot(kind.draw(measured, options), out / name)
+            arrays_file = out / f"{file_name(title)}.npz"
+            about = {"weights": digest(file), "network": title, **settings}
+            found = load_arrays(arrays_file, about)
+            if found is None:
+                logger.info("%s of %s", name, title)
+                batches = _batches(pictures, kind.pictures(options), config.run, device, title)
+                found = kind.measure(variant, batches, options, config.run.seed)
+                save_arrays(arrays_file, found, about)
+            else:
+                logger.info("%s of %s is there already, from the same weights and options", name, title)
+            measured[title] = found
+            merit = kind.summarise(found, options)
+            networks[title] = {"weights": str(file), "sha256": about["weights"], **merit}
+    result = {"command": _command(name, weights, out, overrides), **settings, "networks": networks}
+    _write(out, name, result, kind.draw(measured, options))
     return result
+
+
+def _analyze_random_networks(out: Path, overrides: Sequence[str]) -> dict[str, Any]:
+    """The experiment of Balduzzi et al. 2017, which needs neither weights nor pictures."""
+    config = parse_config(RandomNetworksConfig, {}, overrides, source="tools/analyze.py gradients")
+    arrays = measure_shattering(config.gradients.seeds, config.run.seed)
+    out.mkdir(parents=True, exist_ok=True)
+    settings = {
+        "analysis": "gradients",
+        "run": asdict(config.run),
+        "options": {"seeds": config.gradients.seeds},
+    }
+    save_arrays(out / "random_networks.npz", arrays, settings)
+    command = _command("gradients", [], out, overrides)
+    result = {"command": command, **settings, "networks": summarise_shattering(arrays)}
+    _write(out, "gradients", result, draw_shattering(arrays))
+    return result
+
+
+def _command(name: str, weights: Sequence[Path], out: Path, overrides: Sequence[str]) -> str:
+    """The command line that repeats it."""
+    files = ["--weights", *map(str, weights)] if weights else []
+    return shlex.join(["python", "tools/analyze.py", name, *files, "--out", str(out), *overrides])
+
+
+def _write(out: Path, name: str, result: dict[str, Any], figure: Any) -> None:
+    write_text(out / "result.json", json.dumps(result, indent=1, allow_nan=False) + "\n")
+    save_plot(figure, out / name)
 
 
 def _read_header(file: Path) -> WeightsHeader:
@@ -140,6 +187,11 @@ def _read_header(file: Path) -> WeightsHeader:
         raise UserError(
             f"{file} has no header that says what network it is of; convert it with "
             f"python tools/convert_weights.py {file} OUT.safetensors"
+        )
+    if "backbone" in header.config:
+        raise UserError(
+            f"{file}: expected a classifier's weights, found those of a {header.model}; what its AP owes to "
+            f"single blocks of the backbone says tools/eval_det.py --weights {file} --without BLOCK"
         )
     return header
 
@@ -155,7 +207,7 @@ def _read_config(name: str, headers: Sequence[WeightsHeader], overrides: Sequenc
     if not known and not named:
         raise UserError(
             "the weights do not say what pictures they were trained on; name some, for instance "
-            "data.kind=cifar10 data.root=data/cifar-10-batches-py, or data.kind=folder data.root=data/imagenet"
+            "data.kind=cifar10 data.root=data/cifar-10-batches-py, or data.kind=folder and its root"
         )
     data = {} if named else dict(known[0])
     if "data.kind=cifar10" in overrides:
@@ -215,21 +267,19 @@ def describe_analysis(result: dict[str, Any]) -> str:
     """The figures of merit of each network, for people."""
     lines = []
     for label, found in result["networks"].items():
-        lines.append(label)
-        lines += [f"  {line}" for line in _lines(found) if not line.startswith(("weights", "sha256"))]
+        lines += [label, *_lines({k: v for k, v in found.items() if k not in ("weights", "sha256")}, "  ")]
     return "\n".join(lines)
 
 
-def _lines(found: dict[str, Any]) -> Iterator[str]:
+def _lines(found: dict[str, Any], indent: str) -> Iterator[str]:
     for key, value in found.items():
-        if isinstance(value, float):
-            yield f"{key.replace('_', ' ')}: {value:.4g}"
-        elif isinstance(value, dict):
-            yield f"{key.replace('_', ' ')}: " + ", ".join(f"{k} {v:.4g}" for k, v in value.items())
-        elif isinstance(value, list) and value and isinstance(value[0], dict):
-            yield from (
-                f"{key.replace('_', ' ')}: " + ", ".join(f"{k} {v:.4g}" for k, v in row.items())
-                for row in value
-            )
-        else:
-            yield f"{key.replace('_', ' ')}: {value}"
+        for part in value if isinstance(value, list) and value and isinstance(value[0], dict) else [value]:
+            yield f"{indent}{key.replace('_', ' ')}: {_said(part)}"
+
+
+def _said(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key.replace('_', ' ')} {_said(part)}" for key, part in value.items())
+    if isinstance(value, list):
+        return " / ".join(map(_said, value))
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

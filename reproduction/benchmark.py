@@ -17,6 +17,7 @@ from torch import nn
 from backbones import create_model
 from engine.blocks import compile_blocks
 from engine.device import emulates_bf16
+from reproduction.analysis_speed import analysis_calls
 from reproduction.backbone_speed import Call, host_networks, memory_table, speed_calls
 from reproduction.cifar_speed import cifar_calls, recompute_table
 from reproduction.detector_speed import detection_calls, detector_memory
@@ -110,6 +111,7 @@ def classification_part(device: str) -> Iterator[tuple[str, Call, Call]]:
 
 # What can be timed alone.
 PARTS: dict[str, Callable[[str], Iterator[tuple[str, Call, Call]]]] = {
+    "analysis": analysis_calls,
     "backbones": speed_calls,
     "cifar": cifar_calls,
     "classification": classification_part,

@@ -61,14 +61,15 @@ class Noise:
 
     def __init__(self, config: PretrainConfig) -> None:
         self.classes = [str(number) for number in range(CLASSES[config.data.kind])]
+        self.labels = torch.arange(10_000) % len(self.classes)
         self.size = 32 if config.data.kind == "cifar10" else config.data.image_size
 
     def __len__(self) -> int:
-        return 10_000
+        return len(self.labels)
 
     def read(self, items: Sequence[Item]) -> Batch:
         images = torch.zeros(len(items), 3, self.size, self.size, dtype=torch.uint8)
-        labels = torch.tensor([item.index % len(self.classes) for item in items])
+        labels = self.labels[[item.index for item in items]]
         return Batch(images, labels, labels, [str(item.index) for item in items])
 
     def adopt(self, spec: InputSpec) -> None:

@@ -15,7 +15,7 @@ def parser() -> argparse.ArgumentParser:
         "parts",
         nargs="*",
         metavar="PART",
-        help="backbones, cifar, classification, detectors, evaluation, pictures (default: all)",
+        help="analysis, backbones, cifar, classification, detectors, evaluation, pictures (default: all)",
     )
     parser.add_argument(
         "--rounds", type=int, default=5, metavar="N", help="timed rounds of each (default: 5)"

@@ -5,6 +5,7 @@ python tools/eval_det.py --predictions FILE --dataset coco:ANNOTATIONS.json
 python tools/eval_det.py --predictions FILE --dataset voc:VOCdevkit/VOC2007:test --method 11point
 python tools/eval_det.py --weights FILE --explain --bootstrap 1000 --report --out runs/looked_at
 python tools/eval_det.py --weights FILE data.val=2012:test --submission runs/for_the_server
+python tools/eval_det.py --weights FILE --without res3.1 --bootstrap 1000        # what hangs on that block?
 """
 
 import argparse
@@ -33,6 +34,13 @@ def parser() -> argparse.ArgumentParser:
         type=Path,
         metavar="DIR",
         help="folder for result.json, and predictions.json of --weights (default: nothing is written)",
+    )
+    parser.add_argument(
+        "--without",
+        nargs="+",
+        default=[],
+        metavar="BLOCK",
+        help="leave out the residuals of these blocks of the backbone, for instance res3.1 res4.0",
     )
     add_wishes(parser)
     parser.add_argument(
@@ -84,6 +92,8 @@ def refuse_without_effect(arguments: argparse.Namespace) -> None:
         )
     if arguments.weights and arguments.pictures:
         raise UserError("--pictures belongs to --predictions; with --weights choose data.root=DIR")
+    if arguments.predictions and arguments.without:
+        raise UserError("--without belongs to --weights: a result file has no blocks that could be left out")
     if arguments.predictions and arguments.overrides:
         raise UserError(
             f"{arguments.overrides[0]} changes a detector's configuration, which belongs to --weights; with "
@@ -100,7 +110,11 @@ def main(arguments: argparse.Namespace) -> None:
     refuse_without_effect(arguments)
     wishes = Wishes(**{field.name: getattr(arguments, field.name) for field in fields(Wishes)})
     if arguments.weights:
-        result = score_weights(Path(arguments.weights), arguments.overrides, arguments.out, wishes)
+        # Behind --without argparse takes key=value for blocks.
+        without = [name for name in arguments.without if "=" not in name]
+        overrides = [name for name in arguments.without if "=" in name] + arguments.overrides
+        weights, out = Path(arguments.weights), arguments.out
+        result = score_weights(weights, overrides, out, wishes, without=without)
     else:
         method, out = arguments.method or "area", arguments.out
         result = score_predictions_file(arguments.predictions, arguments.dataset, method, out, wishes)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from backbones.lesion import without_blocks
 from detection.build import load_detector, open_dataset
 from detection.config import Metric
 from detection.data.batching import check_pictures
@@ -20,7 +21,12 @@ from engine.errors import UserError
 
 
 def score_weights(
-    weights: Path, overrides: Sequence[str], out: Path | None, wishes: Wishes = NOTHING
+    weights: Path,
+    overrides: Sequence[str],
+    out: Path | None,
+    wishes: Wishes = NOTHING,
+    *,
+    without: Sequence[str] = (),
 ) -> dict[str, Any] | None:
     """Runs a detector over the validation split it was trained with and scores it.
 
@@ -29,11 +35,13 @@ def score_weights(
             annotations is predicted, not scored.
         out: folder for predictions.json and result.json; without it nothing is written.
         wishes: what is wanted beside the score.
+        without: blocks of the backbone, as "res3.1", whose residuals are left out; see `backbones.lesion`.
     Returns:
-        As `detection.evaluate.score.score`, with what `fulfil` adds; None in processes other than the main
-        one.
+        As `detection.evaluate.score.score`, with what `fulfil` adds and "without", if blocks are left out;
+        None in processes other than the main one.
     Raises:
         UserError: no detector's weights, data missing, or a data set with other classes.
+        OptionError: the backbone has no such block.
     """
     wishes.check(out)
     model, config, classes, _ = load_detector(weights, overrides)
@@ -48,14 +56,15 @@ def score_weights(
         wishes.check_without_truth(config.data.val, out)
     check_pictures(dataset)
     device = resolve_device(config.run.device)
-    with process_group(device):
+    with process_group(device), without_blocks(model, without):
         predictions = predict_dataset(model.to(device), dataset, config.data, config.run)
     if not is_main():
         return None
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         write_json(out / "predictions.json", to_coco_records(predictions, dataset))
-    result = score(predictions, dataset, config.metric) if scored else {}
+    result = {"without": list(without)} if without else {}
+    result |= score(predictions, dataset, config.metric) if scored else {}
     place = Place(dataset, "voc" if config.data.kind == "voc" else "coco", config.data.val, config.metric)
     return _written(result | fulfil(wishes, predictions, place, out), out)
 

@@ -124,8 +124,15 @@ def test_only_a_network_of_the_same_mean_is_adopted(testing):
     testing.adopt(InputSpec(mean=(red + 1e-8, green, blue), std=(1.0, 1.0, 1.0)))
     with pytest.raises(UserError, match="leave data.train_split as it was in training"):
         testing.adopt(InputSpec(mean=(red + 1e-4, green, blue), std=(1.0, 1.0, 1.0)))
-    with pytest.raises(UserError, match="the network was trained on .*0.485"):
-        testing.adopt(IMAGENET_INPUT)
+
+
+def test_networks_of_others_get_their_own_normalisation(testing):
+    batch = testing.read([Item(0, 0), Item(3, 0)])
+    own = testing.prepare(batch)
+    testing.adopt(IMAGENET_INPUT)
+    assert torch.equal(testing.prepare(batch), IMAGENET_INPUT.normalise(batch.images))
+    testing.adopt(testing.own_spec)
+    assert torch.equal(testing.prepare(batch), own)
 
 
 def test_real_pictures_have_the_published_means(real_data, tmp_path):

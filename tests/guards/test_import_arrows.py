@@ -12,7 +12,8 @@ ALLOWED = {
     "engine": set(),
     "classification": {"backbones", "engine"},
     "detection": {"backbones", "engine"},
-    "reproduction": {"backbones", "engine", "classification", "detection"},
+    "analysis": {"backbones", "engine"},
+    "reproduction": {"backbones", "engine", "classification", "detection", "analysis"},
 }
 NEVER_IMPORTED = {"tools", "configs", "tests"}
 # backbones must be usable in any host project, so its needs are kept to these.

@@ -9,7 +9,7 @@ import pytest
 from setuptools import find_packages
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ["backbones", "engine", "classification", "detection", "reproduction"]
+PACKAGES = ["backbones", "engine", "classification", "detection", "analysis", "reproduction"]
 
 
 def test_tools_configs_and_tests_are_not_packaged():
@@ -35,7 +35,7 @@ def test_hosts_are_imported_only_by_their_adapters():
 
 
 @pytest.mark.parametrize(
-    "package", ["engine", "classification", "detection", "reproduction", "engine.command"]
+    "package", ["engine", "classification", "detection", "analysis", "reproduction", "engine.command"]
 )
 def test_import_does_not_load_torch(package: str):
     # --help must answer at once, and torch takes more than a second to import.

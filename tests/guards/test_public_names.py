@@ -15,6 +15,7 @@ PUBLIC = {
     "backbones.export": ["check_export", "export"],
     "backbones.convert": ["FORMATS", "Conversion", "convert", "rewrite_input", "same_pictures"],
     "backbones.norm": ["FrozenBatchNorm2d", "calibrate_batchnorm", "fold_batchnorm", "freeze_batchnorm"],
+    "backbones.lesion": ["find_blocks", "reordered_blocks", "without_blocks"],
     "backbones.complexity": ["count_parameters", "layer_table", "multiply_adds"],
     "engine.loop": ["TrainState", "TrainingStep", "fit"],
     "engine.config": ["dump_config", "load_config"],
@@ -25,6 +26,13 @@ PUBLIC = {
     "detection.types": ["Prediction", "Target"],
     "detection.evaluate.voc_ap": ["evaluate"],
     "detection.evaluate.coco_ap": ["evaluate"],
+    "analysis.responses": ["measure_responses"],
+    "analysis.signal": ["measure_signal"],
+    "analysis.lesions": ["measure_lesions"],
+    "analysis.paths": ["measure_paths"],
+    "analysis.gradients": ["measure_gradients"],
+    "analysis.shattering": ["measure_shattering"],
+    "reproduction.analyze": ["analyze"],
 }  # fmt: skip
 
 

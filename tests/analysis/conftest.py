@@ -1,0 +1,65 @@
+"""Small networks whose answers are known."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from backbones import create_model
+from backbones.norm import calibrate_batchnorm
+
+Batches = list[tuple[Tensor, Tensor]]
+
+
+@pytest.fixture(scope="session")
+def batches() -> Batches:
+    """Two batches of 6 and 4 noise pictures of 16x16 with labels of three classes."""
+    generator = torch.Generator().manual_seed(0)
+    return [
+        (torch.randn(n, 3, 16, 16, generator=generator), torch.randint(3, (n,), generator=generator))
+        for n in (6, 4)
+    ]
+
+
+@pytest.fixture(scope="session")
+def random_network(batches: Batches) -> Callable[..., Any]:
+    """A network of three classes in evaluation mode, with statistics and affine parts as after a training."""
+
+    def make(name: str, **options: Any) -> Any:
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            model = create_model(name, num_classes=3, **options)
+            for module in model.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    nn.init.uniform_(module.weight, 0.5, 1.0)
+                    nn.init.normal_(module.bias, std=0.2)
+        calibrate_batchnorm(model, [batches[0][0]])
+        return model.eval()
+
+    return make
+
+
+@pytest.fixture
+def linear_network() -> Callable[[float], Any]:
+    """ResNet-20 of which every residual is `gain` times its input, where that is above zero.
+
+    Convolutions pass each channel on, normalisation changes nothing; what enters the first block is positive
+    or zero, so that no ReLU behind it cuts anything off.
+    """
+
+    def make(gain: float) -> Any:
+        model: Any = create_model("resnet20_cifar", num_classes=3)
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eps = 0.0
+        for layer in (model.layer1, model.layer2, model.layer3):
+            for block in layer:
+                for conv, value in ((block.conv1, 1.0), (block.conv2, gain)):
+                    nn.init.zeros_(conv.weight)
+                    for channel in range(conv.in_channels):
+                        conv.weight.data[channel, channel, 1, 1] = value
+        return model.eval()
+
+    return make

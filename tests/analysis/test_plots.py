@@ -1,0 +1,40 @@
+"""Figures are written whole and repeat to the byte; what they show is looked at by people."""
+
+import matplotlib
+import numpy as np
+import pytest
+
+from analysis.kinds import KINDS
+from analysis.plots import draw_shattering, save_plot
+from analysis.shattering import measure_shattering
+
+OPTIONS = {"lesion": {"drawn_pictures": 8, "draws": 2}, "gradients": {"lines": 2, "points": 20}}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_figures_of_several_networks(name, random_network, batches, tmp_path):
+    kind = KINDS[name]
+    options = kind.options(**OPTIONS.get(name, {}))
+    networks = {"resnet8_cifar": "resnet8_cifar", "resnet20_cifar, untrained": "resnet20_cifar"}
+    measured = {
+        label: kind.measure(random_network(model), batches, options, 0) for label, model in networks.items()
+    }
+    files = save_plot(kind.draw(measured, options), tmp_path / name)
+    again = save_plot(kind.draw(measured, options), tmp_path / "again")
+    assert [file.suffix for file in files] == [".png", ".svg"]
+    for one, other in zip(files, again, strict=True):
+        assert one.read_bytes() == other.read_bytes()
+    labels = {
+        text for axis in kind.draw(measured, options).axes for text in axis.get_legend_handles_labels()[1]
+    }
+    assert set(networks) <= labels
+    matplotlib.pyplot.close("all")
+    summary = kind.summarise(measured["resnet8_cifar"], options)
+    assert isinstance(summary, dict) and all(isinstance(key, str) for key in summary)
+
+
+def test_figure_of_random_networks(tmp_path):
+    arrays = measure_shattering(2, seed=0)
+    files = save_plot(draw_shattering(arrays), tmp_path / "gradients")
+    assert all(file.stat().st_size > 10_000 for file in files)
+    assert np.allclose(arrays["feed-forward/correlation"][0].diagonal(), 1)

@@ -1,0 +1,196 @@
+"""The command line of the analyses: files, repetition to the byte, what it refuses; lesions of a detector."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from backbones import IMAGENET_INPUT, WeightsHeader, create_model, save_weights
+from classification.config import PretrainConfig
+from classification.shapes import CLASSES
+from engine.config import load_config
+
+SMALL = ["data.image_size=16", "data.resize=16", "run.device=cpu"]
+KINDS = {
+    "responses": ["responses.pictures=20"],
+    "signal": ["signal.pictures=20", "signal.input=normal"],
+    "lesion": ["lesion.pictures=30", "lesion.drawn_pictures=10", "lesion.draws=2"],
+    "paths": ["paths.samples=10"],
+    "gradients": ["gradients.lines=2", "gradients.points=20"],
+}
+
+
+def write_weights(file: Path, name: str, *, trained_here: bool = True, **options) -> Path:
+    """Random weights; of a run on Shapes, or as converted from others, without configuration and classes."""
+    torch.manual_seed(0)
+    model = create_model(name, num_classes=len(CLASSES), **options)
+    header = WeightsHeader(model.name, model.options, IMAGENET_INPUT)
+    if trained_here:
+        given = [f"model.name={name}", "data.kind=shapes", "schedule.total_steps=1", *SMALL]
+        config = asdict(load_config(PretrainConfig, None, given))
+        header = WeightsHeader(
+            model.name, model.options, IMAGENET_INPUT, config=config, classes=sorted(CLASSES)
+        )
+    save_weights(file, model.state_dict(), header)
+    return file
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    return write_weights(tmp_path / "w.safetensors", "resnet8_cifar")
+
+
+@pytest.fixture
+def foreign(tmp_path: Path) -> Path:
+    return write_weights(tmp_path / "foreign.safetensors", "resnet20_cifar", trained_here=False)
+
+
+def content(folder: Path) -> dict:
+    return json.loads((folder / "result.json").read_text())
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_every_analysis_of_two_networks(
+    name: str, tool: Callable, weights: Path, foreign: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+):
+    arguments = ["--weights", weights, foreign, *KINDS[name], *SMALL]
+    tool("analyze", name, *arguments, "--out", tmp_path / "one")
+    files = {path.name for path in (tmp_path / "one").iterdir()}
+    arrays = {"resnet8_cifar.npz", "resnet20_cifar.npz"}
+    assert files == {"result.json", f"{name}.png", f"{name}.svg"} | arrays
+    result = content(tmp_path / "one")
+    assert list(result["networks"]) == ["resnet8_cifar", "resnet20_cifar"]
+    assert result["command"].startswith(f"python tools/analyze.py {name} --weights ")
+    printed = capsys.readouterr().out
+    assert "resnet8_cifar\n" in printed and "sha256" not in printed
+    # The same again gives the same bytes.
+    tool("analyze", name, *arguments, "--out", tmp_path / "two")
+    for file in files - {"result.json"}:
+        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+    again = content(tmp_path / "two")
+    assert again["networks"] == result["networks"]
+
+
+def test_what_was_measured_is_kept(
+    tool: Callable, weights: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level("INFO")
+    arguments = ["responses", "--out", tmp_path / "out", *SMALL]
+    tool("analyze", *arguments, "--weights", weights, "responses.pictures=20")
+    file = tmp_path / "out" / "resnet8_cifar.npz"
+    before = file.stat().st_mtime_ns
+    other = write_weights(tmp_path / "other.safetensors", "resnet14_cifar")
+    tool("analyze", *arguments, "--weights", weights, other, "responses.pictures=20")
+    assert file.stat().st_mtime_ns == before
+    assert "responses of resnet8_cifar is there already, from the same weights and options" in caplog.text
+    assert list(content(tmp_path / "out")["networks"]) == ["resnet8_cifar", "resnet14_cifar"]
+    tool("analyze", *arguments, "--weights", weights, "responses.pictures=21")  # something else
+    assert int(np.load(file)["pictures"]) == 21
+
+
+def test_untrained_twins_and_files_of_one_model(tool: Callable, weights: Path, tmp_path: Path):
+    (tmp_path / "b").mkdir()
+    other = write_weights(tmp_path / "b" / "w.safetensors", "resnet8_cifar")
+    out = tmp_path / "out"
+    tool("analyze", "responses", "--weights", weights, other, "untrained=true", *SMALL, "--out", out)
+    one = f"resnet8_cifar ({tmp_path.name}/w)"
+    names = [one, f"{one}, untrained", "resnet8_cifar (b/w)", "resnet8_cifar (b/w), untrained"]
+    assert list(content(out)["networks"]) == names
+
+
+def test_the_experiment_on_random_networks(tool: Callable, tmp_path: Path):
+    tool("analyze", "gradients", "--out", tmp_path / "out", "gradients.seeds=2")
+    result = content(tmp_path / "out")
+    assert result["options"] == {"seeds": 2} and "feed-forward" in result["networks"]
+    assert (tmp_path / "out" / "gradients.svg").is_file()
+
+
+def test_cifar_pictures_for_a_network_of_others(
+    tool: Callable, foreign: Path, cifar_root: Path, tmp_path: Path
+):
+    # Its own normalisation, and the test pictures where nothing else is said.
+    data = ["data.kind=cifar10", f"data.root={cifar_root}"]
+    out = tmp_path / "out"
+    tool("analyze", "lesion", "--weights", foreign, *data, *KINDS["lesion"], "run.device=cpu", "--out", out)
+    assert content(out)["data"]["val_split"] == "test"
+
+
+def test_what_is_refused(
+    refused: Callable, tool: Callable, weights: Path, foreign: Path, tmp_path: Path, data_folder: Path
+):
+    def message(*arguments: object) -> str:
+        return refused("analyze", *arguments, "--out", tmp_path / "out")
+
+    assert "no analysis 'respones'; did you mean 'responses'" in message("respones", "--weights", weights)
+    assert "name their files with --weights" in message("lesion")
+    assert "the weights do not say what pictures" in message("responses", "--weights", foreign)
+    assert "lesion.draw" in message("lesion", "--weights", weights, "lesion.draw=3")
+    assert "did you mean 'lesion.draws'" in message("lesion", "--weights", weights, "lesion.draw=3")
+    assert "paths.samples=5 belongs to" in message("lesion", "--weights", weights, "paths.samples=5")
+    assert "pictures must be positive, got 0" in message(
+        "responses", "--weights", weights, "responses.pictures=0"
+    )
+    assert "from 1 to 3, the number of blocks, got 4" in message(
+        "lesion", "--weights", weights, "lesion.deleted=[1,4]"
+    )
+    assert "unknown block 'res6.0'" in message("lesion", "--weights", weights, "lesion.blocks=[res6.0]")
+    assert "names resnet8_cifar" in message("responses", "--weights", weights, weights)
+    assert "run.device 'cpuu' is unknown" in message("responses", "--weights", weights, "run.device=cpuu")
+    assert "no weights at" in message("responses", "--weights", tmp_path / "absent.safetensors")
+    bare = tmp_path / "bare.pth"
+    torch.save(create_model("resnet8_cifar").state_dict(), bare)
+    assert "convert it with" in message("responses", "--weights", bare, *SMALL)
+    plain = write_weights(tmp_path / "p.safetensors", "plain8_cifar")
+    assert "no shortcuts" in message("paths", "--weights", plain)
+    assert not list((tmp_path / "out").glob("*.npz"))
+
+
+def test_pictures_that_do_not_fit_are_refused(
+    refused: Callable, tool: Callable, weights: Path, foreign: Path, cifar_root: Path, tmp_path: Path
+):
+    def message(*arguments: object) -> str:
+        return refused("analyze", *arguments, "--out", tmp_path / "out")
+
+    folder = tmp_path / "set" / "val" / "only"
+    folder.mkdir(parents=True)
+    data = ["data.kind=folder", f"data.root={tmp_path / 'set'}", "data.image_size=16", "data.resize=16"]
+    assert "only" in message("responses", "--weights", weights, *data)  # a class without pictures
+    Image.new("RGB", (16, 16)).save(folder / "a.png")
+    assert "10 outputs, the data 1 classes" in message("lesion", "--weights", foreign, *data)
+    assert "knows 10 classes, the data has 1" in message("lesion", "--weights", weights, *data)
+    assert "there is one" in message("gradients", "--weights", weights, *data)
+    tool("analyze", "responses", "--weights", weights, *data, "--out", tmp_path / "out")  # needs no labels
+    (tmp_path / "flat" / "val").mkdir(parents=True)
+    Image.new("RGB", (16, 16)).save(tmp_path / "flat" / "val" / "a.png")
+    data[1] = f"data.root={tmp_path / 'flat'}"
+    assert "have no labels" in message("signal", "--weights", weights, *data)
+    tool("analyze", "responses", "--weights", weights, *data, "--out", tmp_path / "out")
+
+
+def test_lesions_of_a_detector(
+    tool: Callable, refused: Callable, tiny_detector: list[str], tmp_path: Path, capsys: pytest.CaptureFixture
+):
+    detector = tmp_path / "detector"
+    small = ["backbone.name=resnet18", "schedule.total_steps=2", "run.eval_every=2"]
+    tool("train_det", "--config", "configs/shapes_frcnn_r18.yaml", "--out", detector, *tiny_detector, *small)
+    weights = detector / "last.safetensors"
+    for out, lesion in (("whole", []), ("without", ["--without", "res2.1", "res5.0", "run.device=cpu"])):
+        tool("eval_det", "--weights", weights, *lesion, "--out", tmp_path / out, "--bootstrap", 10)
+    assert content(tmp_path / "without")["without"] == ["res2.1", "res5.0"]
+    assert "without" not in content(tmp_path / "whole") and "interval" in content(tmp_path / "without")
+    whole, without = (
+        json.loads((tmp_path / out / "predictions.json").read_text()) for out in ("whole", "without")
+    )
+    assert whole != without
+    assert "unknown block 'res5.7'" in refused("eval_det", "--weights", weights, "--without", "res5.7")
+    message = refused(
+        "eval_det", "--predictions", "p.json", "--dataset", "coco:a.json", "--without", "res2.0"
+    )
+    assert "--without belongs to --weights" in message
+    message = refused("analyze", "lesion", "--weights", weights, "--out", tmp_path / "out")
+    assert "expected a classifier's weights, found those of a FasterRCNN" in message
