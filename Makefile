@@ -26,7 +26,7 @@ checks: $(INSTALLED)
 	$(RUN) -m mypy
 	$(RUN) -m pytest -q tests/guards
 
-# Pretrain on Shapes, fine-tune with and without those weights over three seeds, look at the result.
+# Pretrain on Shapes, fine-tune with and without those weights over three seeds, look at pictures and blocks.
 demo: export DATA_ROOT = runs/demo/data
 demo: $(INSTALLED)
 	rm -rf runs/demo
@@ -35,6 +35,8 @@ demo: $(INSTALLED)
 	  --seeds 3 --out runs/demo/transfer
 	$(RUN) tools/predict.py runs/demo/data/shapes/coco/val --limit 12 --threshold 0.2 --out runs/demo/pictures \
 	  --weights runs/demo/transfer/pretrained_seed0/last.safetensors
+	$(RUN) tools/analyze.py lesion --weights runs/demo/pretrain/last.safetensors --out runs/demo/analysis \
+	  lesion.draws=10 lesion.drawn_pictures=200
 
 bench: $(INSTALLED)
 	$(RUN) tools/benchmark.py

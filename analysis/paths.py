@@ -49,7 +49,7 @@ class _Back:
     Gradients stand at the outputs of blocks; before the first block, at its input.
 
     Attributes:
-        start: (N, C, h, w) gradient of each picture's cross-entropy at the last block's output.
+        start: (N, C, h, w) gradient of each picture's cross-entropy at the last block's output, at length 1.
     """
 
     def __init__(self, chain: Chain, images: Tensor, labels: Tensor) -> None:
@@ -62,7 +62,10 @@ class _Back:
                 self.values.append(x)
         x = x.requires_grad_()
         loss = F.cross_entropy(chain.classify(x), labels, reduction="sum")
-        (self.start,) = torch.autograd.grad(loss, x)
+        (gradient,) = torch.autograd.grad(loss, x)
+        # Else the few pictures that are misclassified would count for all.
+        sizes = gradient.flatten(1).norm(dim=1).clamp(min=torch.finfo(gradient.dtype).tiny)
+        self.start = gradient / sizes[:, None, None, None]
 
     def through(
         self, place: int, gradients: Sequence[Tensor], *, residual: bool, of: Tensor | None = None
@@ -92,7 +95,8 @@ class _Back:
 def measure_paths(network: Network, batches: Batches, seed: int) -> Arrays:
     """Size of the gradient that single paths carry, and what all paths of a length carry together.
 
-    Gradients are those of the cross-entropy at the first block's input.
+    Gradients are those of the cross-entropy at the first block's input, over its size at the last block's
+    output, so that pictures of which the network is sure count as much as others.
 
     Args:
         network: in evaluation mode.
@@ -120,7 +124,7 @@ def measure_paths(network: Network, batches: Batches, seed: int) -> Arrays:
         back = _Back(chain, images, labels)
         by_length = _sums_by_length(back)
         whole = torch.stack(by_length).sum(0)
-        errors.append(_difference(back, labels, whole))
+        errors.append(_difference(back, whole))
         shares = torch.stack([dot(part, whole) for part in by_length])
         if len(chain) <= ENUMERATED:
             norms = _all_norms(back)
@@ -150,11 +154,13 @@ def measure_paths(network: Network, batches: Batches, seed: int) -> Arrays:
     }
 
 
-def _difference(back: _Back, labels: Tensor, whole: Tensor) -> Tensor:
+def _difference(back: _Back, whole: Tensor) -> Tensor:
     """How far the sum over all paths is from autograd's gradient, relative to the largest of it."""
     x = back.values[0].detach().requires_grad_()
-    loss = F.cross_entropy(back.chain.run(x, 0), labels, reduction="sum")
-    (expected,) = torch.autograd.grad(loss, x)
+    y = x
+    for place in range(len(back.chain)):
+        y = back.chain.block(place)(back.chain.enter(y, place) if place else y)
+    (expected,) = torch.autograd.grad(y, x, back.start)
     return ((whole - expected).abs().max() / expected.abs().max()).double()
 
 

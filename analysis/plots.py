@@ -225,7 +225,7 @@ def draw_shattering(arrays: Arrays) -> Any:
     by_lag.set(title=f"on the line, {last} layers or blocks", xlabel="lag", ylabel="autocorrelation")
     by_depth.set(title="on the line, lag 1, mean and deviation", xlabel="layers or blocks")
     cloud.set(title="correlation at two random points", xlabel="layers or blocks", ylim=(0.01, 1.3))
-    by_lag.legend(fontsize="small")
+    figure.legend(*by_lag.get_legend_handles_labels(), loc="outside lower center", ncols=6)
     cloud.legend(fontsize="small")
     shown = (("feed-forward", 0), ("feed-forward", -1), ("residual, BN, β = 0.1", -1))
     for axis, (name, place) in zip(axes[1], shown, strict=True):

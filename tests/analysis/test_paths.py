@@ -35,6 +35,9 @@ def test_all_paths_one_by_one(random_network, batches):
     found = measure_paths(network, [batches[0]], seed=0)
     blocks = [network.layer1[0], network.layer2[0], network.layer3[0]]
     start = network.relu(network.bn1(network.conv1(images))).detach()
+    last = network.layer3(network.layer2(network.layer1(start))).detach().requires_grad_()
+    loss = F.cross_entropy(network.fc(last.mean((2, 3))), labels, reduction="sum")
+    sizes = torch.autograd.grad(loss, last)[0].flatten(1).norm(dim=1)  # gradients are counted in
     norms, sums = {k: [] for k in range(4)}, 0
     for taken in (set(c) for k in range(4) for c in combinations(range(3), k)):
         x = first = start.clone().requires_grad_()
@@ -44,7 +47,7 @@ def test_all_paths_one_by_one(random_network, batches):
             x = (kept + other.detach()).relu()
         loss = F.cross_entropy(network.fc(x.mean((2, 3))), labels, reduction="sum")
         (gradient,) = torch.autograd.grad(loss, first)
-        norms[len(taken)] += gradient.flatten(1).norm(dim=1).tolist()
+        norms[len(taken)] += (gradient.flatten(1).norm(dim=1) / sizes).tolist()
         sums = sums + gradient
     np.testing.assert_allclose(found["norm"], [np.mean(norms[k]) for k in range(4)], rtol=1e-4)
     np.testing.assert_allclose(found["deviation"], [np.std(norms[k]) for k in range(4)], rtol=1e-3)
