@@ -45,7 +45,7 @@ def load_arrays(path: Path, about: Mapping[str, Any]) -> Arrays | None:
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = dict(file)
-    except (OSError, ValueError, BadZipFile):
+    except (OSError, ValueError, EOFError, BadZipFile):
         return None
     same = ABOUT in arrays and arrays.pop(ABOUT).item() == json.dumps(about)
     return arrays if same else None

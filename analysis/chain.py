@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from backbones.features import Network
@@ -24,8 +26,8 @@ class Chain:
 
     def __init__(self, network: Network) -> None:
         self.network: Any = network
-        self.paths = [path for (path,) in find_blocks(network).values()]
-        self.names = list(find_blocks(network))
+        found = find_blocks(network)
+        self.names, self.paths = list(found), [paths[0] for paths in found.values()]
         if not self.names:
             raise OptionError(
                 f"{network.name} has no blocks, which this analysis is of; give a residual, plain or Highway "
@@ -79,15 +81,35 @@ class Chain:
         between = bool(place and self._between[place])
         return isinstance(getattr(self.block(place), "downsample", None), nn.Identity) and not between
 
+    def has_sums(self) -> bool:
+        """Whether every block is a sum of a shortcut and a residual."""
+        return all(hasattr(self.block(place), "terms") for place in range(len(self)))
+
     def require_sums(self) -> None:
         """For what looks at shortcut and residual apart.
 
         Raises:
             OptionError: the network is plain.
         """
-        for place in range(len(self)):
-            if not hasattr(self.block(place), "terms"):
-                raise OptionError(
-                    f"{self.network.name} has no shortcuts, which this analysis is of; give a residual or "
-                    "Highway network"
-                )
+        if not self.has_sums():
+            raise OptionError(
+                f"{self.network.name} has no shortcuts, which this analysis is of; "
+                "give a residual or Highway network"
+            )
+
+    def last_gradient(self, x: Tensor, labels: Tensor) -> Tensor:
+        """Direction of each picture's cross-entropy gradient at the last block's output.
+
+        Gradients count from here at length 1 in all analyses: unscaled ones would be those of the few
+        pictures of which a trained network is not sure.
+
+        Args:
+            x: (N, C, h, w) the last block's output.
+        Returns:
+            (N, C, h, w), of length 1; 0 where the gradient is.
+        """
+        x = x.detach().requires_grad_()
+        loss = F.cross_entropy(self.classify(x), labels, reduction="sum")
+        (gradient,) = torch.autograd.grad(loss, x)
+        sizes = gradient.flatten(1).norm(dim=1).clamp(min=torch.finfo(gradient.dtype).tiny)
+        return gradient / sizes[:, None, None, None]

@@ -25,16 +25,14 @@ class GradientsOptions:
         lines: between two pictures each.
         points: of a line, evenly spaced from one picture to the other.
         depths: at most so many blocks behind which gradients begin, spread evenly; the last is among them.
-        seeds: of the one-dimensional experiment (`analysis.shattering`), whose means are shown.
     """
 
     lines: int = 10
     points: int = 256
     depths: int = 9
-    seeds: int = 20
 
     def __post_init__(self) -> None:
-        require_positive(self, "lines", "depths", "seeds")
+        require_positive(self, "lines", "depths")
         require_between(self, LAGS + 1, 2**16, "points")
 
 
@@ -65,8 +63,8 @@ def measure_gradients(network: Network, batches: Batches, options: GradientsOpti
     found, steps = [], []
     for start, end in pairs.unbind(0):
         share = torch.linspace(0, 1, options.points, device=start.device)[:, None, None, None]
-        gradients = _gradients(chain, torch.lerp(start, end, share), places, generator)
-        found.append(torch.stack([autocorrelation(g, LAGS) for g in gradients]))
+        gradients = _autocorrelations(chain, torch.lerp(start, end, share), places, generator)
+        found.append(torch.stack(gradients))
         steps.append((end - start).norm() / (options.points - 1))
     arrays = to_arrays({"autocorrelation": torch.stack(found), "step": torch.stack(steps)})
     names = [chain.names[place] for place in places]
@@ -94,10 +92,12 @@ def _spread(blocks: int, depths: int) -> list[int]:
     return sorted({round(place) for place in np.linspace(0, blocks - 1, min(depths, blocks))} | {blocks - 1})
 
 
-def _gradients(chain: Chain, points: Tensor, places: list[int], generator: torch.Generator) -> list[Tensor]:
-    """Per place (P, 3·H·W) gradients at the points of what comes out of the block there."""
+def _autocorrelations(
+    chain: Chain, points: Tensor, places: list[int], generator: torch.Generator
+) -> list[Tensor]:
+    """Per place (LAGS,) of the gradients at the points of what comes out of the block there."""
     directions: dict[int, Tensor] = {}
-    parts: dict[int, list[Tensor]] = {place: [] for place in places}
+    parts = {place: _Products(LAGS) for place in places}
     for images in points.split(AT_ONCE):
         x = images.clone().requires_grad_()
         y = x
@@ -108,8 +108,50 @@ def _gradients(chain: Chain, points: Tensor, places: list[int], generator: torch
                     directions[place] = torch.randn(y.shape[1], generator=generator).to(y)
                 value = (y.mean((2, 3)) @ directions[place]).sum()
                 (gradient,) = torch.autograd.grad(value, x, retain_graph=place < max(places))
-                parts[place].append(gradient.flatten(1))
-    return [torch.cat(parts[place]) for place in places]
+                parts[place].add(gradient.flatten(1).double())
+    return [parts[place].autocorrelation() for place in places]
+
+
+class _Products:
+    """What the autocorrelation of a long sequence of vectors needs, from parts of it one after the other.
+
+    With S the sum over all points and m = S / P, Σ (g_t − m)(g_{t+k} − m) over P − k terms is
+    Σ g_t g_{t+k} − m · (2 S − the first k − the last k) + (P − k) m².
+    """
+
+    def __init__(self, lags: int) -> None:
+        self.products: list[Tensor | float] = [0.0] * lags
+        self.total: Tensor | float = 0.0
+        self.count = 0
+        self.first: Tensor | None = None  # as many as the longest lag, at least
+        self.last: Tensor | None = None
+
+    def add(self, values: Tensor) -> None:
+        """The next (p, C) float64."""
+        longest = len(self.products) - 1
+        before = values[:0] if self.last is None else self.last
+        joined = torch.cat([before, values])
+        for lag in range(longest + 1):
+            partners = joined[max(0, len(before) - lag) : max(0, len(joined) - lag)]
+            self.products[lag] = self.products[lag] + (partners * values[len(values) - len(partners) :]).sum()
+        self.total, self.count = self.total + values.sum(0), self.count + len(values)
+        if self.first is None or len(self.first) < longest:
+            self.first = values if self.first is None else torch.cat([self.first, values])
+        self.last = joined[max(0, len(joined) - longest) :]
+
+    def autocorrelation(self) -> Tensor:
+        """(lags,) float64."""
+        assert self.first is not None and self.last is not None and isinstance(self.total, Tensor)
+        mean = self.total / self.count
+        centred = []
+        for lag, product in enumerate(self.products):
+            edges = self.first[:lag].sum(0) + self.last[len(self.last) - lag :].sum(0)
+            size = (self.count - lag) * mean.square().sum()
+            centred.append(product - mean @ (2 * self.total - edges) + size)
+        found = torch.stack([torch.as_tensor(value) for value in centred])
+        # What is left of a sequence that never changes is rounding.
+        changes = found[0] > 1e-12 * torch.as_tensor(self.products[0])
+        return torch.where(changes, found / found[0], 1.0)
 
 
 def autocorrelation(sequence: Tensor, lags: int) -> Tensor:
@@ -118,13 +160,9 @@ def autocorrelation(sequence: Tensor, lags: int) -> Tensor:
     The mean is subtracted; every lag is divided by the sum over all points (Box and Jenkins), so that long
     lags are drawn towards zero. A sequence that never changes gives ones.
     """
-    values = (
-        sequence.detach().double().flatten(1) if sequence.ndim > 1 else sequence.detach().double()[:, None]
-    )
-    values = values - values.mean(0)
-    whole = values.square().sum()
-    products = [(values[: len(values) - lag] * values[lag:]).sum() for lag in range(lags)]
-    return torch.where(whole > 0, torch.stack(products) / whole, 1.0)
+    whole = _Products(lags)
+    whole.add(sequence.detach().double().view(len(sequence), -1))
+    return whole.autocorrelation()
 
 
 def summarise_gradients(arrays: Arrays) -> dict[str, Any]:

@@ -82,11 +82,11 @@ def measure_lesions(network: Network, batches: Batches, options: LesionOptions, 
         batches: (N, 3, H, W) normalised pictures and labels (N,), in random order.
         seed: of the choice of blocks.
     Returns:
-        "blocks" (B,) names, "tried" (T,) those deleted alone; top-1 errors in per cent: "error" of the whole
-        network, "drawn_error" of it on the first pictures, "single_error" (T,), "deleted_error" and
-        "swapped_error" (counts, draws) on the first pictures; "deleted" and "swapped" (counts,) how many;
-        "tau" (counts, draws) Kendall's rank correlation of the order with the whole network's; "pictures"
-        and "drawn_pictures".
+        "blocks" (B,) names, "shortcuts" whether they have any, "tried" (T,) those deleted alone. Top-1
+        errors in per cent: "error" of the whole network, "drawn_error" of it on the first pictures,
+        "single_error" (T,), "deleted_error" and "swapped_error" (counts, draws) on the first pictures.
+        "deleted" and "swapped" (counts,) how many; "tau" (counts, draws) Kendall's rank correlation of the
+        order with the whole network's; "pictures" and "drawn_pictures".
     Raises:
         OptionError: the network has no blocks, or not those asked for.
         UserError: no pictures, too few blocks for a number asked for.
@@ -110,6 +110,7 @@ def measure_lesions(network: Network, batches: Batches, options: LesionOptions, 
     of_deleted, of_swapped = np.split(errors["drawn"][1:], [len(deleted) * options.draws])
     return {
         "blocks": np.array(chain.names),
+        "shortcuts": np.array(chain.has_sums()),
         "tried": np.array([lesion.deleted[0] for lesion in singles]),
         "error": errors["all"][0],
         "single_error": errors["all"][1:],
@@ -166,6 +167,8 @@ def _counts(
     """The numbers asked for, or those of the default that are possible."""
     if given is None:
         return [k for k in default if k <= most]
+    if given and not most:
+        raise UserError(f"{option}: the network has no {what}; leave it out, got {list(given)}")
     for k in given:
         if not 1 <= k <= most:
             raise UserError(f"{option} must be from 1 to {most}, the number of {what}, got {k}")
@@ -205,6 +208,10 @@ def summarise_lesions(arrays: Arrays) -> dict[str, Any]:
     singles = dict(zip(arrays["tried"].tolist(), arrays["single_error"].tolist(), strict=True))
     tau = arrays["tau"].mean(axis=1) if len(arrays["tau"]) else []
     blocks = len(arrays["blocks"])
+
+    def paths_left(deleted: int) -> int:
+        return 2 ** (blocks - deleted) if arrays["shortcuts"] else 1
+
     return {
         "pictures": int(arrays["pictures"]),
         "drawn_pictures": int(arrays["drawn_pictures"]),
@@ -213,7 +220,7 @@ def summarise_lesions(arrays: Arrays) -> dict[str, Any]:
         "single_deletions": singles,
         "single_median": float(np.median(arrays["single_error"])),
         "deletions": [
-            {"deleted": int(k), "paths_left": 2 ** (blocks - int(k)), **_spread(row)}
+            {"deleted": int(k), "paths_left": paths_left(int(k)), **_spread(row)}
             for k, row in zip(arrays["deleted"], arrays["deleted_error"], strict=True)
         ],
         "swaps": [

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -21,6 +20,7 @@ from analysis.chain import Chain
 from analysis.signal import dot
 from backbones.features import Network
 from engine.config import require_between, require_positive
+from engine.errors import UserError
 
 ENUMERATED = 10  # blocks up to which all 2^B paths are followed
 
@@ -49,7 +49,7 @@ class _Back:
     Gradients stand at the outputs of blocks; before the first block, at its input.
 
     Attributes:
-        start: (N, C, h, w) gradient of each picture's cross-entropy at the last block's output, at length 1.
+        start: (N, C, h, w) gradient at the last block's output; see `Chain.last_gradient`.
     """
 
     def __init__(self, chain: Chain, images: Tensor, labels: Tensor) -> None:
@@ -60,12 +60,7 @@ class _Back:
             for place in range(len(chain)):
                 x = chain.block(place)(chain.enter(x, place) if place else x)
                 self.values.append(x)
-        x = x.requires_grad_()
-        loss = F.cross_entropy(chain.classify(x), labels, reduction="sum")
-        (gradient,) = torch.autograd.grad(loss, x)
-        # Else the few pictures that are misclassified would count for all.
-        sizes = gradient.flatten(1).norm(dim=1).clamp(min=torch.finfo(gradient.dtype).tiny)
-        self.start = gradient / sizes[:, None, None, None]
+        self.start = chain.last_gradient(x, labels)
 
     def through(
         self, place: int, gradients: Sequence[Tensor], *, residual: bool, of: Tensor | None = None
@@ -95,8 +90,7 @@ class _Back:
 def measure_paths(network: Network, batches: Batches, seed: int) -> Arrays:
     """Size of the gradient that single paths carry, and what all paths of a length carry together.
 
-    Gradients are those of the cross-entropy at the first block's input, over its size at the last block's
-    output, so that pictures of which the network is sure count as much as others.
+    Gradients are those at the first block's input of `Chain.last_gradient`.
 
     Args:
         network: in evaluation mode.
@@ -246,6 +240,8 @@ def path_weights(norms: Sequence[float]) -> NDArray[np.float64]:
 def summarise_paths(arrays: Arrays, mass: float) -> dict[str, Any]:
     """The effective range of lengths, its share of all paths, and what it carries together."""
     norms, share = arrays["norm"].tolist(), arrays["share"]
+    if not sum(norms) > 0:
+        raise UserError("the gradient is zero on all paths; give a network whose classifier is not")
     low, high = effective_range(norms, mass)
     weights = path_weights(norms)
     return {

@@ -11,6 +11,7 @@ from analysis.paths import effective_range, path_weights, share_of_paths
 from analysis.shattering import NETS, cloud_correlation
 from engine.checkpoint import replace_atomically
 
+BINS = 6  # of draws by Kendall's τ
 Labelled = Mapping[str, Arrays]  # what was measured, by the name of the network
 
 
@@ -45,9 +46,12 @@ def new_axes(rows: int, columns: int, **options: Any) -> tuple[Any, Any]:
 
 
 def _style(labelled: Labelled, label: str) -> dict[str, Any]:
-    """A colour for each network; plain networks dashed, untrained ones dotted."""
-    line = ":" if "untrained" in label else "--" if label.startswith("plain") else "-"
-    return {"color": f"C{list(labelled).index(label) % 10}", "ls": line, "label": label}
+    """A colour for each network, trained or not; plain ones dashed, untrained ones dotted or dash-dotted."""
+    plain, untrained = label.startswith("plain"), label.endswith(", untrained")
+    line = "-." if plain and untrained else ":" if untrained else "--" if plain else "-"
+    networks = list(dict.fromkeys(name.removesuffix(", untrained") for name in labelled))
+    place = networks.index(label.removesuffix(", untrained"))
+    return {"color": f"C{place % 10}", "ls": line, "label": label}
 
 
 def draw_responses(labelled: Labelled) -> Any:
@@ -64,7 +68,7 @@ def draw_responses(labelled: Labelled) -> Any:
     )
     axes[0, 1].set(title="ranked", xlabel="rank")
     axes[0, 1].legend()
-    figure.suptitle(f"Responses of 3x3 layers behind their normalisation, {pictures} pictures")
+    figure.suptitle(f"Responses of 3x3 layers, before nonlinearity and addition, {pictures} pictures")
     return figure
 
 
@@ -76,7 +80,7 @@ def draw_signal(labelled: Labelled) -> Any:
         "identity's share of the stage's output": lambda a: a["forward_identity"],
         "identity's share of the gradient": lambda a: a["backward_identity"],
         "cosine of shortcut and residual": lambda a: a["cosine"],
-        "gradient at the block's input, over the last": lambda a: a["gradient"] / a["gradient"][-1],
+        "gradient at the block's input": lambda a: a["gradient"],
         "variance of the block's channels": lambda a: a["variance"],
     }
     for axis, (title, values) in zip(axes.flat, panels.items(), strict=True):
@@ -84,7 +88,7 @@ def draw_signal(labelled: Labelled) -> Any:
             depth = (np.arange(len(arrays["blocks"])) + 1) / len(arrays["blocks"])
             axis.plot(depth, values(arrays), marker=".", ms=4, **_style(labelled, label))
         axis.set(title=title, xlabel="depth, blocks over all blocks")
-        if "over" in title or "variance" in title:
+        if title.split()[0] in ("residual", "gradient", "variance"):
             axis.set_yscale("log")
     axes[0, 0].legend(fontsize="small")
     figure.suptitle(f"Signals forward and back, {_numbers(labelled, 'pictures')} pictures")
@@ -93,7 +97,7 @@ def draw_signal(labelled: Labelled) -> Any:
 
 def draw_lesions(labelled: Labelled) -> Any:
     """Errors without single blocks, without several, and with blocks in another order (Veit et al. 2016)."""
-    figure, axes = new_axes(1, 3)
+    figure, axes = new_axes(1, 3, sharey=True)
     single, several, order = axes[0]
     for label, arrays in labelled.items():
         style = _style(labelled, label)
@@ -107,20 +111,8 @@ def draw_lesions(labelled: Labelled) -> Any:
         single.plot(x[at], arrays["single_error"][at], "s", mfc="none", color=style["color"])
         _band(several, arrays["deleted"], arrays["deleted_error"], arrays["drawn_error"], **style)
         if len(arrays["swapped"]):
-            order.plot(
-                1 - arrays["tau"].ravel(),
-                arrays["swapped_error"].ravel(),
-                ".",
-                ms=3,
-                alpha=0.3,
-                color=style["color"],
-            )
-            sort = np.argsort(-arrays["tau"].mean(axis=1), kind="stable")
-            tau = 1 - arrays["tau"].mean(axis=1)[sort]
-            order.plot(
-                [0, *tau], [arrays["drawn_error"], *arrays["swapped_error"].mean(axis=1)[sort]], **style
-            )
-    draws = max((a["deleted_error"].shape[1] for a in labelled.values() if len(a["deleted"])), default=0)
+            _bins(order, 1 - arrays["tau"].ravel(), arrays["swapped_error"].ravel(), **style)
+    draws = max(a[f"{kind}_error"].shape[1] for a in labelled.values() for kind in ("deleted", "swapped"))
     drawn = f"{draws} draws, {_numbers(labelled, 'drawn_pictures')} pictures"
     pictures = _numbers(labelled, "pictures")
     single.plot([], [], "s", mfc="none", color="grey", label="first block of a stage")
@@ -144,13 +136,23 @@ def _band(axis: Any, x: Any, errors: Any, whole: Any, **style: Any) -> None:
     axis.fill_between([0, *x], [whole, *low], [whole, *high], color=style["color"], alpha=0.15, lw=0)
 
 
+def _bins(axis: Any, x: Any, errors: Any, **style: Any) -> None:
+    """Every draw, and of equal numbers of them in order of x the mean and where 95 % lie."""
+    axis.plot(x, errors, ".", ms=3, alpha=0.25, color=style["color"])
+    parts = [part for part in np.array_split(np.argsort(x, kind="stable"), BINS) if len(part)]
+    means = np.array([x[part].mean() for part in parts])
+    low, high = np.transpose([np.quantile(errors[part], (0.025, 0.975)) for part in parts])
+    axis.plot(means, [errors[part].mean() for part in parts], marker=".", **style)
+    axis.fill_between(means, low, high, color=style["color"], alpha=0.15, lw=0)
+
+
 def _paths_left(axis: Any) -> None:
     """A second scale: each deletion halves the number of paths that are left."""
     top = axis.secondary_xaxis("top")
     ticks = [k for k in (0, 5, 10, 15, 20) if k <= axis.get_xlim()[1]]
     top.set_xticks(ticks, [f"$2^{{-{k}}}$" if k else "all" for k in ticks])
     top.tick_params(labelsize="small", pad=0)
-    top.set_xlabel("of the paths are left", fontsize="small")
+    top.set_xlabel("of a residual network's paths are left", fontsize="small")
 
 
 def draw_paths(labelled: Labelled, mass: float) -> Any:
@@ -164,6 +166,10 @@ def draw_paths(labelled: Labelled, mass: float) -> Any:
         numbers = [share_of_paths(len(norms) - 1, k, k) for k in lengths]
         axes[0, 0].plot(lengths, numbers, marker=".", ms=4, **style)
         axes[0, 1].semilogy(lengths, norms, marker=".", ms=4, **style)
+        error = arrays["deviation"] / np.sqrt(arrays["sampled"])
+        axes[0, 1].fill_between(
+            lengths, np.maximum(norms - error, 1e-12), norms + error, color=style["color"], alpha=0.2, lw=0
+        )
         share = share_of_paths(len(norms) - 1, low, high)
         style["label"] = f"{low}…{high}: {100 * share:.2g} % of the paths"
         axes[0, 2].plot(lengths, path_weights(norms), marker=".", ms=4, **style)

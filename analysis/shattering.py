@@ -19,6 +19,7 @@ from torch import Tensor
 
 from analysis.arrays import Arrays, to_arrays
 from analysis.gradients import LAGS, autocorrelation
+from engine.progress import watched
 
 WIDTH = 200  # rectifiers a layer
 POINTS = 256  # on the line
@@ -137,28 +138,28 @@ def noise(kind: Literal["white", "brown"], seed: int) -> Tensor:
     return values if kind == "white" else values.cumsum(0)
 
 
-def measure_shattering(seeds: int, seed: int) -> Arrays:
+def measure_shattering(seeds: int) -> Arrays:
     """Both experiments, over random networks.
 
     Args:
         seeds: networks of each kind.
-        seed: the first of them.
     Returns:
         "depths" and "cloud_depths"; "white" and "brown" (seeds, LAGS). Of each of `NETS`, under "<net>/…":
         "autocorrelation" (seeds, depths, LAGS) of a random combination of the last units on the line;
         "correlation" (depths, 64, 64) of the units' derivatives between every fourth of its points;
         "cloud" and "cloud, independent" (seeds, depths, 2), see `in_cloud`.
     """
-    each = range(seed, seed + seeds)
+    each = range(seeds)
     tensors: dict[str, Tensor] = {}
-    for name, net in NETS.items():
+    for name, net in watched(NETS.items(), len(NETS), unit="kind", title="random networks"):
         curves, products = [], torch.zeros(len(LINE_DEPTHS), POINTS, POINTS, dtype=torch.float64)
         for one in each:
             found = torch.stack(on_line(net, LINE_DEPTHS, one))
-            readout = torch.randn(
-                len(LINE_DEPTHS), WIDTH, 1, generator=torch.Generator().manual_seed(one), dtype=torch.float64
+            # Not the network's own generator: its first numbers are the first layer's weights.
+            readout = np.random.default_rng(one).standard_normal((len(LINE_DEPTHS), WIDTH, 1))
+            curves.append(
+                torch.stack([autocorrelation(f, LAGS) for f in (found @ torch.from_numpy(readout))[..., 0]])
             )
-            curves.append(torch.stack([autocorrelation(f, LAGS) for f in (found @ readout)[..., 0]]))
             products += found @ found.mT
         shown = products[:, ::4, ::4]
         sizes = shown.diagonal(dim1=1, dim2=2).sqrt()
@@ -180,7 +181,10 @@ def cloud_correlation(arrays: Arrays, name: str) -> Any:
 
 
 def fit_ratio(depths: Any, correlations: Any) -> float:
-    """r of the law r^L, by least squares of the logarithms, without those below 1 %, which are noise."""
+    """r of the law r^L, by least squares of the logarithms, without those below 1 %, which are noise.
+
+    Those of one layer are above in every network here.
+    """
     kept = correlations > 0.01
     return float(np.exp((depths[kept] * np.log(correlations[kept])).sum() / (depths[kept] ** 2).sum()))
 

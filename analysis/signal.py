@@ -6,13 +6,13 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from analysis.arrays import Arrays, Batches, check_pictures, to_arrays
 from analysis.chain import Chain
 from backbones.features import Network
 from engine.config import require_positive
+from engine.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -57,12 +57,12 @@ def measure_signal(network: Network, batches: Batches) -> Arrays:
         batches: (N, 3, H, W) normalised pictures and labels (N,).
     Returns:
         Of B blocks, float64 but for the names: "blocks"; norms (root mean square over pictures) "shortcut",
-        "residual", "gradient" (of the cross-entropy of one picture, at the block's input); "cosine" of the
-        terms; "forward_identity", "forward_residual", "forward_cosine", "forward_norm" and
-        "backward_identity", "backward_cosine", "backward_norm": share, cosine with the sum and norm over the
-        sum's of the identity's term, NaN for blocks from which no identity leads to the stage's output;
+        "residual" and "gradient" (at the block's input, see `Chain.last_gradient`); "cosine" of the terms.
+        Share, cosine with the sum and norm over the sum's of the identity's term: "forward_identity",
+        "forward_cosine", "forward_norm", "backward_identity", "backward_cosine", "backward_norm", and
+        "forward_residual" the share of ΣF; NaN for blocks from which no identity leads to the stage's output.
         timm's "squared_mean" and "variance" of the channels of the block's output, and "residual_variance"
-        before the addition; and "pictures".
+        before the addition; "pictures".
     Raises:
         OptionError: the network has no shortcuts.
         UserError: no pictures.
@@ -80,6 +80,8 @@ def measure_signal(network: Network, batches: Batches) -> Arrays:
             part.add(maps)
         pictures += len(images)
     check_pictures(pictures)
+    if not bool(sums["gradient"].sum() > 0):
+        raise UserError("the gradient of the loss is zero; give a network whose classifier is not")
     squared_mean, variance = channels[0].statistics()
     shares = _shares(sums, pictures)
     statistics = {"squared_mean": squared_mean, "variance": variance}
@@ -113,8 +115,7 @@ def _run(chain: Chain, images: Tensor, labels: Tensor) -> _Pass:
         x = shortcut + residual
         x = x.relu() if block.activates_sum else x
         done.outputs.append(x)
-    loss = F.cross_entropy(chain.classify(x), labels, reduction="sum")
-    gradients = torch.autograd.grad(loss, [*done.inputs, *done.outputs])
+    gradients = torch.autograd.grad(x, [*done.inputs, *done.outputs], chain.last_gradient(x, labels))
     done.input_gradients, done.output_gradients = gradients[: len(chain)], gradients[len(chain) :]
     return done
 
@@ -190,7 +191,7 @@ class _ChannelSums:
         for (sums, squares), count in zip(self.totals, self.counts, strict=True):
             mean = sums / count
             squared.append(mean.square().mean())
-            variances.append(((squares / count - mean.square()) * (count / (count - 1))).mean())
+            variances.append(((squares / count - mean.square()) * (count / max(1, count - 1))).mean())
         return torch.stack(squared), torch.stack(variances)
 
 
@@ -200,14 +201,14 @@ def dot(a: Tensor, b: Tensor) -> Tensor:
 
 
 def summarise_signal(arrays: Arrays) -> dict[str, Any]:
-    """Means over blocks, and how the gradient's norm changes from the last block's input to the first's."""
+    """Means over blocks, and the gradient's norm at the first block's input."""
     names = ("cosine", "forward_identity", "forward_residual", "forward_cosine", "backward_identity")
     return {
         "pictures": int(arrays["pictures"]),
         "blocks": len(arrays["blocks"]),
         "residual_over_shortcut": float((arrays["residual"] / arrays["shortcut"]).mean()),
         **{name: _mean(arrays[name]) for name in (*names, "backward_cosine")},
-        "gradient_first_over_last": float(arrays["gradient"][0] / arrays["gradient"][-1]),
+        "gradient_at_the_first_block": float(arrays["gradient"][0]),
     }
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from backbones import create_model
 from backbones.build import Options
 from backbones.features import Network
-from backbones.norm import calibrate_batchnorm
+from backbones.norm import calibrate_batchnorm, norm_eps, set_norm_eps
 from engine.seeding import DRAWING, seeded
 
 
@@ -27,6 +27,7 @@ def untrained(network: Network, images: Iterable[Tensor], seed: int) -> Network:
     with DRAWING, seeded(seed):
         model = create_model(network.name, num_classes=network.options["num_classes"], **cast(Options, kept))
     model.input_spec = network.input_spec
+    set_norm_eps(model, norm_eps(network))
     model.to(next(network.parameters()).device).eval()
     calibrate_batchnorm(model, images)
     return model

@@ -36,12 +36,14 @@ def find_blocks(model: nn.Module) -> dict[str, list[str]]:
         that has such a block. Empty where there are no blocks, as in VGG and in timm's networks.
     """
     found: dict[str, list[str]] = {}
+    seen: set[int] = set()  # a compiled network stands in its wrapper a second time
     for prefix, network in model.named_modules():
         stages = getattr(network, "stages", None)
         for stage, children in stages.items() if isinstance(stages, Mapping) else ():
             for child in children:
                 for number, block in network.get_submodule(child).named_children():
-                    if hasattr(block, "bypass"):
+                    if hasattr(block, "bypass") and id(block) not in seen:
+                        seen.add(id(block))
                         path = ".".join(filter(None, (prefix, child, number)))
                         found.setdefault(f"{stage}.{number}", []).append(path)
     return found

@@ -195,13 +195,13 @@ class Cifar10:
             UserError: a mean alone was subtracted in training, and it is another, by more than rounding.
         """
         ours = self.own_spec
-        self.per_pixel = (spec.std, spec.order, spec.range) == (ours.std, ours.order, ours.range)
-        if self.per_pixel and not np.allclose(spec.mean, ours.mean, rtol=0, atol=1e-6):
+        per_pixel = (spec.std, spec.order, spec.range) == (ours.std, ours.order, ours.range)
+        if per_pixel and not np.allclose(spec.mean, ours.mean, rtol=0, atol=1e-6):
             raise UserError(
                 f"the network was trained on {spec}, CIFAR-10 with data.train_split={self.train_split} has "
                 f"{ours}; leave data.train_split as it was in training"
             )
-        self.input_spec = spec
+        self.per_pixel, self.input_spec = per_pixel, spec
 
     def prepare(self, batch: Batch) -> Tensor:
         """(N, 3, 32, 32) float32 for the network: normalised; if training, also cropped and flipped."""

@@ -49,12 +49,14 @@ def match_classes(weights: Path, header: WeightsHeader, pictures: Pictures) -> N
     Raises:
         UserError: the classes are others.
     """
-    if not header.classes:
+    known = header.classes
+    if not known:
         check_number(weights, header.options.get("num_classes"), pictures)
-        return
-    if pictures.classes != header.classes and all(re.fullmatch(r"\d+", name) for name in pictures.classes):
-        number_classes(weights, header.classes, pictures)
-    check_classes(weights, header.classes, pictures)
+        numbered = [str(number) for number in range(len(pictures.classes))]
+        known = numbered if sorted(pictures.classes) == sorted(numbered) else pictures.classes
+    if pictures.classes != known and all(re.fullmatch(r"\d+", name) for name in pictures.classes):
+        number_classes(weights, known, pictures)
+    check_classes(weights, known, pictures)
 
 
 def is_flat(folder: Path) -> bool:

@@ -1,11 +1,12 @@
 """Analyses of weight files on any pictures: networks and pictures opened, measured, saved and drawn."""
 
+import hashlib
 import json
 import logging
 import re
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,9 @@ import torch
 from torch import Tensor
 
 from analysis.arrays import Arrays, load_arrays, save_arrays
-from analysis.gradients import GradientsOptions
 from analysis.kinds import KINDS, Kind
-from analysis.lesions import LesionOptions
-from analysis.paths import PathsOptions
 from analysis.plots import draw_shattering, save_plot
-from analysis.responses import ResponsesOptions
 from analysis.shattering import measure_shattering, summarise_shattering
-from analysis.signal import SignalOptions
 from analysis.untrained import untrained
 from backbones import WeightsHeader, load_network
 from backbones.features import Network
@@ -31,64 +27,17 @@ from classification.report import write_text
 from classification.score import digest
 from classification.validation import match_classes, open_pictures
 from engine.batches import BatchLoader
-from engine.config import parse_config, require_between, require_positive
+from engine.config import parse_config
 from engine.device import resolve_device
 from engine.errors import UserError, suggest
 from engine.progress import watched
 from engine.sampler import Item
+from reproduction.analysis_config import AnalyzeConfig, RandomNetworksConfig, RunOptions, read_config
 
 logger = logging.getLogger(__name__)
 
 CALIBRATED_ON = 100  # pictures, for the normalisation of untrained networks
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """How an analysis is executed.
-
-    Attributes:
-        device: "auto" takes a GPU where there is one.
-        seed: of the choice of pictures, and of everything that is drawn.
-        batch_size: pictures at once.
-        workers: processes that read pictures; 0 reads them in this one.
-    """
-
-    device: str = "auto"
-    seed: int = 0
-    batch_size: int = 100
-    workers: int = 0
-
-    def __post_init__(self) -> None:
-        require_positive(self, "batch_size")
-        require_between(self, 0, 2**31, "seed", "workers")
-
-
-@dataclass(frozen=True)
-class AnalyzeConfig:
-    """One analysis of some networks.
-
-    Attributes:
-        data: the pictures; `data.val_split` of them. By default those of the first file's training.
-        untrained: also analyse each network as it was before its training.
-        responses, signal, lesion, paths, gradients: options of each analysis.
-    """
-
-    data: DataConfig
-    run: RunOptions = field(default_factory=RunOptions)
-    untrained: bool = False
-    responses: ResponsesOptions = field(default_factory=ResponsesOptions)
-    signal: SignalOptions = field(default_factory=SignalOptions)
-    lesion: LesionOptions = field(default_factory=LesionOptions)
-    paths: PathsOptions = field(default_factory=PathsOptions)
-    gradients: GradientsOptions = field(default_factory=GradientsOptions)
-
-
-@dataclass(frozen=True)
-class RandomNetworksConfig:
-    """The experiment on random networks; see `analysis.shattering`."""
-
-    run: RunOptions = field(default_factory=RunOptions)
-    gradients: GradientsOptions = field(default_factory=GradientsOptions)
+MEASURES = 1  # to be raised with every change of what an analysis measures: arrays of others are not kept
 
 
 def analyze(name: str, weights: Sequence[Path], out: Path, overrides: Sequence[str]) -> dict[str, Any]:
@@ -116,11 +65,12 @@ def analyze(name: str, weights: Sequence[Path], out: Path, overrides: Sequence[s
     if not weights:
         raise UserError(f"{name} is measured on networks: name their files with --weights FILE [FILE …]")
     headers = [_read_header(file) for file in weights]
-    config = _read_config(name, headers, overrides)
+    config = read_config(name, headers, overrides)
     options = getattr(config, name)
     device = resolve_device(config.run.device)
+    labels = name_networks(weights, headers)
+    make_folder(out)
     pictures = _open_pictures(config.data, headers[0].classes, kind)
-    out.mkdir(parents=True, exist_ok=True)
     settings = {
         "analysis": name,
         "data": asdict(config.data),
@@ -129,14 +79,22 @@ def analyze(name: str, weights: Sequence[Path], out: Path, overrides: Sequence[s
     }
     measured: dict[str, Arrays] = {}
     networks: dict[str, Any] = {}
-    for file, header, label in zip(weights, headers, _labels(weights, headers), strict=True):
+    classes, numbers = list(pictures.classes), pictures.labels
+    for file, header, label in zip(weights, headers, labels, strict=True):
         network = load_network(file).to(device).eval()
+        pictures.classes, pictures.labels = list(classes), numbers  # as they are, for every network
         if kind.needs_labels:
             match_classes(file, header, pictures)
         pictures.adopt(header.input_spec)
         for title, variant in _variants(label, network, pictures, config, device):
             arrays_file = out / f"{file_name(title)}.npz"
-            about = {"weights": digest(file), "network": title, **settings}
+            about = {
+                "release": MEASURES,
+                "weights": digest(file),
+                "network": title,
+                "pictures": _identify(pictures),
+                **settings,
+            }
             found = load_arrays(arrays_file, about)
             if found is None:
                 logger.info("%s of %s", name, title)
@@ -155,14 +113,12 @@ def analyze(name: str, weights: Sequence[Path], out: Path, overrides: Sequence[s
 
 def _analyze_random_networks(out: Path, overrides: Sequence[str]) -> dict[str, Any]:
     """The experiment of Balduzzi et al. 2017, which needs neither weights nor pictures."""
-    config = parse_config(RandomNetworksConfig, {}, overrides, source="tools/analyze.py gradients")
-    arrays = measure_shattering(config.gradients.seeds, config.run.seed)
-    out.mkdir(parents=True, exist_ok=True)
-    settings = {
-        "analysis": "gradients",
-        "run": asdict(config.run),
-        "options": {"seeds": config.gradients.seeds},
-    }
+    config = parse_config(
+        RandomNetworksConfig, {}, overrides, source="tools/analyze.py gradients without --weights"
+    )
+    make_folder(out)
+    arrays = measure_shattering(config.seeds)
+    settings = {"analysis": "gradients", "options": asdict(config)}
     save_arrays(out / "random_networks.npz", arrays, settings)
     command = _command("gradients", [], out, overrides)
     result = {"command": command, **settings, "networks": summarise_shattering(arrays)}
@@ -196,41 +152,53 @@ def _read_header(file: Path) -> WeightsHeader:
     return header
 
 
-def _read_config(name: str, headers: Sequence[WeightsHeader], overrides: Sequence[str]) -> AnalyzeConfig:
-    """The options, on the pictures of the first file's training unless others are named."""
-    for override in overrides:
-        section = override.partition(".")[0]
-        if section in KINDS and section != name:
-            raise UserError(f"{override} belongs to tools/analyze.py {section} and does nothing in {name}")
-    known = [header.config["data"] for header in headers if "model" in header.config]
-    named = any(override.startswith("data.kind=") for override in overrides)
-    if not known and not named:
-        raise UserError(
-            "the weights do not say what pictures they were trained on; name some, for instance "
-            "data.kind=cifar10 data.root=data/cifar-10-batches-py, or data.kind=folder and its root"
-        )
-    data = {} if named else dict(known[0])
-    if "data.kind=cifar10" in overrides:
-        data["val_split"] = "test"  # other kinds call it "val"
-    return parse_config(AnalyzeConfig, {"data": data}, overrides, source="tools/analyze.py")
+def name_networks(files: Sequence[Path], headers: Sequence[WeightsHeader]) -> list[str]:
+    """A name for each network: its model, and where it comes twice as much of the path as tells them apart.
 
-
-def _labels(files: Sequence[Path], headers: Sequence[WeightsHeader]) -> list[str]:
-    """A name for each network: the model's; with the file's where a model comes twice."""
+    Raises:
+        UserError: a file is named twice.
+    """
+    paths = [file.resolve() for file in files]
+    for file, path in zip(files, paths, strict=True):
+        if paths.count(path) > 1:
+            raise UserError(f"--weights names {file} twice; give each file once")
     models = [header.model for header in headers]
-    labels = [
-        model if models.count(model) == 1 else f"{model} ({file.parent.name}/{file.stem})"
-        for file, model in zip(files, models, strict=True)
-    ]
-    for label in labels:
-        if labels.count(label) > 1:
-            raise UserError(f"--weights names {label} twice; give each file once")
-    return labels
+    names = []
+    for path, model in zip(paths, models, strict=True):
+        others = [p for p, m in zip(paths, models, strict=True) if m == model and p != path]
+        parts = path.with_suffix("").parts
+        length = 1
+        while any(parts[-length:] == other.with_suffix("").parts[-length:] for other in others):
+            length += 1
+        names.append(f"{model} ({'/'.join(parts[-length:])})" if others else model)
+    return names
 
 
 def file_name(label: str) -> str:
-    """A label without what file names should not have."""
-    return re.sub(r"[^\w.-]+", "_", label).strip("_")
+    """A label without what file names should not have; different labels have different ones."""
+    plain = re.sub(r"[^\w.-]+", "_", label).strip("_")
+    return plain if plain == label else f"{plain}_{hashlib.sha256(label.encode()).hexdigest()[:8]}"
+
+
+def make_folder(out: Path) -> None:
+    """The folder for the results.
+
+    Raises:
+        UserError: it cannot be made.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--out {out}: {error.strerror}; choose a folder that can be written") from error
+
+
+def _identify(pictures: Pictures) -> list[Any]:
+    """What tells sets of pictures apart: number, classes and labels, and the first one's pixels and path."""
+    labels = hashlib.sha256(pictures.labels.numpy().tobytes()).hexdigest()
+    first = pictures.read([Item(0, 0)]) if len(pictures) else None
+    name = first.ids[0] if first else ""
+    pixels = hashlib.sha256(first.images.numpy().tobytes()).hexdigest() if first else ""
+    return [len(pictures), list(pictures.classes), labels, name, pixels]
 
 
 def _open_pictures(data: DataConfig, classes: list[str], kind: Kind) -> Pictures:
@@ -248,8 +216,11 @@ def _variants(
 ) -> Iterator[tuple[str, Network]]:
     yield label, network
     if config.untrained:
-        images = (images for images, _ in _batches(pictures, CALIBRATED_ON, config.run, device))
-        yield f"{label}, untrained", untrained(network, [torch.cat(list(images))], config.run.seed)
+        at_once = min(config.run.batch_size, CALIBRATED_ON, max(1, len(pictures)))
+        count = max(1, CALIBRATED_ON // at_once) * at_once  # equal batches
+        run = replace(config.run, batch_size=at_once)
+        images = [images for images, _ in _batches(pictures, count, run, device)]
+        yield f"{label}, untrained", untrained(network, images, config.run.seed)
 
 
 def _batches(

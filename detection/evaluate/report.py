@@ -150,8 +150,9 @@ def _write_report(predictions: Sequence[Prediction], place: Place, out: Path, wo
 
 
 def describe_all(result: dict[str, Any]) -> str:
-    """The score and what `fulfil` found, for people."""
-    texts = [describe(result)] if "scores" in result else []
+    """The lesion, the score and what `fulfil` found, for people."""
+    texts = [f"without {', '.join(result['without'])}"] if "without" in result else []
+    texts += [describe(result)] if "scores" in result else []
     for name, text in (
         ("interval", describe_interval),
         ("conventions", describe_conventions),

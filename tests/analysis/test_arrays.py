@@ -22,3 +22,5 @@ def test_files_are_read_for_the_same_only(tmp_path):
     assert load_arrays(tmp_path / "absent.npz", about) is None
     (tmp_path / "cut.npz").write_bytes((tmp_path / "a.npz").read_bytes()[:100])
     assert load_arrays(tmp_path / "cut.npz", about) is None
+    (tmp_path / "empty.npz").write_bytes(b"")
+    assert load_arrays(tmp_path / "empty.npz", about) is None

@@ -2,7 +2,14 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.gradients import LAGS, GradientsOptions, autocorrelation, measure_gradients, summarise_gradients
+from analysis.gradients import (
+    LAGS,
+    GradientsOptions,
+    _Products,
+    autocorrelation,
+    measure_gradients,
+    summarise_gradients,
+)
 from backbones import OptionError, create_model
 from engine.errors import UserError
 
@@ -17,6 +24,17 @@ def test_autocorrelation_by_hand():
     vectors = torch.tensor([[1.0, 0], [2, 0], [3, 0], [4, 0]])
     torch.testing.assert_close(autocorrelation(vectors, 4), expected)
     assert autocorrelation(torch.full((5,), 3.0), 3).tolist() == [1, 1, 1]  # it never changes
+
+
+@pytest.mark.parametrize("parts", [[100], [1] * 100, [3, 40, 57], [16, 84], [99, 1]])
+def test_parts_of_a_sequence_give_what_the_whole_gives(parts):
+    values = torch.randn(100, 7, generator=torch.Generator().manual_seed(0), dtype=torch.float64) + 5
+    products = _Products(LAGS)
+    for part in values.split(parts):
+        products.add(part)
+    centred = values - values.mean(0)
+    expected = [(centred[: 100 - lag] * centred[lag:]).sum() / centred.square().sum() for lag in range(LAGS)]
+    torch.testing.assert_close(products.autocorrelation(), torch.stack(expected))
 
 
 @pytest.mark.parametrize("name", ["resnet20_cifar", "plain20_cifar", "preact_resnet8_cifar", "resnet18"])

@@ -5,53 +5,83 @@ import numpy as np
 import pytest
 import torch
 
+from analysis import lesions
+from analysis.chain import Chain
 from analysis.lesions import LesionOptions, kendall_tau, measure_lesions, summarise_lesions
 from backbones import OptionError
 from backbones.lesion import reordered_blocks, without_blocks
 from engine.errors import UserError
 
-FEW = LesionOptions(drawn_pictures=8, draws=3, deleted=(1, 4), swapped=(1, 2))
+FEW = LesionOptions(drawn_pictures=30, draws=3, deleted=(1, 4), swapped=(1, 2))
+
+
+@pytest.fixture
+def answered():
+    """40 pictures in two batches, with a network's own answers as labels, so that every lesion shows."""
+
+    def answer(network):
+        generator = torch.Generator().manual_seed(1)
+        images = torch.randn(40, 3, 16, 16, generator=generator)
+        with torch.no_grad():
+            network.fc.bias -= network(images).mean(0)  # else some give one class alone
+            labels = network(images).argmax(1)
+        return [(images[:25], labels[:25]), (images[25:], labels[25:])]
+
+    return answer
 
 
 def error_of(network, batches, count):
     """Top-1 error of the first pictures, by whole passes."""
     images, labels = (torch.cat(parts)[:count] for parts in zip(*batches, strict=True))
     with torch.no_grad():
-        return 100 * (network(images).argmax(1) != labels).double().mean().item()
+        return 100 * (network(images).argmax(1) != labels).sum().item() / len(images)
 
 
 @pytest.mark.parametrize(
     "name", ["resnet20_cifar", "plain20_cifar", "preact_resnet20_cifar", "highway19_cifar"]
 )
-def test_cached_passes_give_what_whole_passes_give(name, random_network, batches):
+def test_cached_passes_give_what_whole_passes_give(name, random_network, answered):
     network = random_network(name)
+    if name == "highway19_cifar":
+        for layer in network.layer1:  # half open, where they are drawn nearly shut
+            torch.nn.init.zeros_(layer.gate.bias)
+    batches = answered(network)
     found = measure_lesions(network, batches, FEW, seed=1)
-    assert found["error"] == error_of(network, batches, 10) and found["drawn_error"] == error_of(
-        network, batches, 8
-    )
+    assert found["error"] == found["drawn_error"] == 0
+    assert len(set(found["single_error"].tolist())) > 2  # or the comparison would say little
+    assert bool(found["shortcuts"]) is not name.startswith("plain")
     for block, error in zip(found["tried"], found["single_error"], strict=True):
         with without_blocks(network, [block]):
-            assert error == error_of(network, batches, 10)
+            assert error == error_of(network, batches, 40)
     assert found["deleted_error"].shape == found["swapped_error"].shape == found["tau"].shape == (2, 3)
 
 
-def test_draws_are_deletions_and_orders(random_network, batches, monkeypatch):
-    # With every pair of blocks of ResNet-8 deleted by hand, each draw of two must be among these errors.
-    network = random_network("resnet8_cifar")
-    options = LesionOptions(draws=10, deleted=(2, 3), drawn_pictures=10)
+def test_draws_are_deletions(random_network, answered):
+    # Every pair of the nine blocks deleted by hand: each draw of two must be among these errors.
+    network = random_network("resnet20_cifar")
+    batches = answered(network)
+    options = LesionOptions(draws=10, deleted=(2, 9), swapped=(), drawn_pictures=40)
     found = measure_lesions(network, batches, options, seed=0)
     by_hand = set()
     for pair in combinations(found["blocks"].tolist(), 2):
         with without_blocks(network, pair):
-            by_hand.add(error_of(network, batches, 10))
-    assert set(found["deleted_error"][0].tolist()) <= by_hand
+            by_hand.add(error_of(network, batches, 40))
+    drawn = set(found["deleted_error"][0].tolist())
+    assert drawn <= by_hand and len(drawn) > 2
     with without_blocks(network, found["blocks"].tolist()):
-        assert set(found["deleted_error"][1].tolist()) == {error_of(network, batches, 10)}
-    assert len(found["swapped"]) == 0  # no two blocks of equal shape
+        assert set(found["deleted_error"][1].tolist()) == {error_of(network, batches, 40)}
 
 
-def test_one_swap_exchanges_two_blocks(random_network, batches):
+def test_a_draw_takes_different_blocks_and_any_of_them(random_network):
+    chain, rng = Chain(random_network("resnet20_cifar")), np.random.default_rng(0)
+    draws = [lesions._draw_deletion(rng, chain, 3).deleted for _ in range(60)]
+    assert all(len(set(draw)) == 3 for draw in draws)
+    assert {name for draw in draws for name in draw} == set(chain.names)
+
+
+def test_one_swap_exchanges_two_blocks(random_network, answered):
     network = random_network("resnet20_cifar")
+    batches = answered(network)
     found = measure_lesions(network, batches, LesionOptions(draws=12, deleted=(), swapped=(1,)), seed=0)
     by_hand = {}
     groups = (["res2.0", "res2.1", "res2.2"], ["res3.1", "res3.2"], ["res4.1", "res4.2"])
@@ -59,7 +89,7 @@ def test_one_swap_exchanges_two_blocks(random_network, batches):
         with reordered_blocks(network, {a: b, b: a}):
             # Neighbours make one pair of 36 discordant, the outer two of three blocks three.
             discordant = 3 if (a, b) == ("res2.0", "res2.2") else 1
-            by_hand[error_of(network, batches, 10), round(1 - discordant / 18, 9)] = (a, b)
+            by_hand[error_of(network, batches, 40), round(1 - discordant / 18, 9)] = (a, b)
     drawn = set(zip(found["swapped_error"][0].tolist(), found["tau"][0].round(9).tolist(), strict=True))
     assert drawn <= set(by_hand)
 
@@ -116,14 +146,19 @@ def test_summary_by_hand():
             for name, value in (("error", 10.0), ("pictures", 100), ("drawn_pictures", 50))
         },
         **{"blocks": np.array(["res2.0", "res2.1", "res3.0"]), "tried": np.array(["res2.1"])},
+        "shortcuts": np.array(True),
         **{"single_error": np.array([20.0]), "deleted": np.array([2])},
-        **{"deleted_error": np.array([[10.0, 30.0]]), "swapped": np.array([], int)},
-        **{"swapped_error": np.zeros((0, 2)), "tau": np.zeros((0,))},
+        **{"deleted_error": np.array([[10.0, 30.0]]), "swapped": np.array([4])},
+        **{"swapped_error": np.array([[50.0, 50.0]]), "tau": np.array([[0.5, 1.0]])},
     }
     summary = summarise_lesions(arrays)
     assert summary["single_deletions"] == {"res2.1": 20.0} and summary["single_median"] == 20
     expected = {"deleted": 2, "paths_left": 2, "mean": 20.0, "low": 10.5, "high": 29.5}
     assert summary["deletions"] == [pytest.approx(expected)]
+    expected = {"swapped": 4, "tau": 0.75, "mean": 50.0, "low": 50.0, "high": 50.0}
+    assert summary["swaps"] == [pytest.approx(expected)]
+    # A plain network is one path, whatever is left of it.
+    assert summarise_lesions(arrays | {"shortcuts": np.array(False)})["deletions"][0]["paths_left"] == 1
 
 
 @pytest.mark.parametrize(

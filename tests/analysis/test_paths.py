@@ -93,11 +93,19 @@ def test_effective_range_by_hand():
     np.testing.assert_allclose(path_weights([8, 1, 1, 2]), np.array([8, 3, 3, 2]) / 16)
 
 
-def test_summary(random_network, batches):
-    summary = summarise_paths(measure_paths(random_network("resnet8_cifar"), batches, seed=0), 0.95)
-    assert summary["blocks"] == 3 and summary["pictures"] == 10
-    low, high = summary["effective_range"]
-    assert summary["share_of_paths"] == share_of_paths(3, low, high)
+def test_summary_by_hand():
+    # Sizes 0 1 1 0: lengths 1 and 2 of three blocks hold all, 6 of 8 paths, the mean length is 1.5.
+    arrays = {
+        **{"norm": np.array([0.0, 1, 1, 0]), "share": np.array([0.1, 0.5, 0.3, 0.1])},
+        **{"sampled": np.array([4.0, 5, 6, 7]), "pictures": np.array(10), "sum_error": np.array(0.0)},
+    }
+    summary = summarise_paths(arrays, 0.95)
+    assert summary["blocks"] == 3 and summary["pictures"] == 10 and summary["paths_of_a_length"] == 4
+    assert summary["effective_range"] == [1, 2] and summary["share_of_paths"] == 0.75
+    assert summary["signed_share"] == pytest.approx(0.8)
+    assert summary["mean_length_by_gradient"] == summary["mean_length_by_number"] == 1.5
+    with pytest.raises(UserError, match="zero on all paths"):
+        summarise_paths(arrays | {"norm": np.zeros(4)}, 0.95)
 
 
 def test_bad_input_is_refused(random_network, batches):

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 
 from analysis.signal import measure_signal, normal_inputs, summarise_signal
 from backbones import OptionError
+from engine.errors import UserError
 
 POST, PRE = "resnet20_cifar", "preact_resnet20_cifar"
 
@@ -47,20 +48,46 @@ def test_terms_make_the_whole_before_and_not_behind_relus(random_network, batche
     assert (cut[[0, 1, 3, 5]] > 1e-3).all() and (cut[[2, 4, 6]] < 1e-5).all()
 
 
-def test_backward_against_autograd(random_network, batches):
-    # Of the pre-activation network the identity's term is the gradient at the stage's output itself.
-    network, (images, labels) = random_network(PRE), batches[0]
+@pytest.mark.parametrize("name", [PRE, POST])
+def test_a_block_against_autograd(name, random_network, batches):
+    # From the input x of the second block of layer2, two blocks before the stage's output. Going back, the
+    # identity's term is the gradient there, cut by the ReLUs behind both sums in the network of 2015.
+    network, (images, labels) = random_network(name), batches[0]
     found = measure_signal(network, [batches[0]])
     kept = []
-    for block in network.layer2:
+    handles = [
         block.register_forward_hook(lambda module, inputs, output: kept.append((inputs[0], output)))
-    images = images.clone().requires_grad_()
-    loss = F.cross_entropy(network(images), labels, reduction="sum")
-    at_input, at_output = torch.autograd.grad(loss, [kept[1][0], kept[2][1]])
-    expected = (at_input * at_output).sum() / at_input.square().sum()
-    assert found["backward_identity"][4] == pytest.approx(expected.item(), rel=1e-4)
-    norm = (at_input.square().sum() / len(images)).sqrt()
-    assert found["gradient"][4] == pytest.approx(norm.item(), rel=1e-4)
+        for block in (*network.layer2, *network.layer3)
+    ]
+    logits = network(images.clone().requires_grad_())
+    for handle in handles:
+        handle.remove()
+    (x, between), (_, out), last = kept[1], kept[2], kept[5][1]
+    (at_last,) = torch.autograd.grad(
+        F.cross_entropy(logits, labels, reduction="sum"), last, retain_graph=True
+    )
+    at_last = at_last / at_last.flatten(1).norm(dim=1)[:, None, None, None]
+    at_x, at_out = torch.autograd.grad(last, [x, out], at_last)
+    passed = at_out if name == PRE else at_out * (out > 0) * (between > 0)
+    assert found["backward_identity"][4] == pytest.approx(
+        ((passed * at_x).sum() / at_x.square().sum()).item(), rel=1e-4
+    )
+    assert found["backward_norm"][4] == pytest.approx((passed.norm() / at_x.norm()).item(), rel=1e-4)
+    assert found["backward_cosine"][4] == pytest.approx(cosine(passed, at_x), rel=1e-4)
+    assert found["gradient"][4] == pytest.approx((at_x.square().sum() / len(images)).sqrt().item(), rel=1e-4)
+    assert found["forward_cosine"][4] == pytest.approx(cosine(x, out), rel=1e-4)
+    assert found["cosine"][4] == pytest.approx(cosine(*network.layer2[1].terms(x)), rel=1e-4)
+
+
+def cosine(one, other):
+    return F.cosine_similarity(one.flatten(), other.flatten(), dim=0).item()
+
+
+def test_a_silent_classifier_is_refused(random_network, batches):
+    network = random_network("resnet8_cifar")
+    torch.nn.init.zeros_(network.fc.weight)
+    with pytest.raises(UserError, match="the gradient of the loss is zero"):
+        measure_signal(network, batches)
 
 
 def test_statistics_are_timms(random_network):

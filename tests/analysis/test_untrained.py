@@ -1,17 +1,20 @@
 import torch
 
 from analysis.untrained import untrained
-from backbones import create_model
+from backbones import InputSpec, create_model
+from backbones.norm import norm_eps, set_norm_eps
 
 
 def test_same_network_other_weights(random_network, batches):
     network = random_network("resnet20_cifar", shortcut="B")
+    network.input_spec = InputSpec(mean=(0.5, 0.5, 0.5), std=(1.0, 1.0, 1.0))
+    set_norm_eps(network, 1e-3)
     images = [images for images, _ in batches[:1]]
     before = torch.get_rng_state()
     one, again, other = (untrained(network, images, seed) for seed in (1, 1, 2))
     assert torch.equal(torch.get_rng_state(), before)
     assert one.name == network.name and one.options == network.options and not one.training
-    assert one.input_spec == network.input_spec
+    assert one.input_spec == network.input_spec and norm_eps(one) == norm_eps(network) == 1e-3
     for name, value in one.state_dict().items():
         assert torch.equal(value, again.state_dict()[name])
     assert not torch.equal(one.conv1.weight, other.conv1.weight)

@@ -30,6 +30,8 @@ def test_blocks_are_named_by_stage_and_place():
     assert list(find_blocks(trunk))[-1] == "res4.1" and list(find_blocks(head)) == ["res5.0", "res5.1"]
     model = nn.ModuleDict({"one": trunk, "other": copy.deepcopy(trunk)})  # as detectors with two trunks
     assert find_blocks(model)["res2.0"] == ["one.layer1.0", "other.layer1.0"]
+    compiled = torch.compile(create_model("resnet8_cifar"))  # the network stands in a wrapper
+    assert [len(paths) for paths in find_blocks(compiled).values()] == [1, 1, 1]
 
 
 @pytest.mark.parametrize("name", ["resnet20_cifar", "resnet18", "resnet50", "preact_resnet20_cifar"])

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +11,12 @@ import torch
 from PIL import Image
 
 from backbones import IMAGENET_INPUT, WeightsHeader, create_model, save_weights
+from backbones.weights import read_header
 from classification.config import PretrainConfig
 from classification.shapes import CLASSES
+from classification.validation import open_validation
 from engine.config import load_config
+from engine.sampler import Item
 
 SMALL = ["data.image_size=16", "data.resize=16", "run.device=cpu"]
 KINDS = {
@@ -25,10 +28,10 @@ KINDS = {
 }
 
 
-def write_weights(file: Path, name: str, *, trained_here: bool = True, **options) -> Path:
+def write_weights(file: Path, name: str, *, trained_here: bool = True, classes: int = len(CLASSES)) -> Path:
     """Random weights; of a run on Shapes, or as converted from others, without configuration and classes."""
     torch.manual_seed(0)
-    model = create_model(name, num_classes=len(CLASSES), **options)
+    model = create_model(name, num_classes=classes)
     header = WeightsHeader(model.name, model.options, IMAGENET_INPUT)
     if trained_here:
         given = [f"model.name={name}", "data.kind=shapes", "schedule.total_steps=1", *SMALL]
@@ -98,13 +101,22 @@ def test_untrained_twins_and_files_of_one_model(tool: Callable, weights: Path, t
     other = write_weights(tmp_path / "b" / "w.safetensors", "resnet8_cifar")
     out = tmp_path / "out"
     tool("analyze", "responses", "--weights", weights, other, "untrained=true", *SMALL, "--out", out)
-    one = f"resnet8_cifar ({tmp_path.name}/w)"
-    names = [one, f"{one}, untrained", "resnet8_cifar (b/w)", "resnet8_cifar (b/w), untrained"]
+    one, two = f"resnet8_cifar ({tmp_path.name}/w)", "resnet8_cifar (b/w)"
+    names = [one, f"{one}, untrained", two, f"{two}, untrained"]
     assert list(content(out)["networks"]) == names
+    # Two seeds of one run: as much of the paths as tells them apart.
+    files = []
+    for seed in ("seed0", "seed1"):
+        (tmp_path / seed / "run").mkdir(parents=True)
+        files.append(write_weights(tmp_path / seed / "run" / "last.safetensors", "resnet8_cifar"))
+    tool("analyze", "responses", "--weights", *files, *SMALL, "--out", tmp_path / "seeds")
+    names = ["resnet8_cifar (seed0/run/last)", "resnet8_cifar (seed1/run/last)"]
+    assert list(content(tmp_path / "seeds")["networks"]) == names
+    assert len(list((tmp_path / "seeds").glob("*.npz"))) == 2
 
 
 def test_the_experiment_on_random_networks(tool: Callable, tmp_path: Path):
-    tool("analyze", "gradients", "--out", tmp_path / "out", "gradients.seeds=2")
+    tool("analyze", "gradients", "--out", tmp_path / "out", "seeds=2")
     result = content(tmp_path / "out")
     assert result["options"] == {"seeds": 2} and "feed-forward" in result["networks"]
     assert (tmp_path / "out" / "gradients.svg").is_file()
@@ -139,7 +151,11 @@ def test_what_is_refused(
         "lesion", "--weights", weights, "lesion.deleted=[1,4]"
     )
     assert "unknown block 'res6.0'" in message("lesion", "--weights", weights, "lesion.blocks=[res6.0]")
-    assert "names resnet8_cifar" in message("responses", "--weights", weights, weights)
+    assert "w.safetensors twice" in message("responses", "--weights", weights, weights)
+    assert "no pairs of blocks of equal shape" in message(
+        "lesion", "--weights", weights, "lesion.swapped=[1]"
+    )
+    assert "unknown key" in message("gradients", "gradients.points=20")
     assert "run.device 'cpuu' is unknown" in message("responses", "--weights", weights, "run.device=cpuu")
     assert "no weights at" in message("responses", "--weights", tmp_path / "absent.safetensors")
     bare = tmp_path / "bare.pth"
@@ -170,6 +186,41 @@ def test_pictures_that_do_not_fit_are_refused(
     data[1] = f"data.root={tmp_path / 'flat'}"
     assert "have no labels" in message("signal", "--weights", weights, *data)
     tool("analyze", "responses", "--weights", weights, *data, "--out", tmp_path / "out")
+
+
+def test_arrays_of_other_pictures_are_not_kept(tool: Callable, weights: Path, tmp_path: Path):
+    data = ["data.kind=folder", f"data.root={tmp_path / 'set'}", "data.image_size=16", "data.resize=16"]
+    folder = tmp_path / "set" / "val" / "only"
+    folder.mkdir(parents=True)
+    stds = []
+    for colour in ((255, 0, 0), (0, 255, 0)):  # other pictures at the same place
+        Image.new("RGB", (16, 16), colour).save(folder / "a.png")
+        tool("analyze", "responses", "--weights", weights, *data, "--out", tmp_path / "out")
+        stds.append(content(tmp_path / "out")["networks"]["resnet8_cifar"]["mean_std"])
+    assert stds[0] != stds[1]
+
+
+def test_a_folder_that_cannot_be_made_is_refused(refused: Callable, weights: Path, tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    for out in (tmp_path / "file" / "below", "/proc/nowhere"):
+        message = refused("analyze", "responses", "--weights", weights, "--out", out)
+        assert "choose a folder that can be written" in message
+
+
+def test_numbered_folders_are_the_numbers_of_the_outputs(tool: Callable, tmp_path: Path):
+    # Sorted as text folder 10 stands before 2.
+    foreign = write_weights(tmp_path / "twelve.safetensors", "resnet8_cifar", trained_here=False, classes=12)
+    for number in range(12):
+        (tmp_path / "set" / "val" / str(number)).mkdir(parents=True)
+        Image.new("RGB", (16, 16), (20 * number,) * 3).save(tmp_path / "set" / "val" / str(number) / "a.png")
+    header = read_header(foreign)
+    data = load_config(
+        PretrainConfig, None, ["model.name=x", "schedule.total_steps=1", "data.kind=folder"]
+    ).data
+    config = replace(data, root=str(tmp_path / "set"), image_size=16, resize=16)
+    pictures = open_validation(foreign, header, config)
+    for index, label in enumerate(pictures.labels.tolist()):
+        assert Path(pictures.read([Item(index, 0)]).ids[0]).parent.name == str(label)
 
 
 def test_lesions_of_a_detector(

@@ -1,0 +1,93 @@
+"""What an analysis can be told: pictures as in pretraining, and the options of each analysis."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from analysis.gradients import GradientsOptions
+from analysis.kinds import KINDS
+from analysis.lesions import LesionOptions
+from analysis.paths import PathsOptions
+from analysis.responses import ResponsesOptions
+from analysis.signal import SignalOptions
+from backbones import WeightsHeader
+from classification.config import DataConfig
+from engine.config import parse_config, require_between, require_positive
+from engine.errors import UserError
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How an analysis is executed.
+
+    Attributes:
+        device: "auto" takes a GPU where there is one.
+        seed: of the choice of pictures, and of everything that is drawn.
+        batch_size: pictures at once.
+        workers: processes that read pictures; 0 reads them in this one.
+    """
+
+    device: str = "auto"
+    seed: int = 0
+    batch_size: int = 100
+    workers: int = 0
+
+    def __post_init__(self) -> None:
+        require_positive(self, "batch_size")
+        require_between(self, 0, 2**31, "seed", "workers")
+
+
+@dataclass(frozen=True)
+class AnalyzeConfig:
+    """One analysis of some networks.
+
+    Attributes:
+        data: the pictures; `data.val_split` of them. By default those of the first file's training.
+        untrained: also analyse each network as it was before its training.
+        responses, signal, lesion, paths, gradients: options of each analysis.
+    """
+
+    data: DataConfig
+    run: RunOptions = field(default_factory=RunOptions)
+    untrained: bool = False
+    responses: ResponsesOptions = field(default_factory=ResponsesOptions)
+    signal: SignalOptions = field(default_factory=SignalOptions)
+    lesion: LesionOptions = field(default_factory=LesionOptions)
+    paths: PathsOptions = field(default_factory=PathsOptions)
+    gradients: GradientsOptions = field(default_factory=GradientsOptions)
+
+
+@dataclass(frozen=True)
+class RandomNetworksConfig:
+    """The experiment on random networks, on the CPU; see `analysis.shattering`.
+
+    Attributes:
+        seeds: networks of each kind.
+    """
+
+    seeds: int = 20
+
+    def __post_init__(self) -> None:
+        require_positive(self, "seeds")
+
+
+def read_config(name: str, headers: Sequence[WeightsHeader], overrides: Sequence[str]) -> AnalyzeConfig:
+    """The options, on the pictures of the first file that knows those of its training, or on others named.
+
+    Raises:
+        UserError: an unknown key or value, one of another analysis, or no pictures.
+    """
+    for override in overrides:
+        section = override.partition(".")[0]
+        if section in KINDS and section != name:
+            raise UserError(f"{override} belongs to tools/analyze.py {section} and does nothing in {name}")
+    known = [header.config["data"] for header in headers if "data" in header.config]
+    named = any(override.startswith("data.kind=") for override in overrides)
+    if not known and not named:
+        raise UserError(
+            "the weights do not say what pictures they were trained on; name some, for instance "
+            "data.kind=cifar10 data.root=data/cifar-10-batches-py, or data.kind=folder and its root"
+        )
+    data = {} if named else dict(known[0])
+    if "data.kind=cifar10" in overrides:
+        data["val_split"] = "test"  # other kinds call it "val"
+    return parse_config(AnalyzeConfig, {"data": data}, overrides, source="tools/analyze.py")
