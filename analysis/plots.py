@@ -54,6 +54,11 @@ def _style(labelled: Labelled, label: str) -> dict[str, Any]:
     return {"color": f"C{place % 10}", "ls": line, "label": label}
 
 
+def _legend(figure: Any, axis: Any) -> None:
+    """What the lines of an axis are, below all panels."""
+    figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=6, fontsize="small")
+
+
 def draw_responses(labelled: Labelled) -> Any:
     """Standard deviations of layer responses, in layer order and ranked (He et al. 2015, Figure 7)."""
     figure, axes = new_axes(1, 2, sharey=True)
@@ -67,7 +72,7 @@ def draw_responses(labelled: Labelled) -> Any:
         title="in the order of the layers", xlabel="3x3 layer", ylabel="standard deviation", ylim=0
     )
     axes[0, 1].set(title="ranked", xlabel="rank")
-    axes[0, 1].legend()
+    _legend(figure, axes[0, 0])
     figure.suptitle(f"Responses of 3x3 layers, before nonlinearity and addition, {pictures} pictures")
     return figure
 
@@ -80,7 +85,7 @@ def draw_signal(labelled: Labelled) -> Any:
         "identity's share of the stage's output": lambda a: a["forward_identity"],
         "identity's share of the gradient": lambda a: a["backward_identity"],
         "cosine of shortcut and residual": lambda a: a["cosine"],
-        "gradient at the block's input": lambda a: a["gradient"],
+        "gradient at the block's input, 1 behind the last": lambda a: a["gradient"],
         "variance of the block's channels": lambda a: a["variance"],
     }
     for axis, (title, values) in zip(axes.flat, panels.items(), strict=True):
@@ -90,7 +95,7 @@ def draw_signal(labelled: Labelled) -> Any:
         axis.set(title=title, xlabel="depth, blocks over all blocks")
         if title.split()[0] in ("residual", "gradient", "variance"):
             axis.set_yscale("log")
-    axes[0, 0].legend(fontsize="small")
+    _legend(figure, axes[0, 0])
     figure.suptitle(f"Signals forward and back, {_numbers(labelled, 'pictures')} pictures")
     return figure
 
@@ -125,7 +130,7 @@ def draw_lesions(labelled: Labelled) -> Any:
     for axis in axes[0]:
         axis.set_ylim(0, None)
     single.set_ylabel("top-1 error, %")
-    single.legend(fontsize="small")
+    _legend(figure, single)
     return figure
 
 
@@ -179,7 +184,7 @@ def draw_paths(labelled: Labelled, mass: float) -> Any:
     axes[0, 0].set(title="paths of each length, share of all", xlabel="residuals on the path")
     axes[0, 1].set(title="mean size of a path's gradient", xlabel="residuals on the path")
     axes[0, 2].set(title=f"number times size; shaded: {100 * mass:g} %", xlabel="residuals on the path")
-    axes[0, 0].legend(fontsize="small")
+    _legend(figure, axes[0, 0])
     axes[0, 2].legend(fontsize="small")
     figure.suptitle(f"Gradients along paths, {_numbers(labelled, 'pictures')} pictures")
     return figure
@@ -199,7 +204,7 @@ def draw_gradients(labelled: Labelled) -> Any:
         )
     axes[0, 0].set(title="behind the last block", xlabel="lag, points of the line", ylabel="autocorrelation")
     axes[0, 1].set(title="lag 1, mean and deviation over lines", xlabel="blocks passed")
-    axes[0, 0].legend(fontsize="small")
+    _legend(figure, axes[0, 0])
     lines = _numbers(labelled, "lines")
     figure.suptitle(f"Gradients at the picture along {lines} lines between two pictures")
     return figure
@@ -231,7 +236,7 @@ def draw_shattering(arrays: Arrays) -> Any:
     by_lag.set(title=f"on the line, {last} layers or blocks", xlabel="lag", ylabel="autocorrelation")
     by_depth.set(title="on the line, lag 1, mean and deviation", xlabel="layers or blocks")
     cloud.set(title="correlation at two random points", xlabel="layers or blocks", ylim=(0.01, 1.3))
-    figure.legend(*by_lag.get_legend_handles_labels(), loc="outside lower center", ncols=6)
+    _legend(figure, by_lag)
     cloud.legend(fontsize="small")
     shown = (("feed-forward", 0), ("feed-forward", -1), ("residual, BN, β = 0.1", -1))
     for axis, (name, place) in zip(axes[1], shown, strict=True):

@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from backbones import OptionError, save_weights
+from backbones.lesion import find_blocks, without_blocks
+from backbones.norm import fold_batchnorm
 from detection.build import build_detector, detector_header, load_detector
 from detection.config import DetectionConfig
 from engine.config import load_config
@@ -96,3 +98,29 @@ def test_masks_are_not_learnt_from_a_batch_without(
     model = build_detector(load_config(DetectionConfig, None, [*tiny_options, *options]), 2)
     with pytest.raises(UserError, match="learns masks, and the batch has none"):
         model.train()(batches([(64, 96)], [3], num_classes=2))
+
+
+@pytest.mark.parametrize(
+    ("kind", "training"), [("c4", "joint"), ("c4", "two_stage"), ("dc5", "joint"), ("fpn", "joint")]
+)
+def test_blocks_of_every_trunk_and_head_can_be_left_out(
+    tiny_options: list[str], classifier_weights: Path, batches: Callable, kind: str, training: str
+):
+    options = [f"detector.kind={kind}", f"training={training}", *KINDS[kind], "roi.score_threshold=0.0"]
+    config = load_config(
+        DetectionConfig, None, [*tiny_options, f"backbone.weights={classifier_weights}", *options]
+    )
+    model, batch = build_detector(config, 2).eval(), batches([(64, 96)], [3], num_classes=2)
+    found = find_blocks(model)
+    assert list(found) == [f"res{stage}.{place}" for stage in (2, 3, 4, 5) for place in (0, 1)]
+    shared = {name for name, paths in found.items() if len(paths) == 1}
+    # Two trunks have every block twice, but for the head per region.
+    assert shared == (set(found) if training == "joint" else {"res5.0", "res5.1"})
+    with torch.no_grad():
+        whole = model(batch)
+        for name in ("res2.1", "res5.1"):
+            with without_blocks(model, [name]):
+                without, folded = model(batch), fold_batchnorm(model)(batch)
+            assert not torch.equal(without.scores, whole.scores)
+            torch.testing.assert_close(without.scores, folded.scores, rtol=1e-3, atol=1e-4)
+        assert torch.equal(model(batch).scores, whole.scores)
