@@ -66,49 +66,65 @@ def analyze(name: str, weights: Sequence[Path], out: Path, overrides: Sequence[s
         raise UserError(f"{name} is measured on networks: name their files with --weights FILE [FILE …]")
     headers = [_read_header(file) for file in weights]
     config = read_config(name, headers, overrides)
-    options = getattr(config, name)
-    device = resolve_device(config.run.device)
-    labels = name_networks(weights, headers)
     make_folder(out)
-    pictures = _open_pictures(config.data, headers[0].classes, kind)
     settings = {
         "analysis": name,
         "data": asdict(config.data),
         "run": asdict(config.run),
-        "options": asdict(options),
+        "options": asdict(getattr(config, name)),
     }
     measured: dict[str, Arrays] = {}
     networks: dict[str, Any] = {}
+    for file, label, network, pictures in _open_networks(weights, headers, config, kind):
+        about = {
+            "release": MEASURES,
+            "weights": digest(file),
+            "network": label,
+            "pictures": _identify(pictures),
+            **settings,
+        }
+        measured[label] = _measure(name, network, pictures, config, out / f"{file_name(label)}.npz", about)
+        merit = kind.summarise(measured[label], getattr(config, name))
+        networks[label] = {"weights": str(file), "sha256": about["weights"], **merit}
+    result = {"command": _command(name, weights, out, overrides), **settings, "networks": networks}
+    _write(out, name, result, kind.draw(measured, getattr(config, name)))
+    return result
+
+
+def _open_networks(
+    weights: Sequence[Path], headers: Sequence[WeightsHeader], config: AnalyzeConfig, kind: Kind
+) -> Iterator[tuple[Path, str, Network, Pictures]]:
+    """Each network under its name, and where asked for as it was before training, with the pictures."""
+    device = resolve_device(config.run.device)
+    labels = name_networks(weights, headers)
+    pictures = _open_pictures(config.data, headers[0].classes, kind)
     classes, numbers = list(pictures.classes), pictures.labels
     for file, header, label in zip(weights, headers, labels, strict=True):
-        network = load_network(file).to(device).eval()
+        network: Any = load_network(file).to(device).eval()
         pictures.classes, pictures.labels = list(classes), numbers  # as they are, for every network
         if kind.needs_labels:
             match_classes(file, header, pictures)
         pictures.adopt(header.input_spec)
-        for title, variant in _variants(label, network, pictures, config, device):
-            arrays_file = out / f"{file_name(title)}.npz"
-            about = {
-                "release": MEASURES,
-                "weights": digest(file),
-                "network": title,
-                "pictures": _identify(pictures),
-                **settings,
-            }
-            found = load_arrays(arrays_file, about)
-            if found is None:
-                logger.info("%s of %s", name, title)
-                batches = _batches(pictures, kind.pictures(options), config.run, device, title)
-                found = kind.measure(variant, batches, options, config.run.seed)
-                save_arrays(arrays_file, found, about)
-            else:
-                logger.info("%s of %s is there already, from the same weights and options", name, title)
-            measured[title] = found
-            merit = kind.summarise(found, options)
-            networks[title] = {"weights": str(file), "sha256": about["weights"], **merit}
-    result = {"command": _command(name, weights, out, overrides), **settings, "networks": networks}
-    _write(out, name, result, kind.draw(measured, options))
-    return result
+        yield file, label, network, pictures
+        if config.untrained:
+            yield file, f"{label}, untrained", _untrained(network, pictures, config.run), pictures
+
+
+def _measure(
+    name: str, network: Network, pictures: Pictures, config: AnalyzeConfig, file: Path, about: dict[str, Any]
+) -> Arrays:
+    """What the file holds about the same, or else is measured and saved there."""
+    found = load_arrays(file, about)
+    if found is not None:
+        logger.info("%s of %s is there already, from the same weights and options", name, about["network"])
+        return found
+    logger.info("%s of %s", name, about["network"])
+    kind, options = KINDS[name], getattr(config, name)
+    device = next(network.parameters()).device
+    batches = _batches(pictures, kind.pictures(options), config.run, device, about["network"])
+    found = kind.measure(network, batches, options, config.run.seed)
+    save_arrays(file, found, about)
+    return found
 
 
 def _analyze_random_networks(out: Path, overrides: Sequence[str]) -> dict[str, Any]:
@@ -211,16 +227,13 @@ def _open_pictures(data: DataConfig, classes: list[str], kind: Kind) -> Pictures
     return pictures
 
 
-def _variants(
-    label: str, network: Any, pictures: Pictures, config: AnalyzeConfig, device: torch.device
-) -> Iterator[tuple[str, Network]]:
-    yield label, network
-    if config.untrained:
-        at_once = min(config.run.batch_size, CALIBRATED_ON, max(1, len(pictures)))
-        count = max(1, CALIBRATED_ON // at_once) * at_once  # equal batches
-        run = replace(config.run, batch_size=at_once)
-        images = [images for images, _ in _batches(pictures, count, run, device)]
-        yield f"{label}, untrained", untrained(network, images, config.run.seed)
+def _untrained(network: Network, pictures: Pictures, run: RunOptions) -> Network:
+    """The network before its training, its normalisation calibrated on equal batches of a few pictures."""
+    at_once = min(run.batch_size, CALIBRATED_ON, max(1, len(pictures)))
+    count = max(1, CALIBRATED_ON // at_once) * at_once
+    device = next(network.parameters()).device
+    batches = _batches(pictures, count, replace(run, batch_size=at_once), device)
+    return untrained(network, (images for images, _ in batches), run.seed)
 
 
 def _batches(
