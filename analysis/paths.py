@@ -175,7 +175,7 @@ def _all_norms(back: _Back) -> list[Tensor]:
 
     def follow(place: int, gradient: Tensor, length: int) -> None:
         if place < 0:
-            found[length].append(gradient.flatten(1).norm(dim=1))
+            found[length].append(_lengths(gradient))
             return
         for residual in (False, True):
             (before,) = back.through(place, [gradient], residual=residual)
@@ -195,7 +195,12 @@ def _norms_along(back: _Back, paths: Tensor) -> Tensor:
             if len(of):
                 (before[of],) = back.through(place, [gradient[of]], residual=residual, of=of)
         gradient = before
-    return gradient.flatten(1).norm(dim=1)
+    return _lengths(gradient)
+
+
+def _lengths(gradient: Tensor) -> Tensor:
+    """(N,) Euclidean norms; in double, since the squares of what long paths carry are too small for float."""
+    return gradient.double().flatten(1).norm(dim=1)
 
 
 def _draw_paths(rng: np.random.Generator, pictures: int, blocks: int, length: int) -> Tensor:

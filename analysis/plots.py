@@ -56,7 +56,11 @@ def _style(labelled: Labelled, label: str) -> dict[str, Any]:
 
 def _legend(figure: Any, axis: Any) -> None:
     """What the lines of an axis are, below all panels."""
-    figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=6, fontsize="small")
+    columns = int(
+        figure.get_figwidth() / 2.6
+    )  # inches, for names such as "preact_resnet110_cifar, untrained"
+    handles, labels = axis.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, fontsize="small")
 
 
 def draw_responses(labelled: Labelled) -> Any:
@@ -172,9 +176,8 @@ def draw_paths(labelled: Labelled, mass: float) -> Any:
         axes[0, 0].plot(lengths, numbers, marker=".", ms=4, **style)
         axes[0, 1].semilogy(lengths, norms, marker=".", ms=4, **style)
         error = arrays["deviation"] / np.sqrt(arrays["sampled"])
-        axes[0, 1].fill_between(
-            lengths, np.maximum(norms - error, 1e-12), norms + error, color=style["color"], alpha=0.2, lw=0
-        )
+        low = np.maximum(norms - error, 0.1 * arrays["norm"])  # the scale has no zero
+        axes[0, 1].fill_between(lengths, low, norms + error, color=style["color"], alpha=0.2, lw=0)
         share = share_of_paths(len(norms) - 1, low, high)
         style["label"] = f"{low}…{high}: {100 * share:.2g} % of the paths"
         axes[0, 2].plot(lengths, path_weights(norms), marker=".", ms=4, **style)
