@@ -176,8 +176,8 @@ def draw_paths(labelled: Labelled, mass: float) -> Any:
         axes[0, 0].plot(lengths, numbers, marker=".", ms=4, **style)
         axes[0, 1].semilogy(lengths, norms, marker=".", ms=4, **style)
         error = arrays["deviation"] / np.sqrt(arrays["sampled"])
-        low = np.maximum(norms - error, 0.1 * arrays["norm"])  # the scale has no zero
-        axes[0, 1].fill_between(lengths, low, norms + error, color=style["color"], alpha=0.2, lw=0)
+        bottom = np.maximum(norms - error, 0.1 * arrays["norm"])  # the scale has no zero
+        axes[0, 1].fill_between(lengths, bottom, norms + error, color=style["color"], alpha=0.2, lw=0)
         share = share_of_paths(len(norms) - 1, low, high)
         style["label"] = f"{low}…{high}: {100 * share:.2g} % of the paths"
         axes[0, 2].plot(lengths, path_weights(norms), marker=".", ms=4, **style)
