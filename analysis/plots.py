@@ -133,6 +133,7 @@ def draw_lesions(labelled: Labelled) -> Any:
     _paths_left(several)
     for axis in axes[0]:
         axis.set_ylim(0, None)
+    order.set_xlim(0, None)
     single.set_ylabel("top-1 error, %")
     _legend(figure, single)
     return figure
