@@ -73,7 +73,8 @@ class PreActBasicBlock(nn.Module):
     def terms(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The terms of the sum, shortcut and residual."""
         active = pre_activate(self.bn1, x)
-        return pre_activation_shortcut(self.downsample, x, active), self.residual(active)
+        residual = self.residual(active)  # first, as its layers stand before the shortcut's
+        return pre_activation_shortcut(self.downsample, x, active), residual
 
     def bypass(self, x: Tensor) -> Tensor:
         """The block without its residual."""
@@ -125,7 +126,8 @@ class PreActBottleneck(nn.Module):
     def terms(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The terms of the sum, shortcut and residual."""
         active = pre_activate(self.bn1, x)
-        return pre_activation_shortcut(self.downsample, x, active), self.residual(active)
+        residual = self.residual(active)  # first, as its layers stand before the shortcut's
+        return pre_activation_shortcut(self.downsample, x, active), residual
 
     def bypass(self, x: Tensor) -> Tensor:
         """The block without its residual."""
