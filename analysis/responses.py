@@ -36,7 +36,7 @@ class _Moments:
         self.squares: Tensor | float = 0.0
 
     def add(self, layer: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
-        values = output.flatten(1)
+        values = output.movedim(1, -1).flatten(1)  # no copy in channels_last
         self.count += values.numel()
         self.sums = self.sums + values.sum(1).double().sum()
         self.squares = self.squares + torch.linalg.vector_norm(values, dim=1).double().square().sum()
@@ -58,7 +58,7 @@ def measure_responses(network: Network, batches: Batches) -> Arrays:
     Raises:
         UserError: no pictures.
     """
-    folded = fold_batchnorm(network)
+    folded = fold_batchnorm(network).to(memory_format=torch.channels_last)  # faster on a CPU
     layers = {
         name: module
         for name, module in folded.named_modules()
