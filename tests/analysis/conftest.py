@@ -50,7 +50,9 @@ def linear_network() -> Callable[[float], Any]:
     """
 
     def make(gain: float) -> Any:
-        model: Any = create_model("resnet20_cifar", num_classes=3)
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            model: Any = create_model("resnet20_cifar", num_classes=3)
         for module in model.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.eps = 0.0

@@ -1,5 +1,6 @@
 """Both sides do the same work; no timing decides here."""
 
+import pytest
 import torch
 
 from analysis.lesions import LesionOptions, measure_lesions
@@ -9,11 +10,16 @@ from reproduction.analysis_speed import analysis_calls, delete_each, noise
 
 
 def test_both_find_the_same_errors():
+    torch.manual_seed(0)
     network = create_model("resnet14_cifar")
-    calibrate_batchnorm(network, [images for images, _ in noise(100, "cpu")])
+    batches = list(noise(100, "cpu"))
+    calibrate_batchnorm(network, [images for images, _ in batches])
     network.eval()
+    with torch.no_grad():
+        network.fc.bias -= network(batches[0][0]).mean(0)  # else it may answer with one class alone
     found = measure_lesions(network, noise(200, "cpu"), LesionOptions(deleted=(), swapped=()), 0)
-    assert found["single_error"].tolist() == delete_each(network, 200, "cpu")
+    # But for a picture on the edge: one side folds normalisation, and each stands twice among the 200.
+    assert found["single_error"].tolist() == pytest.approx(delete_each(network, 200, "cpu"), abs=1.001)
     assert len(set(found["single_error"].tolist())) > 1  # or the comparison would say nothing
 
 
