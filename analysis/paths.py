@@ -109,7 +109,6 @@ def measure_paths(network: Network, batches: Batches, seed: int) -> Arrays:
     """
     chain = Chain(network)
     chain.require_sums()
-    lengths = len(chain) + 1
     rng = np.random.default_rng(seed)
     totals: list[Tensor] = []
     errors: list[Tensor] = []
@@ -120,16 +119,7 @@ def measure_paths(network: Network, batches: Batches, seed: int) -> Arrays:
         whole = torch.stack(by_length).sum(0)
         errors.append(_difference(back, whole))
         shares = torch.stack([dot(part, whole) for part in by_length])
-        if len(chain) <= ENUMERATED:
-            norms = _all_norms(back)
-        else:
-            norms = [
-                _norms_along(back, _draw_paths(rng, len(images), lengths - 1, k)) for k in range(lengths)
-            ]
-        counts = torch.tensor([len(n) for n in norms]).to(shares)
-        sums = torch.stack([n.double().sum() for n in norms])
-        squares = torch.stack([n.double().square().sum() for n in norms])
-        totals.append(torch.stack([shares, counts, sums, squares]))
+        totals.append(torch.cat([shares[None], _sums_of_norms(_follow_paths(back, rng)).to(shares)]))
         pictures += len(images)
     check_pictures(pictures)
     shares, counts, sums, squares = torch.stack(totals).sum(0)
@@ -146,6 +136,21 @@ def measure_paths(network: Network, batches: Batches, seed: int) -> Arrays:
         ),
         "pictures": np.array(pictures),
     }
+
+
+def _follow_paths(back: _Back, rng: np.random.Generator) -> list[Tensor]:
+    """Sizes of the gradients of all paths, or of a random one of each length for each picture, by length."""
+    blocks = len(back.chain)
+    if blocks <= ENUMERATED:
+        return _all_norms(back)
+    pictures = len(back.start)
+    return [_norms_along(back, _draw_paths(rng, pictures, blocks, length)) for length in range(blocks + 1)]
+
+
+def _sums_of_norms(norms: list[Tensor]) -> Tensor:
+    """(3, lengths) float64: how many, their sums and their sums of squares."""
+    rows = [torch.stack([n.new_tensor(len(n)), n.sum(), n.square().sum()]) for n in norms]
+    return torch.stack(rows, 1)
 
 
 def _difference(back: _Back, whole: Tensor) -> Tensor:
@@ -257,7 +262,14 @@ def summarise_paths(arrays: Arrays, mass: float) -> dict[str, Any]:
         "effective_range": [low, high],
         "share_of_paths": share_of_paths(len(norms) - 1, low, high),
         "signed_share": float(share[low : high + 1].sum()),
+        "size_per_block": _factor(arrays["norm"]),
         "mean_length_by_gradient": float((weights * np.arange(len(weights))).sum()),
         "mean_length_by_number": (len(norms) - 1) / 2,
         "sum_error": float(arrays["sum_error"]),
     }
+
+
+def _factor(norms: NDArray[np.float64]) -> float:
+    """What a residual more on a path multiplies its gradient's size by: least squares of the logarithms."""
+    known = np.flatnonzero(norms > 0)
+    return float(np.exp(np.polyfit(known, np.log(norms[known]), 1)[0])) if len(known) > 1 else 0.0

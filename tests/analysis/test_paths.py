@@ -104,6 +104,8 @@ def test_summary_by_hand():
     assert summary["effective_range"] == [1, 2] and summary["share_of_paths"] == 0.75
     assert summary["signed_share"] == pytest.approx(0.8)
     assert summary["mean_length_by_gradient"] == summary["mean_length_by_number"] == 1.5
+    falling = arrays | {"norm": 3 * 0.25 ** np.arange(4)}
+    assert summarise_paths(falling, 0.95)["size_per_block"] == pytest.approx(0.25)
     with pytest.raises(UserError, match="zero on all paths"):
         summarise_paths(arrays | {"norm": np.zeros(4)}, 0.95)
 
