@@ -1,9 +1,9 @@
 """Pre-activation residual networks of He et al. 2016, "Identity Mappings in Deep Residual Networks".
 
-Batch normalisation and ReLU stand before each convolution, and nothing follows an addition, so that from one
-change of shape to the next the shortcuts pass their input unchanged. The stem's bn1 and ReLU stand before the
-first split into two paths, so that there is no `layer1.0.bn1`; `bn_last` and ReLU behind the last addition.
-Other parameter names are those of residual networks, without normalisation in `downsample`.
+Batch normalisation and ReLU stand before each convolution, and nothing follows an addition, so that between
+changes of shape shortcuts pass their input unchanged. The stem's bn1 and ReLU stand before the first split into
+two paths: there is no `layer1.0.bn1`. `bn_last` and ReLU stand behind the last addition. Other parameter names
+are those of residual networks, without normalisation in `downsample`.
 
 The features res2 and above are raw sums, which may be negative: what reads them should normalise, as the next
 stage does. The last one has passed bn_last and ReLU, as the classifier sees it.
