@@ -1,12 +1,12 @@
 """Pre-activation residual networks of He et al. 2016, "Identity Mappings in Deep Residual Networks".
 
 Batch normalisation and ReLU stand before each convolution, and nothing follows an addition, so that between
-changes of shape shortcuts pass their input unchanged. The stem's bn1 and ReLU stand before the first split into
-two paths: there is no `layer1.0.bn1`. `bn_last` and ReLU stand behind the last addition. Other parameter names
-are those of residual networks, without normalisation in `downsample`.
+changes of shape shortcuts pass their input unchanged. The stem's bn1 and ReLU stand before the first split
+into two paths: there is no `layer1.0.bn1`. `bn_last` and ReLU stand behind the last addition. Other parameter
+names are those of residual networks, without normalisation in `downsample`.
 
-The features res2 and above are raw sums, which may be negative: what reads them should normalise, as the next
-stage does. The last one has passed bn_last and ReLU, as the classifier sees it.
+The features res2 and above are raw sums, which may be negative and want normalising, as the next stage does.
+The last one has passed bn_last and ReLU, as the classifier sees it.
 """
 
 from collections.abc import Callable, Sequence
@@ -114,8 +114,7 @@ class PreActBottleneck(nn.Module):
         self.downsample = make_shortcut(shortcut, in_channels, out_channels, stride, norm=False)
 
     def residual(self, active: Tensor) -> Tensor:
-        x = self.conv1(active)
-        x = self.conv2(relu_(self.bn2(x)))
+        x = self.conv2(relu_(self.bn2(self.conv1(active))))
         return self.conv3(relu_(self.bn3(x)))
 
     def forward(self, x: Tensor) -> Tensor:
