@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from engine.checkpoint import replace_atomically
-from engine.errors import UserError
+from foundation.atomic_files import replace_atomically
+from foundation.errors import UserError
 
 Arrays = dict[str, NDArray[Any]]
 Batches = Iterable[tuple[Tensor, Tensor]]  # pictures (N, 3, H, W) as the network wants them, labels (N,)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from backbones.features import Network
 from backbones.lesion import find_blocks
-from backbones.spec import OptionError
+from foundation.errors import OptionError
 
 
 class Chain:

@@ -10,8 +10,8 @@ from torch import Tensor
 from analysis.arrays import Arrays, Batches, check_pictures, to_arrays
 from analysis.chain import Chain
 from backbones.features import Network
-from engine.config import require_between, require_positive
-from engine.errors import UserError
+from foundation.errors import UserError
+from training.config import require_between, require_positive
 
 LAGS = 16  # of the autocorrelation, from 0 on
 AT_ONCE = 64  # points of a line that pass the network together

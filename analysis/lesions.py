@@ -15,9 +15,8 @@ from analysis.chain import Chain
 from backbones.features import Network
 from backbones.lesion import reordered_blocks, same_shapes, without_blocks
 from backbones.norm import fold_batchnorm
-from backbones.spec import check_choice
-from engine.config import require_positive
-from engine.errors import UserError
+from foundation.errors import UserError, check_choice
+from training.config import require_positive
 
 # What is tried by default, as far as there are blocks; Veit et al. 2016 delete up to 20.
 DELETED = (1, 2, 3, 5, 8, 12, 20)

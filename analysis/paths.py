@@ -19,8 +19,8 @@ from analysis.arrays import Arrays, Batches, check_pictures, to_arrays
 from analysis.chain import Chain
 from analysis.signal import dot
 from backbones.features import Network
-from engine.config import require_between, require_positive
-from engine.errors import UserError
+from foundation.errors import UserError
+from training.config import require_between, require_positive
 
 ENUMERATED = 10  # blocks up to which all 2^B paths are followed
 

@@ -9,7 +9,7 @@ import numpy as np
 from analysis.arrays import Arrays
 from analysis.paths import effective_range, path_weights, share_of_paths
 from analysis.shattering import NETS, cloud_correlation
-from engine.checkpoint import replace_atomically
+from foundation.atomic_files import replace_atomically
 
 BINS = 6  # of draws by Kendall's τ
 Labelled = Mapping[str, Arrays]  # what was measured, by the name of the network

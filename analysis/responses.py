@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from analysis.arrays import Arrays, Batches, check_pictures, to_arrays
 from backbones.features import Network
 from backbones.norm import fold_batchnorm
-from engine.config import require_positive
+from training.config import require_positive
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from torch import Tensor
 from analysis.arrays import Arrays, Batches, check_pictures, to_arrays
 from analysis.chain import Chain
 from backbones.features import Network
-from engine.config import require_positive
-from engine.errors import UserError
+from foundation.errors import UserError
+from training.config import require_positive
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from backbones import create_model
 from backbones.build import Options
 from backbones.features import Network
 from backbones.norm import calibrate_batchnorm, norm_eps, set_norm_eps
-from engine.seeding import DRAWING, seeded
+from training.seeding import DRAWING, seeded
 
 
 def untrained(network: Network, images: Iterable[Tensor], seed: int) -> Network:

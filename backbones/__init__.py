@@ -7,8 +7,9 @@ from backbones.build import (
     list_models,
     load_network,
 )
-from backbones.spec import IMAGENET_INPUT, FeatureSpec, InputSpec, OptionError
-from backbones.weights import WeightsError, WeightsHeader, load_into, read_weights, save_weights
+from backbones.spec import IMAGENET_INPUT, FeatureSpec, InputSpec
+from backbones.weights.weight_files import WeightsHeader, load_into, read_weights, save_weights
+from foundation.errors import OptionError, WeightsError
 
 __all__ = [
     "IMAGENET_INPUT",

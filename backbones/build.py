@@ -11,17 +11,17 @@ from typing import Any, Literal, TypedDict, Unpack, cast, get_args
 
 from torch import nn
 
-from backbones.blocks import Bottleneck, Shortcut, StrideOn
-from backbones.cifar import CifarResNet
 from backbones.features import FeatureNetwork, Network, StageHead, default_split, freeze_stages
-from backbones.highway import HighwayNet
-from backbones.loading import load_weights
+from backbones.networks.blocks import Bottleneck, Shortcut, StrideOn
+from backbones.networks.cifar_resnet import CifarResNet
+from backbones.networks.highway import HighwayNet
+from backbones.networks.preact import PreActBottleneck, PreActCifarResNet, PreActResNet
+from backbones.networks.resnet import VARIANTS, ResNet, StemPool
+from backbones.networks.vgg import VGG
 from backbones.norm import freeze_batchnorm
-from backbones.preact import PreActBottleneck, PreActCifarResNet, PreActResNet
-from backbones.resnet import VARIANTS, ResNet, StemPool
-from backbones.spec import OptionError, check_choice
-from backbones.vgg import VGG
-from backbones.weights import WeightsError, read_weights
+from backbones.weights.weight_files import read_weights
+from backbones.weights.weight_loading import load_weights
+from foundation.errors import OptionError, WeightsError, check_choice
 
 Norm = Literal["batch", "frozen", "sync"]
 NAMES = (
@@ -274,7 +274,7 @@ def _from_timm(name: str, options: Options) -> ModuleType:
     for option, value in _given(options).items():
         raise OptionError(f"{name} is built by timm; leave out {option}={value!r}")
     try:
-        from backbones.adapters import from_timm
+        from backbones.networks import timm_networks as from_timm
     except ModuleNotFoundError as error:
         raise OptionError(f"{name} needs timm ({error}); pip install 'residual-backbones[timm]'") from error
     return from_timm

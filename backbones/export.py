@@ -19,8 +19,9 @@ from torch.export import Dim
 
 from backbones.features import FeatureNetwork, Network
 from backbones.norm import fold_batchnorm
-from backbones.spec import OptionError, check_choice, scale_and_shift
-from backbones.weights import write_bytes
+from backbones.spec import scale_and_shift
+from foundation.atomic_files import write_bytes
+from foundation.errors import ExportError, OptionError, check_choice
 
 Pixels = Literal["normalised", "float32", "uint8"]
 METADATA_KEY = "residual_backbones"
@@ -30,12 +31,6 @@ SHAPES = ((1, 3, 64, 64), (3, 3, 75, 91), (1, 3, 160, 128))
 TOLERANCE = 1e-4  # of the largest value; other kernels add up in another order
 SUFFIXES = (".onnx", ".pt2")
 _AXES = {0: "batch", 2: "height", 3: "width"}
-
-
-class ExportError(ValueError):
-    """An exported file that does not compute what its network does."""
-
-    exit_status = 2
 
 
 class Exported(nn.Module):

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from backbones.cifar import CifarResNet
-from backbones.highway import HighwayNet
+from backbones.networks.cifar_resnet import CifarResNet
+from backbones.networks.highway import HighwayNet
+from backbones.networks.preact import PreActCifarResNet, PreActResNet
+from backbones.networks.resnet import ResNet
+from backbones.networks.vgg import VGG
 from backbones.norm import freeze_batchnorm
-from backbones.preact import PreActCifarResNet, PreActResNet
-from backbones.resnet import ResNet
-from backbones.spec import FeatureSpec, OptionError, check_choice
-from backbones.vgg import VGG
+from backbones.spec import FeatureSpec
+from foundation.errors import OptionError, check_choice
 
 Network = ResNet | CifarResNet | PreActResNet | PreActCifarResNet | VGG | HighwayNet
 

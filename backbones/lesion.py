@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from backbones.spec import OptionError, check_choice
+from foundation.errors import OptionError, check_choice
 
 
 class Bypassed(nn.Module):

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from backbones.spec import OptionError
+from foundation.errors import OptionError
 
 DEFAULT_EPS = 1e-5  # torch's, which headers state where nothing else is known
 Network = TypeVar("Network", bound=nn.Module)

@@ -1,7 +1,5 @@
 """What a network publishes about itself: its features, and the pictures it wants."""
 
-import difflib
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -9,25 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-
-class OptionError(ValueError):
-    """An unknown name or an impossible option; the message says what to write instead."""
-
-    exit_status = 2
-
-
-def check_choice(option: str, value: object, choices: Iterable[str]) -> None:
-    """Refuses a value that is not among the choices, naming the closest one.
-
-    Raises:
-        OptionError: value is not one of choices.
-    """
-    known = list(choices)
-    if value in known:
-        return
-    close = difflib.get_close_matches(str(value), known, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else f"choose from {', '.join(known)}"
-    raise OptionError(f"unknown {option} {value!r}; {hint}")
+from foundation.errors import OptionError, check_choice
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ import re
 from dataclasses import dataclass, field, fields
 from typing import Literal
 
-from engine.config import OptimConfig, RunConfig, ScheduleConfig, require_between
-from engine.errors import UserError
+from foundation.errors import UserError
+from training.config import OptimConfig, RunConfig, ScheduleConfig, require_between
 
 # torchvision's by name, or timm's random augmentation with its options.
 TIMM_OPTION = r"m(\d|10)|n[1-9]\d*|p(0(\.\d+)?|1(\.0+)?)|mstd\d+(\.\d+)?|mmax\d+|inc1"
@@ -55,7 +55,7 @@ class DataConfig:
             crops 8–100 % of the area (Szegedy et al. 2015).
         short_side: range of the former in pixels; None takes the paper's [256, 480] · image_size / 224.
         pca_colour: deviation of AlexNet's colour shift, which the paper uses; 0 switches it off.
-        policy: what else is done to a training crop, see `classification.policies`: "trivial", "rand" or
+        policy: what else is done to a training crop, see `classification.data.policies`: "trivial", "rand" or
             "auto", which are torchvision's, or timm's by its own names, such as "rand-m7-mstd0.5-inc1".
         erase: probability of a rectangle of the training crop to be erased (Zhong et al. 2020).
         mean: "pixel" subtracts the training pictures' mean picture, as the paper does; "channel" ImageNet's

@@ -11,19 +11,25 @@ from torch import Tensor, nn
 
 from backbones import WeightsHeader, create_model, read_weights, save_weights
 from backbones.norm import norm_eps
-from classification.cifar import Cifar10
 from classification.config import ModelConfig, PretrainConfig
-from classification.datasets import open_split
-from classification.evaluate import evaluate
-from classification.loading import Batch, Pictures, evaluation_batches, training_batches, training_items
+from classification.data.cifar10 import Cifar10
+from classification.data.datasets import open_split
+from classification.data.labelled_batches import (
+    Batch,
+    Pictures,
+    evaluation_batches,
+    training_batches,
+    training_items,
+)
+from classification.data.resident import Resident
 from classification.losses import classification_loss, dominant_labels
 from classification.mixing import Mixing
-from classification.resident import Resident
-from engine.device import resolve_device
-from engine.distributed import process_group, world_size
-from engine.errors import UserError
-from engine.seeding import DRAWING, seed_everything
-from engine.training import Evaluation, Task, train
+from classification.score.evaluate import evaluate
+from foundation.errors import UserError
+from training.devices import resolve_device
+from training.distributed import process_group, world_size
+from training.run import Evaluation, Task, train
+from training.seeding import DRAWING, seed_everything
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +40,7 @@ def pretrain(
     """Trains a classifier in the run folder `out`; the same configuration always gives the same run.
 
     Returns:
-        What result.json holds; see `engine.training.train` and `classification.metrics.summarise`.
+        What result.json holds; see `training.run.train` and `classification.score.outcomes.summarise`.
     Raises:
         UserError: data, weights or the folder are not as needed, or the loss is not finite.
     """
@@ -114,7 +120,7 @@ def build_classifier(config: ModelConfig, pictures: Pictures) -> nn.Module:
 def pretraining_task(
     config: PretrainConfig, model: nn.Module, training: Pictures, validation: Pictures
 ) -> Task:
-    """What `engine.training.train` needs to know of classification."""
+    """What `training.run.train` needs to know of classification."""
     device = next(model.parameters()).device
 
     def score() -> Evaluation:

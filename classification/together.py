@@ -13,9 +13,9 @@ from torch import nn
 from backbones import create_model
 from classification.config import PretrainConfig
 from classification.pretrain import pretrain
-from engine.device import resolve_device
-from engine.distributed import world_size
-from engine.errors import UserError
+from foundation.errors import UserError
+from training.devices import resolve_device
+from training.distributed import world_size
 
 logger = logging.getLogger(__name__)
 

@@ -13,18 +13,18 @@ from torch import Tensor, nn
 from detection.build import build_detector, load_detector
 from detection.config import DetectionConfig
 from detection.data.annotations import DetectionDataset
-from detection.evaluate.predict import predict_dataset
-from detection.evaluate.recall import proposal_recall
+from detection.metrics.proposal_recall import proposal_recall
 from detection.model.detector import FasterRCNN
 from detection.model.roi_heads import Detections
 from detection.model.two_trunks import TwoTrunkRCNN
+from detection.predictor import predict_dataset
 from detection.types import Batch
-from engine.checkpoint import replace_atomically
-from engine.config import complete_config, dump_config
-from engine.distributed import broadcast_object, is_main
-from engine.journal import RunFolder
-from engine.seeding import seed_everything
-from engine.training import Evaluation, Task, train
+from foundation.atomic_files import replace_atomically
+from training.config import complete_config, dump_config
+from training.distributed import broadcast_object, is_main
+from training.run import Evaluation, Task, train
+from training.run_folder import RunFolder
+from training.seeding import seed_everything
 
 MakeTask = Callable[[DetectionConfig, FasterRCNN, DetectionDataset, DetectionDataset, Path], Task]
 
@@ -70,7 +70,7 @@ class Alternation:
     proposals would save the latter, but take gigabytes, and fit one way to resize and crop pictures.
 
     Attributes:
-        task: makes what a joint training of a detector would be; `detection.finetune.detection_task`.
+        task: makes what a joint training of a detector would be; `detection.train.detection_task`.
     """
 
     config: DetectionConfig
@@ -91,7 +91,7 @@ class Alternation:
         Returns:
             What result.json holds: the last step's result, and the scores of all under "steps".
         Raises:
-            UserError: as `engine.training.train`.
+            UserError: as `training.run.train`.
         """
         folder = RunFolder(self.out)
         ended = broadcast_object(self._open(folder, resume, overwrite) if is_main() else None)

@@ -18,16 +18,16 @@ from backbones.features import FeatureNetwork
 from backbones.norm import norm_eps, set_norm_eps
 from detection.config import DataConfig, DetectionConfig
 from detection.data.annotations import DetectionDataset
-from detection.data.coco import CocoDataset, coco_files
-from detection.data.joined import JoinedDataset
-from detection.data.shapes import SPLITS, ensure_shapes
-from detection.data.voc import VocDataset
+from detection.data.coco_dataset import CocoDataset, coco_files
+from detection.data.joined_dataset import JoinedDataset
+from detection.data.shapes_scenes import SPLITS, ensure_shapes
+from detection.data.voc_dataset import VocDataset
 from detection.model.c4 import build_c4
 from detection.model.detector import FasterRCNN
 from detection.model.fpn import build_dc5, build_fpn
 from detection.model.two_trunks import TwoTrunkRCNN
-from engine.config import data_root, parse_config
-from engine.errors import UserError, suggest
+from foundation.errors import UserError, suggest
+from training.config import data_root, parse_config
 
 PLACES = {"voc": "VOCdevkit", "coco": "coco", "shapes": "shapes"}
 

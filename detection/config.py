@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from engine.config import OptimConfig, RunConfig, ScheduleConfig, require_between
+from training.config import OptimConfig, RunConfig, ScheduleConfig, require_between
 
 Metric = Literal["coco", "voc07", "voc12"]
 

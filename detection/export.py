@@ -17,13 +17,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import nms
 
-from backbones.export import ExportError, free_target, onnx_package, open_exported, write_exported
+from backbones.export import free_target, onnx_package, open_exported, write_exported
 from backbones.norm import fold_batchnorm
-from backbones.spec import check_choice
 from detection.build import LoadedDetector
-from detection.data.batching import SIZE_MULTIPLE
+from detection.data.detection_batches import SIZE_MULTIPLE
 from detection.model.detector import FasterRCNN
 from detection.types import Batch
+from foundation.errors import ExportError, check_choice
 
 Pixels = Literal["uint8", "float32"]
 TRACED = (2, 3, 128, 192)  # the top of a pyramid, too, has more than one cell, which torch would fix

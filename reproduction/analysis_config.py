@@ -11,8 +11,8 @@ from analysis.responses import ResponsesOptions
 from analysis.signal import SignalOptions
 from backbones import WeightsHeader
 from classification.config import DataConfig
-from engine.config import parse_config, require_between, require_positive
-from engine.errors import UserError
+from foundation.errors import UserError
+from training.config import parse_config, require_between, require_positive
 
 
 @dataclass(frozen=True)

@@ -20,19 +20,19 @@ from analysis.shattering import measure_shattering, summarise_shattering
 from analysis.untrained import untrained
 from backbones import WeightsHeader, load_network
 from backbones.features import Network
-from backbones.weights import read_header
+from backbones.weights.weight_files import read_header
 from classification.config import DataConfig
-from classification.loading import Pictures
-from classification.report import write_text
-from classification.score import digest
-from classification.validation import match_classes, open_pictures
-from engine.batches import BatchLoader
-from engine.config import parse_config
-from engine.device import resolve_device
-from engine.errors import UserError, suggest
-from engine.progress import watched
-from engine.sampler import Item
+from classification.data.labelled_batches import Pictures
+from classification.data.validation import match_classes, open_pictures
+from classification.score.score_report import write_text
+from classification.score.weight_scores import digest
+from foundation.errors import UserError, suggest
 from reproduction.analysis_config import AnalyzeConfig, RandomNetworksConfig, RunOptions, read_config
+from training.config import parse_config
+from training.devices import resolve_device
+from training.loader import BatchLoader
+from training.progress import watched
+from training.sampler import Item
 
 logger = logging.getLogger(__name__)
 

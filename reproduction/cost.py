@@ -16,15 +16,15 @@ from backbones import create_model
 from backbones.complexity import count_parameters
 from backbones.spec import IMAGENET_INPUT, InputSpec
 from classification.config import DataConfig, PretrainConfig
-from classification.datasets import open_split
-from classification.loading import Batch, Pictures
+from classification.data.datasets import open_split
+from classification.data.labelled_batches import Batch, Pictures
 from classification.pretrain import draw_classifier, pretraining_task
-from engine.device import resolve_device
-from engine.distributed import broadcast_object, is_main, process_group
-from engine.errors import UserError
-from engine.sampler import Item
-from engine.training import Evaluation, train
+from foundation.errors import UserError
 from reproduction.runs import Run
+from training.devices import resolve_device
+from training.distributed import broadcast_object, is_main, process_group
+from training.run import Evaluation, train
+from training.sampler import Item
 
 logger = logging.getLogger(__name__)
 STEPS_A_REPORT = {"cpu": 1, "cuda": 50}
@@ -166,7 +166,7 @@ def pictures_per_second(folder: Path) -> float:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keeps the reports of timed steps out of the log."""
-    reporters = [logging.getLogger(name) for name in ("engine.training", "tensorboard")]
+    reporters = [logging.getLogger(name) for name in ("training.run", "tensorboard")]
     before = [reporter.level for reporter in reporters]
     for reporter in reporters:
         reporter.setLevel(logging.WARNING)

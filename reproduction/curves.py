@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from classification.cifar import SPLITS
 from classification.config import PretrainConfig
+from classification.data.cifar10 import SPLITS
 
 IMAGENET_PICTURES = 1_281_167
 POINTS = 40  # windows that a training curve is cut into, at least

@@ -7,12 +7,12 @@ from typing import Any
 
 from detection.build import PLACES
 from detection.config import DetectionConfig
-from detection.data.coco import coco_files
-from detection.data.coco_format import read_coco
-from detection.evaluate.records import write_json
-from detection.finetune import finetune
-from engine.config import data_root
-from engine.errors import UserError
+from detection.data.coco_checks import read_coco
+from detection.data.coco_dataset import coco_files
+from detection.results.result_records import write_json
+from detection.train import finetune
+from foundation.errors import UserError
+from training.config import data_root
 
 MOST_OBJECTS, LEAST_SIDE = 4, 32  # COCO calls objects below 32 x 32 pixels small
 
@@ -29,7 +29,7 @@ def overfit(
         pictures: how many.
         out: run folder; the annotations of the pictures lie beside it, in `<out>_data`.
     Returns:
-        As `detection.finetune.finetune`.
+        As `detection.train.finetune`.
     Raises:
         UserError: the set is no COCO set or has too few such pictures.
     """

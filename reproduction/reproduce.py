@@ -5,15 +5,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.checkpoint import replace_atomically
-from engine.device import resolve_device
-from engine.distributed import broadcast_object, is_main, process_group
-from engine.errors import UserError, suggest
+from foundation.atomic_files import replace_atomically
+from foundation.errors import UserError, suggest
 from reproduction.cost import costs, plan_table
 from reproduction.figures import draw_curves, draw_degradation
 from reproduction.paper import FIGURES, TABLES, Row
 from reproduction.runs import choose_rows, execute, plan_runs
 from reproduction.tables import Line, markdown, read_line, record
+from training.devices import resolve_device
+from training.distributed import broadcast_object, is_main, process_group
 
 DEGRADATION = "degradation"  # of Table 6's networks
 

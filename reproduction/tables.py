@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from classification.config import PretrainConfig
-from classification.score import score_weights
-from engine.config import differences, dump_config, load_config
-from engine.distributed import broadcast_object
-from engine.errors import UserError
+from classification.score.weight_scores import score_weights
+from foundation.errors import UserError
 from reproduction.curves import Curves, epoch_steps, read_curves
 from reproduction.paper import Row, Table
 from reproduction.runs import folders, row_config
+from training.config import differences, dump_config, load_config
+from training.distributed import broadcast_object
 
 logger = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ def read_line(row: Row, protocol: str | None, out: Path, *, score: bool = False)
 
 
 def recipe_changes(before: PretrainConfig, now: PretrainConfig) -> list[str]:
-    """`engine.config.differences` in what is learnt: without seed, execution and the place of CIFAR-10."""
+    """`training.config.differences` in what is learnt: without seed, execution and the place of CIFAR-10."""
     lines = differences(dump_config(before), dump_config(now))
     return [line for line in lines if _is_recipe(line.partition(":")[0], now)]
 

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from detection.config import DetectionConfig
-from detection.evaluate.records import write_json
-from detection.finetune import finetune
-from engine.distributed import is_main
-from engine.errors import UserError
+from detection.results.result_records import write_json
+from detection.train import finetune
+from foundation.errors import UserError
+from training.distributed import is_main
 
 logger = logging.getLogger(__name__)
 STARTS = ("pretrained", "scratch")

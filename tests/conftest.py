@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import settings
 
-from classification.cifar import TRAIN_FILES
+from classification.data.cifar10 import TRAIN_FILES
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from engine.command import run
+from training.command import run
 
 
 def parser() -> argparse.ArgumentParser:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from engine.command import run
+from training.command import run
 
 
 def parser() -> argparse.ArgumentParser:
@@ -25,9 +25,9 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: argparse.Namespace) -> None:
-    from engine.device import resolve_device
-    from engine.errors import UserError, suggest
-    from reproduction.benchmark import PARTS, benchmark
+    from benchmarks.benchmark import PARTS, benchmark
+    from foundation.errors import UserError, suggest
+    from training.devices import resolve_device
 
     if arguments.rounds < 1:
         raise UserError(f"--rounds must be 1 or more, got {arguments.rounds}")

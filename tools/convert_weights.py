@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from engine.command import run
+from training.command import run
 
 FORMATS = ("ours", "torchvision", "timm", "detectron2", "caffe", "cifar")
 PICTURES = ("imagenet", "inception", "msra")

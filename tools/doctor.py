@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from engine.command import run
+from training.command import run
 
 
 def parser() -> argparse.ArgumentParser:
@@ -45,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def refuse_wrong(arguments: argparse.Namespace) -> None:
-    from engine.errors import UserError
+    from foundation.errors import UserError
 
     if arguments.workers < 1:
         raise UserError(f"--workers must be 1 or more, got {arguments.workers}")
@@ -54,7 +54,7 @@ def refuse_wrong(arguments: argparse.Namespace) -> None:
 
 
 def main(arguments: argparse.Namespace) -> None:
-    from detection.doctor.command import diagnose
+    from doctor.diagnosis import diagnose
 
     refuse_wrong(arguments)
     with_config = arguments.config is not None

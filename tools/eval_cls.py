@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from engine.command import run
+from training.command import run
 
 OPTIONS = {
     "--protocol": "centre: one crop (default); ten-crop: four corners, centre, and their mirror images "
@@ -53,10 +53,10 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: argparse.Namespace) -> None:
-    from classification.report import describe
-    from classification.score import score_ensemble, score_weights
-    from engine.distributed import is_main
-    from engine.errors import UserError
+    from classification.score.score_report import describe
+    from classification.score.weight_scores import score_ensemble, score_weights
+    from foundation.errors import UserError
+    from training.distributed import is_main
 
     given = {name: value for name, value in vars(arguments).items() if value is not None}
     weights, files, overrides = (given.pop(name, None) for name in ("weights", "ensemble", "overrides"))

@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from engine.command import run
+from training.command import run
 
 
 def parser() -> argparse.ArgumentParser:
@@ -50,7 +50,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def add_wishes(parser: argparse.ArgumentParser) -> None:
-    """What can be wanted beside the score; `detection.evaluate.report.Wishes`."""
+    """What can be wanted beside the score; `detection.results.detection_report.Wishes`."""
     parser.add_argument(
         "--explain", action="store_true", help="why VOC2007, VOC2012 and COCO figures of these differ"
     )
@@ -83,7 +83,7 @@ def add_wishes(parser: argparse.ArgumentParser) -> None:
 
 
 def refuse_without_effect(arguments: argparse.Namespace) -> None:
-    from engine.errors import UserError
+    from foundation.errors import UserError
 
     if arguments.weights and (arguments.dataset or arguments.method):
         raise UserError(
@@ -104,8 +104,8 @@ def refuse_without_effect(arguments: argparse.Namespace) -> None:
 
 
 def main(arguments: argparse.Namespace) -> None:
-    from detection.evaluate.files import score_predictions_file, score_weights
-    from detection.evaluate.report import Wishes, describe_all
+    from detection.results.detection_report import Wishes, describe_all
+    from detection.results.scored_files import score_predictions_file, score_weights
 
     refuse_without_effect(arguments)
     wishes = Wishes(**{field.name: getattr(arguments, field.name) for field in fields(Wishes)})

@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from engine.command import run
+from training.command import run
 
 
 def parser() -> argparse.ArgumentParser:
@@ -36,7 +36,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: argparse.Namespace) -> None:
-    from backbones.weights import read_header
+    from backbones.weights.weight_files import read_header
 
     for name in ("onnxscript", "onnx_ir"):  # they tell every step of theirs
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -49,7 +49,7 @@ def main(arguments: argparse.Namespace) -> None:
 def export_network(arguments: argparse.Namespace) -> float:
     from backbones import load_network
     from backbones.export import check_export, export
-    from backbones.weights import read_header
+    from backbones.weights.weight_files import read_header
 
     network = load_network(arguments.weights, out_features=arguments.features)
     header = read_header(arguments.weights)
@@ -62,7 +62,7 @@ def export_network(arguments: argparse.Namespace) -> float:
 def export_detector(arguments: argparse.Namespace) -> float:
     from detection.build import load_detector
     from detection.export import check_export, export
-    from engine.errors import UserError
+    from foundation.errors import UserError
 
     if arguments.features:
         raise UserError("--features are for classifiers' weights; a detector's file gives detections")

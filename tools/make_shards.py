@@ -11,7 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from engine.command import run
+from training.command import run
 
 
 def parser() -> argparse.ArgumentParser:
@@ -30,8 +30,8 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: argparse.Namespace) -> None:
-    from classification.shard_writer import write_shards
-    from engine.errors import UserError
+    from classification.data.shard_writer import write_shards
+    from foundation.errors import UserError
 
     if arguments.pictures < 1:
         raise UserError(f"--pictures must be 1 or more, got {arguments.pictures}")

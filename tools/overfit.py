@@ -7,7 +7,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from engine.command import build_parser, run
+from training.command import build_parser, run
 
 
 def parser() -> argparse.ArgumentParser:
@@ -18,11 +18,11 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: argparse.Namespace) -> None:
     from detection.config import DetectionConfig
-    from detection.evaluate.score import describe
-    from engine.config import load_config
-    from engine.distributed import is_main
-    from engine.errors import UserError
+    from detection.results.detection_score import describe
+    from foundation.errors import UserError
     from reproduction.overfit import overfit
+    from training.config import load_config
+    from training.distributed import is_main
 
     if arguments.pictures < 1:
         raise UserError(f"--pictures must be 1 or more, got {arguments.pictures}")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from engine.command import run
+from training.command import run
 
 
 def parser() -> argparse.ArgumentParser:
@@ -32,7 +32,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: argparse.Namespace) -> None:
-    from detection.evaluate.pictures import predict_pictures
+    from detection.results.predicted_pictures import predict_pictures
 
     overrides = [text for text in arguments.pictures if "=" in text and not Path(text).exists()]
     predict_pictures(

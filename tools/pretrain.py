@@ -7,7 +7,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from engine.command import build_parser, run
+from training.command import build_parser, run
 
 
 def parser() -> ArgumentParser:
@@ -18,7 +18,7 @@ def main(arguments: Namespace) -> None:
     # Here, not above: these import torch, and --help must not wait for it.
     from classification.config import PretrainConfig
     from classification.pretrain import pretrain
-    from engine.config import load_config
+    from training.config import load_config
 
     config = load_config(PretrainConfig, arguments.config, arguments.overrides)
     out = arguments.out or Path("runs") / arguments.config.stem

@@ -7,7 +7,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from engine.command import build_parser, run
+from training.command import build_parser, run
 
 
 def parser() -> argparse.ArgumentParser:
@@ -16,8 +16,8 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: argparse.Namespace) -> None:
     from detection.config import DetectionConfig
-    from detection.finetune import finetune
-    from engine.config import load_config
+    from detection.train import finetune
+    from training.config import load_config
 
     config = load_config(DetectionConfig, arguments.config, arguments.overrides)
     out = arguments.out or Path("runs") / arguments.config.stem

@@ -7,8 +7,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from engine.command import run
-from engine.errors import UserError
+from foundation.errors import UserError
+from training.command import run
 
 
 def parser() -> argparse.ArgumentParser:
@@ -69,8 +69,8 @@ def train_or_evaluate(arguments: argparse.Namespace) -> None:
 def register_shapes() -> None:
     from detectron2.data.datasets import register_coco_instances
 
-    from detection.data.shapes import SPLITS, ensure_shapes
-    from engine.config import data_root
+    from detection.data.shapes_scenes import SPLITS, ensure_shapes
+    from training.config import data_root
 
     folder = ensure_shapes(data_root() / "shapes").coco
     for split in SPLITS:

@@ -7,7 +7,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from engine.command import build_parser, run
+from training.command import build_parser, run
 
 
 def parser() -> argparse.ArgumentParser:
@@ -21,9 +21,9 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: argparse.Namespace) -> None:
     from detection.config import DetectionConfig
-    from engine.config import load_config
-    from engine.distributed import is_main
     from reproduction.transfer import compare
+    from training.config import load_config
+    from training.distributed import is_main
 
     config = load_config(DetectionConfig, arguments.config, arguments.overrides)
     out = arguments.out or Path("runs") / f"{arguments.config.stem}_transfer"

@@ -18,8 +18,9 @@ from torch import Tensor, nn
 
 from backbones.build import Norm, Options, create_backbone, create_model, create_trunk_and_head
 from backbones.features import StageHead
-from backbones.spec import InputSpec, OptionError, check_choice
-from backbones.weights import WeightsError, read_weights
+from backbones.spec import InputSpec
+from backbones.weights.weight_files import read_weights
+from foundation.errors import OptionError, WeightsError, check_choice
 
 # Grey levels, and a share of the deviation: no more than published values are rounded by.
 MEAN_TOLERANCE, STD_TOLERANCE = 0.01, 0.001

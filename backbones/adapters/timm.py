@@ -17,11 +17,12 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from backbones.build import Options, create_model, list_models
-from backbones.cifar import CifarResNet
-from backbones.preact import PreActCifarResNet, PreActResNet
-from backbones.resnet import ResNet
-from backbones.spec import IMAGENET_INPUT, InputSpec, OptionError
-from backbones.weights import read_weights
+from backbones.networks.cifar_resnet import CifarResNet
+from backbones.networks.preact import PreActCifarResNet, PreActResNet
+from backbones.networks.resnet import ResNet
+from backbones.spec import IMAGENET_INPUT, InputSpec
+from backbones.weights.weight_files import read_weights
+from foundation.errors import OptionError
 
 logger = logging.getLogger(__name__)
 PREFIX = "rb_"

@@ -2,6 +2,6 @@
 
 from backbones.convert.conversion import Conversion, convert
 from backbones.convert.formats import FORMATS
-from backbones.convert.pictures import rewrite_input, same_pictures
+from backbones.convert.input_rewriting import rewrite_input, same_pictures
 
 __all__ = ["FORMATS", "Conversion", "convert", "rewrite_input", "same_pictures"]

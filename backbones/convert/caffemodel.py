@@ -11,8 +11,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from backbones.convert.wire import WireError, encode_field, encode_varint, fields, varints
-from backbones.weights import WeightsError, check_start, write_bytes
+from backbones.convert.protobuf_wire import WireError, encode_field, encode_varint, fields, varints
+from backbones.weights.weight_files import check_start
+from foundation.atomic_files import write_bytes
+from foundation.errors import WeightsError
 
 # Field of NetParameter that holds layers: their fields with name and blobs (the second form is of 2013).
 _LAYERS = {100: (1, 7), 2: (4, 6)}

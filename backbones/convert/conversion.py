@@ -9,15 +9,16 @@ from torch import Tensor
 
 from backbones.build import Options
 from backbones.convert.caffemodel import read_mean
-from backbones.convert.contents import INCEPTION_INPUT, MSRA_INPUT, Contents
 from backbones.convert.coverage import Coverage, compare
+from backbones.convert.foreign_weights import INCEPTION_INPUT, MSRA_INPUT, Contents
+from backbones.convert.format_limits import EPS, check_fits, has_bottlenecks
 from backbones.convert.formats import FORMATS, guess_format
-from backbones.convert.identify import build_for
-from backbones.convert.pictures import rewrite_input, same_pictures
-from backbones.convert.target import EPS, check_fits, has_bottlenecks
+from backbones.convert.identification import build_for
+from backbones.convert.input_rewriting import rewrite_input, same_pictures
 from backbones.features import Network
-from backbones.spec import IMAGENET_INPUT, InputSpec, check_choice
-from backbones.weights import WeightsError, WeightsHeader
+from backbones.spec import IMAGENET_INPUT, InputSpec
+from backbones.weights.weight_files import WeightsHeader
+from foundation.errors import WeightsError, check_choice
 
 PICTURES = {"imagenet": IMAGENET_INPUT, "inception": INCEPTION_INPUT, "msra": MSRA_INPUT}
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from backbones.weights import WeightsError, listing
+from backbones.weights.weight_files import listing
+from foundation.errors import WeightsError
 
 
 @dataclass(frozen=True)

@@ -12,14 +12,17 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from backbones.convert import caffe, cifar, detectron2, timm, torchvision
+from backbones.convert import akamaster_format as cifar
+from backbones.convert import caffe_format as caffe
+from backbones.convert import detectron2_format as detectron2
+from backbones.convert import timm_format as timm
+from backbones.convert import torchvision_format as torchvision
 from backbones.convert.caffemodel import read_caffemodel, write_caffemodel, write_mean
-from backbones.convert.contents import Contents
+from backbones.convert.foreign_weights import Contents
 from backbones.convert.pickles import read_arrays, write_arrays
 from backbones.spec import IMAGENET_INPUT, InputSpec
-from backbones.weights import (
+from backbones.weights.weight_files import (
     HEADER_KEY,
-    WeightsError,
     WeightsHeader,
     check_start,
     header_text,
@@ -27,8 +30,9 @@ from backbones.weights import (
     read_pickle,
     read_weights,
     save_weights,
-    write_bytes,
 )
+from foundation.atomic_files import write_bytes
+from foundation.errors import WeightsError
 
 _TORCH = (".pth", ".pt", ".th", ".tar", ".bin")
 _CONTAINERS = ("state_dict", "model", "model_state")

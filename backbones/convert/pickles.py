@@ -14,7 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from backbones.weights import UNREADABLE, WeightsError, check_start, write_bytes
+from backbones.weights.weight_files import UNREADABLE, check_start
+from foundation.atomic_files import write_bytes
+from foundation.errors import WeightsError
 
 _DTYPES = {
     **{"f2": torch.float16, "f4": torch.float32, "f8": torch.float64, "b1": torch.bool, "u1": torch.uint8},

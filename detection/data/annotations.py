@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from detection.types import Target
-from engine.errors import UserError
+from foundation.errors import UserError
 
 
 class DetectionDataset(Protocol):

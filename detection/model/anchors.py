@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from backbones.spec import FeatureSpec
-from engine.errors import UserError
+from foundation.errors import UserError
 
 
 def make_anchors(

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from backbones.features import FeatureNetwork, StageHead
 from backbones.spec import FeatureSpec
 from detection.model.detector import FasterRCNN
-from detection.model.mask import MaskHead
-from detection.model.pooling import pool_regions
+from detection.model.mask_head import MaskHead
 from detection.model.roi_heads import RoiHeads
+from detection.model.roi_pooling import pool_regions
 from detection.model.rpn import RegionProposalNetwork
-from engine.errors import UserError
+from foundation.errors import UserError
 
 
 class StageRegions(nn.Module):

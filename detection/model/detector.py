@@ -9,7 +9,7 @@ from backbones.spec import FeatureSpec
 from detection.model.roi_heads import Detections, RoiHeads
 from detection.model.rpn import RegionProposalNetwork
 from detection.types import Batch
-from engine.errors import UserError
+from foundation.errors import UserError
 
 
 class FasterRCNN(nn.Module):

@@ -10,11 +10,11 @@ from backbones.features import FeatureNetwork
 from backbones.spec import FeatureSpec
 from detection.model.c4 import only_spec
 from detection.model.detector import FasterRCNN
-from detection.model.mask import MaskHead
-from detection.model.pooling import pool_regions
+from detection.model.mask_head import MaskHead
 from detection.model.roi_heads import RoiHeads
+from detection.model.roi_pooling import pool_regions
 from detection.model.rpn import RegionProposalNetwork
-from engine.errors import UserError
+from foundation.errors import UserError
 
 PYRAMID_STRIDES = (4, 8, 16, 32)  # what RoI pooling's rule for the level of a region takes for granted
 

@@ -10,12 +10,12 @@ from torch.nn import functional as F
 
 from backbones.spec import FeatureSpec
 from detection.model.anchors import check_anchors, make_anchors
+from detection.model.box_targets import box_targets, match, random_keys, sample, sampled_mean
 from detection.model.boxes import at_least, box_iou, clip_boxes, decode_boxes, take
-from detection.model.matching import box_targets, match, random_keys, sample, sampled_mean
 from detection.model.rpn_head import RpnHead
 from detection.model.suppression import padded_nms
 from detection.types import Batch
-from engine.errors import UserError
+from foundation.errors import UserError
 
 
 class Proposals(NamedTuple):

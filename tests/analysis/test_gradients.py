@@ -11,7 +11,7 @@ from analysis.gradients import (
     summarise_gradients,
 )
 from backbones import OptionError, create_model
-from engine.errors import UserError
+from foundation.errors import UserError
 
 FEW = GradientsOptions(lines=2, points=20, depths=3)
 

@@ -10,7 +10,7 @@ from analysis.chain import Chain
 from analysis.lesions import LesionOptions, kendall_tau, measure_lesions, summarise_lesions
 from backbones import OptionError
 from backbones.lesion import reordered_blocks, without_blocks
-from engine.errors import UserError
+from foundation.errors import UserError
 
 FEW = LesionOptions(drawn_pictures=30, draws=3, deleted=(1, 4), swapped=(1, 2))
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from analysis import paths
 from analysis.paths import effective_range, measure_paths, path_weights, share_of_paths, summarise_paths
 from backbones import OptionError
-from engine.errors import UserError
+from foundation.errors import UserError
 
 RESIDUAL = ["resnet20_cifar", "preact_resnet20_cifar", "preact_resnet26_cifar", "highway19_cifar", "resnet18"]
 

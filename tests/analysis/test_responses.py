@@ -5,7 +5,7 @@ from torch import nn
 
 from analysis.responses import measure_responses, summarise_responses
 from backbones import create_model
-from engine.errors import UserError
+from foundation.errors import UserError
 
 
 def outputs_of(network, layers, batches):

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 
 from analysis.signal import measure_signal, normal_inputs, summarise_signal
 from backbones import OptionError
-from engine.errors import UserError
+from foundation.errors import UserError
 
 POST, PRE = "resnet20_cifar", "preact_resnet20_cifar"
 

@@ -20,11 +20,14 @@ from backbones import (
     read_weights,
     save_weights,
 )
-from backbones.convert import caffe, cifar, convert, detectron2
-from backbones.convert import timm as timm_names
+from backbones.convert import akamaster_format as cifar
+from backbones.convert import caffe_format as caffe
+from backbones.convert import convert
+from backbones.convert import detectron2_format as detectron2
+from backbones.convert import timm_format as timm_names
 from backbones.convert.caffemodel import Layer, write_caffemodel, write_mean
-from backbones.convert.contents import MSRA_INPUT
-from backbones.convert.identify import build_for
+from backbones.convert.foreign_weights import MSRA_INPUT
+from backbones.convert.identification import build_for
 from backbones.convert.pickles import write_arrays
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from backbones import WeightsError
 from backbones.convert.caffemodel import Layer, read_caffemodel, read_mean, write_caffemodel, write_mean
 from backbones.convert.pickles import read_arrays, write_arrays
-from backbones.convert.wire import WireError, encode_field, encode_varint, fields, varints
+from backbones.convert.protobuf_wire import WireError, encode_field, encode_varint, fields, varints
 
 
 def dump(path: Path, content: object, protocol: int = 2) -> Path:

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from backbones import IMAGENET_INPUT, InputSpec, OptionError, create_model
 from backbones.convert import rewrite_input, same_pictures
-from backbones.convert.contents import INCEPTION_INPUT, MSRA_INPUT
+from backbones.convert.foreign_weights import INCEPTION_INPUT, MSRA_INPUT
 
 IN_255 = InputSpec(mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375), range=255.0)
 SAME_MEAN = InputSpec(mean=(0.406, 0.456, 0.485), std=(1.0, 2.0, 0.1), order="BGR")

@@ -11,8 +11,8 @@ from safetensors.torch import save_file
 
 from backbones import IMAGENET_INPUT, WeightsError, WeightsHeader, create_model, read_weights, save_weights
 from backbones.convert import FORMATS, convert
-from backbones.convert.contents import INCEPTION_INPUT, MSRA_INPUT
 from backbones.convert.conversion import PICTURES
+from backbones.convert.foreign_weights import INCEPTION_INPUT, MSRA_INPUT
 from backbones.convert.pickles import write_arrays
 
 
@@ -247,7 +247,7 @@ def test_settings_for_detectron2():
 
 
 def test_backbone_of_a_detector(tmp_path, small):
-    from backbones.convert.detectron2 import from_ours
+    from backbones.convert.detectron2_format import from_ours
 
     state = {f"backbone.bottom_up.{name}": tensor for name, tensor in from_ours(torch.load(small)).items()}
     detector = {name: tensor for name, tensor in state.items() if "linear" not in name}
@@ -285,7 +285,7 @@ def test_part_of_a_network_fits_in_ours_alone(tmp_path, small):
 
 
 def test_arrays_of_detectron2s_own_converter_say_what_they_are(tmp_path, small):
-    from backbones.convert.detectron2 import from_ours
+    from backbones.convert.detectron2_format import from_ours
 
     content = {
         "model": from_ours(torch.load(small)),

@@ -16,8 +16,8 @@ from backbones import (
     create_trunk_and_head,
     save_weights,
 )
-from backbones.blocks import StageStride, stage_strides
 from backbones.features import FeatureNetwork
+from backbones.networks.blocks import StageStride, stage_strides
 
 STAGES = ["res2", "res3", "res4", "res5"]
 

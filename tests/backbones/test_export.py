@@ -19,8 +19,9 @@ from backbones import (
     load_network,
     save_weights,
 )
-from backbones.export import SHAPES, TRACED, Exported, ExportError, check_export, export, read_metadata
+from backbones.export import SHAPES, TRACED, Exported, check_export, export, read_metadata
 from backbones.norm import calibrate_batchnorm
+from foundation.errors import ExportError
 
 CAFFE = InputSpec(mean=(103.53, 116.28, 123.675), std=(1.0, 1.0, 1.0), order="BGR", range=255.0)
 HAS_ONNX = all(importlib.util.find_spec(name) for name in ("onnx", "onnxscript", "onnxruntime"))

@@ -8,7 +8,7 @@ from torch import nn
 
 from backbones import OptionError, create_backbone, create_model, create_trunk_and_head
 from backbones.norm import FrozenBatchNorm2d, fold_batchnorm, freeze_batchnorm
-from engine.blocks import compile_blocks, recompute_blocks
+from training.compile import compile_blocks, recompute_blocks
 
 NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm, FrozenBatchNorm2d)
 

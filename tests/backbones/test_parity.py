@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from backbones import create_backbone, create_model
 from backbones.features import FeatureNetwork
-from backbones.resnet import VARIANTS
+from backbones.networks.resnet import VARIANTS
 
 STAGES = ["stem", "res2", "res3", "res4", "res5"]
 # Sizes of pictures, 32 to 513 pixels, odd and even; the deeper the network the fewer.

@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from backbones.spec import IMAGENET_INPUT, InputSpec, OptionError, check_choice
+from backbones.spec import IMAGENET_INPUT, InputSpec
+from foundation.errors import OptionError, check_choice
 
 CAFFE = InputSpec(mean=(103.53, 116.28, 123.675), std=(1.0, 1.0, 1.0), order="BGR", range=255.0)
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from classification import cifar
-from classification.cifar import Cifar10, load_pickle, read_batch_file, read_class_names, to_pictures
-from engine.errors import UserError
+from classification.data import cifar10 as cifar
+from classification.data.cifar10 import Cifar10, load_pickle, read_batch_file, read_class_names, to_pictures
+from foundation.errors import UserError
 
 LABELS = [i % 10 for i in range(10_000)]
 

@@ -3,8 +3,8 @@ import math
 import pytest
 
 from classification.config import DataConfig, LossConfig, MixingConfig, PretrainConfig
-from engine.config import dump_config, load_config
-from engine.errors import UserError
+from foundation.errors import UserError
+from training.config import dump_config, load_config
 
 NEEDED = ["model.name=resnet50", "data.kind=folder", "schedule.total_steps=10"]
 

@@ -8,7 +8,7 @@ import torch
 from backbones import IMAGENET_INPUT, InputSpec, WeightsHeader, create_model, save_weights
 from classification.config import ModelConfig
 from classification.pretrain import build_classifier
-from engine.errors import UserError
+from foundation.errors import UserError
 
 GREY = InputSpec(mean=(0.5, 0.5, 0.5), std=(1.0, 1.0, 1.0))
 

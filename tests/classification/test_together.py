@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from classification import pretrain as pretraining
-from classification.cifar import Cifar10
 from classification.config import DataConfig, ModelConfig, PretrainConfig
+from classification.data.cifar10 import Cifar10
 from classification.pretrain import pretrain
 from classification.together import pretrain_together
-from engine.config import OptimConfig, RunConfig, ScheduleConfig
-from engine.errors import UserError
-from engine.seeding import capture_rng, restore_rng
+from foundation.errors import UserError
+from training.config import OptimConfig, RunConfig, ScheduleConfig
+from training.seeding import capture_rng, restore_rng
 
 CONFIG = PretrainConfig(
     ModelConfig("resnet8_cifar"),

@@ -14,8 +14,8 @@ from backbones import InputSpec, WeightsHeader, create_model, save_weights
 from backbones.norm import set_norm_eps
 from detection.build import build_detector, detector_header
 from detection.config import DetectionConfig
-from detection.data.shapes import ShapesFolders, ensure_shapes
-from engine.config import load_config
+from detection.data.shapes_scenes import ShapesFolders, ensure_shapes
+from training.config import load_config
 
 # name, (xmin, ymin, xmax, ymax), difficult
 VocObject = tuple[str, tuple[Any, Any, Any, Any], int]

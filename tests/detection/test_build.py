@@ -12,10 +12,10 @@ from backbones import WeightsError, read_weights, save_weights
 from backbones.norm import FrozenBatchNorm2d, norm_eps
 from detection.build import build_detector, detector_header, load_detector, open_dataset
 from detection.config import DataConfig, DetectionConfig
-from detection.data.batching import PreparedPictures, evaluation_batches
-from detection.data.shapes import CLASSES, ShapesFolders
-from engine.config import load_config
-from engine.errors import UserError
+from detection.data.detection_batches import PreparedPictures, evaluation_batches
+from detection.data.shapes_scenes import CLASSES, ShapesFolders
+from foundation.errors import UserError
+from training.config import load_config
 
 CAT = ("cat", (11, 21, 30, 40), 0)
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from detection.config import DetectionConfig
-from engine.config import dump_config, load_config
-from engine.errors import UserError
-from engine.optim import scaled_lr
+from foundation.errors import UserError
+from training.config import dump_config, load_config
+from training.optim import scaled_lr
 
 
 def test_defaults_are_appendix_a():

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from backbones import OptionError
-from backbones.export import ExportError, read_metadata
+from backbones.export import read_metadata
 from backbones.spec import IMAGENET_INPUT, FeatureSpec
 from detection.build import LoadedDetector
 from detection.config import DetectionConfig
@@ -18,6 +18,7 @@ from detection.export import SHAPES, TRACED, ExportedDetector, check_export, exp
 from detection.model.c4 import build_c4
 from detection.model.fpn import build_dc5, build_fpn
 from detection.types import Batch
+from foundation.errors import ExportError
 
 HAS_ONNX = all(importlib.util.find_spec(name) for name in ("onnx", "onnxscript", "onnxruntime"))
 onnx_only = pytest.mark.skipif(not HAS_ONNX, reason="needs the extra onnx")

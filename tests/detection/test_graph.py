@@ -9,12 +9,13 @@ import torch
 
 from detection.build import build_detector, open_dataset
 from detection.config import DetectionConfig
-from detection.finetune import detection_task, finetune
-from engine import graph, training
-from engine.config import load_config
-from engine.errors import UserError
-from engine.graph import GraphedSteps
-from engine.loop import StepReport
+from detection.train import detection_task, finetune
+from foundation.errors import UserError
+from training import graph
+from training import run as training
+from training.config import load_config
+from training.graph import GraphedSteps
+from training.loop import StepReport
 
 
 @pytest.fixture

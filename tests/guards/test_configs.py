@@ -9,7 +9,7 @@ from backbones import create_model
 from classification.config import PretrainConfig
 from detection.build import build_detector
 from detection.config import BackboneConfig, DetectionConfig
-from engine.config import dump_config, load_config
+from training.config import dump_config, load_config
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))

@@ -8,22 +8,28 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 ALLOWED = {
-    "backbones": set(),
-    "engine": set(),
-    "classification": {"backbones", "engine"},
-    "detection": {"backbones", "engine"},
-    "analysis": {"backbones", "engine"},
-    "reproduction": {"backbones", "engine", "classification", "detection", "analysis"},
+    "foundation": set(),
+    "backbones": {"foundation"},
+    "training": {"foundation"},
+    "pictures": {"foundation"},
+    "classification": {"foundation", "backbones", "training", "pictures"},
+    "detection": {"foundation", "backbones", "training", "pictures"},
+    "analysis": {"foundation", "backbones", "training"},
+    "doctor": {"foundation", "backbones", "training", "pictures", "classification", "detection"},
+    "reproduction": {
+        *("foundation", "backbones", "training", "pictures", "classification", "detection", "analysis"),
+        "doctor",
+    },
 }
-NEVER_IMPORTED = {"tools", "configs", "tests"}
+NEVER_IMPORTED = {"tools", "configs", "tests", "benchmarks"}
 # backbones must be usable in any host project, so its needs are kept to these.
 BACKBONES_MAY_USE = {"torch", "torchvision", "safetensors"}
 # What the adapter to a host, and export, may use besides.
 HOSTS = {
     "adapters/detectron2.py": {"detectron2"},
     "adapters/timm.py": {"timm"},
-    "adapters/from_timm.py": {"timm"},
-    "adapters/hub.py": {"huggingface_hub"},
+    "networks/timm_networks.py": {"timm"},
+    "weights/hub.py": {"huggingface_hub"},
     "export.py": {"onnx", "onnxruntime", "onnxscript"},
 }
 
@@ -58,7 +64,7 @@ def test_arrows_run_one_way(package: str):
 def test_backbones_need_only_torch():
     for file in sources("backbones"):
         host = HOSTS.get(file.relative_to(ROOT / "backbones").as_posix(), set())
-        allowed = set(sys.stdlib_module_names) | BACKBONES_MAY_USE | {"backbones"} | host
+        allowed = set(sys.stdlib_module_names) | BACKBONES_MAY_USE | {"backbones", "foundation"} | host
         foreign = imported_packages(file) - allowed
         assert not foreign, f"{file.relative_to(ROOT)} imports {sorted(foreign)}"
 

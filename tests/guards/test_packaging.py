@@ -9,7 +9,10 @@ import pytest
 from setuptools import find_packages
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ["backbones", "engine", "classification", "detection", "analysis", "reproduction"]
+PACKAGES = [
+    *("foundation", "backbones", "training", "pictures", "classification", "detection", "doctor", "analysis"),
+    "reproduction",
+]
 
 
 def test_tools_configs_and_tests_are_not_packaged():
@@ -35,7 +38,8 @@ def test_hosts_are_imported_only_by_their_adapters():
 
 
 @pytest.mark.parametrize(
-    "package", ["engine", "classification", "detection", "analysis", "reproduction", "engine.command"]
+    "package",
+    [*(package for package in PACKAGES if package != "backbones"), "foundation.errors", "training.command"],
 )
 def test_import_does_not_load_torch(package: str):
     # --help must answer at once, and torch takes more than a second to import.

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from classification.shapes import ensure_shapes as ensure_classification
-from detection.data.shapes import ensure_shapes as ensure_detection
+from classification.data.shapes_folders import ensure_shapes as ensure_classification
+from detection.data.shapes_scenes import ensure_shapes as ensure_detection
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from detection.alternate import SHARED, UNSHARED
 from detection.build import load_detector
 from detection.model.detector import FasterRCNN
 from detection.model.two_trunks import TwoTrunkRCNN
-from engine.loop import TrainingStep
+from training.loop import TrainingStep
 
 NAMES = [step.name for step in UNSHARED + SHARED]
 FILES = ("best.safetensors", "last.safetensors", "predictions.json", "result.json")

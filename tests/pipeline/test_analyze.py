@@ -11,12 +11,12 @@ import torch
 from PIL import Image
 
 from backbones import IMAGENET_INPUT, WeightsHeader, create_model, save_weights
-from backbones.weights import read_header
+from backbones.weights.weight_files import read_header
 from classification.config import PretrainConfig
-from classification.shapes import CLASSES
-from classification.validation import open_validation
-from engine.config import load_config
-from engine.sampler import Item
+from classification.data.shapes_folders import CLASSES
+from classification.data.validation import open_validation
+from training.config import load_config
+from training.sampler import Item
 
 SMALL = ["data.image_size=16", "data.resize=16", "run.device=cpu"]
 KINDS = {

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from detection.doctor.findings import CHECKS
+from doctor.findings import CHECKS
 
 
 @pytest.fixture

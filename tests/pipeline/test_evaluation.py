@@ -15,10 +15,10 @@ import torch
 from PIL import Image
 
 from backbones import IMAGENET_INPUT, WeightsHeader, create_model, save_weights
-from classification import score
 from classification.config import PretrainConfig
-from classification.shapes import CLASSES
-from engine.config import load_config
+from classification.data.shapes_folders import CLASSES
+from classification.score import weight_scores as score
+from training.config import load_config
 
 SMALL = ["data.image_size=16", "data.resize=20", "run.device=cpu", "run.workers=0"]
 

@@ -9,7 +9,7 @@ import timm
 import torch
 
 from backbones import read_weights
-from backbones.adapters.from_timm import FrozenBatchNormAct2d
+from backbones.networks.timm_networks import FrozenBatchNormAct2d
 from detection.build import load_detector
 
 STEPS = ["schedule.total_steps=2", "run.eval_every=2", "run.checkpoint_every=2"]

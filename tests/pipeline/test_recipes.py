@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from backbones import read_weights
-from engine.training import _Run
+from training.run import _Run
 
 RECIPE = [
     *("data.policy=rand-m7-mstd0.5-inc1", "data.erase=0.3", "data.eval_size=24", "data.resize=24"),

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from safetensors.torch import load_file
 
-from classification.imagenet import FolderPictures
+from classification.data.picture_files import FolderPictures
 
 
 @pytest.fixture

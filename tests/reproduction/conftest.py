@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from classification.config import PretrainConfig
-from engine.config import dump_config
 from reproduction.paper import TABLES, Row
 from reproduction.runs import row_config
+from training.config import dump_config
 
 RowOf = Callable[[str], Row]
 WriteRun = Callable[..., Path]

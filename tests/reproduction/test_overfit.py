@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from engine.errors import UserError
+from foundation.errors import UserError
 from reproduction.overfit import choose
 
 

@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 import torch
 
-from classification import cifar
 from classification.config import PretrainConfig
-from engine.config import dump_config
-from engine.errors import UserError
+from classification.data import cifar10 as cifar
+from foundation.errors import UserError
 from reproduction import cost, runs
 from reproduction.cost import Cost, costs, plan_table, seconds_per_step
 from reproduction.paper import TABLES
 from reproduction.reproduce import find_target, reproduce
 from reproduction.runs import choose_rows, plan_runs
+from training.config import dump_config
 
 Found = Callable[..., Any]
 ROWS = TABLES["6"].rows

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from engine.errors import UserError
+from foundation.errors import UserError
 from reproduction import tables as module
 from reproduction.paper import TABLES
 from reproduction.runs import row_config

@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 from detection.config import DetectionConfig
-from engine.config import load_config
-from engine.errors import UserError
+from foundation.errors import UserError
 from reproduction import transfer as module
 from reproduction.transfer import Comparison, compare, read_curves, spread, variant
+from training.config import load_config
 
 CONFIG = load_config(DetectionConfig, None, ["optim.lr=0.02", "run.seed=9", "backbone.name=resnet18"])
 

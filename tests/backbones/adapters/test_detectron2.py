@@ -41,7 +41,7 @@ from backbones.adapters.detectron2 import (
     residual_res5,
     set_input,
 )
-from detection.data.shapes import coco_annotations, draw_scene, save_picture
+from detection.data.shapes_scenes import coco_annotations, draw_scene, save_picture
 
 pytestmark = pytest.mark.detectron2
 CONFIGS = Path(__file__).resolve().parents[3] / "configs" / "detectron2"

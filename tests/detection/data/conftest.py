@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from detection.data.coco import CocoDataset
-from detection.data.shapes import ShapesFolders
+from detection.data.coco_dataset import CocoDataset
+from detection.data.shapes_scenes import ShapesFolders
 
 
 @pytest.fixture(scope="session")

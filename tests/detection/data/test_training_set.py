@@ -9,11 +9,11 @@ import pytest
 import torch
 from PIL import Image
 
-from detection.data.batching import PreparedPictures, Sample, check_pictures
-from detection.data.coco import CocoDataset
-from detection.data.shapes import ShapesFolders
-from engine.errors import UserError
-from engine.sampler import Item
+from detection.data.detection_batches import PreparedPictures, Sample, check_pictures
+from detection.data.coco_dataset import CocoDataset
+from detection.data.shapes_scenes import ShapesFolders
+from foundation.errors import UserError
+from training.sampler import Item
 
 # Every decoded mask brings one, from inside pycocotools.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

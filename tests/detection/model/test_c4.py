@@ -7,7 +7,7 @@ import torch
 
 from backbones import create_trunk_and_head
 from detection.model.c4 import StageRegions, build_c4
-from engine.errors import UserError
+from foundation.errors import UserError
 
 
 def test_a_head_of_another_network_is_refused():

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from detection.model.detector import FasterRCNN
 from detection.types import Batch
-from engine.blocks import blocks, compile_blocks
+from training.compile import blocks, compile_blocks
 
 
 def test_equal_to_the_plain_detector(

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from backbones import create_backbone, create_model, create_trunk_and_head
-from backbones.convert.detectron2 import from_ours
+from backbones.convert.detectron2_format import from_ours
 from backbones.norm import calibrate_batchnorm, freeze_batchnorm
 from detection.model.c4 import build_c4
 from detection.model.detector import FasterRCNN

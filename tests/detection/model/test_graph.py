@@ -14,15 +14,15 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from detection.config import DetectionOptimConfig
-from detection.evaluate.predict import detect, predict
-from detection.model import pooling
+from detection.model import roi_pooling as pooling
 from detection.model.detector import FasterRCNN
+from detection.predictor import detect, predict
 from detection.types import Batch, Prediction
-from engine.config import RunConfig, ScheduleConfig
-from engine.ema import WeightAverage
-from engine.graph import WARM_UP, GraphedFunction, GraphedSteps
-from engine.loop import TrainingStep, TrainState
-from engine.optim import build_optimizer
+from training.config import RunConfig, ScheduleConfig
+from training.ema import WeightAverage
+from training.graph import WARM_UP, GraphedFunction, GraphedSteps
+from training.loop import TrainingStep, TrainState
+from training.optim import build_optimizer
 
 Body = Callable[[], None]
 OPTIM = DetectionOptimConfig(lr=2**-10, batch_size=2, reference_batch=2, clip_norm=10.0)

@@ -9,10 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
-from detection.data.batching import PreparedPictures
-from detection.data.coco import CocoDataset
+from detection.data.coco_dataset import CocoDataset
+from detection.data.detection_batches import PreparedPictures
 from detection.model.detector import FasterRCNN
-from engine.sampler import Item
+from training.sampler import Item
 
 # Every decoded mask brings one, from inside pycocotools.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

@@ -12,8 +12,8 @@ from backbones.lesion import find_blocks, without_blocks
 from backbones.norm import fold_batchnorm
 from detection.build import build_detector, detector_header, load_detector
 from detection.config import DetectionConfig
-from engine.config import load_config
-from engine.errors import UserError
+from foundation.errors import UserError
+from training.config import load_config
 
 KINDS = {
     "c4": ["roi.size=4"],

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from detection.model import rpn as module
+from detection.model.box_targets import Sample
 from detection.model.detector import FasterRCNN
-from detection.model.matching import Sample
 from detection.model.rpn_head import RpnHead
 from detection.types import Batch
 

@@ -1,0 +1,114 @@
+"""detectron2's ResNets: its own names, whole detectors, and the older ones of Caffe2 (MSRA's weights).
+
+Facts from detectron2's c2_model_loading.py, resnet.py and model catalog. In Caffe2's files batch
+normalisation is folded into a scale and a shift; they become statistics 0 and 1 - eps, with which ours, which
+adds eps to the variance, computes the scale and shift alone. Such weights are for frozen normalisation.
+"""
+
+import re
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from backbones.convert.foreign_weights import MSRA_INPUT, Contents, rename, without_counters
+from backbones.networks.resnet import VARIANTS
+from backbones.weights.weight_files import WeightsHeader
+
+EPS = 1e-5  # detectron2's, and the default of every network here
+_CLASSIFIERS = r"(?:linear|fc1000|stem\.fc|fc)\.(weight|bias)"
+_NORM = r"norm\.(weight|bias|running_mean|running_var)"
+_CAFFE2 = (
+    (r"res_conv1_bn_s$", "stem.conv1.norm.weight"),
+    (r"res_conv1_bn_b$", "stem.conv1.norm.bias"),
+    (r"conv1_w$", "stem.conv1.weight"),
+    (r"(?:pred|fc1000)_w$", "linear.weight"),
+    (r"(?:pred|fc1000)_b$", "linear.bias"),
+    (r"(res\d)_(\d+)_branch(\w+)_w$", r"\1.\2.\3.weight"),
+    (r"(res\d)_(\d+)_branch(\w+)_bn_s$", r"\1.\2.\3.norm.weight"),
+    (r"(res\d)_(\d+)_branch(\w+)_bn_b$", r"\1.\2.\3.norm.bias"),
+)
+_BRANCHES = {".1.": ".shortcut.", ".2a.": ".conv1.", ".2b.": ".conv2.", ".2c.": ".conv3."}
+_BACKBONES = ("backbone.bottom_up.", "backbone.", "bottom_up.")
+_BACKBONE_PARTS = ("stem.conv1", "conv1", "res")
+_RES5_OF_C4 = "roi_heads.res5."
+
+
+def to_ours(tensors: Mapping[str, Tensor]) -> Contents:
+    """Renamed; of a detector, its backbone, with conv5 in the heads of C4."""
+    prefix = next((text for text in _BACKBONES if any(name.startswith(text) for name in tensors)), "")
+    contents = rename(without_counters(tensors), lambda name: _our_name(name, prefix))
+    caffe2 = "conv1_w" in tensors
+    if caffe2:
+        contents.input_spec, contents.stride_on = MSRA_INPUT, "1x1"
+    if prefix or caffe2:
+        backbone = tuple(prefix + part for part in _BACKBONE_PARTS)
+        contents.rest_of_detector = {name for name in contents.unused if not name.startswith(backbone)}
+    if caffe2 or not any(name.endswith("running_mean") for name in contents.state):
+        _add_statistics(contents)
+        contents.note = 'batch normalisation is folded into scale and shift: use norm="frozen"'
+    return contents
+
+
+def from_ours(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {_their_name(name): tensor for name, tensor in without_counters(state).items()}
+
+
+def _our_name(name: str, prefix: str) -> str | None:
+    if prefix and name.startswith(_RES5_OF_C4):
+        name = name.removeprefix("roi_heads.")
+    elif not name.startswith(prefix):
+        return None
+    else:
+        name = _from_caffe2(name.removeprefix(prefix))
+    if found := re.fullmatch(_CLASSIFIERS, name):
+        return f"fc.{found[1]}"
+    if found := re.fullmatch(rf"stem\.conv1\.(?:(weight)|{_NORM})", name):
+        return "conv1.weight" if found[1] else f"bn1.{found[2]}"
+    found = re.fullmatch(rf"res(\d)\.(\d+)\.(?:conv(\d)|shortcut)\.(?:(weight)|{_NORM})", name)
+    if found is None:
+        return None
+    stage, block, number, weight, norm = found.groups()
+    conv, bn = (f"conv{number}", f"bn{number}") if number else ("downsample.0", "downsample.1")
+    return f"layer{int(stage) - 1}.{block}.{f'{conv}.weight' if weight else f'{bn}.{norm}'}"
+
+
+def _from_caffe2(name: str) -> str:
+    for pattern, replacement in _CAFFE2:
+        if re.match(pattern, name):
+            name = re.sub(pattern, replacement, name)
+            for theirs, ours in _BRANCHES.items():
+                name = re.sub(rf"^(res\d\.\d+){re.escape(theirs)}", rf"\1{ours}", name)
+            return name
+    return name
+
+
+def _their_name(name: str) -> str:
+    name = re.sub(r"^layer(\d)", lambda found: f"res{int(found[1]) + 1}", name)
+    name = re.sub(r"^(conv1|bn1)\.", r"stem.\1.", name)
+    name = re.sub(r"\bbn(\d)\.", r"conv\1.norm.", name)
+    name = name.replace(".downsample.0.", ".shortcut.").replace(".downsample.1.", ".shortcut.norm.")
+    return re.sub(r"^fc\.", "linear.", name)
+
+
+def _add_statistics(contents: Contents) -> None:
+    norms = [name for name in contents.state if re.search(r"\b(bn\d|downsample\.1)\.weight$", name)]
+    for name in norms:
+        weight, norm = contents.state[name], name.removesuffix("weight")
+        contents.state[f"{norm}running_mean"] = torch.zeros_like(weight)
+        contents.state[f"{norm}running_var"] = torch.ones_like(weight) - EPS
+
+
+def settings(header: WeightsHeader) -> str:
+    """detectron2's configuration for these weights."""
+    spec, unit = header.input_spec, 255 / header.input_spec.range
+    mean, std = ([round(value * unit, 4) for value in values] for values in (spec.mean, spec.std))
+    depth, groups, width = VARIANTS.get(header.model, (int(re.findall(r"\d+", header.model)[0]), 1, 1))
+    keys = {"MODEL.RESNETS.DEPTH": depth}
+    if depth < 50:
+        keys |= {"MODEL.RESNETS.RES2_OUT_CHANNELS": 64}
+    elif width > 1:
+        keys |= {"MODEL.RESNETS.NUM_GROUPS": groups, "MODEL.RESNETS.WIDTH_PER_GROUP": 64 * width // groups}
+    keys |= {"MODEL.RESNETS.STRIDE_IN_1X1": header.options.get("stride_on") == "1x1"}
+    pictures = {"INPUT.FORMAT": spec.order, "MODEL.PIXEL_MEAN": mean, "MODEL.PIXEL_STD": std}
+    return " ".join(f"{key} {value}" for key, value in (keys | pictures).items())

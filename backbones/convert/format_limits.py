@@ -1,0 +1,91 @@
+"""Whether weights can be written in a format: its own networks must compute the same with them."""
+
+import re
+
+from backbones.convert.coverage import Coverage
+from backbones.convert.formats import FORMATS, Format
+from backbones.convert.input_rewriting import same_pictures
+from backbones.features import Network
+from backbones.spec import InputSpec
+from backbones.weights.weight_files import WeightsHeader
+from foundation.errors import WeightsError
+
+EPS = 1e-5  # of batch normalisation in every format but ours, whose header states it
+
+
+def check_fits(
+    name: str, header: WeightsHeader, network: Network, coverage: Coverage, *, any_pictures: bool
+) -> None:
+    """Refuses weights with which the format's own networks would compute something else.
+
+    Args:
+        name: of the format; ours takes everything.
+        header: of the weights.
+        network: of the weights, values unused.
+        coverage: of the network.
+        any_pictures: the caller sees to it that the networks get these pictures.
+    Raises:
+        WeightsError: with the difference and the remedy.
+    """
+    if name == "ours":
+        return
+    form = FORMATS[name]
+    if not re.fullmatch(form.models, header.model):
+        raise WeightsError(
+            f"{name} has no network like {header.model}; write it as ours, or in another format"
+        )
+    _check_options(name, form, header, bottlenecks=has_bottlenecks(network))
+    if abs(header.norm_eps - EPS) > 1e-9:
+        raise WeightsError(
+            f"these weights are for a norm epsilon of {header.norm_eps:g}, {name}'s networks add {EPS:g}; "
+            "write them as ours, whose header says it"
+        )
+    rest = [key for key in coverage.missing if not key.startswith(f"{network.last_layer}.")]
+    if rest:
+        raise WeightsError(f"{rest[0]} is missing; only ours can hold a part of a network, give --to ours")
+    if not any_pictures:
+        _check_pictures(name, form, header.input_spec)
+
+
+def has_bottlenecks(network: Network) -> bool:
+    return any(name.endswith(".conv3.weight") for name in network.state_dict())
+
+
+def _check_options(name: str, form: Format, header: WeightsHeader, *, bottlenecks: bool) -> None:
+    options = header.options
+    shortcut = options.get("shortcut", "B")  # VGG has none
+    if shortcut not in form.shortcuts:
+        raise WeightsError(
+            f"these weights are for shortcut={shortcut}, {name}'s networks have "
+            f"{' or '.join(form.shortcuts)}; write them as ours"
+        )
+    stride_on = options.get("stride_on", "3x3")
+    if bottlenecks and form.stride_on not in (None, stride_on):
+        raise WeightsError(
+            f"these weights are for stride_on={stride_on}, {name}'s networks stride on the {form.stride_on}, "
+            "which computes something else; write them as ours, detectron2 takes both"
+        )
+    stem_pool = options.get("stem_pool", "padded")
+    if form.stem_pool not in (None, stem_pool):
+        raise WeightsError(
+            f"these weights are for stem_pool={stem_pool}, {name}'s networks have {form.stem_pool}, whose "
+            f"windows lie a pixel apart; write them all the same with --stem-pool {form.stem_pool}"
+        )
+
+
+def _check_pictures(name: str, form: Format, spec: InputSpec) -> None:
+    said = f"these weights are for pictures as {spec}"
+    if form.input_spec is not None and not same_pictures(spec, form.input_spec):
+        raise WeightsError(
+            f"{said}, {name}'s networks are used to {form.input_spec}; rewrite the first convolution with "
+            "--input imagenet where the means agree, or see to the pictures yourself and give --input keep"
+        )
+    if name == "caffe" and (spec.order, spec.range, spec.std) != ("BGR", 255.0, (1.0, 1.0, 1.0)):
+        raise WeightsError(
+            f"{said}, Caffe's networks take BGR in 0-255 less a mean; rewrite the first convolution with "
+            "--input msra where the means agree, or see to the pictures yourself and give --input keep"
+        )
+    if name == "timm" and spec.order != "RGB":
+        raise WeightsError(
+            f"{said}, timm's networks take RGB; rewrite the first convolution with --input imagenet"
+        )

@@ -1,0 +1,1 @@
+"""The families of networks and the blocks they are made of."""

@@ -1,0 +1,125 @@
+"""The ImageNet networks of He et al. 2015, Table 1, plain and residual; parameter names are torchvision's."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Literal
+
+from torch import Tensor, nn
+
+from backbones.networks.blocks import (
+    BasicBlock,
+    Bottleneck,
+    PlainBlock,
+    Shortcut,
+    StrideOn,
+    initialise,
+    make_stage,
+    stage_strides,
+)
+from backbones.spec import IMAGENET_INPUT, FeatureSpec
+
+StemPool = Literal["padded", "ceil"]
+# Table 1: blocks in conv2_x … conv5_x.
+BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
+# Successors made of the same bottlenecks (Xie et al. 2017; Zagoruyko and Komodakis 2016, as torchvision has
+# them): depth, groups of the 3x3 convolution, and its width in multiples of ResNet's.
+VARIANTS = {
+    "resnext50_32x4d": (50, 32, 2),
+    "resnext101_32x8d": (101, 32, 4),
+    "wide_resnet50_2": (50, 1, 2),
+    "wide_resnet101_2": (101, 1, 2),
+}
+
+
+class ResNet(nn.Module):
+    """conv1, max pooling, four stages, average pooling, classifier.
+
+    Args:
+        depth: 18 or 34 (basic or plain blocks), 50, 101 or 152 (bottlenecks).
+        num_classes: outputs of the classifier.
+        shortcut: option A, B or C of §4.1; None gives the plain network (18 and 34 only).
+        stride_on: which convolution of a bottleneck strides; without effect on other blocks.
+        zero_init_residual: see `initialise`.
+        stem_pool: "padded" pools with a pixel of padding, as torchvision; "ceil" without, rounding the size
+            up, as Caffe's networks: the windows lie a pixel apart, and pictures of 4k+1 and 4k+2 pixels have
+            features one pixel smaller.
+        dilation: of res3, res4, res5, the stages whose stride is replaced by dilation; see `stage_strides`.
+        groups, width: of the 3x3 convolution in a bottleneck; see `VARIANTS`.
+    """
+
+    # feature: the children that compute it. As in Table 1, the pooling belongs to conv2_x.
+    stages = {
+        "stem": ("conv1", "bn1", "relu"),
+        "res2": ("maxpool", "layer1"),
+        "res3": ("layer2",),
+        "res4": ("layer3",),
+        "res5": ("layer4",),
+    }
+    last_layer = "fc"
+    folds = (("conv1", "bn1"),)
+
+    def __init__(
+        self,
+        depth: int,
+        *,
+        num_classes: int = 1000,
+        shortcut: Shortcut | None = "B",
+        stride_on: StrideOn = "3x3",
+        zero_init_residual: bool = False,
+        stem_pool: StemPool = "padded",
+        dilation: Sequence[str] = (),
+        groups: int = 1,
+        width: int = 1,
+    ) -> None:
+        super().__init__()
+        variants = {values: name for name, values in VARIANTS.items()}
+        self.name = variants.get((depth, groups, width), f"{'resnet' if shortcut else 'plain'}{depth}")
+        self.options: dict[str, Any] = {
+            "num_classes": num_classes,
+            "shortcut": shortcut,
+            "stride_on": stride_on,
+            "zero_init_residual": zero_init_residual,
+        }
+        if stem_pool != "padded":  # said only where it differs: files written before it existed lack it
+            self.options["stem_pool"] = stem_pool
+        if dilation:
+            self.options["dilation"] = list(dilation)
+        block, wide = _block_and_width(depth, shortcut, stride_on, groups, width)
+        strides = stage_strides(dilation)
+        n2, n3, n4, n5 = BLOCKS[depth]
+        self.conv1 = nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(64)
+        self.relu = nn.ReLU(inplace=True)
+        ceil = stem_pool == "ceil"
+        self.maxpool = nn.MaxPool2d(3, stride=2, padding=0 if ceil else 1, ceil_mode=ceil)
+        self.layer1 = make_stage(block, 64, 64 * wide, n2, *strides["res2"][:2])
+        self.layer2 = make_stage(block, 64 * wide, 128 * wide, n3, *strides["res3"][:2])
+        self.layer3 = make_stage(block, 128 * wide, 256 * wide, n4, *strides["res4"][:2])
+        self.layer4 = make_stage(block, 256 * wide, 512 * wide, n5, *strides["res5"][:2])
+        self.fc = nn.Linear(512 * wide, num_classes)
+        initialise(self, zero_init_residual=zero_init_residual)
+        self.input_spec = IMAGENET_INPUT
+        channels = {"res2": 64 * wide, "res3": 128 * wide, "res4": 256 * wide, "res5": 512 * wide}
+        self.feature_specs = {"stem": FeatureSpec(64, 2)} | {
+            stage: FeatureSpec(channels[stage], strides[stage].total) for stage in channels
+        }
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, 3, H, W) normalised pictures → (N, num_classes) logits."""
+        x = self.relu(self.bn1(self.conv1(x)))
+        x = self.layer1(self.maxpool(x))
+        x = self.layer2(x)
+        x = self.layer3(x)
+        x = self.layer4(x)
+        return self.fc(x.mean((2, 3)))
+
+
+def _block_and_width(
+    depth: int, shortcut: Shortcut | None, stride_on: StrideOn, groups: int, width: int
+) -> tuple[Callable[..., nn.Module], int]:
+    """The block of a depth in Table 1, and its output channels in multiples of its 3x3 convolution's."""
+    if shortcut is None:
+        return PlainBlock, 1
+    if depth < 50:
+        return partial(BasicBlock, shortcut=shortcut), 1
+    return partial(Bottleneck, shortcut=shortcut, stride_on=stride_on, groups=groups, width=width), 4

@@ -1,0 +1,188 @@
+"""timm's convolutional networks as backbones of our detectors, under the names "timm/<name>".
+
+`create_backbone` and `create_trunk_and_head` of `backbones` call what stands here.
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from timm.layers import BatchNormAct2d, convert_sync_batchnorm
+from timm.models import FeatureListNet
+from timm.models.efficientnet import EfficientNetFeatures
+from timm.models.mobilenetv3 import MobileNetV3Features
+from timm.models.selecsls import SelecSls
+from torch import Tensor, nn
+
+from backbones.features import FeatureNetwork, StageHead, freeze_stages
+from backbones.norm import FrozenBatchNorm2d, freeze_batchnorm, set_norm_eps
+from backbones.spec import FeatureSpec, InputSpec
+from backbones.weights.weight_files import load_into, read_weights
+from foundation.errors import OptionError, WeightsError, check_choice
+
+logger = logging.getLogger(__name__)
+PREFIX = "timm/"
+STAGE_OF_STRIDE = {2: "stem", 4: "res2", 8: "res3", 16: "res4", 32: "res5"}
+# timm's extractors that run the network's modules one after the other, so that it can be cut between them.
+_SEQUENTIAL = (FeatureListNet, EfficientNetFeatures, MobileNetV3Features)
+NO_SEQUENCE = "timm's {} is no sequence of convolutional stages that could be cut; choose another network"
+
+
+class FrozenBatchNormAct2d(FrozenBatchNorm2d):
+    """timm's BatchNormAct2d with fixed statistics and affine part: normalisation, dropout, activation."""
+
+    def __init__(self, norm: BatchNormAct2d) -> None:
+        super().__init__(norm.num_features, norm.eps)
+        for name in self.state_dict():
+            setattr(self, name, getattr(norm, name).detach().clone())
+        self.drop, self.act = norm.drop, norm.act
+        self.train(norm.training)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.act(self.drop(super().forward(x)))
+
+
+class TimmBackbone(nn.Module):
+    """A network of timm with what FeatureNetwork and StageHead read of ours.
+
+    A feature's name is that of its stride (`STAGE_OF_STRIDE`), of several the last. `body` is the whole
+    network, in which the stages name modules; without a feature of stride 2 the stem is empty.
+
+    Args:
+        name: "timm/<name>", with a pretrained tag where that tells the input ("timm/resnet50.a1_in1k").
+        weights: file with timm's names, loaded strictly but for the classifier; nothing is downloaded.
+    Raises:
+        OptionError: timm has no such network, or it is no sequence of convolutional stages.
+        WeightsError: the file cannot be read, or is of another network.
+    """
+
+    def __init__(self, name: str, weights: str | Path | None) -> None:
+        super().__init__()
+        theirs = name.removeprefix(PREFIX)
+        check_choice("network of timm", theirs, [*timm.list_models(), *timm.list_models(pretrained=True)])
+        self.name, self.options = name, dict[str, Any]()
+        self.body = timm.create_model(theirs)
+        config: Any = self.body.pretrained_cfg
+        self.input_spec = InputSpec(mean=tuple(config["mean"]), std=tuple(config["std"]))
+        with torch.device("meta"):  # its structure alone is looked at
+            extractor = _extractor(theirs)
+        if isinstance(self.body, SelecSls):  # its modules pass lists on
+            raise OptionError(NO_SEQUENCE.format(theirs))
+        features = _features(extractor)
+        self.feature_specs = {stage: spec for stage, (_, spec) in features.items()}
+        modules = iter(_in_order(extractor, self.body))
+        self.stages: dict[str, tuple[str, ...]] = {"stem": ()}
+        for stage, (last, _) in features.items():
+            self.stages[stage] = tuple(f"body.{module}" for module in _until(last, modules))
+        if weights is not None:
+            self._load(weights)
+
+    def _load(self, weights: str | Path) -> None:
+        state, header = read_weights(weights)
+        if header is not None and header.model != self.name:
+            raise WeightsError(
+                f"{weights} is of {header.model}, not of {self.name}; give a file of {self.name}"
+            )
+        config: Any = self.body.pretrained_cfg
+        classifiers = config["classifier"]
+        classifiers = (classifiers,) if isinstance(classifiers, str) else classifiers
+        unused = {f"{layer}.{kind}" for layer in classifiers for kind in ("weight", "bias")}
+        try:
+            load_into(self.body, state, allow_missing=unused, allow_unexpected=unused)
+        except WeightsError as error:
+            raise WeightsError(f"{weights} → {self.name}: {error}") from error
+        if header is None:
+            logger.warning("%s has no header. Assumed: pictures as %s", weights, self.input_spec)
+        else:
+            self.input_spec = header.input_spec
+            set_norm_eps(self.body, header.norm_eps)
+
+
+def _extractor(name: str) -> Any:
+    """timm's own feature extractor, which knows order and places of the features."""
+    try:
+        extractor = timm.create_model(name, features_only=True)
+    except RuntimeError as error:
+        raise OptionError(f"timm has no features of {name} ({error}); choose another network") from error
+    if not isinstance(extractor, _SEQUENTIAL) or getattr(extractor, "output_fmt", "NCHW") != "NCHW":
+        raise OptionError(NO_SEQUENCE.format(name))
+    return extractor
+
+
+def _in_order(extractor: Any, body: Any) -> list[str]:
+    """Names in the body of the modules that the extractor runs, in order."""
+    if not isinstance(extractor, FeatureListNet):
+        return ["conv_stem", "bn1", *(f"blocks.{part}" for part, _ in body.blocks.named_children())]
+    names = {}
+    for name, child in body.named_children():
+        names[name] = name
+        for part in dict(child.named_children()) if isinstance(child, nn.Sequential) else ():
+            names[f"{name}_{part}"] = f"{name}.{part}"  # the extractor's name for it
+    return [names[child] for child in extractor]
+
+
+def _features(extractor: Any) -> dict[str, tuple[str, FeatureSpec]]:
+    """Stage → the module that ends it, and what it gives."""
+    return {
+        STAGE_OF_STRIDE[info["reduction"]]: (info["module"], FeatureSpec(info["num_chs"], info["reduction"]))
+        for info in extractor.feature_info.get_dicts()
+        if info["reduction"] in STAGE_OF_STRIDE
+    }
+
+
+def _until(last: str, modules: Iterator[str]) -> Iterator[str]:
+    for module in modules:
+        yield module
+        if module == last:
+            return
+
+
+def create_backbone(
+    name: str, *, out_features: Sequence[str], frozen_stages: int, weights: str | Path | None, norm: str
+) -> FeatureNetwork:
+    """See `backbones.create_backbone`."""
+    network: Any = TimmBackbone(name, weights)
+    if not isinstance(out_features, str):
+        for feature in out_features:
+            check_choice("feature", feature, network.feature_specs)
+    features = FeatureNetwork(network, out_features)
+    _set_norm(features, frozen_stages, norm)
+    return features
+
+
+def create_trunk_and_head(
+    name: str, *, split: str | None, frozen_stages: int, weights: str | Path | None, norm: str
+) -> tuple[FeatureNetwork, StageHead]:
+    """See `backbones.create_trunk_and_head`."""
+    network: Any = TimmBackbone(name, weights)
+    *before_last, _ = network.feature_specs
+    split = before_last[-1] if split is None else split
+    check_choice("split", split, before_last)
+    head, trunk = StageHead(network, split), FeatureNetwork(network, (split,))
+    _set_norm(trunk, frozen_stages, norm)
+    _set_norm(head, 0, norm)
+    return trunk, head
+
+
+def _set_norm(part: FeatureNetwork | StageHead, frozen_stages: int, norm: str) -> None:
+    if isinstance(part, FeatureNetwork):
+        for children in list(part.stages.values())[:frozen_stages]:
+            for child in children:
+                part.set_submodule(child, _freeze_activated(part.get_submodule(child)))
+        freeze_stages(part, frozen_stages)
+    if norm == "frozen":
+        freeze_batchnorm(_freeze_activated(part))
+    elif norm == "sync":
+        convert_sync_batchnorm(part)
+
+
+def _freeze_activated(module: nn.Module) -> nn.Module:
+    """Freezes timm's normalisation with activation, whose activation `freeze_batchnorm` does not know."""
+    if type(module) is BatchNormAct2d:
+        return FrozenBatchNormAct2d(module)
+    for name, child in module.named_children():
+        setattr(module, name, _freeze_activated(child))
+    return module

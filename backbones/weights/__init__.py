@@ -1,0 +1,1 @@
+"""Weight files: written, read, loaded into networks, shared on the hub."""

@@ -1,0 +1,287 @@
+"""Weight files: safetensors with a header that says what they need, read with strict reports."""
+
+import json
+import pickle
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from backbones.spec import InputSpec
+from foundation.atomic_files import write_bytes
+from foundation.errors import OptionError, WeightsError
+
+VERSION = 1
+HEADER_KEY = "residual_backbones"
+# What readers of pickles raise at bytes that are no weights, depending on where they go wrong.
+UNREADABLE = (
+    *(pickle.UnpicklingError, RuntimeError, EOFError, AssertionError, OSError, MemoryError),
+    *(LookupError, AttributeError, TypeError, ValueError, OverflowError),
+)
+CONVERT = "python tools/convert_weights.py FILE OUT.safetensors --from"
+# Names that betray the network of another project, and the format that reads them.
+_FOREIGN_NAMES = {
+    r"(\w+\.)*stem\.conv1\.weight": "detectron2",
+    r"(module\.)?layer3\.0\.shortcut\.0\.weight|(module\.)?linear\.weight": "cifar",
+    r"module\.\w+\.weight": "FORMAT",
+}
+
+
+@dataclass(frozen=True)
+class WeightsHeader:
+    """What a weight file needs and where it comes from.
+
+    Attributes:
+        model: name for `create_model`; of a detector, its class.
+        options: the network's `options`; of a detector, those of its backbone and its category_ids.
+        input_spec: pictures it was trained on.
+        norm_eps: epsilon of its batch normalisation.
+        dataset: training set.
+        score: metric → value, on the training set's validation part.
+        config: the configuration of the run.
+        classes: names of the classifier's outputs, in order.
+        version: of this header.
+    """
+
+    model: str
+    options: dict[str, Any]
+    input_spec: InputSpec
+    norm_eps: float = 1e-5
+    dataset: str = ""
+    score: dict[str, float] = field(default_factory=dict)
+    config: dict[str, Any] = field(default_factory=dict)
+    classes: list[str] = field(default_factory=list)
+    version: int = VERSION
+
+
+def save_weights(path: str | Path, state: Mapping[str, Tensor], header: WeightsHeader) -> None:
+    """Writes a safetensors file in one step: a reader sees the old file or the new one, never a part.
+
+    Raises:
+        OSError: the file could not be written; an earlier file of that name is intact.
+    """
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    write_bytes(Path(path), save(tensors, metadata={HEADER_KEY: header_text(header)}))
+
+
+def header_text(header: WeightsHeader) -> str:
+    """The header as it stands in a file; `parse_header` reads it."""
+    return json.dumps(asdict(header))
+
+
+def read_weights(path: str | Path) -> tuple[dict[str, Tensor], WeightsHeader | None]:
+    """Tensors by name, on the CPU, and the header; foreign files (.pth, .pt, others' safetensors) have none.
+
+    Nothing in the file is executed: .pth files are read with `weights_only=True`. Files of other forms or
+    with other names go through `backbones.convert` first.
+
+    Raises:
+        WeightsError: no such file, or not a whole file of named tensors.
+    """
+    path = Path(path)
+    check_start(path)
+    if path.suffix == ".safetensors":
+        return _read_safetensors(path)
+    if path.suffix in (".pth", ".pt"):
+        return _check_state(path, read_pickle(path)), None
+    formats = {".pkl": "detectron2", ".caffemodel": "caffe", ".th": "cifar"}
+    remedy = f"; convert it with {CONVERT} {formats[path.suffix]}" if path.suffix in formats else ""
+    raise WeightsError(
+        f"{path}: expected a .safetensors, .pth or .pt file, got {path.suffix or 'no suffix'!r}{remedy}"
+    )
+
+
+def read_header(path: str | Path) -> WeightsHeader | None:
+    """The header alone, without the tensors of a safetensors file; see `read_weights`."""
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        return read_weights(path)[1]
+    check_start(path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+    except SafetensorError as error:
+        raise _broken(path, error) from error
+    return parse_header(path, metadata[HEADER_KEY]) if HEADER_KEY in metadata else None
+
+
+def check_start(path: Path) -> None:
+    """Finds what is no weight file at all, for which the readers' own messages would mislead."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(256).lstrip().lower()
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+        raise WeightsError(
+            f"no weights at {path.absolute()}; give the path of a .safetensors, .pth or .pt file"
+        ) from error
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read ({error.strerror}); mend that, or copy it") from error
+    if not start:
+        raise WeightsError(f"{path} is empty; copy or download it again")
+    if start.startswith((b"<!doctype", b"<html", b"<?xml")):
+        raise WeightsError(f"{path} is a web page, not weights; the download failed, repeat it")
+    if start.startswith(b"version https://git-lfs"):
+        raise WeightsError(f"{path} is a pointer of Git LFS, not the weights; fetch them with git lfs pull")
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], WeightsHeader | None]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is not a dict
+    except SafetensorError as error:
+        raise _broken(path, error) from error
+    return state, parse_header(path, metadata[HEADER_KEY]) if HEADER_KEY in metadata else None
+
+
+def _broken(path: Path, error: SafetensorError) -> WeightsError:
+    return WeightsError(f"{path} is broken or cut off ({error}); copy or download it again")
+
+
+def parse_header(path: Path, text: str) -> WeightsHeader:
+    """The header that stands in a file.
+
+    Raises:
+        WeightsError: it is broken, or of another version.
+    """
+    try:
+        values = json.loads(text)
+        if values.get("version") != VERSION:
+            raise WeightsError(
+                f"{path} has a header of version {values.get('version')}, this release reads {VERSION}; "
+                "use the release that wrote it"
+            )
+        spec = values.pop("input_spec")
+        spec["mean"], spec["std"] = tuple(spec["mean"]), tuple(spec["std"])
+        header = WeightsHeader(**values, input_spec=InputSpec(**spec))
+        _check_types(header)
+        return header
+    except (json.JSONDecodeError, AttributeError, KeyError, TypeError, OptionError) as error:
+        raise WeightsError(
+            f"{path} has a broken header ({error}); copy or download it again, or save it anew"
+        ) from error
+
+
+def _check_types(header: WeightsHeader) -> None:
+    for name in ("options", "score", "config"):
+        if not isinstance(getattr(header, name), dict):
+            raise TypeError(f"{name} must be a mapping, got {getattr(header, name)!r}")
+    if not isinstance(header.norm_eps, float) or header.norm_eps <= 0:
+        raise TypeError(f"norm_eps must be a number above 0, got {header.norm_eps!r}")
+
+
+def read_pickle(path: Path) -> object:
+    """What torch.save wrote, tensors on the CPU; nothing in the file is executed.
+
+    Raises:
+        WeightsError: broken, or more than tensors and plain containers.
+    """
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except UNREADABLE as error:
+        # torch's own text goes on to recommend weights_only=False, which would run what is in the file.
+        code = re.search(r"GLOBAL (\S+)", str(error))
+        found = (
+            f"it holds {code[1]}, which was not run"
+            if code
+            else re.split(r"\. |\n", str(error) or repr(error))[0]
+        )
+        raise WeightsError(
+            f"{path} is broken, or holds more than tensors ({found}); "
+            "copy or download it again, or save the network's state_dict() alone"
+        ) from error
+
+
+def _check_state(path: Path, state: object) -> dict[str, Tensor]:
+    if not isinstance(state, dict):
+        found = type(state).__name__
+    elif all(isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()):
+        return dict(state)
+    else:
+        found = f"keys {', '.join(map(str, list(state)[:5]))}"
+    raise WeightsError(
+        f"{path}: expected a state_dict (name → tensor), found {found}; save the state_dict alone, "
+        f"or convert it with {CONVERT} FORMAT"
+    )
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """Names loaded, and names left out because the caller allowed it."""
+
+    loaded: list[str]
+    missing: list[str]
+    unexpected: list[str]
+
+
+def load_into(
+    module: nn.Module,
+    state: Mapping[str, Tensor],
+    *,
+    allow_missing: Collection[str] = (),
+    allow_unexpected: Collection[str] = (),
+) -> LoadReport:
+    """Copies named tensors into a module; nothing is changed unless everything fits.
+
+    A tensor of another shape counts as missing and unexpected at once: name it in both to leave it out. The
+    counter `num_batches_tracked`, which old files and frozen normalisation lack, may be absent on either
+    side.
+
+    Args:
+        module: its parameters and buffers are the names expected.
+        state: name → tensor.
+        allow_missing: exact names that may keep the module's values.
+        allow_unexpected: exact names in state that may go unused.
+    Raises:
+        WeightsError: lists what is missing, unexpected or of the wrong shape.
+    """
+    own = module.state_dict()
+    misshapen = {name for name in own if name in state and own[name].shape != state[name].shape}
+    missing = [name for name in own if name not in state or name in misshapen]
+    unexpected = [name for name in state if name not in own or name in misshapen]
+    refused = {name for name in missing if name not in allow_missing}
+    refused |= {name for name in unexpected if name not in allow_unexpected}
+    refused = {name for name in refused if not name.endswith("num_batches_tracked")}
+    if refused:
+        lines = ["the weights do not fit the network", *_describe(own, state, refused), *_foreign(state)]
+        raise WeightsError("\n".join(lines))
+    loaded = [name for name in own if name in state and name not in misshapen]
+    with torch.no_grad():
+        for name in loaded:
+            own[name].copy_(state[name])
+    return LoadReport(loaded, missing, unexpected)
+
+
+def _describe(own: Mapping[str, Tensor], state: Mapping[str, Tensor], refused: Collection[str]) -> list[str]:
+    shapes = [
+        f"{name}: file {tuple(state[name].shape)}, network {tuple(own[name].shape)}"
+        for name in own
+        if name in refused and name in state
+    ]
+    return [
+        *listing("missing in the file", [name for name in own if name in refused and name not in state]),
+        *listing("not in the network", [name for name in state if name in refused and name not in own]),
+        *listing("of another shape", shapes),
+    ]
+
+
+def _foreign(state: Mapping[str, Tensor]) -> list[str]:
+    """The remedy where the names are those of a project that `backbones.convert` reads."""
+    for pattern, source in _FOREIGN_NAMES.items():
+        if any(re.fullmatch(pattern, name) for name in state):
+            return [f"  these are another project's names; convert them with {CONVERT} {source}"]
+    return []
+
+
+def listing(title: str, lines: list[str], most: int = 5) -> list[str]:
+    """Few enough that the three kinds together fit a terminal of 24 lines."""
+    if not lines:
+        return []
+    more = [f"    … and {len(lines) - most} more"] if len(lines) > most else []
+    return [f"  {len(lines)} {title}:", *(f"    {line}" for line in lines[:most]), *more]

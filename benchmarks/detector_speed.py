@@ -1,0 +1,230 @@
+"""Our detectors beside torchvision's on equal weights: training step, inference, and on a GPU memory."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from functools import partial
+from typing import Any, NamedTuple
+from unittest import mock
+
+import torch
+from torch import Tensor
+from torchvision.models.detection import FasterRCNN as PeerFasterRCNN
+from torchvision.ops import poolers, roi_align
+
+from backbones.norm import fold_batchnorm
+from benchmarks.backbone_speed import Call
+from benchmarks.peers import NUM_CLASSES, detectors
+from detection.model.detector import FasterRCNN
+from detection.model.roi_heads import Detections
+from detection.types import Batch
+from foundation.errors import UserError
+from training.devices import emulates_bf16
+from training.graph import WARM_UP, GraphedFunction
+
+SIZES = {"cpu": (416, 608), "cuda": (800, 1216)}  # pixels of the pictures; multiples of 32
+KINDS = {"c4": "Faster R-CNN C4", "fpn": "Faster R-CNN FPN", "mask": "Mask R-CNN FPN"}
+
+
+Cast = Callable[[], AbstractContextManager]
+
+
+class Contest(NamedTuple):
+    """Two detectors and the same two pictures for each, as it takes them."""
+
+    ours: FasterRCNN
+    peer: PeerFasterRCNN
+    batch: Batch
+    pictures: list[Tensor]
+    targets: list[dict[str, Tensor]]
+
+    def train_ours(self) -> dict[str, Tensor]:
+        """The losses."""
+        return self.ours.train()(self.batch)
+
+    def train_peer(self) -> dict[str, Tensor]:
+        """The losses."""
+        return self.peer.train()(self.pictures, self.targets)
+
+    @torch.inference_mode()
+    def find_peer(self) -> list[dict[str, Tensor]]:
+        """What the peer finds in each picture."""
+        return self.peer.eval()(self.pictures)
+
+
+def detection_batch(size: tuple[int, int]) -> Batch:
+    """Two noise pictures with eight objects each, whose masks fill their boxes; seeded."""
+    generator, short_side = torch.Generator().manual_seed(0), min(size)
+    corner = torch.rand(2, 8, 2, generator=generator) * short_side / 2
+    extent = short_side / 10 + torch.rand(2, 8, 2, generator=generator) * short_side / 3
+    return Batch(
+        images=torch.randint(256, (2, 3, *size), dtype=torch.uint8, generator=generator),
+        sizes=torch.tensor([size, size]),
+        scales=torch.ones(2, 2),
+        boxes=torch.cat([corner, corner + extent], dim=2),
+        labels=torch.randint(1, NUM_CLASSES + 1, (2, 8), generator=generator),
+        valid=torch.ones(2, 8, dtype=torch.bool),
+        seeds=torch.arange(2),
+        ids=["0", "1"],
+        masks=torch.full((2, 8, size[0], size[1] // 8), 255, dtype=torch.uint8),
+    )
+
+
+def contest(kind: str, device: str, size: tuple[int, int] | None = None) -> Contest:
+    """Both detectors of a kind; ours channels_last on a GPU.
+
+    Args:
+        kind: of `KINDS`.
+        size: height and width of the pictures; None is the device's of `SIZES`.
+    """
+    size = size or SIZES[device]
+    ours, peer = (network.to(device) for network in detectors(size, kind))
+    layout = torch.channels_last if device == "cuda" else torch.contiguous_format
+    ours.to(memory_format=layout)
+    batch = detection_batch(size).to(device)
+    batch = replace(batch, images=batch.images.contiguous(memory_format=layout))
+    masks = torch.ones(8, *size, dtype=torch.uint8, device=device)
+    targets = [
+        {"boxes": boxes, "labels": labels, "masks": masks}
+        for boxes, labels in zip(batch.boxes, batch.labels, strict=True)
+    ]
+    return Contest(ours, peer, batch, list(batch.images.float() / 255), targets)
+
+
+def detection_calls(device: str, size: tuple[int, int] | None = None) -> Iterator[tuple[str, Call, Call]]:
+    """Every kind of detector on ResNet-50, frozen normalisation, two pictures: a training step and inference.
+
+    Inference as evaluation does it, with folded normalisation. In bf16 too where the device has it. On a GPU
+    ours also captured, as `run.cuda_graph` has it; the peer's cannot be.
+
+    Raises:
+        UserError: the two do not find the same.
+    """
+    precisions = (False, True)[: 1 if emulates_bf16(torch.device(device)) else 2]
+    for kind, name in KINDS.items():
+        both = contest(kind, device, size)
+        require_equal(both)
+        for calls in (_inference_calls, _training_calls):  # in this order: training makes the two differ
+            for bf16 in precisions:
+                cast = partial(torch.autocast, device, torch.bfloat16, enabled=bf16)
+                yield from calls(both, f"{name}: {{}}, {'bf16' if bf16 else 'fp32'}", cast)
+
+
+def _inference_calls(both: Contest, name: str, cast: Cast) -> Iterator[tuple[str, Call, Call]]:
+    detect = partial(find, fold_batchnorm(both.ours.eval()), cast=cast)
+    return _calls(both, name.format("inference{}"), detect, partial(_cast, both.find_peer, cast))
+
+
+def _training_calls(both: Contest, name: str, cast: Cast) -> Iterator[tuple[str, Call, Call]]:
+    optimizer = _optimizer(both.ours)
+
+    def train(batch: Batch) -> None:
+        step(lambda: both.ours.train()(batch), optimizer, cast)
+
+    train_peer = partial(step, both.train_peer, _optimizer(both.peer), cast)
+    return _calls(both, name.format("training step{}"), train, train_peer)
+
+
+def _calls(
+    both: Contest, name: str, ours: Callable[[Batch], Any], peer: Call
+) -> Iterator[tuple[str, Call, Call]]:
+    yield name.format(""), partial(ours, both.batch), peer
+    if both.batch.images.is_cuda:
+        yield name.format(", captured"), _captured(ours, both.batch), peer
+
+
+def _captured(function: Callable[[Batch], Any], batch: Batch) -> Call:
+    graphed: GraphedFunction[Any] = GraphedFunction(function, batch.images.device)
+    for _ in range(WARM_UP + 1):
+        graphed(batch)
+    return partial(graphed, batch)
+
+
+def _optimizer(network: torch.nn.Module) -> torch.optim.Optimizer:
+    return torch.optim.SGD([p for p in network.parameters() if p.requires_grad], 1e-5, momentum=0.9)
+
+
+def step(
+    losses: Callable[[], dict[str, Tensor]],
+    optimizer: torch.optim.Optimizer,
+    cast: Cast,
+) -> None:
+    """One step of training."""
+    optimizer.zero_grad()
+    with cast():
+        total = torch.stack(list(losses().values())).sum()
+    total.backward()
+    optimizer.step()
+
+
+@torch.inference_mode()
+def find(model: FasterRCNN, batch: Batch, cast: Cast) -> Detections:
+    """What ours finds."""
+    with cast():
+        return model.eval()(batch)
+
+
+def _cast(call: Call, cast: Cast) -> Any:
+    with cast():
+        return call()
+
+
+def require_equal(both: Contest) -> float:
+    """Both find the same; the peer pools with our half-pixel shift here, and neither rounds to TF32.
+
+    Rounding changes the order of nearly equal scores, and with it what non-maximum suppression leaves.
+
+    Returns:
+        The share of the peer's detections that ours has too: the label, the box to a tenth of a pixel, the
+        score to a thousandth.
+    Raises:
+        UserError: it is less than nine tenths, or there are none.
+    """
+    # torchvision has no switch for the shift.
+    with (
+        mock.patch.object(poolers, "roi_align", partial(roi_align, aligned=True)),
+        torch.backends.cudnn.flags(enabled=True, allow_tf32=False),
+    ):
+        ours, theirs = find(both.ours, both.batch, nullcontext), both.find_peer()
+    found = [_found(ours, number, expected) for number, expected in enumerate(theirs)]
+    share = torch.cat(found).float().mean().item()
+    if not share > 0.9:
+        raise UserError(
+            f"expected the same detections of both, only {100 * share:.0f} % of the peer's are ours"
+        )
+    return share
+
+
+def _found(ours: Detections, picture: int, expected: dict[str, Tensor]) -> Tensor:
+    """(D,) bool, which of the peer's detections ours has too."""
+    table = torch.cat([ours.boxes, 100 * ours.scores[..., None], ours.labels[..., None]], dim=2)
+    others = torch.cat(
+        [expected["boxes"], 100 * expected["scores"][:, None], expected["labels"][:, None]], dim=1
+    )
+    return torch.cdist(others, table[picture, ours.valid[picture]], p=torch.inf).amin(dim=1) < 0.1
+
+
+def detector_memory(size: tuple[int, int] | None = None) -> list[str]:
+    """The most memory that a training step holds on a GPU, ours and the peer's; Markdown."""
+    rows = []
+    for kind, name in KINDS.items():
+        both = contest(kind, "cuda", size)
+        mine, theirs = (
+            _peak(losses, network)
+            for network, losses in ((both.ours, both.train_ours), (both.peer, both.train_peer))
+        )
+        rows.append(f"| {name} | {mine:.0f} | {theirs:.0f} | {theirs / mine:.2f} |")
+    return [
+        "| peak of a training step, fp32, weights of both included | ours, MiB | peer, MiB | peer / ours |",
+        "|---|---|---|---|",
+        *rows,
+    ]
+
+
+def _peak(losses: Callable[[], dict[str, Tensor]], network: torch.nn.Module) -> float:
+    optimizer = _optimizer(network)
+    torch.cuda.reset_peak_memory_stats()
+    step(losses, optimizer, nullcontext)
+    peak = torch.cuda.max_memory_allocated() / 2**20
+    optimizer.zero_grad()
+    return peak

@@ -1,0 +1,1 @@
+"""Labelled pictures: the data sets, their augmentation and their batches."""

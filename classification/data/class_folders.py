@@ -1,0 +1,76 @@
+"""Picture files in ImageNet's layout: root/<split>/<class>/<picture>."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from foundation.errors import UserError
+from pictures.decoding import read_file
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm"}
+
+
+class PictureFiles:
+    """Encoded pictures in files of their own.
+
+    Attributes:
+        classes: K names.
+        labels: (N,) int64.
+        paths: (N,) bytes in a NumPy array, since Python objects would be copied into every worker as their
+            reference counts change.
+    """
+
+    def __init__(self, classes: list[str], labels: Tensor, paths: Sequence[Path]) -> None:
+        self.classes, self.labels = classes, labels
+        self.paths = np.array([os.fsencode(path) for path in paths])
+
+    def name(self, index: int) -> str:
+        return os.fsdecode(self.paths[index])
+
+    def content(self, index: int) -> bytes:
+        return read_file(self.name(index))
+
+
+def list_folder(root: Path, split: str) -> PictureFiles:
+    """The pictures of one split; classes are the sorted folder names, as ImageNet's are.
+
+    Raises:
+        UserError: the folder is missing, holds no classes, or a class holds no pictures.
+    """
+    classes = class_folders(root, split)
+    found = [pictures_in(root / split / name) for name in classes]
+    labels = torch.arange(len(found)).repeat_interleave(torch.tensor([len(paths) for paths in found]))
+    return PictureFiles(classes, labels, [path for paths in found for path in paths])
+
+
+def class_folders(root: Path, split: str) -> list[str]:
+    """Names of the class folders of root/split, sorted."""
+    folder = root / split
+    if not folder.is_dir():
+        raise UserError(
+            f"no folder {folder.absolute()}; expected one folder of pictures per class in it, as ImageNet's "
+            f"{split}/n01440764/*.JPEG. Unpack the data set there, or set data.root or DATA_ROOT"
+        )
+    names = sorted(path.name for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")
+    if not names:
+        raise UserError(
+            f"{folder.absolute()} holds no class folders; expected {split}/<class>/<picture>. ImageNet's "
+            "validation archive unpacks flat: move its pictures into one folder per class"
+        )
+    return names
+
+
+def pictures_in(folder: Path) -> list[Path]:
+    """The pictures of one class, sorted by name."""
+    # Names with a dot in front are droppings of file managers (macOS: ._name.JPEG), no pictures.
+    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and p.name[0] != ".")
+    if not paths:
+        raise UserError(
+            f"class folder {folder.absolute()} holds no pictures ({', '.join(sorted(SUFFIXES))}); "
+            "fill it or remove it"
+        )
+    return paths

@@ -1,0 +1,126 @@
+"""Batches of labelled pictures, and the loaders that bring them."""
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from backbones.spec import InputSpec
+from training.loader import BatchLoader
+from training.config import OptimConfig, RunConfig
+from training.distributed import rank, world_size
+from training.sampler import Item, TrainSampler, evaluation_shard
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Pictures of one micro-batch as read, and what is known of them.
+
+    Attributes:
+        images: (N, 3, H, W) uint8 RGB.
+        labels: (N,) int64, 0 … K−1.
+        seeds: (N,) int64, the items' seeds: the only source of randomness in augmentation.
+        ids: N names for messages: file path, or split and index.
+        skipped: what is wrong with each broken picture that was left out.
+    """
+
+    images: Tensor
+    labels: Tensor
+    seeds: Tensor
+    ids: list[str]
+    skipped: list[str] = field(default_factory=list)
+
+    def to(self, device: torch.device | str) -> "Batch":
+        """The same batch on another device, copied without waiting where the memory is pinned."""
+        return self._with(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin_memory(self) -> "Batch":
+        """Called by DataLoader: makes copies to a GPU asynchronous."""
+        return self._with(Tensor.pin_memory)
+
+    def _with(self, move: Callable[[Tensor], Tensor]) -> "Batch":
+        return replace(self, images=move(self.images), labels=move(self.labels), seeds=move(self.seeds))
+
+
+class Pictures(Protocol):
+    """A split of labelled pictures, as every data set here offers it."""
+
+    classes: list[str]
+    labels: Tensor  # (N,) int64, 0 … K−1, −1 where it is unknown
+    input_spec: InputSpec
+
+    def __len__(self) -> int: ...
+
+    def read(self, items: Sequence[Item]) -> Batch:
+        """The batch of these items."""
+
+    def adopt(self, spec: InputSpec) -> None:
+        """Lets `prepare` give what a network with this specification was trained on.
+
+        Raises:
+            UserError: that cannot be had from these pictures.
+        """
+
+    def prepare(self, batch: Batch) -> Tensor:
+        """(N, 3, H, W) float32 as the network wants them, on the batch's device."""
+
+
+def training_batches(
+    pictures: Pictures, optim: OptimConfig, run: RunConfig, start_step: int
+) -> Iterator[Batch]:
+    """This process's endless micro-batches from optimiser step `start_step` on."""
+    items = training_items(len(pictures), optim, run, start_step)
+    return report_skipped(BatchLoader(pictures.read, items, run.workers))
+
+
+def report_skipped(batches: Iterable[Batch]) -> Iterator[Batch]:
+    """The batches; each broken picture that was left out of one is reported once, their number at the end."""
+    times: Counter[str] = Counter()
+    try:
+        for batch in batches:
+            for problem in batch.skipped:
+                times[problem] += 1
+                if times[problem] == 1:
+                    logger.warning("left out of training, number %d: %s", len(times), problem)
+            yield batch
+    finally:
+        if times:
+            logger.warning("%d broken pictures were left out, %d times in all", len(times), times.total())
+
+
+def training_items(length: int, optim: OptimConfig, run: RunConfig, start_step: int) -> TrainSampler:
+    """What those batches hold, for a set of `length` pictures."""
+    return TrainSampler(
+        length,
+        optim.batch_size,
+        seed=run.seed,
+        rank=rank(),
+        world_size=world_size(),
+        accumulate=optim.accumulate,
+        start_step=start_step,
+    )
+
+
+def evaluation_batches(pictures: Pictures, batch_size: int, workers: int) -> BatchLoader[Batch]:
+    """This process's share of all pictures, each exactly once over all processes."""
+    return BatchLoader(pictures.read, evaluation_items(len(pictures), batch_size), workers)
+
+
+def evaluation_items(length: int, batch_size: int) -> list[list[Item]]:
+    """This process's share of all batches of a set; in rank order they are the set.
+
+    Whole batches, since a picture's score depends, by rounding, on the pictures beside it: so any number of
+    processes gives the very same scores.
+    """
+    starts = range(0, length, batch_size)
+    shard = evaluation_shard(len(starts), rank(), world_size())
+    return [
+        [Item(i, 0) for i in range(start, min(start + batch_size, length))]
+        for start in starts[shard.start : shard.stop]
+    ]

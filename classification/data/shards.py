@@ -1,0 +1,222 @@
+"""Pictures in tar shards, read by index.
+
+A shard holds samples as WebDataset has them, `name.jpg` (or another picture) with `name.cls`, or with a
+`name.json` that has a "label"; or pictures in folders named as their classes. timm's reader by index knows
+only the latter, and passes over the rest of a damaged shard: hence a reader of our own.
+"""
+
+import json
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+import torch
+
+from classification.data.class_folders import SUFFIXES
+from classification.data.tar_index import Member, list_members
+from foundation.errors import UserError
+
+CLASSES_FILE = "classes.txt"
+LABEL_SUFFIXES = (".cls", ".json")
+Label = int | str
+
+
+class Sample(NamedTuple):
+    """Where a picture lies in its shard, in bytes, and its label as it stands there."""
+
+    member: str
+    offset: int
+    size: int
+    label: Label
+
+
+class ShardReader:
+    """The encoded pictures of one split, in the order of the shards' names and of the members in them.
+
+    Attributes:
+        classes: K names: the lines of root/classes.txt; without it the sorted names that the labels are, or
+            0 … K−1 where they are integers.
+        labels: (N,) int64, 0 … K−1.
+    """
+
+    def __init__(self, root: Path, split: str) -> None:
+        """Reads where each picture lies.
+
+        Raises:
+            UserError: there is no shard, one is damaged, a picture has no label or a label no picture, or the
+                labels are no classes.
+        """
+        self.shards = shard_files(root, split)
+        found = [list_samples(path) for path in self.shards]
+        samples = [sample for part in found for sample in part]
+        self._shard = np.repeat(np.arange(len(found)), [len(part) for part in found])
+        self._member = np.array([sample.member.encode() for sample in samples])
+        self._offset = np.array([sample.offset for sample in samples])
+        self._size = np.array([sample.size for sample in samples])
+        labels = [sample.label for sample in samples]
+        self.classes = read_classes(root) or name_classes(labels, str(root / split), self.name)
+        indices = {name: index for index, name in enumerate(self.classes)}
+        numbers = [label if isinstance(label, int) else indices.get(label, -1) for label in labels]
+        wrong = [index for index, number in enumerate(numbers) if not 0 <= number < len(self.classes)]
+        if wrong:
+            raise UserError(
+                f"{self.name(wrong[0])} has the label {labels[wrong[0]]!r}, which is none of the "
+                f"{len(self.classes)} classes; correct it, or {root / CLASSES_FILE}"
+            )
+        self.labels = torch.tensor(numbers)
+
+    def name(self, index: int) -> str:
+        return f"{self.shards[self._shard[index]]}:{self._member[index].decode()}"
+
+    def content(self, index: int) -> bytes:
+        size, offset = int(self._size[index]), int(self._offset[index])
+        try:
+            # Reads at a place of its own: workers share the file with the process they come from.
+            content = os.pread(_opened(self.shards[self._shard[index]]).fileno(), size, offset)
+        except OSError as error:
+            raise UserError(f"{self.name(index)}: {error.strerror}; is the shard still there?") from error
+        if len(content) != size:
+            raise UserError(f"{self.name(index)}: got {len(content)} bytes of {size}; the shard was changed")
+        return content
+
+
+@lru_cache(maxsize=128)
+def _opened(path: Path) -> BinaryIO:
+    return path.open("rb", buffering=0)
+
+
+def shard_files(root: Path, split: str) -> list[Path]:
+    """The shards of a split, sorted by name.
+
+    Args:
+        split: a folder below root with .tar files, or a pattern: train-*.tar, train-{000..146}.tar.
+    Raises:
+        UserError: there is none, or one of those in braces is missing.
+    """
+    root, split = Path(Path(split).anchor or root), split.lstrip("/")
+    ends = re.search(r"\{(\d+)\.\.(\d+)\}", split)
+    if ends:
+        numbers = range(int(ends[1]), int(ends[2]) + 1)
+        names = [split.replace(ends[0], f"{number:0{len(ends[1])}}") for number in numbers]
+        paths = [root / name for name in names]
+    else:
+        paths = sorted(root.glob(f"{split}/*.tar" if (root / split).is_dir() else split))
+    missing = [path for path in paths if not path.is_file()]
+    if missing or not paths:
+        raise UserError(
+            f"no shard {(missing or [root / split])[0].absolute()}; expected a folder of .tar files, or a "
+            "pattern such as train-*.tar or train-{000000..000146}.tar; set data.root, data.train_split and "
+            "data.val_split"
+        )
+    return paths
+
+
+def list_samples(path: Path) -> list[Sample]:
+    """The pictures of a shard, in order.
+
+    Raises:
+        UserError: the shard is damaged, a picture has no label or a label no picture.
+    """
+    pictures: dict[str, Member] = {}
+    labels: dict[str, Label] = {}
+    for member, content in _members(path):
+        key, suffix = os.path.splitext(member.name)
+        if content is not None:
+            label = _parse_label(content, suffix, f"{path}:{member.name}")
+            if label is not None and (suffix == ".cls" or key not in labels):
+                labels[key] = label
+        elif pictures.setdefault(key, member) is not member:
+            raise UserError(f"{path} holds two pictures called {key}; rename one")
+    lonely = [key for key in labels if key not in pictures]
+    if lonely:
+        raise UserError(f"{path}: {lonely[0]} has a label, but no picture ({', '.join(sorted(SUFFIXES))})")
+    return [
+        Sample(*member, _label_of(key, labels, f"{path}:{member.name}")) for key, member in pictures.items()
+    ]
+
+
+def _label_of(key: str, labels: dict[str, Label], name: str) -> Label:
+    label = labels[key] if key in labels else os.path.basename(os.path.dirname(key))
+    if label == "":
+        raise UserError(
+            f"{name} has no label; expected {key}.cls or a {key}.json with a label beside it, or a folder "
+            "named as its class"
+        )
+    return label
+
+
+def _members(path: Path) -> Iterator[tuple[Member, bytes | None]]:
+    """Pictures, without their content, and files that may be labels, with it."""
+    try:
+        with path.open("rb") as file:
+            for member in list_members(path):
+                suffix = os.path.splitext(member.name)[1].lower()
+                if os.path.basename(member.name).startswith("."):  # droppings of file managers
+                    continue
+                if suffix in LABEL_SUFFIXES:
+                    yield member, os.pread(file.fileno(), member.size, member.offset)
+                elif suffix in SUFFIXES:
+                    yield member, None
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{path} is damaged or no uncompressed tar file ({error}); get it anew, or unpack its compression"
+        ) from error
+
+
+def _parse_label(content: bytes, suffix: str, name: str) -> Label | None:
+    """The label in a .cls file, or in a .json file if it has one."""
+    try:
+        label = content.decode().strip() if suffix == ".cls" else json.loads(content)
+        given = isinstance(label, dict) and "label" in label
+        if isinstance(label, dict):
+            label = label.get("label")
+        if isinstance(label, str) and re.fullmatch(r"-?\d+", label):
+            label = int(label)
+    except ValueError as error:
+        raise UserError(f"{name} is not readable ({error}); expected a label") from error
+    if suffix == ".cls" and label == "":
+        raise UserError(f"{name} is empty; expected a class, its number or its name")
+    if isinstance(label, int | str) and not isinstance(label, bool):
+        return label
+    if given:
+        raise UserError(
+            f"{name} has the label {json.dumps(label)}; expected a class, its number or its name; "
+            "correct it, or remove it from the file"
+        )
+    return None
+
+
+def read_classes(root: Path) -> list[str]:
+    """The class names in root/classes.txt, one a line; none without the file."""
+    path = root / CLASSES_FILE
+    if not path.is_file():
+        return []
+    names = path.read_text(encoding="utf-8").split("\n")
+    names = names[:-1] if names[-1] == "" else names
+    if len(set(names)) != len(names) or "" in names:
+        raise UserError(f"{path} must hold one class name a line, each once")
+    return names
+
+
+def name_classes(labels: Sequence[Label], place: str, name: Callable[[int], str]) -> list[str]:
+    """The classes that labels without a list of names stand for: sorted names, or 0 … K−1."""
+    numbers = [label for label in labels if isinstance(label, int)]
+    if not labels:
+        raise UserError(f"the shards {place} hold no pictures ({', '.join(sorted(SUFFIXES))})")
+    if len(numbers) not in (0, len(labels)):
+        raise UserError(
+            f"the shards {place} mix {len(numbers)} numbers with {len(labels) - len(numbers)} names as "
+            f"labels; use one kind, or list the classes in {CLASSES_FILE}"
+        )
+    # A single wrong number would ask for any memory: as many classes as pictures are enough.
+    wrong = [index for index, number in enumerate(numbers) if not 0 <= number < len(labels)]
+    if wrong:
+        raise UserError(
+            f"{name(wrong[0])} has the label {numbers[wrong[0]]}; expected 0 to {len(labels) - 1}, less than "
+            f"the number of pictures; correct it, or list the classes in {CLASSES_FILE}"
+        )
+    return [str(i) for i in range(max(numbers) + 1)] if numbers else sorted(set(map(str, labels)))

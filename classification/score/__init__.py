@@ -1,0 +1,1 @@
+"""How classifiers are scored, and what is kept of a score."""

@@ -1,0 +1,161 @@
+"""Scores of a whole set as a file, and their average over several networks (He et al. 2015, Table 5)."""
+
+import json
+import math
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from foundation.atomic_files import replace_atomically
+from foundation.errors import UserError
+
+VERSION = 1
+ARRAYS = {"log_probabilities": "f", "labels": "i", "ids": "U", "classes": "U", "about": "U"}  # name: kind
+# What NumPy and json raise at a file that is no such archive.
+MALFORMED = (OSError, ValueError, TypeError, EOFError, KeyError, zipfile.BadZipFile, NotImplementedError)
+REMEDY = "give a file that --save-logits wrote"
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What one network, or several together, say of N pictures of K classes.
+
+    Attributes:
+        ids: N names that do not depend on where the data lie: "<class>/<file>", "test/<index>" (CIFAR-10).
+        labels: (N,) int64, those of the data set; −1 where it has none.
+        classes: K names.
+        log_probabilities: (N, K) float32; of several views of a picture, the log of their mean probability.
+        about: how they came to be: "weights" (file name), "sha256" (of that file), "protocol" and so on.
+    """
+
+    ids: list[str]
+    labels: Tensor
+    classes: list[str]
+    log_probabilities: Tensor
+    about: dict[str, Any]
+
+
+def portable_id(name: str) -> str:
+    """The last two parts of a picture's path, or its place in a shard: the same on every machine."""
+    return "/".join(PurePath(name.rpartition(".tar:")[2]).parts[-2:])
+
+
+def save_scores(path: Path, scores: Scores) -> None:
+    """Writes a NumPy archive (.npz) of the arrays `ARRAYS`, `about` as JSON text.
+
+    Raises:
+        UserError: the name has another ending.
+        OSError: it could not be written.
+    """
+    check_place(path)
+    with replace_atomically(path) as temporary, temporary.open("wb") as file:
+        np.savez(
+            file,
+            log_probabilities=scores.log_probabilities.numpy(),
+            labels=scores.labels.numpy(),
+            ids=np.array(scores.ids),
+            classes=np.array(scores.classes),
+            about=np.array(json.dumps(scores.about | {"version": VERSION})),
+        )
+
+
+def check_place(path: Path) -> None:
+    """Refuses a file name that promises another format, and makes the folder; before anything is scored."""
+    if path.suffix != ".npz":
+        raise UserError(
+            f"--save-logits {path}: the file is a NumPy archive; give it a name that ends in .npz"
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+
+
+def load_scores(path: Path) -> Scores:
+    """Reads what `save_scores` wrote; nothing in the file is executed.
+
+    Raises:
+        UserError: there is no such file, or it is of another kind, version or shape.
+    """
+    if not path.is_file():
+        raise UserError(f"no file {path.absolute()}; {REMEDY}")
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in ARRAYS}
+        about = dict(json.loads(str(arrays["about"])))
+    except MALFORMED as error:
+        raise UserError(f"{path} is broken or holds no scores ({error}); {REMEDY}") from error
+    if about.get("version") != VERSION:
+        raise UserError(
+            f"{path} is of version {about.get('version')}, expected {VERSION}; score the weights again"
+        )
+    _check_arrays(path, arrays)
+    return Scores(
+        arrays["ids"].tolist(),
+        torch.from_numpy(arrays["labels"]).long(),
+        arrays["classes"].tolist(),
+        torch.from_numpy(arrays["log_probabilities"]).float(),
+        about,
+    )
+
+
+def _check_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    shapes = {name: array.shape for name, array in arrays.items()}
+    num_pictures, num_classes = len(np.atleast_1d(arrays["ids"])), len(np.atleast_1d(arrays["classes"]))
+    expected = {
+        "log_probabilities": (num_pictures, num_classes),
+        "labels": (num_pictures,),
+        "ids": (num_pictures,),
+        "classes": (num_classes,),
+        "about": (),
+    }
+    for name, kind in ARRAYS.items():
+        if shapes[name] != expected[name] or arrays[name].dtype.kind != kind:
+            raise UserError(
+                f"{path}: {name} is {arrays[name].dtype} {shapes[name]}, expected kind {kind!r} "
+                f"{expected[name]}; {REMEDY}"
+            )
+    labels = arrays["labels"]
+    if len(labels) and not -1 <= labels.min() <= labels.max() < num_classes:
+        raise UserError(
+            f"{path}: labels are {labels.min()} to {labels.max()}, expected -1 to {num_classes - 1}; {REMEDY}"
+        )
+
+
+def average(paths: Sequence[Path]) -> Scores:
+    """The mean probability of several files, in the order of the first.
+
+    Raises:
+        UserError: one cannot be read, or they are not of the same pictures, labels and classes.
+    """
+    files = [load_scores(path) for path in paths]
+    for path, scores in zip(paths[1:], files[1:], strict=True):
+        check_same(paths[0], files[0], path, scores)
+    # In double precision, so that one file gives its own scores to the last bit.
+    stacked = torch.stack([scores.log_probabilities.double() for scores in files])
+    mean = (stacked.logsumexp(0) - math.log(len(files))).float()
+    first = files[0]
+    about = {
+        "protocol": "ensemble",
+        "members": [{"file": str(p)} | s.about for p, s in zip(paths, files, strict=True)],
+    }
+    return Scores(first.ids, first.labels, first.classes, mean, about)
+
+
+def check_same(path: Path, scores: Scores, other_path: Path, other: Scores) -> None:
+    """Refuses files whose rows or columns do not mean the same."""
+    for what, ours, theirs in (
+        ("classes", scores.classes, other.classes),
+        ("pictures", scores.ids, other.ids),
+        ("labels", scores.labels.tolist(), other.labels.tolist()),
+    ):
+        if ours != theirs:
+            differing = [f"{a!r} and {b!r}" for a, b in zip(ours, theirs, strict=False) if a != b]
+            first = f", the first that differ are {differing[0]}" if differing else ""
+            raise UserError(
+                f"{path} has {len(ours)} {what}, {other_path} has {len(theirs)}{first}; an ensemble needs "
+                "the same pictures, labels and classes in the same order: score all weights on the same data"
+            )

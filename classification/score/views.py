@@ -1,0 +1,226 @@
+"""Several views of each picture, scored together: ten crops, and whole pictures at several scales."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from backbones.networks.vgg import REGION, VGG
+from classification.config import DataConfig
+from classification.data.augment import Picture
+from foundation.errors import UserError, suggest
+from training.sampler import Item
+
+PROTOCOLS = ("centre", "ten-crop", "dense")
+SCALES = (224, 256, 384, 480, 640)  # short sides in pixels, for a training crop of 224: He et al. 2015, §3.4
+PIXELS = 100 * 224 * 224  # at most in one pass of the network, or one picture and its mirror image
+
+
+@runtime_checkable
+class WholePictures(Protocol):
+    """A split that can also give its pictures uncropped."""
+
+    def read_whole(self, index: int) -> tuple[Picture, int, str]:
+        """A picture (H, W, 3) uint8 RGB, its label, and its name for messages."""
+
+
+@dataclass(frozen=True)
+class Views:
+    """All views of N pictures, as many of each, their mirror images left to be made on the device.
+
+    Attributes:
+        groups: the views of one size: (n,) int64, which of the N pictures each is of, and
+            (n, 3, height, width) uint8 RGB.
+        labels: (N,) int64.
+        ids: N names for messages.
+    """
+
+    groups: list[tuple[Tensor, Tensor]]
+    labels: Tensor
+    ids: list[str]
+
+    def to(self, device: torch.device | str) -> "Views":
+        """The same on another device, copied without waiting where the memory is pinned."""
+        groups = [(of, images.to(device, non_blocking=True)) for of, images in self.groups]
+        return Views(groups, self.labels, self.ids)
+
+    def pin_memory(self) -> "Views":
+        """Called by DataLoader: makes copies to a GPU asynchronous."""
+        return Views([(of, images.pin_memory()) for of, images in self.groups], self.labels, self.ids)
+
+
+@dataclass(frozen=True)
+class ViewReader:
+    """Reads each picture once and cuts its views, in a worker process.
+
+    Attributes:
+        scales: short sides of the views, in pixels, where they are whole pictures.
+    """
+
+    pictures: WholePictures
+    cut: Callable[[Picture], list[Picture]]
+    scales: tuple[int, ...] = ()
+
+    def __call__(self, items: Sequence[Item]) -> Views:
+        read = [self.pictures.read_whole(item.index) for item in items]
+        views = [(of, view) for of, (image, _, _) in enumerate(read) for view in self.cut(image)]
+        return Views(
+            group_by_size(views),
+            torch.tensor([label for _, label, _ in read]),
+            [name for _, _, name in read],
+        )
+
+
+def group_by_size(views: list[tuple[int, Picture]]) -> list[tuple[Tensor, Tensor]]:
+    """`Views.groups` of views with the number of their picture."""
+    groups: dict[tuple[int, ...], list[tuple[int, Picture]]] = {}
+    for of, view in views:
+        groups.setdefault(view.shape, []).append((of, view))
+    return [
+        (
+            torch.tensor([of for of, _ in group]),
+            torch.from_numpy(np.stack([view for _, view in group])).permute(0, 3, 1, 2),
+        )
+        for group in groups.values()
+    ]
+
+
+def view_reader(
+    pictures: object, config: DataConfig, protocol: str, scales: Sequence[int] = ()
+) -> ViewReader | None:
+    """What reads the views that a protocol scores; None for "centre", the view that every set gives itself.
+
+    Args:
+        pictures: a split.
+        config: of it: short side and crop of the ten crops.
+        protocol: one of PROTOCOLS.
+        scales: short sides of "dense" in pixels; without any those of `scales_for`.
+    Raises:
+        UserError: the protocol or the scales are none, or the pictures are small squares (CIFAR-10).
+    """
+    if protocol not in PROTOCOLS:
+        raise UserError(f"--protocol {protocol!r} is unknown{suggest(protocol, PROTOCOLS)}")
+    if scales and (protocol != "dense" or min(scales) < 1):
+        raise UserError(
+            f"--scales are short sides in pixels for --protocol dense, got {list(scales)} for {protocol}"
+        )
+    if protocol == "centre":
+        return None
+    if not isinstance(pictures, WholePictures):
+        raise UserError(
+            f"--protocol {protocol} cuts views of whole pictures, {config.kind} has crops of one size; "
+            "use --protocol centre"
+        )
+    if protocol == "ten-crop":
+        return ViewReader(
+            pictures, partial(corners_and_centre, resize=config.resize, size=config.centre_size())
+        )
+    scales = tuple(scales) or scales_for(config.image_size)
+    return ViewReader(pictures, partial(at_scales, scales=scales), scales)
+
+
+def scales_for(image_size: int) -> tuple[int, ...]:
+    """The paper's short sides for a training crop of this size."""
+    return tuple(round(scale * image_size / 224) for scale in SCALES)
+
+
+def scaled(image: Picture, short_side: int) -> Picture:
+    """The whole picture with its short side scaled to so many pixels, antialiased bilinear."""
+    height, width = image.shape[:2]
+    factor = short_side / min(height, width)
+    size = max(short_side, round(width * factor)), max(short_side, round(height * factor))
+    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
+
+
+def corners_and_centre(image: Picture, resize: int, size: int) -> list[Picture]:
+    """The five crops of (size, size) of the picture with its short side scaled to `resize` pixels.
+
+    With their mirror images they are the ten crops of Krizhevsky et al. 2012, §4.1.
+    """
+    whole = scaled(image, resize)
+    bottom, right = whole.shape[0] - size, whole.shape[1] - size
+    places = [(0, 0), (0, right), (bottom, 0), (bottom, right), (bottom // 2, right // 2)]
+    return [whole[top : top + size, left : left + size] for top, left in places]
+
+
+def at_scales(image: Picture, scales: Sequence[int]) -> list[Picture]:
+    """The whole picture with its short side scaled to each of these, in pixels (He et al. 2015, §3.4)."""
+    return [scaled(image, scale) for scale in scales]
+
+
+def score_views(
+    network: Callable[[Tensor], Tensor], views: Views, prepare: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """Log of the mean probability over a picture's views and their mirror images.
+
+    The probabilities are averaged, as Krizhevsky et al. 2012, §4.1, do over crops and Simonyan and Zisserman
+    2014, §3.2 and §4.2, over mirror images and scales.
+
+    Args:
+        network: (n, 3, height, width) normalised → (n, K) logits.
+        prepare: (n, 3, height, width) uint8 RGB → what it wants.
+    Returns:
+        (N, K) float32.
+    """
+    scores = [_score_pair(network, prepare, part) for _, images in views.groups for part in _parts(images)]
+    order = torch.cat([of for of, _ in views.groups]).argsort(stable=True)
+    by_picture = torch.cat(scores)[order.to(scores[0].device)].unflatten(0, (len(views.ids), -1))
+    return by_picture.logsumexp(1) - math.log(by_picture.shape[1])
+
+
+def _parts(images: Tensor) -> Sequence[Tensor]:
+    height, width = images.shape[-2:]
+    return images.split(max(1, PIXELS // (2 * height * width)))
+
+
+def _score_pair(
+    network: Callable[[Tensor], Tensor], prepare: Callable[[Tensor], Tensor], images: Tensor
+) -> Tensor:
+    """Log of the mean probability of each view and its mirror image."""
+    logits = network(prepare(torch.cat([images, images.flip(3)])))
+    one, other = logits.float().log_softmax(1).chunk(2)
+    return torch.logaddexp(one, other) - math.log(2)
+
+
+def fully_convolutional(model: nn.Module) -> Callable[[Tensor], Tensor]:
+    """The network for pictures of any size: the mean over places of what its classifier says of each.
+
+    The classifier is a 1x1 convolution of the last features. Where it is linear behind a global average, as
+    in all residual and plain networks, the mean of its map is what the network gives as it is. VGG's fc6 is
+    a 7x7 convolution (Simonyan and Zisserman 2014, §3.2).
+    """
+    if not isinstance(model, VGG):
+        return model
+    convolutions = vgg_classifier(model)
+
+    def score(images: Tensor) -> Tensor:
+        features = model.features(images)
+        if min(features.shape[2:]) < REGION:
+            raise UserError(
+                f"{model.name}: fc6 takes features of at least {REGION}x{REGION}, pictures of "
+                f"{images.shape[2]}x{images.shape[3]} give fewer; leave out --scales below {32 * REGION}"
+            )
+        return convolutions(features).mean((2, 3))
+
+    return score
+
+
+def vgg_classifier(model: VGG) -> nn.Sequential:
+    """fc6, fc7 and fc8 as convolutions: (N, 512, h, w) → (N, num_classes, h−6, w−6)."""
+    layers: list[nn.Module] = []
+    for layer in model.classifier:
+        if isinstance(layer, nn.Linear):
+            side = 1 if layers else REGION
+            convolution = nn.Conv2d(layer.in_features // side**2, layer.out_features, side, device="meta")
+            convolution.weight = nn.Parameter(layer.weight.detach().view(convolution.weight.shape))
+            convolution.bias = layer.bias
+            layers.append(convolution)
+        else:
+            layers.append(layer)
+    return nn.Sequential(*layers)

@@ -1,0 +1,175 @@
+"""Scores a weight file on the validation data of its own training, and several together."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from backbones import WeightsHeader, create_model, save_weights
+from backbones.weights.weight_files import read_header
+from classification.config import PretrainConfig
+from classification.data.labelled_batches import Batch, Pictures, evaluation_items
+from classification.data.validation import open_validation
+from classification.score.evaluate import Readable, predict
+from classification.score.reestimate import reestimate_batchnorm
+from classification.score.score_files import Scores, average, check_place, portable_id, save_scores
+from classification.score.score_report import Wanted, report
+from classification.score.views import ViewReader, fully_convolutional, score_views, view_reader
+from foundation.errors import UserError
+from training.config import parse_config
+from training.devices import resolve_device
+from training.distributed import gather_objects, is_main, process_group
+from training.loader import BatchLoader
+from training.progress import watched
+from training.sampler import Item
+
+BATCH_SIZE = 100  # of one process; the score depends on it by rounding alone
+VIEWED_AT_ONCE = 25  # pictures of which all views are cut; at the paper's five scales 90 MB
+REESTIMATED = "reestimated.safetensors"
+
+
+def score_weights(
+    weights: Path,
+    overrides: Sequence[str],
+    out: Path | None,
+    *,
+    protocol: str = "centre",
+    scales: Sequence[int] = (),
+    reestimate_bn: int | None = None,
+    labels: Path | None = None,
+    save_logits: Path | None = None,
+    submission: Path | None = None,
+) -> dict[str, Any]:
+    """Rebuilds network and validation data from the file's header, and evaluates.
+
+    Args:
+        weights: best.safetensors or last.safetensors of a pretraining run.
+        overrides: changes to its configuration, for instance "data.val_split=test".
+        out: folder for result.json and the other files of `report.report`; without it none is written.
+        protocol: "centre" crop, "ten-crop" (Krizhevsky et al. 2012) or "dense" (He et al. 2015, §3.4).
+        scales: of "dense", short sides in pixels; without any those of `views.scales_for`.
+        reestimate_bn: batches of training pictures from which the statistics of batch normalisation are first
+            estimated anew (He et al. 2015, appendix A); `out` then also gets the weights with these
+            statistics and their score, for detectors to start from.
+        labels: file of labels in place of the data set's; see `classification.score.label_files`.
+        save_logits: file for the scores of every picture; see `classification.score.score_files`.
+        submission: file of the numbers that a server has for the classes; see `report.read_class_ids`.
+    Returns:
+        See `report.report`.
+    Raises:
+        UserError: no classifier's weights, data missing or with other classes, a wrong override; a protocol
+            that these pictures do not admit; no batch normalisation, or fewer training pictures than asked
+            for; a file that is not as it should be.
+        WeightsError: the file is broken or does not fit its own header.
+    """
+    header = read_classifier_header(weights)
+    config = parse_config(PretrainConfig, header.config, overrides, source=str(weights))
+    if reestimate_bn is not None and reestimate_bn < 1:
+        raise UserError(f"--reestimate-bn must be 1 or more batches, got {reestimate_bn}")
+    wanted = Wanted.read(header.classes, out, labels, submission)
+    if save_logits is not None:
+        check_place(save_logits)
+    pictures = open_validation(weights, header, config.data)
+    reader = view_reader(pictures, config.data, protocol, scales)
+    # One process's statistics are those of all: nothing is trained here.
+    arguments = asdict(config.model) | {"weights": weights, "norm": "batch"}
+    model = create_model(arguments.pop("name"), num_classes=len(header.classes), **arguments)
+    device = resolve_device(config.run.device)
+    with process_group(device):
+        model.to(device)
+        if reestimate_bn:
+            reestimate_batchnorm(model, config, header, reestimate_bn, device)
+        scores = score_pictures(model, pictures, reader, config, device)
+    scores.about.update({"weights": str(weights), "sha256": digest(weights), "protocol": protocol})
+    if reader is not None and reader.scales:
+        scores.about["scales"] = list(reader.scales)
+    if save_logits is not None and is_main():
+        save_scores(save_logits, scores)
+    result = report(scores, wanted)
+    if out is not None and reestimate_bn and is_main():
+        kept = {name: value for name, value in result["scores"].items() if value is not None}
+        save_weights(out / REESTIMATED, model.state_dict(), replace(header, score=kept))
+    return result
+
+
+def score_ensemble(
+    files: Sequence[Path], out: Path | None, *, labels: Path | None = None, submission: Path | None = None
+) -> dict[str, Any]:
+    """Averages the probabilities of several networks' saved scores (He et al. 2015, Table 5), and evaluates.
+
+    Args:
+        files: what `score_weights` saved as `save_logits`.
+        out, labels, submission: as of `score_weights`.
+    Returns:
+        See `report.report`.
+    Raises:
+        UserError: a file cannot be read, or they are not of the same pictures and classes.
+    """
+    scores = average(files)
+    return report(scores, Wanted.read(scores.classes, out, labels, submission))
+
+
+def score_pictures(
+    model: nn.Module,
+    pictures: Pictures,
+    reader: ViewReader | None,
+    config: PretrainConfig,
+    device: torch.device,
+) -> Scores:
+    """The scores of all pictures, from all processes, in the order of the data set.
+
+    Args:
+        reader: cuts the views that are averaged; None for the one view that `pictures` give.
+    """
+    size = BATCH_SIZE if reader is None else VIEWED_AT_ONCE
+    items = evaluation_items(len(pictures), size)
+    read: Callable[[list[Item]], Readable] = pictures.read if reader is None else reader
+    batches = watched(BatchLoader(read, items, config.run.workers), len(items))
+    score = scorer(model, pictures, reader)
+    found = predict(model, batches, score, device=device, precision=config.run.precision)
+    share = [(ids, labels.cpu(), scores.cpu()) for ids, labels, scores in found]
+    ids, labels, scores = zip(*(part for share in gather_objects(share) for part in share), strict=True)
+    names = [portable_id(name) for batch in ids for name in batch]
+    return Scores(names, torch.cat(labels), list(pictures.classes), torch.cat(scores), {})
+
+
+def scorer(model: nn.Module, pictures: Pictures, reader: ViewReader | None) -> Callable[[Any], Tensor]:
+    """What gives the logits, or log probabilities, of a batch as read."""
+    if reader is None:
+        return lambda batch: model(pictures.prepare(batch))
+    network = fully_convolutional(model) if reader.scales else model
+    none = torch.zeros(0, dtype=torch.int64)
+    return lambda views: score_views(
+        network, views, lambda images: pictures.prepare(Batch(images, none, none, []))
+    )
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file, which tells one weight file from another of the same name."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_classifier_header(weights: Path) -> WeightsHeader:
+    """The header of a pretraining run's weights.
+
+    Raises:
+        UserError: the file has none, or is of another kind of run.
+    """
+    header = read_header(weights)
+    expected = "expected a classifier's weights (best.safetensors of tools/pretrain.py)"
+    if header is None:
+        raise UserError(
+            f"{weights}: {expected}, found no header that says what network and data it belongs to"
+        )
+    if "backbone" in header.config:
+        raise UserError(
+            f"{weights}: {expected}, found those of a {header.model}; score it with tools/eval_det.py"
+        )
+    if not header.config or not header.classes:
+        raise UserError(f"{weights}: {expected}, found a {header.model} without configuration or class names")
+    return header

@@ -1,0 +1,154 @@
+"""COCO annotation files as data sets."""
+
+import json
+import logging
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detection.data.annotations import PackedObjects
+from detection.data.coco_checks import checked_coco, read_json, xywh_boxes
+from detection.data.mask_drawing import draw_mask
+from detection.data.segmentation_checks import check_segmentations
+from detection.types import Target, Window
+
+_log = logging.getLogger(__name__)
+
+
+class CocoDataset:
+    """The pictures and objects of one COCO annotation file.
+
+    Boxes become xyxy and are clipped to their picture; those without area after that (COCO has a few) are
+    dropped and counted in the log. Crowds are read with `ignore` set. Label i + 1 is the category with the
+    i-th smallest id. Pictures without objects stay. A file that lists no annotations, such as COCO's own
+    image_info_test-dev2017.json, has no truth.
+    """
+
+    def __init__(self, annotation_file: str | Path, image_folder: str | Path, *, masks: bool = False) -> None:
+        """Read the file once.
+
+        Args:
+            annotation_file: e.g. coco/annotations/instances_train2017.json.
+            image_folder: the `file_name`s of the annotations are relative to it.
+            masks: also keep the segmentations, so that `load_target` gives masks.
+        Raises:
+            UserError: the file is missing or an entry is malformed.
+        """
+        stored = read_json(annotation_file)
+        content = checked_coco(stored, str(annotation_file))
+        self.has_truth = "annotations" in stored
+        self.annotation_file = Path(annotation_file)
+        images = content["images"]
+        categories = sorted(content["categories"], key=lambda category: category["id"])
+        self.classes: list[str] = [category["name"] for category in categories]
+        self.category_ids: list[int] = [category["id"] for category in categories]
+        self.image_ids: list[int | str] = [image["id"] for image in images]
+        self.image_sizes: list[tuple[int, int]] = [(image["height"], image["width"]) for image in images]
+        self._folder = Path(image_folder)
+        self._file_names = np.array([image["file_name"] for image in images], dtype=np.str_)
+
+        index_of = {image_id: index for index, image_id in enumerate(self.image_ids)}
+        annotations = sorted(content["annotations"], key=lambda annotation: index_of[annotation["image_id"]])
+        sizes = [self.image_sizes[index_of[annotation["image_id"]]] for annotation in annotations]
+        boxes = _clipped_xyxy(annotations, np.array(sizes, dtype=np.int64).reshape(-1, 2))
+        kept = _rows_with_area(boxes, str(annotation_file))
+        annotations = [annotations[row] for row in kept]
+        label_of = {category_id: label for label, category_id in enumerate(self.category_ids, start=1)}
+        self._objects = PackedObjects.pack(
+            image_index=np.array([index_of[a["image_id"]] for a in annotations], dtype=np.int64),
+            boxes=boxes[kept],
+            labels=np.array([label_of[a["category_id"]] for a in annotations], dtype=np.int64),
+            ignore=np.array([bool(a.get("iscrowd", 0)) for a in annotations], dtype=bool),
+            image_ids=self.image_ids,
+            image_sizes=self.image_sizes,
+        )
+        sizes = [sizes[row] for row in kept]
+        self._segmentations = _Segmentations(annotations, sizes, str(annotation_file)) if masks else None
+
+    def __len__(self) -> int:
+        return len(self.image_ids)
+
+    @cached_property
+    def targets(self) -> list[Target]:
+        """One Target per picture, without masks; for the metrics, not for training workers."""
+        return [self._objects.target(index) for index in range(len(self))]
+
+    def image_path(self, index: int) -> Path:
+        """The picture's file."""
+        return self._folder / str(self._file_names[index])
+
+    def load_target(self, index: int) -> Target:
+        """The objects of one picture, with masks if the data set was opened with them."""
+        target = self._objects.target(index)
+        if self._segmentations is None:
+            return target
+        draw, first = self._segmentations.draw, self._objects.rows(index).start
+
+        def mask(
+            number: int, /, resized: tuple[int, int] | None = None, window: Window | None = None
+        ) -> NDArray[np.bool_]:
+            return draw(first + number, target.size, resized, window)
+
+        return replace(target, mask=mask)
+
+
+def coco_files(root: Path, split: str) -> tuple[Path, Path]:
+    """The annotation file and the folder of pictures of a split.
+
+    annotations/instances_SPLIT.json and SPLIT/, but of COCO's test sets annotations/image_info_SPLIT.json;
+    minival2014 and valminusminival2014 are parts of val2014, test-dev2017 is one of test2017. Sets that keep
+    the pictures of all splits together have them in images/.
+    """
+    kind = "image_info" if re.fullmatch(r"test(-dev)?20\d\d", split) else "instances"
+    folder = root / re.sub(r"^(valminusmini|mini)val(?=20)", "val", split).replace("test-dev", "test")
+    if not folder.is_dir() and (root / "images").is_dir():
+        folder = root / "images"
+    return root / "annotations" / f"{kind}_{split}.json", folder
+
+
+def _clipped_xyxy(annotations: Sequence[dict[str, Any]], sizes: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Boxes (T, 4) as xyxy inside pictures of `sizes` (T, 2), height and width."""
+    x, y, width, height = xywh_boxes(annotations, lambda index: f"annotation {annotations[index]['id']}").T
+    corners = np.stack([x, y, x + width, y + height], axis=1)
+    return np.clip(corners, 0, sizes[:, [1, 0, 1, 0]]).astype(np.float32)
+
+
+def _rows_with_area(boxes: NDArray[np.float32], where: str) -> NDArray[np.int64]:
+    kept = np.flatnonzero((boxes[:, 2:] > boxes[:, :2]).all(axis=1))
+    if dropped := len(boxes) - len(kept):
+        _log.warning(
+            "%s: dropped %d of %d boxes without area inside their picture", where, dropped, len(boxes)
+        )
+    return kept
+
+
+class _Segmentations:
+    """Polygons and run-lengths as one array of JSON text, for the reason given in annotations.py."""
+
+    def __init__(
+        self, annotations: Sequence[dict[str, Any]], sizes: Sequence[tuple[int, int]], where: str
+    ) -> None:
+        segmentations = [annotation.get("segmentation") for annotation in annotations]
+        check_segmentations(
+            segmentations, sizes, lambda index: f"{where}: annotation {annotations[index]['id']}"
+        )
+        texts = [json.dumps(segmentation).encode() for segmentation in segmentations]
+        self._text = np.frombuffer(b"".join(texts), dtype=np.uint8)
+        self._starts = np.cumsum([0, *map(len, texts)])
+
+    def draw(
+        self,
+        row: int,
+        source: tuple[int, int],
+        resized: tuple[int, int] | None = None,
+        window: Window | None = None,
+    ) -> NDArray[np.bool_]:
+        """The mask of one object; see `draw_mask`."""
+        text = self._text[self._starts[row] : self._starts[row + 1]].tobytes()
+        return draw_mask(json.loads(text), source, resized, window)

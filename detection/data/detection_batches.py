@@ -1,0 +1,235 @@
+"""From data set entries to batches of fixed shape, and the loaders that make them."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from detection.data.annotations import DetectionDataset
+from detection.data.transforms import View, jittered_view, resized_size
+from detection.types import Batch, Target
+from training.loader import BatchLoader
+from foundation.errors import UserError
+from pictures.decoding import load_image
+from training.sampler import Item, TrainSampler
+
+SIZE_MULTIPLE = 32  # the stride of conv5: every stage of every backbone divides the padded picture
+BOXES_MULTIPLE = 8  # few distinct shapes, so that compiled code is reused
+
+_Numbers = NDArray[np.int64]
+
+
+class Sample(NamedTuple):
+    """One prepared picture; the fields are rows of a Batch before padding."""
+
+    image: Tensor
+    scale: tuple[float, float]
+    boxes: Tensor
+    labels: Tensor
+    seed: int
+    id: str
+    masks: Tensor | None = None
+
+
+class PreparedPictures:
+    """Pictures of a data set, decoded, resized, perhaps cropped, flipped at random; with the objects in view.
+
+    Left out are objects to be ignored, those without area in the view, and with masks those without a pixel.
+    Everything random comes from `Item.seed`, so a picture's sample does not depend on the number of workers
+    or processes.
+    """
+
+    def __init__(
+        self,
+        dataset: DetectionDataset,
+        short_side: int = 600,
+        max_side: int = 1000,
+        flip: bool = True,
+        *,
+        max_boxes: int = 200,
+        masks: bool = False,
+        short_sides: Sequence[int] = (),
+        jitter: Sequence[float] = (),
+        crop: int | None = None,
+        few_shapes: bool = False,
+    ) -> None:
+        """Prepare to read `dataset`.
+
+        Args:
+            short_side: of the resized picture, pixels, where `max_side` allows.
+            max_side: of the resized picture, pixels.
+            flip: mirror half of the pictures.
+            max_boxes: pictures with more objects train on a random choice of that many, which bounds the
+                memory of matching.
+            masks: also give the objects' masks; the data set must have been opened with them.
+            short_sides: one of them at random instead of `short_side`.
+            jitter: least and greatest random scale instead of both sides; see `jittered_view`.
+            crop: with `jitter`, pixels of the window's sides.
+            few_shapes: batches have room for 8, 16, 32, … objects instead of every multiple of 8.
+        """
+        self.dataset = dataset
+        self.short_sides = list(short_sides) or [short_side]
+        self.max_side = max_side
+        self.flip = flip
+        self.max_boxes = max_boxes
+        self.masks = masks
+        self.few_shapes = few_shapes
+        self.jitter = (jitter[0], jitter[1], crop) if jitter and crop else None
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, item: Item) -> Sample:
+        target = self.dataset.load_target(item.index)
+        return self.prepare(load_image(self.dataset.image_path(item.index), target.size), target, item.seed)
+
+    def prepare(self, pixels: NDArray[np.uint8], target: Target, seed: int) -> Sample:
+        """The sample of a decoded picture (H, W, 3) and its objects."""
+        rng = np.random.default_rng(seed)
+        view = self._view(target.size, rng)
+        boxes = view.boxes(target.boxes)
+        chosen = np.flatnonzero(((boxes[:, 2:] > boxes[:, :2]).all(1) & ~target.ignore).numpy())
+        if len(chosen) > self.max_boxes:
+            chosen = np.sort(rng.choice(chosen, self.max_boxes, replace=False))
+        masks = None
+        if self.masks:
+            chosen, masks = _masks_in_view(target, chosen, view)
+        return Sample(
+            image=view.image(torch.from_numpy(pixels).permute(2, 0, 1)),
+            scale=view.scale,
+            boxes=boxes[chosen],
+            labels=target.labels[chosen],
+            seed=seed,
+            id=str(target.image_id),
+            masks=masks,
+        )
+
+    def _view(self, size: tuple[int, int], rng: np.random.Generator) -> View:
+        if self.jitter is not None:
+            low, high, crop = self.jitter
+            view = jittered_view(size, (low, high), crop, rng)
+        else:
+            sides = self.short_sides
+            short_side = sides[0] if len(sides) == 1 else int(rng.choice(sides))
+            view = View(size, resized_size(size, short_side, self.max_side))
+        return replace(view, mirrored=self.flip and rng.random() < 0.5)
+
+    def read(self, items: Sequence[Item]) -> Batch:
+        """The batch of these items."""
+        batch = collate([self[item] for item in items])
+        if not self.few_shapes:
+            return batch
+        return batch.with_slots(1 << (batch.boxes.shape[1] - 1).bit_length())
+
+
+def _masks_in_view(target: Target, chosen: _Numbers, view: View) -> tuple[_Numbers, Tensor]:
+    """Those of the objects `chosen` that have a pixel in the view, and their masks as rows of bits.
+
+    One mask is drawn at a time: all of a picture's at once can be gigabytes.
+    """
+    if target.mask is None:
+        raise ValueError("masks are wanted of a data set without; open it with masks=True")
+    packed = [view.packed_mask(target.mask(number, view.resized, view.window)) for number in chosen.tolist()]
+    seen = [row for row, mask in enumerate(packed) if mask.any()]
+    height, width = view.shown
+    masks = torch.zeros((len(seen), height, -(-width // 8)), dtype=torch.uint8)
+    for row, index in enumerate(seen):
+        masks[row] = torch.from_numpy(packed[index])
+    return chosen[seen], masks
+
+
+def check_pictures(dataset: DetectionDataset) -> None:
+    """Finds missing files before the first step, not hours into a training.
+
+    Raises:
+        UserError: a picture is missing.
+    """
+    missing = [path for path in map(dataset.image_path, range(len(dataset))) if not path.is_file()]
+    if missing:
+        raise UserError(
+            f"{missing[0]}: no such picture, though it is annotated; {len(missing)} of {len(dataset)} "
+            "pictures are missing: unpack the pictures there or correct the data folder"
+        )
+
+
+def collate(samples: Sequence[Sample]) -> Batch:
+    """Pad samples to one batch."""
+    height, width = (_round_up(max(s.image.shape[side] for s in samples), SIZE_MULTIPLE) for side in (1, 2))
+    slots = _round_up(max(1, *(len(sample.boxes) for sample in samples)), BOXES_MULTIPLE)
+    count = len(samples)
+    images = torch.zeros((count, 3, height, width), dtype=torch.uint8)
+    boxes = torch.zeros((count, slots, 4))
+    labels = torch.zeros((count, slots), dtype=torch.int64)
+    valid = torch.zeros((count, slots), dtype=torch.bool)
+    masks = None
+    if samples[0].masks is not None:
+        masks = torch.zeros((count, slots, height, width // 8), dtype=torch.uint8)
+    for row, sample in enumerate(samples):
+        images[row, :, : sample.image.shape[1], : sample.image.shape[2]] = sample.image
+        boxes[row, : len(sample.boxes)] = sample.boxes
+        labels[row, : len(sample.boxes)] = sample.labels
+        valid[row, : len(sample.boxes)] = True
+        if masks is not None and sample.masks is not None:
+            objects, rows, octets = sample.masks.shape
+            masks[row, :objects, :rows, :octets] = sample.masks
+    return Batch(
+        images=images,
+        sizes=torch.tensor([sample.image.shape[1:] for sample in samples]),
+        scales=torch.tensor([sample.scale for sample in samples], dtype=torch.float32),
+        boxes=boxes,
+        labels=labels,
+        valid=valid,
+        seeds=torch.tensor([sample.seed for sample in samples], dtype=torch.int64),
+        ids=[sample.id for sample in samples],
+        masks=masks,
+    )
+
+
+def _round_up(value: int, multiple: int) -> int:
+    return -(-value // multiple) * multiple
+
+
+def aspect_groups(dataset: DetectionDataset) -> list[int]:
+    """0 for upright pictures, 1 for the others: batches of one kind need little padding."""
+    return [int(width >= height) for height, width in dataset.image_sizes]
+
+
+def training_batches(
+    samples: PreparedPictures,
+    batch_size: int,
+    *,
+    seed: int,
+    workers: int = 0,
+    rank: int = 0,
+    world_size: int = 1,
+    accumulate: int = 1,
+    start_step: int = 0,
+) -> BatchLoader[Batch]:
+    """An endless stream of training batches for one process; arguments as of TrainSampler."""
+    sampler = TrainSampler(
+        len(samples),
+        batch_size,
+        seed=seed,
+        rank=rank,
+        world_size=world_size,
+        accumulate=accumulate,
+        start_step=start_step,
+        groups=aspect_groups(samples.dataset),
+    )
+    return BatchLoader(samples.read, sampler, workers)
+
+
+def evaluation_batches(
+    samples: PreparedPictures, indices: Sequence[int], *, batch_size: int = 1, workers: int = 0
+) -> BatchLoader[Batch]:
+    """The pictures `indices` (a process's `evaluation_shard`) in order, each once.
+
+    One picture at a time by default: padding beside larger pictures moves COCO AP a little.
+    """
+    items = [Item(index, 0) for index in indices]
+    batches = [items[i : i + batch_size] for i in range(0, len(items), batch_size)]
+    return BatchLoader(samples.read, batches, workers)

@@ -1,0 +1,87 @@
+"""Pictures without annotations, to predict on."""
+
+import os
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+from detection.data.annotations import no_objects
+from detection.types import Target
+from foundation.errors import UserError
+from pictures.decoding import image_size
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
+
+
+class PictureFolder:
+    """Pictures and those below folders; `image_ids` are the names relative to the folder that holds all."""
+
+    has_truth = False
+
+    def __init__(
+        self,
+        paths: Path | Sequence[Path],
+        classes: Sequence[str],
+        category_ids: Sequence[int] | None = None,
+        *,
+        limit: int | None = None,
+        leave_out: Path | None = None,
+    ) -> None:
+        """List the pictures.
+
+        Args:
+            paths: pictures, and folders searched with their subfolders.
+            classes: of the detector, so that its labels have names.
+            category_ids: the classes' ids in result files, 1…K unless given.
+            limit: at most so many pictures, in the order of paths, in a folder in order of name.
+            leave_out: a folder not searched, such as one for drawings.
+        Raises:
+            UserError: a path does not exist, or holds no picture.
+        """
+        paths = [paths] if isinstance(paths, Path) else paths
+        if not paths:
+            raise UserError("no picture was given; name pictures or folders of pictures")
+        files = dict.fromkeys(file for path in paths for file in _pictures_in(path, leave_out))
+        self._files = list(files)[:limit]
+        self.classes = list(classes)
+        self.category_ids = list(range(1, len(classes) + 1) if category_ids is None else category_ids)
+        folder = os.path.commonpath([(path.parent if path.is_file() else path).absolute() for path in paths])
+        self.image_ids: list[int | str] = [str(file.absolute().relative_to(folder)) for file in self._files]
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    @cached_property
+    def image_sizes(self) -> list[tuple[int, int]]:
+        """(height, width) of every picture; reads them all."""
+        return [target.size for target in self.targets]
+
+    @cached_property
+    def targets(self) -> list[Target]:
+        """One empty Target per picture; reads them all."""
+        return [self.load_target(index) for index in range(len(self))]
+
+    def image_path(self, index: int) -> Path:
+        """The picture's file."""
+        return self._files[index]
+
+    def load_target(self, index: int) -> Target:
+        """A Target without objects, of the size the picture has."""
+        return self.empty_target(index, image_size(self._files[index]))
+
+    def empty_target(self, index: int, size: tuple[int, int]) -> Target:
+        """As `load_target`, of a picture whose (height, width) is known."""
+        return no_objects(self.image_ids[index], size)
+
+
+def _pictures_in(path: Path, leave_out: Path | None) -> list[Path]:
+    if path.is_file():
+        return [path]
+    files = [file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file()]
+    problem = "holds no picture" if path.is_dir() else "does not exist"
+    if leave_out is not None and leave_out.resolve().is_relative_to(path.resolve()):
+        files = [file for file in files if not file.resolve().is_relative_to(leave_out.resolve())]
+        problem = f"holds no picture outside {leave_out}"
+    if not files:
+        raise UserError(f"{path} {problem}; expected a picture or a folder of {', '.join(sorted(SUFFIXES))}")
+    return sorted(files)

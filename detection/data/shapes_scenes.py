@@ -1,0 +1,195 @@
+"""Generates the Shapes detection set as files, in COCO's and in the VOC devkit's layout."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+from PIL import Image
+from pycocotools import mask as coco_mask
+
+from pictures.shapes import CLASSES, VERSION, Placement, draw_picture, generated_folder, random_placement
+
+SPLITS = {"train": 200, "val": 100}
+SEED = 0
+# As in COCO itself, the ids have a gap: whatever reads them must map them.
+CATEGORY_IDS = [1, 2, 3, 4, 5, 6, 8, 9, 10, 11]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A drawn object.
+
+    Attributes:
+        label: index into CLASSES.
+        mask: (H, W) bool, its visible part, not empty.
+        difficult: less than half of it is visible.
+    """
+
+    label: int
+    mask: NDArray[np.bool_]
+    difficult: bool
+
+    @property
+    def box(self) -> tuple[int, int, int, int]:
+        """x1, y1, x2, y2 in pixels around the visible part, top-left origin, no +1."""
+        rows, columns = np.flatnonzero(self.mask.any(axis=1)), np.flatnonzero(self.mask.any(axis=0))
+        return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One picture (H, W, 3) uint8 and the objects in it, perhaps none."""
+
+    name: str
+    split: str
+    image: NDArray[np.uint8]
+    shapes: list[Shape]
+
+
+@dataclass(frozen=True)
+class ShapesFolders:
+    """Where the set lies: `coco` as COCO's root folder, `voc` as VOCdevkit."""
+
+    coco: Path
+    voc: Path
+
+
+def ensure_shapes(root: Path) -> ShapesFolders:
+    """Writes the set below `root` unless it is there: root/coco and root/VOCdevkit, a few seconds."""
+
+    def ensure(name: str, write: Callable[[Path], None]) -> Path:
+        return generated_folder(root / name, {"version": VERSION, "seed": SEED}, write)
+
+    return ShapesFolders(coco=ensure("coco", write_coco), voc=ensure("VOCdevkit", write_voc))
+
+
+def draw_scenes() -> list[Scene]:
+    """All scenes in order; each has its own generator, so one can be drawn again alone."""
+    splits = [split for split, pictures in SPLITS.items() for _ in range(pictures)]
+    return [draw_scene(index + 1, split) for index, split in enumerate(splits)]
+
+
+def draw_scene(number: int, split: str) -> Scene:
+    """160 to 224 pixels a side, 1 to 6 shapes that may overlap; every 25th picture has none."""
+    rng = np.random.default_rng([SEED, number])
+    height, width = (int(side) for side in rng.integers(160, 225, 2))
+    placements = [] if number % 25 == 0 else random_placements(rng, height, width)
+    image, whole, visible = draw_picture(rng, height, width, placements)
+    shapes = []
+    for placement, all_of_it, mask in zip(placements, whole, visible, strict=True):
+        share = mask.sum() / max(1, all_of_it.sum())
+        if share >= 0.25:  # what is hidden further is not annotated: nobody could name it
+            shapes.append(Shape(placement.label, mask, difficult=bool(share < 0.5)))
+    return Scene(f"{number:06d}", split, image, shapes)
+
+
+def random_placements(rng: Generator, height: int, width: int) -> list[Placement]:
+    """One to six shapes; two of them may overlap, centres never coincide."""
+    placements: list[Placement] = []
+    wanted = int(rng.integers(1, 7))
+    for _ in range(5 * wanted):
+        radius = rng.uniform(14, 40)
+        x, y = rng.uniform(0.7 * radius, np.array([width, height]) - 0.7 * radius)
+        if all(np.hypot(x - p.x, y - p.y) > 0.45 * (radius + p.radius) for p in placements):
+            placements.append(random_placement(rng, x, y, radius))
+        if len(placements) == wanted:
+            break
+    return placements
+
+
+def write_coco(folder: Path) -> None:
+    """annotations/instances_{train,val}.json and the pictures in train/ and val/."""
+    (folder / "annotations").mkdir()
+    scenes = draw_scenes()
+    for split in SPLITS:
+        (folder / split).mkdir()
+        chosen = [scene for scene in scenes if scene.split == split]
+        for scene in chosen:
+            save_picture(scene, folder / split)
+        content = json.dumps(coco_annotations(chosen))
+        (folder / "annotations" / f"instances_{split}.json").write_text(content)
+
+
+def coco_annotations(scenes: list[Scene]) -> dict[str, object]:
+    """The scenes as one COCO "instances" dictionary; masks as compressed RLE, since a ring is no polygon."""
+    images = [
+        {"id": int(scene.name), "file_name": f"{scene.name}.jpg", "height": height, "width": width}
+        for scene in scenes
+        for height, width, _ in [scene.image.shape]
+    ]
+    pairs = [(scene, shape) for scene in scenes for shape in scene.shapes]
+    return {
+        "info": {"description": "Shapes, generated"},
+        "images": images,
+        "categories": [{"id": i, "name": name} for i, name in zip(CATEGORY_IDS, CLASSES, strict=True)],
+        "annotations": [
+            {"id": number, "image_id": int(scene.name), **coco_annotation(shape)}
+            for number, (scene, shape) in enumerate(pairs, start=1)
+        ],
+    }
+
+
+def coco_annotation(shape: Shape) -> dict[str, object]:
+    x1, y1, x2, y2 = shape.box
+    encoded = coco_mask.encode(np.asfortranarray(shape.mask, dtype=np.uint8))
+    return {
+        "category_id": CATEGORY_IDS[shape.label],
+        "bbox": [x1, y1, x2 - x1, y2 - y1],
+        "area": int(shape.mask.sum()),
+        "segmentation": {"size": list(encoded["size"]), "counts": encoded["counts"].decode()},
+        "iscrowd": 0,
+    }
+
+
+def write_voc(folder: Path) -> None:
+    """VOC2007/{Annotations,ImageSets/Main,JPEGImages,SegmentationObject} with splits train, val, trainval."""
+    year = folder / "VOC2007"
+    for name in ("Annotations", "ImageSets/Main", "JPEGImages", "SegmentationObject"):
+        (year / name).mkdir(parents=True)
+    scenes = draw_scenes()
+    for scene in scenes:
+        save_picture(scene, year / "JPEGImages")
+        voc_annotation(scene).write(year / "Annotations" / f"{scene.name}.xml")
+        save_instances(scene, year / "SegmentationObject")
+    for split, members in {**{name: [name] for name in SPLITS}, "trainval": list(SPLITS)}.items():
+        names = [scene.name for scene in scenes if scene.split in members]
+        (year / "ImageSets" / "Main" / f"{split}.txt").write_text("\n".join(names) + "\n")
+
+
+def voc_annotation(scene: Scene) -> ElementTree.ElementTree:
+    """The devkit's XML: boxes 1-based and inclusive, that is x1 + 1, y1 + 1, x2, y2."""
+    root = ElementTree.Element("annotation")
+    add_texts(root, {"folder": "VOC2007", "filename": f"{scene.name}.jpg"})
+    height, width, depth = scene.image.shape
+    add_texts(ElementTree.SubElement(root, "size"), {"width": width, "height": height, "depth": depth})
+    add_texts(root, {"segmented": 1})
+    for shape in scene.shapes:
+        element = ElementTree.SubElement(root, "object")
+        texts = {"name": CLASSES[shape.label], "pose": "Unspecified", "truncated": 0}
+        add_texts(element, {**texts, "difficult": int(shape.difficult)})
+        x1, y1, x2, y2 = shape.box
+        corners = {"xmin": x1 + 1, "ymin": y1 + 1, "xmax": x2, "ymax": y2}
+        add_texts(ElementTree.SubElement(element, "bndbox"), corners)
+    return ElementTree.ElementTree(root)
+
+
+def add_texts(parent: ElementTree.Element, texts: Mapping[str, object]) -> None:
+    for name, text in texts.items():
+        ElementTree.SubElement(parent, name).text = str(text)
+
+
+def save_picture(scene: Scene, folder: Path) -> None:
+    Image.fromarray(scene.image).save(folder / f"{scene.name}.jpg", quality=90)
+
+
+def save_instances(scene: Scene, folder: Path) -> None:
+    """PNG of object numbers 1 … R in the order of the XML, 0 elsewhere; visible parts never overlap."""
+    numbers = np.zeros(scene.image.shape[:2], dtype=np.uint8)
+    for number, shape in enumerate(scene.shapes, start=1):
+        numbers[shape.mask] = number
+    Image.fromarray(numbers).save(folder / f"{scene.name}.png")

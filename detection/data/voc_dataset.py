@@ -1,0 +1,197 @@
+"""PASCAL VOC as the devkit unpacks: Annotations/*.xml, ImageSets/Main/*.txt, JPEGImages/*.jpg."""
+
+import math
+import xml.etree.ElementTree as ET
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from detection.data.annotations import PackedObjects, no_objects
+from detection.types import Target
+from foundation.errors import UserError, suggest
+from pictures.decoding import image_size
+
+VOC_CLASSES = (
+    "aeroplane",
+    "bicycle",
+    "bird",
+    "boat",
+    "bottle",
+    "bus",
+    "car",
+    "cat",
+    "chair",
+    "cow",
+    "diningtable",
+    "dog",
+    "horse",
+    "motorbike",
+    "person",
+    "pottedplant",
+    "sheep",
+    "sofa",
+    "train",
+    "tvmonitor",
+)
+
+# x1, y1, x2, y2, label, difficult
+_Row = tuple[float, float, float, float, int, bool]
+
+
+class VocDataset:
+    """One or more splits of a VOC devkit.
+
+    Boxes are stored 1-based and inclusive; they are read as (xmin − 1, ymin − 1, xmax, ymax), so that a plain
+    IoU equals the devkit's with its "+1". They are not clipped: the official metric is not either. Objects
+    marked `difficult` are read with `ignore` set. Test splits later than 2007's come without annotations.
+    """
+
+    def __init__(
+        self, root: str | Path, splits: Sequence[tuple[str, str]], classes: Sequence[str] = VOC_CLASSES
+    ) -> None:
+        """Read every annotation once.
+
+        Args:
+            root: the VOCdevkit folder.
+            splits: (year, split) pairs, e.g. [("2007", "trainval"), ("2012", "trainval")].
+            classes: names in label order; label 1 is the first.
+        Raises:
+            UserError: files are missing or an annotation is malformed.
+        """
+        self.classes = list(classes)
+        self.category_ids = list(range(1, len(self.classes) + 1))
+        listed = _list_images(Path(root), splits)
+        self._folders = list(listed.values())
+        self.image_ids: list[int | str] = list(listed)
+        self.has_truth = not _is_secret(listed, splits)
+        self._objects = _read_objects(listed, self.classes) if self.has_truth else None
+
+    def __len__(self) -> int:
+        return len(self.image_ids)
+
+    @cached_property
+    def image_sizes(self) -> list[tuple[int, int]]:
+        """(height, width) of every picture; without annotations from the headers of all."""
+        if self._objects is not None:
+            return [(height, width) for height, width in self._objects.sizes.tolist()]
+        return [image_size(self.image_path(index)) for index in range(len(self))]
+
+    @cached_property
+    def targets(self) -> list[Target]:
+        """One Target per picture; for the metrics, not for training workers."""
+        return [self.load_target(index) for index in range(len(self))]
+
+    def image_path(self, index: int) -> Path:
+        """The picture's file."""
+        return self._folders[index] / "JPEGImages" / f"{self.image_ids[index]}.jpg"
+
+    def load_target(self, index: int) -> Target:
+        """The objects of one picture; none where there are no annotations."""
+        if self._objects is not None:
+            return self._objects.target(index)
+        return no_objects(self.image_ids[index], image_size(self.image_path(index)))
+
+
+def _is_secret(listed: Mapping[str, Path], splits: Sequence[tuple[str, str]]) -> bool:
+    """Whether a test split is among them whose objects only the evaluation server knows: any but 2007's."""
+    if all(split != "test" or year == "2007" for year, split in splits):
+        return False
+    return not all((folder / "Annotations" / f"{name}.xml").is_file() for name, folder in listed.items())
+
+
+def _read_objects(listed: Mapping[str, Path], classes: Sequence[str]) -> PackedObjects:
+    read = [_read_annotation(folder, image_id, classes) for image_id, folder in listed.items()]
+    rows = [(index, *row) for index, (_, objects) in enumerate(read) for row in objects]
+    table = np.array(rows, dtype=np.float64).reshape(-1, 7)
+    return PackedObjects.pack(
+        image_index=table[:, 0].astype(np.int64),
+        boxes=table[:, 1:5].astype(np.float32),
+        labels=table[:, 5].astype(np.int64),
+        ignore=table[:, 6].astype(bool),
+        image_ids=list(listed),
+        image_sizes=[size for size, _ in read],
+    )
+
+
+def _list_images(root: Path, splits: Sequence[tuple[str, str]]) -> dict[str, Path]:
+    """Every picture of the splits, in order, with the folder of its year."""
+    listed: dict[str, Path] = {}
+    for year, split in splits:
+        folder = root / f"VOC{year}"
+        for image_id in _read_split(folder, split):
+            if image_id in listed:
+                raise UserError(
+                    f"{folder / 'ImageSets' / 'Main' / split}.txt: picture {image_id} is listed a second "
+                    f"time; expected every picture once: choose splits without overlap, got {list(splits)}"
+                )
+            listed[image_id] = folder
+    return listed
+
+
+def _read_split(folder: Path, split: str) -> list[str]:
+    lists = folder / "ImageSets" / "Main"
+    if not lists.is_dir():
+        raise UserError(
+            f"no VOC pictures in {folder}: expected the folders Annotations, ImageSets/Main and JPEGImages; "
+            f"get {folder.name} from http://host.robots.ox.ac.uk/pascal/VOC/ and unpack it so that {folder} "
+            "exists"
+        )
+    path = lists / f"{split}.txt"
+    if not path.is_file():
+        # Main also holds one list per class (cat_train.txt); those are no splits.
+        known = sorted(file.stem for file in lists.glob("*.txt") if "_" not in file.stem)
+        raise UserError(f"{path}: {folder.name} has no split {split!r}{suggest(split, known)}")
+    return [line.strip() for line in path.read_text().splitlines() if line.strip()]
+
+
+def _read_annotation(
+    folder: Path, image_id: str, classes: Sequence[str]
+) -> tuple[tuple[int, int], list[_Row]]:
+    """((height, width), objects) of one picture's XML file."""
+    path = folder / "Annotations" / f"{image_id}.xml"
+    try:
+        root = ET.parse(path).getroot()
+    except FileNotFoundError:
+        raise UserError(f"{path}: missing, though ImageSets/Main lists {image_id}; restore it") from None
+    except ET.ParseError as error:
+        raise UserError(f"{path}: not a readable XML file ({error}); restore it") from error
+    height, width = (int(_number(root, f"size/{name}", str(path))) for name in ("height", "width"))
+    if height <= 0 or width <= 0:
+        raise UserError(
+            f"{path}: size is {width}x{height}, expected the picture's width and height in pixels"
+        )
+    objects = [
+        _read_object(node, f"{path}: object {number}", classes, (height, width))
+        for number, node in enumerate(root.findall("object"), start=1)
+    ]
+    return (height, width), objects
+
+
+def _read_object(node: ET.Element, where: str, classes: Sequence[str], size: tuple[int, int]) -> _Row:
+    name = (node.findtext("name") or "").strip()
+    if name not in classes:
+        raise UserError(f"{where}: {name!r} is not among the classes{suggest(name, classes)}")
+    xmin, ymin, xmax, ymax = (
+        _number(node, f"bndbox/{side}", where) for side in ("xmin", "ymin", "xmax", "ymax")
+    )
+    if xmax < xmin or ymax < ymin or xmin > size[1] or ymin > size[0] or xmax < 1 or ymax < 1:
+        raise UserError(
+            f"{where}: box xmin {xmin:g}, ymin {ymin:g}, xmax {xmax:g}, ymax {ymax:g} covers nothing of the "
+            f"{size[1]}x{size[0]} picture; expected 1 <= xmin <= xmax and 1 <= ymin <= ymax: correct or "
+            "remove it"
+        )
+    difficult = node.findtext("difficult", "0").strip() == "1"
+    return xmin - 1, ymin - 1, xmax, ymax, classes.index(name) + 1, difficult
+
+
+def _number(node: ET.Element, name: str, where: str) -> float:
+    text = (node.findtext(name) or "").strip()
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise UserError(f"{where}: <{name}> is {text!r}, expected a number of pixels; correct the annotation")
+    return value

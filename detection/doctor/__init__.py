@@ -1,1 +1,0 @@
-"""Data doctor and config doctor: what is wrong with a data set, or with a training before it begins."""

@@ -1,0 +1,1 @@
+"""Average precision and what belongs to it, as pure functions over arrays."""

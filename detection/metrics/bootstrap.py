@@ -1,0 +1,117 @@
+"""How far a mean average precision would move with other pictures of the same kind (Efron 1979).
+
+Pictures are drawn with replacement and the metric is computed again, without matching anything again: a
+picture's matches do not depend on the others, so drawing it twice counts its detections and objects twice.
+The interval speaks of the choice of pictures, not of another training of the same network.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from detection.metrics.conventions import ClassMatches, Conventions, class_matches
+from detection.metrics.matching import Floats, Indices
+from detection.metrics.voc_ap import recall_points
+from detection.results.detection_score import per_cent
+from detection.types import Prediction, Target
+from foundation.errors import UserError
+
+_AT_ONCE = 100  # resamples, which bounds the memory
+_ELEMENTS = 2**18  # of the arrays computed with, which keeps them in the processor's cache
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Where `level` of the resamples lie: from their (1 − level) / 2 quantile to the opposite one.
+
+    None without an object.
+    """
+
+    low: float | None
+    high: float | None
+    resamples: int
+    level: float
+    seed: int
+
+
+def bootstrap(
+    predictions: Sequence[Prediction],
+    targets: Sequence[Target],
+    num_classes: int,
+    how: Conventions,
+    *,
+    resamples: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Interval:
+    """The interval of `mean_ap(predictions, targets, num_classes, how)` over the choice of pictures.
+
+    Args:
+        predictions, targets: one of each per picture, in the same order.
+    Raises:
+        UserError: no resamples, or a label is not one of 1…K.
+    """
+    if resamples < 1:
+        raise UserError(f"--bootstrap must be 1 or more resamples, got {resamples}")
+    matches = class_matches(predictions, targets, num_classes, how)
+    values = resampled(matches, len(targets), how, resamples, seed)
+    edges = (1 - level) / 2, (1 + level) / 2
+    known = values[~np.isnan(values)]
+    low, high = np.quantile(known, edges).tolist() if len(known) else (None, None)
+    return Interval(low, high, resamples, level, seed)
+
+
+def resampled(
+    matches: Sequence[ClassMatches], num_pictures: int, how: Conventions, resamples: int, seed: int
+) -> Floats:
+    """(resamples,) mean average precision; NaN where no picture with an object was drawn."""
+    rng = np.random.default_rng(seed)
+    values = np.full(resamples, np.nan)
+    for start in range(0, resamples if num_pictures and matches else 0, _AT_ONCE):
+        count = min(_AT_ONCE, resamples - start)
+        drawn = rng.multinomial(num_pictures, np.full(num_pictures, 1 / num_pictures), size=count)
+        aps = np.stack([_resampled_ap(of_class, drawn.astype(np.float64), how) for of_class in matches])
+        known = ~np.isnan(aps)
+        sums, counts = np.where(known, aps, 0).sum(axis=0), known.sum(axis=0)
+        values[start : start + count] = np.where(counts, sums / np.maximum(counts, 1), np.nan)
+    return values
+
+
+def _resampled_ap(matches: ClassMatches, drawn: Floats, how: Conventions) -> Floats:
+    """(B,) of one class, from how often each picture was drawn (B, N); NaN where it has no object."""
+    objects = drawn @ matches.objects
+    aps = np.zeros(len(drawn))
+    for hit, counts in zip(matches.hit, matches.counts, strict=True):
+        pictures, hits = matches.pictures[counts], np.flatnonzero(hit[counts])
+        step = max(1, _ELEMENTS // max(1, len(pictures)))
+        for start in range(0, len(drawn), step):
+            rows = slice(start, start + step)
+            aps[rows] += _weighted_ap(drawn[rows][:, pictures], hits, np.maximum(objects[rows], 1), how)
+    return np.where(objects > 0, aps / len(matches.hit), np.nan)
+
+
+def _weighted_ap(weights: Floats, hits: Indices, objects: Floats, how: Conventions) -> Floats:
+    """(B,) where detection d, the d-th best, stands weights[:, d] times (B, D).
+
+    Copies of a detection make a step of the curve finer, but lie below its envelope: one point each will do.
+    """
+    if not len(hits):
+        return np.zeros(len(weights))
+    found = np.cumsum(weights[:, hits], axis=1)
+    precision = found / np.maximum(np.cumsum(weights, axis=1)[:, hits], 1)
+    envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+    if how.recalls == "area":
+        return (weights[:, hits] * envelope).sum(axis=1) / objects
+    points = recall_points(how.recalls)
+    passed = np.searchsorted(points, found / objects[:, None], side="right")
+    return (np.diff(passed, axis=1, prepend=0) * envelope).sum(axis=1) / len(points)
+
+
+def describe_interval(interval: dict[str, Any]) -> str:
+    """One line for people, in per cent."""
+    return (
+        f"{100 * interval['level']:g} % interval over {interval['resamples']} resamples of the pictures "
+        f"(seed {interval['seed']}): {per_cent(interval['low'])} to {per_cent(interval['high'])}"
+    )

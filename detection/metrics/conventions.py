@@ -1,0 +1,220 @@
+"""Why VOC2007, VOC2012 and COCO figures of the same predictions differ: one convention changed at a time."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from detection.metrics.matching import (
+    Flags,
+    Floats,
+    Indices,
+    Rows,
+    best_first,
+    first_of_each,
+    flatten,
+    join,
+    match_coco,
+    match_voc,
+)
+from detection.metrics.voc_ap import Curve, average_precision
+from detection.results.detection_score import per_cent
+from detection.types import Prediction, Target
+
+COCO_THRESHOLDS = tuple(np.linspace(0.5, 0.95, 10).tolist())
+
+
+@dataclass(frozen=True)
+class Conventions:
+    """How a mean average precision is computed; the defaults are VOC2012's.
+
+    Attributes:
+        recalls: at which precision is averaged: all ("area"), 11 (VOC2007) or 101 (COCO).
+        thresholds: least overlaps of a hit, whose APs are averaged.
+        rule: of matching, see matching.py.
+        ignored: what becomes of difficult objects and crowds: neither found nor missed ("ignored"), objects
+            like all others ("counted"), or left out, so that detections of them are false ("dropped").
+        limit: at most so many detections of a class in a picture, those of highest score.
+        rounded: scores to 0.001 and boxes to 0.1 pixels, as detectron2's files for VOC's tools.
+        plus_one: boxes one pixel wider and higher, as code that takes x2 and y2 for the last pixel inside.
+    """
+
+    recalls: Literal["11point", "area", "101point"] = "area"
+    thresholds: tuple[float, ...] = (0.5,)
+    rule: Literal["voc", "coco"] = "voc"
+    ignored: Literal["ignored", "counted", "dropped"] = "ignored"
+    limit: int | None = None
+    rounded: bool = False
+    plus_one: bool = False
+
+
+VOC12 = Conventions()
+VOC07 = Conventions(recalls="11point")
+COCO50 = Conventions(recalls="101point", rule="coco", limit=100)
+COCO = replace(COCO50, thresholds=COCO_THRESHOLDS)
+
+# What each metric of a configuration is.
+PROTOCOLS = {"coco": COCO, "voc07": VOC07, "voc12": VOC12}
+
+# What differs from VOC2012's way, in words, and the way itself.
+CHANGES: list[tuple[str, Conventions]] = [
+    ("precision averaged at 11 recalls (VOC2007) instead of all", VOC07),
+    ("precision averaged at 101 recalls (COCO) instead of all", Conventions(recalls="101point")),
+    ("mean over IoU .5 to .95 (COCO) instead of .5 alone", Conventions(thresholds=COCO_THRESHOLDS)),
+    ("COCO's matching: the best object not yet taken", Conventions(rule="coco")),
+    ("difficult objects and crowds counted as any other", Conventions(ignored="counted")),
+    ("difficult objects and crowds dropped: detections of them are false", Conventions(ignored="dropped")),
+    ("at most 100 detections a class and picture (COCO)", Conventions(limit=100)),
+    ("scores rounded to .001, boxes to .1 pixels (detectron2)", Conventions(rounded=True)),
+    ('boxes a pixel larger ("+1" on boxes that have no need of it)', Conventions(plus_one=True)),
+]
+
+
+def mean_ap(
+    predictions: Sequence[Prediction], targets: Sequence[Target], num_classes: int, how: Conventions
+) -> float:
+    """Mean average precision over the classes that have an object which counts; NaN without any.
+
+    Args:
+        predictions, targets: one of each per picture, in the same order.
+    Raises:
+        UserError: a label is not one of 1…K.
+    """
+    aps = [
+        _ap(hit, counts, int(matches.objects.sum()), how)
+        for matches in class_matches(predictions, targets, num_classes, how)
+        for hit, counts in zip(matches.hit, matches.counts, strict=True)
+    ]
+    return float(np.mean(aps)) if aps else float("nan")
+
+
+@dataclass(frozen=True)
+class ClassMatches:
+    """What became of the detections of one class.
+
+    Attributes:
+        pictures: (D,) number of each detection's picture; detections by score, the highest first.
+        hit: (T, D) found an object, at each threshold.
+        counts: (T, D) is a hit or a false alarm; others found what is ignored.
+        objects: (N,) objects in each picture that count, in all at least one.
+    """
+
+    pictures: Indices
+    hit: Flags
+    counts: Flags
+    objects: Indices
+
+
+def class_matches(
+    predictions: Sequence[Prediction], targets: Sequence[Target], num_classes: int, how: Conventions
+) -> list[ClassMatches]:
+    """Of every class that has an object which counts; arguments as of `mean_ap`."""
+    predictions = [_as_written(prediction, how) for prediction in predictions]
+    targets = [_as_read(target, how) for target in targets]
+    found, truth = flatten(predictions, num_classes, "prediction"), flatten(targets, num_classes, "target")
+    scores = join([prediction.scores for prediction in predictions]).astype(np.float64)
+    ignore = join([target.ignore for target in targets]).astype(bool)
+    if how.rule == "coco":
+        match = match_coco(found, scores, truth, ignore, how.thresholds)
+    else:
+        match = match_voc(found, truth, how.thresholds)
+    order = best_first(found.labels, scores)
+    order = order[_within_limit(found.group, scores, how.limit)[order]]
+    labels, counted = found.labels[order], truth.labels[~ignore]
+    return [
+        _matches_of(order[labels == label], match, ignore, found, truth.pictures[~ignore][counted == label])
+        for label in np.unique(counted)
+    ]
+
+
+def _matches_of(
+    order: Indices, match: Indices, ignore: Flags, found: Rows, of_objects: Indices
+) -> ClassMatches:
+    """Of the class whose detections are `order` and whose objects lie in the pictures `of_objects`."""
+    of_class = match[:, order]
+    counts = ~np.append(ignore, False)[of_class]  # a match of -1 looks up the appended False
+    hit = counts & np.stack([first_of_each(of_threshold) for of_threshold in of_class])
+    objects = np.bincount(of_objects, minlength=found.num_pictures)
+    return ClassMatches(found.pictures[order], hit, counts, objects)
+
+
+def _ap(hit: Flags, counts: Flags, num_objects: int, how: Conventions) -> float:
+    """Of one class at one threshold."""
+    hits = np.cumsum(hit[counts])
+    curve = Curve(hits / num_objects, hits / np.arange(1, len(hits) + 1), np.zeros(len(hits)))
+    return average_precision(curve, how.recalls)
+
+
+def _within_limit(group: Indices, scores: Floats, limit: int | None) -> Flags:
+    if limit is None:
+        return np.ones(len(scores), dtype=bool)
+    order = best_first(group, scores)
+    first = np.searchsorted(group[order], group[order])
+    within = np.empty(len(scores), dtype=bool)
+    within[order] = np.arange(len(order)) - first < limit
+    return within
+
+
+def _as_written(prediction: Prediction, how: Conventions) -> Prediction:
+    boxes, scores = prediction.boxes, prediction.scores
+    if how.rounded:
+        boxes, scores = boxes.double().round(decimals=1).float(), scores.double().round(decimals=3)
+    return replace(prediction, boxes=_larger(boxes) if how.plus_one else boxes, scores=scores)
+
+
+def _as_read(target: Target, how: Conventions) -> Target:
+    boxes, labels, ignore = target.boxes, target.labels, target.ignore
+    if how.ignored == "counted":
+        ignore = torch.zeros_like(ignore)
+    elif how.ignored == "dropped":
+        boxes, labels, ignore = boxes[~ignore], labels[~ignore], ignore[~ignore]
+    boxes = _larger(boxes) if how.plus_one else boxes
+    return replace(target, boxes=boxes, labels=labels, ignore=ignore, mask=None)
+
+
+def _larger(boxes: torch.Tensor) -> torch.Tensor:
+    return boxes + torch.tensor([0.0, 0.0, 1.0, 1.0])
+
+
+def explain(
+    predictions: Sequence[Prediction], targets: Sequence[Target], num_classes: int
+) -> list[dict[str, Any]]:
+    """The figures of the three protocols, then VOC2012's with one convention changed at a time.
+
+    Returns:
+        Rows {"what", "mAP", "change"}: the change is to the first row, VOC2012's figure; None without any
+        object that counts.
+    """
+    protocols = [
+        ("VOC2012: area under the curve, IoU .5", VOC12),
+        ("VOC2007: 11 recalls, IoU .5", VOC07),
+        ("COCO AP50: 101 recalls, IoU .5", COCO50),
+        ("COCO AP: 101 recalls, IoU .5 to .95", COCO),
+    ]
+    rows = [(what, mean_ap(predictions, targets, num_classes, how)) for what, how in [*protocols, *CHANGES]]
+    return [
+        {"what": what, "mAP": _known(value), "change": _known(value - rows[0][1])} for what, value in rows
+    ]
+
+
+def _known(value: float) -> float | None:
+    return None if np.isnan(value) else value
+
+
+def describe_conventions(rows: Sequence[dict]) -> str:
+    """The rows of `explain` for people, in per cent."""
+    lines = [
+        f"  {row['what']:<70}{per_cent(row['mAP']):>8}"
+        + ("" if row["change"] is None else f"{100 * row['change']:>+9.2f}")
+        for row in rows
+    ]
+    return "\n".join(
+        [
+            "Why the figures differ: mAP in %, and the difference to VOC2012's.",
+            *lines[:4],
+            "VOC2012's way with one thing changed:",
+            *lines[4:],
+        ]
+    )

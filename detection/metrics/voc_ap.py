@@ -1,0 +1,157 @@
+"""Average precision as the PASCAL VOC devkit computes it.
+
+A detection belongs to the object of its class and picture that it overlaps most. If that overlap reaches the
+threshold, the object's first detection in order of score is a hit and the others are false alarms, unless the
+object is difficult, when they do not count at all. So every detection's object is fixed before scores are
+looked at, and the whole matching is a few array operations (matching.py).
+
+The 11 recalls are NumPy's multiples of 0.1, as in py-faster-rcnn and detectron2. The fourth, 3 * 0.1, lies
+just above 0.3: a class whose recall ends at exactly 3 / 10 does not reach it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from detection.metrics.matching import (
+    Flags,
+    Floats,
+    Indices,
+    best_first,
+    first_of_each,
+    flatten,
+    join,
+    match_voc,
+)
+from detection.types import Prediction, Target
+from foundation.errors import UserError
+
+_ELEVEN_RECALLS: Floats = 0.1 * np.arange(11, dtype=np.float64)
+_COCO_RECALLS: Floats = np.linspace(0, 1, 101, dtype=np.float64)
+Recalls = Literal["area", "11point", "101point"]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Precision against recall of one class, one point per detection that counts, best score first."""
+
+    recall: Floats
+    precision: Floats
+    scores: Floats
+
+
+@dataclass(frozen=True)
+class VocScores:
+    """What `evaluate` found.
+
+    Attributes:
+        ap: (K,) per class, 0…1, NaN where a class has no object that counts.
+        mean: of `ap` over the classes that have one; NaN if none has.
+        curves: K; the recall is NaN where a class has no object that counts.
+        num_objects: (K,) objects that count (not difficult).
+    """
+
+    ap: Floats
+    mean: float
+    curves: list[Curve]
+    num_objects: Indices
+
+
+def evaluate(
+    predictions: Sequence[Prediction],
+    targets: Sequence[Target],
+    num_classes: int,
+    *,
+    iou_threshold: float = 0.5,
+    method: Literal["area", "11point"] = "area",
+) -> VocScores:
+    """Score predictions, one per target in the same order.
+
+    Detections of equal score keep their order (picture by picture, then as predicted). Nothing is rounded.
+
+    Args:
+        num_classes: K; labels are 1…K.
+        iou_threshold: least overlap of a hit (the devkit's >=).
+        method: "area" under the precision envelope (VOC2010 on) or the mean at 11 recalls (VOC2007).
+    Raises:
+        UserError: the pictures differ, or a label, score or method is not what it should be.
+    """
+    _check_arguments(predictions, targets, iou_threshold, method)
+    found = flatten(predictions, num_classes, "prediction")
+    truth = flatten(targets, num_classes, "target")
+    scores = join([prediction.scores for prediction in predictions]).astype(np.float64)
+    difficult = join([target.ignore for target in targets]).astype(bool)
+    if not np.isfinite(scores).all():
+        raise UserError(
+            "a prediction has a score that is not finite; expected probabilities: check the detector"
+        )
+    (match,) = match_voc(found, truth, [iou_threshold])
+    num_objects = np.bincount(truth.labels[~difficult], minlength=num_classes + 1)[1:]
+    curves = curves_of(found.labels, scores, match, difficult, num_objects)
+    ap = np.array(
+        [
+            average_precision(curve, method) if count else np.nan
+            for curve, count in zip(curves, num_objects, strict=True)
+        ]
+    )
+    mean = float(np.mean(ap[num_objects > 0])) if num_objects.any() else np.nan
+    return VocScores(ap, mean, curves, num_objects)
+
+
+def curves_of(
+    labels: Indices, scores: Floats, match: Indices, difficult: Flags, num_objects: Indices
+) -> list[Curve]:
+    """One curve per class, of detections with the objects that `match` (D,) gives them."""
+    order = best_first(labels, scores)
+    order = order[~np.append(difficult, False)[match[order]]]  # a match of -1 looks up the appended False
+    hit = first_of_each(match[order])
+    bounds = np.searchsorted(labels[order], np.arange(1, len(num_objects) + 2))
+    return [
+        _curve(hit[start:stop], scores[order[start:stop]], count)
+        for start, stop, count in zip(bounds[:-1], bounds[1:], num_objects, strict=True)
+    ]
+
+
+def _check_arguments(
+    predictions: Sequence[Prediction], targets: Sequence[Target], iou_threshold: float, method: str
+) -> None:
+    if method not in ("area", "11point"):
+        raise UserError(f"method must be 'area' or '11point', got {method!r}")
+    if not 0 < iou_threshold <= 1:
+        raise UserError(f"iou_threshold must be above 0 and at most 1, got {iou_threshold}")
+    if len(predictions) != len(targets):
+        raise UserError(
+            f"{len(predictions)} predictions for {len(targets)} targets; expected one per picture"
+        )
+    for prediction, target in zip(predictions, targets, strict=True):
+        if prediction.image_id not in (None, target.image_id):
+            raise UserError(
+                f"prediction of picture {prediction.image_id!r} stands where {target.image_id!r} was "
+                "expected; give predictions in the order of the targets"
+            )
+
+
+def _curve(hit: Flags, scores: Floats, num_objects: int) -> Curve:
+    found = np.cumsum(hit)
+    recall = found / num_objects if num_objects else np.full(len(found), np.nan)
+    return Curve(recall, found / np.arange(1, len(found) + 1), scores)
+
+
+def _envelope(precision: Floats) -> Floats:
+    """The best precision at each recall or any higher one."""
+    return np.maximum.accumulate(precision[::-1])[::-1]
+
+
+def average_precision(curve: Curve, recalls: Recalls) -> float:
+    """Of a curve with recalls: under its envelope, or the envelope's mean at 11 (VOC2007) or 101 (COCO)."""
+    envelope = _envelope(curve.precision)
+    if recalls == "area":
+        return float(np.sum(np.diff(curve.recall, prepend=0) * envelope))
+    return float(np.mean(np.append(envelope, 0)[np.searchsorted(curve.recall, recall_points(recalls))]))
+
+
+def recall_points(recalls: Recalls) -> Floats:
+    """The 11 recalls of VOC2007 or the 101 of COCO."""
+    return _ELEVEN_RECALLS if recalls == "11point" else _COCO_RECALLS

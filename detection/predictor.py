@@ -1,0 +1,122 @@
+"""A detector over pictures: predictions in the pixels of each file."""
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from backbones.norm import fold_batchnorm
+from detection.config import DataConfig
+from detection.data.annotations import DetectionDataset
+from detection.data.detection_batches import PreparedPictures, evaluation_batches
+from detection.model.detector import Detections, FasterRCNN
+from detection.results.pasted_masks import paste_masks
+from detection.types import Batch, Prediction
+from training.config import RunConfig
+from training.distributed import gather_objects, rank, world_size
+from training.graph import GraphedFunction
+from training.sampler import evaluation_shard
+
+
+def predict_dataset(
+    model: FasterRCNN, dataset: DetectionDataset, data: DataConfig, run: RunConfig
+) -> list[Prediction]:
+    """Predictions for every picture of a data set, in its order; each process does its share, all get all.
+
+    One picture at a time, without padding beside others, because padding moves AP a little; by a copy of the
+    network whose normalisation is folded into its convolutions.
+
+    Args:
+        data: how pictures are resized.
+        run: precision, number of workers, and whether the detector is captured.
+    """
+    shard = evaluation_shard(len(dataset), rank(), world_size())
+    pictures = PreparedPictures(dataset, data.short_side, data.max_side, flip=False)
+    batches = evaluation_batches(pictures, shard, workers=run.workers)
+    was_training = model.training
+    folded = fold_batchnorm(model.eval())
+    model.train(was_training)
+    found = predict(folded, batches, bf16=run.precision == "bf16", cuda_graph=run.cuda_graph)
+    share = [
+        replace(prediction, image_id=dataset.image_ids[index])
+        for index, prediction in zip(shard, found, strict=True)
+    ]
+    return [prediction for part in gather_objects(share) for prediction in part]
+
+
+@torch.inference_mode()
+def predict(
+    model: FasterRCNN, batches: Iterable[Batch], *, bf16: bool, cuda_graph: bool = False
+) -> list[Prediction]:
+    """Predictions for every picture of the batches, in order; leaves the network in its mode.
+
+    While the network sees one batch, a thread turns the detections of the batch before into predictions.
+
+    Args:
+        cuda_graph: replay the network where it runs on a GPU, once it was captured for a batch's shape. What
+            is captured here ends here.
+    """
+    network: Callable[[Batch], Detections] = partial(detect, model, bf16=bf16)
+    if cuda_graph:
+        network = GraphedFunction(network, next(model.parameters()).device)
+    was_training = model.training
+    model.eval()
+    predictions: list[Prediction] = []
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        before = None
+        for batch in batches:
+            # The copy is in the stream before the next replay, which writes to the same memory.
+            detections = _to_host(network(batch.without_objects()))
+            if before is not None:
+                predictions += before.result()
+            before = thread.submit(_when_copied, *detections, batch)
+        if before is not None:
+            predictions += before.result()
+    model.train(was_training)
+    return predictions
+
+
+def detect(model: FasterRCNN, batch: Batch, *, bf16: bool) -> Detections:
+    """What a network in evaluation finds in a batch, on the network's device."""
+    device = next(model.parameters()).device
+    with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+        return model(batch.to(device))
+
+
+def _to_host(detections: Detections) -> tuple[Detections, torch.cuda.Event | None]:
+    """Starts the only transfer from the device; the event comes to pass when it is done."""
+    host = Detections._make(
+        None if value is None else value.to("cpu", non_blocking=True) for value in detections
+    )
+    if detections.boxes.device.type != "cuda":
+        return host, None
+    copied = torch.cuda.Event()
+    copied.record()
+    return host, copied
+
+
+def _when_copied(detections: Detections, copied: torch.cuda.Event | None, batch: Batch) -> list[Prediction]:
+    if copied is not None:
+        copied.synchronize()
+    return to_predictions(detections, batch)
+
+
+@torch.inference_mode()  # a thread begins without it
+def to_predictions(detections: Detections, batch: Batch) -> list[Prediction]:
+    """Detections in resized pixels, on the CPU → one Prediction per picture in the pixels of its file."""
+    scale = torch.stack([batch.scales[:, 1], batch.scales[:, 0]] * 2, dim=1)  # x y x y
+    return [_prediction(detections, batch, i, scale[i]) for i in range(len(scale))]
+
+
+def _prediction(detections: Detections, batch: Batch, i: int, scale: Tensor) -> Prediction:
+    """Of picture `i`; `scale` (4,) is resized over file pixels, x y x y."""
+    valid = detections.valid[i]
+    boxes = detections.boxes[i][valid] / scale
+    masks = None
+    if detections.masks is not None:
+        height, width = (batch.sizes[i] / batch.scales[i]).round().int().tolist()
+        masks = paste_masks(detections.masks[i][valid], boxes, (height, width))
+    return Prediction(boxes, detections.labels[i][valid], detections.scores[i][valid], masks=masks)

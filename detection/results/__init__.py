@@ -1,0 +1,1 @@
+"""What a detector's predictions become: records, scores, reports, pictures."""

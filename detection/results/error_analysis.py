@@ -1,0 +1,113 @@
+"""What goes wrong in predictions: precision-recall curves, kinds of errors, confusions of classes."""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from detection.metrics.coco_ap import hotcoco_evaluation
+from detection.metrics.voc_ap import VocScores
+from detection.results.result_records import Record, check_records
+
+# What TIDE's names mean (Bolya et al. 2020): overlaps are with the nearest object.
+ERRORS = {
+    "Cls": "an object found well, but named wrongly",
+    "Loc": "the right name, but the box fits too badly (IoU .1 to .5)",
+    "Both": "the wrong name and a badly fitting box",
+    "Dupe": "an object found once more",
+    "Bkg": "nothing there (IoU below .1)",
+    "Miss": "an object that no detection came near",
+}
+
+
+def curve_table(scores: VocScores, classes: Sequence[str]) -> dict[str, dict[str, list[float]]]:
+    """{class: {"recall", "precision", "scores"}}, a point per detection that counts, the best first.
+
+    Without the classes that have no object which counts.
+    """
+    return {
+        name: {
+            "recall": curve.recall.tolist(),
+            "precision": curve.precision.tolist(),
+            "scores": curve.scores.tolist(),
+        }
+        for name, curve, count in zip(classes, scores.curves, scores.num_objects, strict=True)
+        if count
+    }
+
+
+def plot_curves(table: dict[str, dict[str, list[float]]], aps: dict[str, float], file: Path) -> None:
+    """Draws the curves of `curve_table` into a PNG, each class with its AP, 0…1."""
+    from matplotlib.figure import Figure  # not needed to import this module
+
+    figure = Figure(figsize=(10, 7), layout="constrained")
+    axes = figure.add_subplot(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
+    for number, (name, curve) in enumerate(table.items()):
+        style = ("-", "--", ":", "-.")[number // 10 % 4]  # ten colours
+        label = f"{name} {100 * aps[name]:.1f}"
+        axes.plot(curve["recall"], curve["precision"], style, color=f"C{number % 10}", label=label)
+    if table:
+        columns = -(-len(table) // 30)
+        axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small", ncols=columns)
+    figure.savefig(file, dpi=120)
+
+
+def find_errors(
+    annotations: dict[str, Any], records: Sequence[Record], *, least_score: float = 0.5
+) -> dict[str, Any]:
+    """TIDE's kinds of errors and the confusion matrix, both by hotcoco at IoU 0.5.
+
+    Args:
+        annotations, records: checked already, as by `coco_ap.evaluate`.
+        least_score: of the detections in the confusion matrix; TIDE counts all.
+    Returns:
+        "errors": {name of ERRORS: {"count", "AP lost": by how much AP50 would rise without them}},
+        "classes": K names, "confusion": (K + 1, K + 1) counts, truth in rows, predictions in columns, the
+        last of either being the background; "least_score".
+    """
+    images = [image["id"] for image in annotations["images"]]
+    categories = [category["id"] for category in annotations["categories"]]
+    columns = check_records(records, images, categories, "predictions")
+    evaluation = hotcoco_evaluation(annotations, records, columns, "bbox")
+    evaluation.evaluate()
+    tide = evaluation.tide_errors()
+    confusion = evaluation.confusion_matrix(min_score=least_score)
+    return {
+        "errors": {
+            name: {"count": tide["counts"][name], "AP lost": tide["delta_ap"][name]} for name in ERRORS
+        },
+        "classes": confusion["cat_names"],
+        "confusion": confusion["matrix"].astype(int).tolist(),
+        "least_score": least_score,
+    }
+
+
+def write_confusion(found: dict[str, Any], file: Path) -> None:
+    """The confusion matrix of `find_errors` as CSV with names."""
+    names = [*found["classes"], "background"]
+    with file.open("w", newline="", encoding="utf-8") as text:
+        writer = csv.writer(text)
+        writer.writerow(["truth \\ prediction", *names])
+        writer.writerows([name, *row] for name, row in zip(names, found["confusion"], strict=True))
+
+
+def describe_errors(found: dict[str, Any]) -> str:
+    """The errors of `find_errors` for people, the costliest first, and the commonest confusions."""
+    ranked = sorted(found["errors"].items(), key=lambda item: -item[1]["AP lost"])
+    lines = [
+        f"  {name:<5}{error['count']:>9}{100 * error['AP lost']:>8.2f}  {ERRORS[name]}"
+        for name, error in ranked
+    ]
+    matrix, names = np.array(found["confusion"])[:-1, :-1], found["classes"]
+    np.fill_diagonal(matrix, 0)
+    common = [divmod(int(i), len(names)) for i in np.argsort(-matrix, axis=None, kind="stable")[:5]]
+    confused = [f"{names[t]} taken for {names[p]} {matrix[t, p]}" for t, p in common if matrix[t, p]]
+    return "\n".join(
+        [
+            "Kinds of errors (TIDE): how many, and by how many points AP50 would rise without them:",
+            *lines,
+            f"Commonest confusions from a score of {found['least_score']}: {', '.join(confused) or 'none'}",
+        ]
+    )

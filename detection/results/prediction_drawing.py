@@ -1,0 +1,115 @@
+"""Drawing predictions, and optionally the truth beside them, onto a picture."""
+
+import colorsys
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from detection.results.pasted_masks import decode_mask
+from detection.types import Prediction, Target
+
+_Colour = tuple[int, int, int]
+_Box = list[float]
+
+# Successive multiples of the golden ratio fall far apart on the colour circle, for any number of classes.
+_GOLDEN_RATIO = 0.618033988749895
+_GREY = (128, 128, 128)
+
+
+def draw(
+    image: Image.Image | NDArray[np.uint8],
+    prediction: Prediction,
+    class_names: Sequence[str],
+    *,
+    target: Target | None = None,
+    score_threshold: float = 0.5,
+) -> Image.Image:
+    """The picture with its detections, each a box labelled with class and score, and its mask if it has one.
+
+    Args:
+        image: the picture that the boxes refer to, RGB; an array is (H, W, 3) uint8.
+        class_names: name of label 1, 2, …
+        target: drawn on a second copy, right of the first; ignored objects in grey.
+        score_threshold: detections below are left out.
+    Returns:
+        A new picture, twice as wide with a target.
+    """
+    picture = image.convert("RGB") if isinstance(image, Image.Image) else Image.fromarray(image)
+    order = prediction.scores.argsort(stable=True)  # the surest last, on top
+    shown = order[prediction.scores[order] >= score_threshold]
+    labels = prediction.labels[shown].tolist()
+    texts = [
+        f"{class_names[label - 1]} {score:.2f}"
+        for label, score in zip(labels, prediction.scores[shown].tolist(), strict=True)
+    ]
+    colours = [_colour(label) for label in labels]
+    masks = prediction.masks and [prediction.masks[i] for i in shown.tolist()]
+    tinted = _tint(picture, map(decode_mask, masks), colours) if masks else picture
+    found = _draw_boxes(tinted, prediction.boxes[shown].tolist(), texts, colours)
+    if target is None:
+        return found
+    labels, ignore = target.labels.tolist(), target.ignore.tolist()
+    texts = [class_names[label - 1] for label in labels]
+    colours = [_GREY if hidden else _colour(n) for n, hidden in zip(labels, ignore, strict=True)]
+    if target.mask is not None:
+        picture = _tint(picture, map(target.mask, range(len(labels))), colours)
+    return _side_by_side(found, _draw_boxes(picture, target.boxes.tolist(), texts, colours))
+
+
+def _tint(
+    picture: Image.Image, masks: Iterable[NDArray[np.bool_]], colours: Sequence[_Colour]
+) -> Image.Image:
+    """The picture with each mask half in its colour, in order; (H, W) masks."""
+    pixels = np.array(picture)
+    for mask, colour in zip(masks, colours, strict=True):
+        pixels[mask] = (pixels[mask] + np.array(colour, dtype=np.uint16)) // 2
+    return Image.fromarray(pixels)
+
+
+def _colour(label: int) -> _Colour:
+    red, green, blue = colorsys.hsv_to_rgb(label * _GOLDEN_RATIO % 1, 0.85, 0.95)
+    return round(red * 255), round(green * 255), round(blue * 255)
+
+
+def _draw_boxes(
+    picture: Image.Image, boxes: Sequence[_Box], texts: Sequence[str], colours: Sequence[_Colour]
+) -> Image.Image:
+    drawn = picture.copy()
+    canvas = ImageDraw.Draw(drawn)
+    short_side = min(drawn.size)
+    font = ImageFont.load_default(size=max(10, short_side / 30))
+    for box, colour in zip(boxes, colours, strict=True):
+        x1, y1, x2, y2 = box
+        last = max(x1, x2 - 1), max(y1, y2 - 1)  # Pillow's corners are pixels inside, ours are edges
+        canvas.rectangle(((x1, y1), last), outline=colour, width=max(1, round(short_side / 200)))
+    # Labels last: no box may cross out another's text.
+    for box, text, colour in zip(boxes, texts, colours, strict=True):
+        _draw_label(canvas, box, text, colour, font)
+    return drawn
+
+
+def _draw_label(
+    canvas: ImageDraw.ImageDraw,
+    box: _Box,
+    text: str,
+    colour: _Colour,
+    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
+) -> None:
+    """Text on a plate of the box's colour above its top-left corner, moved inside the picture."""
+    left, top, right, bottom = canvas.textbbox((0, 0), text, font=font)
+    width, height = right - left + 4, bottom - top + 4
+    x = max(0, min(box[0], canvas.im.size[0] - width))
+    y = max(0, box[1] - height)
+    canvas.rectangle((x, y, x + width, y + height), fill=colour)
+    red, green, blue = colour
+    luminance = 0.299 * red + 0.587 * green + 0.114 * blue  # ITU-R BT.601
+    canvas.text((x + 2 - left, y + 2 - top), text, font=font, fill="black" if luminance > 128 else "white")
+
+
+def _side_by_side(left: Image.Image, right: Image.Image) -> Image.Image:
+    both = Image.new("RGB", (left.width + right.width, left.height))
+    both.paste(left, (0, 0))
+    both.paste(right, (left.width, 0))
+    return both

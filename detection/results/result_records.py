@@ -1,0 +1,250 @@
+"""Result records: predictions in COCO's layout and back, and targets as COCO's annotations.
+
+A record is {"image_id", "category_id", "bbox": [x, y, width, height], "score"}, with the data set's own ids,
+and "segmentation", a run-length, besides where there are masks; a result file is a JSON list of them, and
+its records may have masks alone.
+"""
+
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from detection.data.annotations import DetectionDataset
+from detection.data.coco_checks import check_known, xywh_boxes
+from detection.data.segmentation_checks import check_segmentations
+from detection.results.pasted_masks import as_run_length, mask_boxes
+from detection.types import Prediction, Target
+from foundation.atomic_files import replace_atomically
+from foundation.errors import UserError
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Result records, checked, column by column.
+
+    Attributes:
+        image_ids, category_ids: D, the data set's own.
+        scores: (D,).
+        boxes: (D, 4) x, y, width, height; empty where only masks were asked for.
+    """
+
+    image_ids: list[int | str]
+    category_ids: list[int]
+    scores: NDArray[np.float64]
+    boxes: NDArray[np.float64]
+
+
+def check_records(
+    records: Any,
+    image_ids: Collection,
+    category_ids: Collection,
+    where: str,
+    shape: str = "bbox",
+) -> Columns:
+    """Refuse result records that would be scored as something else than they say.
+
+    Args:
+        where: named in errors, e.g. the file.
+        shape: the field that says where the object is, "bbox" or "segmentation".
+    Returns:
+        Their columns.
+    Raises:
+        UserError: a field is missing, an id is unknown, a score is not finite, a box has a negative size.
+    """
+
+    def name(index: int) -> str:
+        return f"{where}: record {index}"
+
+    needed = {"image_id", "category_id", "score", shape}
+    if not isinstance(records, Sequence):
+        raise UserError(f"{where}: expected a list of result records with {', '.join(sorted(needed))}")
+    try:
+        images, categories, scores, *_ = (
+            list(map(itemgetter(field), records))
+            for field in ("image_id", "category_id", "score", *([] if shape == "bbox" else [shape]))
+        )
+        boxes = xywh_boxes(records, name) if shape == "bbox" else np.zeros((0, 4))
+    except (KeyError, TypeError):
+        index, record = next(
+            (i, r) for i, r in enumerate(records) if not isinstance(r, dict) or not needed <= r.keys()
+        )
+        raise UserError(
+            f"{name(index)} is {record}, expected the fields {', '.join(sorted(needed))}"
+        ) from None
+    check_known(images, set(image_ids), "image_id", name)
+    check_known(categories, set(category_ids), "category_id", name)
+    return Columns(images, categories, _finite(scores, name), boxes)
+
+
+def _finite(scores: list[Any], name: Callable[[int], str]) -> NDArray[np.float64]:
+    if all(issubclass(kind, int | float) for kind in set(map(type, scores))):
+        numbers = np.array(scores, dtype=np.float64)
+    else:
+        numbers = np.array([s if isinstance(s, int | float) else np.nan for s in scores], dtype=np.float64)
+    wrong = np.flatnonzero(~np.isfinite(numbers))
+    if len(wrong):
+        raise UserError(f"{name(wrong[0])}: score is {scores[wrong[0]]!r}, expected a finite number")
+    return numbers
+
+
+def check_record_masks(
+    records: Sequence[Record], sizes: Mapping[int | str, tuple[int, int]], where: str
+) -> None:
+    """Refuse records, checked by `check_records`, of whose masks one is missing or damaged.
+
+    Args:
+        sizes: (height, width) of the pictures by id.
+        where: named in errors, e.g. the file.
+    Raises:
+        UserError: as `check_segmentations`.
+    """
+    check_segmentations(
+        [record.get("segmentation") for record in records],
+        [sizes[record["image_id"]] for record in records],
+        lambda index: f"{where}: record {index}",
+    )
+
+
+def has_masks(records: Any) -> bool:
+    """Whether any record, of records not checked yet, has a mask; then all of them must."""
+    return isinstance(records, Sequence) and any(
+        isinstance(record, dict) and "segmentation" in record for record in records
+    )
+
+
+def with_boxes(records: Any, sizes: Mapping[int | str, tuple[int, int]], where: str) -> Any:
+    """Records, not checked yet, that have masks and no boxes get the boxes around these, as pycocotools does.
+
+    Args:
+        sizes: (height, width) of the pictures by id.
+        where: named in errors, e.g. the file.
+    Raises:
+        UserError: as `check_record_masks`, or a picture is unknown.
+    """
+    readable = has_masks(records) and all(isinstance(record, dict) for record in records)
+    if not readable or all("bbox" in record for record in records):
+        return records
+    images = [record.get("image_id") for record in records]
+    check_known(images, set(sizes), "image_id", lambda index: f"{where}: record {index}")
+    check_record_masks(records, sizes, where)
+    masks = [as_run_length(r["segmentation"], sizes[r["image_id"]]) for r in records]
+    return [{"bbox": box, **record} for box, record in zip(mask_boxes(masks), records, strict=True)]
+
+
+def to_coco_records(predictions: Sequence[Prediction], dataset: DetectionDataset) -> list[Record]:
+    """Predictions as result records with the data set's own ids, unrounded.
+
+    Args:
+        predictions: each with its `image_id`.
+    """
+    records = []
+    for prediction in predictions:
+        boxes = prediction.boxes.double()
+        boxes[:, 2:] -= boxes[:, :2]
+        columns = zip(boxes.tolist(), prediction.labels.tolist(), prediction.scores.tolist(), strict=True)
+        for box, label, score in columns:
+            category_id = dataset.category_ids[label - 1]
+            records.append(
+                {"image_id": prediction.image_id, "category_id": category_id, "bbox": box, "score": score}
+            )
+        if prediction.masks is not None:
+            of_picture = records[len(records) - len(boxes) :]
+            for record, mask in zip(of_picture, prediction.masks, strict=True):
+                record["segmentation"] = mask
+    return records
+
+
+def from_coco_records(
+    records: Sequence[Record], dataset: DetectionDataset, where: str = "predictions"
+) -> list[Prediction]:
+    """One Prediction per picture of the data set, in its order; those without records are empty.
+
+    Args:
+        where: named in errors, e.g. the file.
+    Raises:
+        UserError: as `check_records` and `check_record_masks`.
+    """
+    sizes: dict[int | str, tuple[int, int]] = {}
+    if masks := has_masks(records):
+        sizes = dict(zip(dataset.image_ids, dataset.image_sizes, strict=True))
+        records = with_boxes(records, sizes, where)
+    check_records(records, dataset.image_ids, dataset.category_ids, where)
+    if masks:
+        check_record_masks(records, sizes, where)
+    label_of = {category_id: label for label, category_id in enumerate(dataset.category_ids, start=1)}
+    of_picture: dict[int | str, list[Record]] = {image_id: [] for image_id in dataset.image_ids}
+    for record in records:
+        of_picture[record["image_id"]].append(record)
+    return [
+        _prediction(image_id, found, label_of, sizes[image_id] if masks else None)
+        for image_id, found in of_picture.items()
+    ]
+
+
+def _prediction(
+    image_id: int | str,
+    records: Sequence[Record],
+    label_of: dict[int, int],
+    mask_size: tuple[int, int] | None,
+) -> Prediction:
+    boxes = torch.tensor([record["bbox"] for record in records], dtype=torch.float64).reshape(-1, 4)
+    boxes[:, 2:] += boxes[:, :2]
+    return Prediction(
+        boxes=boxes.float(),
+        labels=torch.tensor([label_of[record["category_id"]] for record in records], dtype=torch.int64),
+        scores=torch.tensor([record["score"] for record in records], dtype=torch.float64),
+        image_id=image_id,
+        masks=mask_size and [as_run_length(record["segmentation"], mask_size) for record in records],
+    )
+
+
+def to_coco_annotations(
+    targets: Sequence[Target], classes: Sequence[str], category_ids: Sequence[int]
+) -> dict[str, Any]:
+    """Targets as the content of a COCO annotation file, so that any data set can be scored with COCO AP.
+
+    Ignored objects become crowds, whose detections COCO does not count either. The area is the box's.
+    """
+    images = [
+        {
+            "id": target.image_id,
+            "file_name": str(target.image_id),
+            "height": target.size[0],
+            "width": target.size[1],
+        }
+        for target in targets
+    ]
+    objects: list[dict[str, Any]] = []
+    for target in targets:
+        for (x1, y1, x2, y2), label, ignore in zip(
+            target.boxes.tolist(), target.labels.tolist(), target.ignore.tolist(), strict=True
+        ):
+            objects.append(
+                {
+                    "id": len(objects) + 1,  # pycocotools takes a match with object 0 for none
+                    "image_id": target.image_id,
+                    "category_id": category_ids[label - 1],
+                    "bbox": [x1, y1, x2 - x1, y2 - y1],
+                    "area": (x2 - x1) * (y2 - y1),
+                    "iscrowd": int(ignore),
+                }
+            )
+    categories = [
+        {"id": category_id, "name": name} for category_id, name in zip(category_ids, classes, strict=True)
+    ]
+    return {"images": images, "annotations": objects, "categories": categories}
+
+
+def write_json(path: Path, content: Any, *, indent: int | None = None) -> None:
+    """Writes a JSON file that is whole or absent."""
+    with replace_atomically(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=indent), encoding="utf-8")

@@ -1,0 +1,171 @@
+"""Weights and result files scored, and whatever else is asked of their predictions."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from backbones.lesion import without_blocks
+from detection.build import load_detector, open_dataset
+from detection.config import Metric
+from detection.data.coco_checks import read_coco, read_json
+from detection.data.coco_dataset import CocoDataset
+from detection.data.detection_batches import check_pictures
+from detection.data.voc_dataset import VocDataset
+from detection.predictor import predict_dataset
+from detection.results.detection_report import NOTHING, Place, Wishes, fulfil
+from detection.results.detection_score import score, score_records
+from detection.results.result_records import (
+    from_coco_records,
+    has_masks,
+    to_coco_records,
+    with_boxes,
+    write_json,
+)
+from foundation.errors import UserError
+from training.devices import resolve_device
+from training.distributed import is_main, process_group
+
+
+def score_weights(
+    weights: Path,
+    overrides: Sequence[str],
+    out: Path | None,
+    wishes: Wishes = NOTHING,
+    *,
+    without: Sequence[str] = (),
+) -> dict[str, Any] | None:
+    """Runs a detector over the validation split it was trained with and scores it.
+
+    Args:
+        overrides: changes to its configuration, for instance "data.val=2007:test". A split without
+            annotations is predicted, not scored.
+        out: folder for predictions.json and result.json; without it nothing is written.
+        wishes: what is wanted beside the score.
+        without: blocks of the backbone, as "res3.1", whose residuals are left out; see `backbones.lesion`.
+    Returns:
+        As `detection.results.detection_score.score`, with what `fulfil` adds and "without", if blocks are
+        left out; None in processes other than the main one.
+    Raises:
+        UserError: no detector's weights, data missing, or a data set with other classes.
+        OptionError: the backbone has no such block.
+    """
+    wishes.check(out)
+    model, config, classes, _ = load_detector(weights, overrides)
+    dataset = open_dataset(config.data, config.data.val)
+    if dataset.classes != classes:
+        raise UserError(
+            f"{weights} knows the classes {', '.join(classes)}; data.val has {', '.join(dataset.classes)}: "
+            "choose data to match"
+        )
+    scored = dataset.has_truth
+    if not scored:
+        wishes.check_without_truth(config.data.val, out)
+    check_pictures(dataset)
+    device = resolve_device(config.run.device)
+    with process_group(device), without_blocks(model, without):
+        predictions = predict_dataset(model.to(device), dataset, config.data, config.run)
+    if not is_main():
+        return None
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        write_json(out / "predictions.json", to_coco_records(predictions, dataset))
+    result = {"without": list(without)} if without else {}
+    result |= score(predictions, dataset, config.metric) if scored else {}
+    place = Place(dataset, "voc" if config.data.kind == "voc" else "coco", config.data.val, config.metric)
+    return _written(result | fulfil(wishes, predictions, place, out), out)
+
+
+def score_predictions_file(
+    predictions: str, dataset: str | None, method: str, out: Path | None = None, wishes: Wishes = NOTHING
+) -> dict[str, Any] | None:
+    """Scores anybody's result file; no network is involved.
+
+    Args:
+        predictions: JSON list of {image_id, category_id, bbox xywh, score}, and segmentation where there are
+            masks, which may do without bbox; for VOC, image_id is the picture's name ("000012") and
+            category_id 1…20 in alphabetical order of the classes. Or what `predict_pictures` writes of
+            the set's own folder.
+        dataset: "coco:ANNOTATIONS.json" or "voc:DEVKIT/VOC<year>:<split>".
+        method: of VOC AP, "area" or "11point".
+        out: folder for result.json; without it nothing is written.
+        wishes: what is wanted beside the score.
+    Returns:
+        As `score_weights`.
+    Raises:
+        UserError: the set is not named so, or a file is missing or malformed.
+    """
+    if not is_main():
+        return None
+    wishes.check(out)
+    kind, _, rest = (dataset or "").partition(":")
+    if kind == "coco" and rest:
+        return _written(_score_coco(predictions, Path(rest), wishes, out), out)
+    folder, _, split = rest.rpartition(":")
+    if kind != "voc" or not Path(folder).name.startswith("VOC"):
+        raise UserError(
+            f"--dataset must be coco:ANNOTATIONS.json or voc:DEVKIT/VOC<year>:<split>, got {dataset!r}; "
+            "for instance voc:data/VOCdevkit/VOC2007:test"
+        )
+    year = Path(folder).name.removeprefix("VOC")
+    truth = VocDataset(Path(folder).parent, [(year, split)])
+    if not truth.has_truth:
+        wishes.check_without_truth(f"{year}:{split}", None)
+    records = _read_records(predictions, {f"{name}.jpg": name for name in truth.image_ids})
+    found = from_coco_records(records, truth, predictions)
+    metric: Metric = "voc07" if method == "11point" else "voc12"
+    result = score(found, truth, metric) if truth.has_truth else {}
+    return _written(result | fulfil(wishes, found, Place(truth, "voc", f"{year}:{split}", metric), out), out)
+
+
+def _score_coco(predictions: str, file: Path, wishes: Wishes, out: Path | None) -> dict[str, Any]:
+    annotations = read_coco(file)
+    has_truth = bool(annotations["annotations"]) or "annotations" in read_json(file)
+    split = file.stem.removeprefix("instances_").removeprefix("image_info_")
+    if not has_truth:
+        wishes.check_without_truth(split, None)
+    images = annotations["images"]
+    records = _read_records(predictions, {image["file_name"]: image["id"] for image in images})
+    records = with_boxes(records, {i["id"]: (i["height"], i["width"]) for i in images}, predictions)
+    result = {}
+    if has_truth:
+        result = score_records(annotations, records, masks=has_masks(records), where=predictions)
+    if not wishes.any:
+        return result
+    # COCO's own layout, unless the pictures are said to lie elsewhere.
+    dataset = CocoDataset(file, wishes.pictures or file.parent.parent / split)
+    found = from_coco_records(records, dataset, predictions)
+    return result | fulfil(wishes, found, Place(dataset, "coco", split, "coco"), out)
+
+
+def _read_records(path: str, image_ids: Mapping[str, int | str]) -> Any:
+    """A result file's records; beside a list of `images`, with the ids that `image_ids` has by file name."""
+    content = read_json(path)
+    if not isinstance(content, dict) or not isinstance(content.get("annotations"), list):
+        return content
+    records, images = content["annotations"], content.get("images", [])
+    try:
+        names = {image["id"]: image["file_name"] for image in images}
+        unknown = [name for name in names.values() if name not in image_ids]
+    except (KeyError, TypeError):
+        raise UserError(f"{path}: images must be a list of entries with id and file_name") from None
+    if unknown:
+        raise UserError(
+            f"{path}: picture {unknown[0]!r} is not in the data set, nor are {len(unknown) - 1} others; "
+            "predict on the set's own folder of pictures"
+        )
+    own = {number: image_ids[name] for number, name in names.items()}
+    return [
+        {**record, "image_id": own.get(record["image_id"])} if own and _has_image_id(record) else record
+        for record in records
+    ]
+
+
+def _has_image_id(record: Any) -> bool:
+    return isinstance(record, dict) and isinstance(record.get("image_id"), int | str)
+
+
+def _written(result: dict[str, Any], out: Path | None) -> dict[str, Any]:
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        write_json(out / "result.json", result, indent=1)
+    return result

@@ -1,0 +1,79 @@
+"""Files as the evaluation servers of PASCAL VOC and COCO want them."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from detection.data.annotations import DetectionDataset
+from detection.results.result_records import to_coco_records
+from detection.types import Prediction
+from foundation.atomic_files import replace_atomically
+from foundation.errors import UserError
+
+_ALGORITHM = "residual-backbones"
+
+
+def write_submission(
+    predictions: Sequence[Prediction], dataset: DetectionDataset, kind: str, split: str, place: Path
+) -> list[Path]:
+    """Writes the files of one split.
+
+    Args:
+        predictions: one per picture, each with its `image_id`.
+        kind: "voc" or "coco" (Shapes counts as COCO).
+        split: as in `data.val`, "2012:test" or "test-dev2017".
+        place: a folder; of COCO also a file that ends in .json.
+    Returns:
+        The files.
+    Raises:
+        UserError: several splits joined, or a file of VOC's.
+    """
+    if "+" in split:
+        raise UserError(f"--submission wants the predictions of one split, got data.val={split}")
+    if kind == "voc":
+        return _write_voc(predictions, dataset, split, place)
+    records = to_coco_records(predictions, dataset)
+    name = f"detections_{split}_{_ALGORITHM}_results.json"
+    file = place if place.suffix == ".json" else place / name
+    _write(file, json.dumps([{key: record[key] for key in _FIELDS} for record in records]))
+    if not any(prediction.masks is not None for prediction in predictions):
+        return [file]
+    # COCO's tools take a record with a box for one of boxes, so the masks get a file of their own.
+    masks = file.with_stem(file.stem.removesuffix("_results") + "-masks_results")
+    _write(masks, json.dumps([{k: v for k, v in record.items() if k != "bbox"} for record in records]))
+    return [file, masks]
+
+
+_FIELDS = ("image_id", "category_id", "bbox", "score")
+
+
+def _write_voc(
+    predictions: Sequence[Prediction], dataset: DetectionDataset, split: str, place: Path
+) -> list[Path]:
+    """results/VOC<year>/Main/comp4_det_<split>_<class>.txt, a line per detection.
+
+    Each says picture, score, xmin, ymin, xmax, ymax: 1-based inclusive corners, so that what was read as
+    (xmin − 1, ymin − 1, xmax, ymax) comes back. "comp4" is detection with any training data but the test's.
+    """
+    year, _, name = split.partition(":")
+    if place.suffix:
+        raise UserError(f"--submission must be a folder for the files of VOC's classes, got {place}")
+    lines: list[list[str]] = [[] for _ in dataset.classes]
+    for prediction in predictions:
+        rows = zip(
+            prediction.labels.tolist(), prediction.scores.tolist(), prediction.boxes.tolist(), strict=True
+        )
+        for label, score, (x1, y1, x2, y2) in rows:
+            corners = f"{x1 + 1:.6f} {y1 + 1:.6f} {x2:.6f} {y2:.6f}"
+            lines[label - 1].append(f"{prediction.image_id} {score:.9f} {corners}\n")
+    folder = place / "results" / f"VOC{year}" / "Main"
+    files = [folder / f"comp4_det_{name}_{class_name}.txt" for class_name in dataset.classes]
+    for file, of_class in zip(files, lines, strict=True):
+        _write(file, "".join(of_class))
+    return files
+
+
+def _write(file: Path, text: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with replace_atomically(file) as temporary:
+        temporary.write_text(text, encoding="utf-8")

@@ -1,0 +1,152 @@
+"""The surest false alarms and the largest objects missed, as pictures to look at."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from detection.data.annotations import DetectionDataset
+from detection.metrics.matching import best_first, first_of_each, flatten, join, match_voc, overlap_most
+from detection.results.prediction_drawing import draw
+from detection.types import Prediction, Target
+from foundation.errors import UserError
+from pictures.decoding import load_image
+
+_SHORT_SIDE = 240  # least of a crop's sides when drawn, pixels
+_LEAST_SCORE = 0.05  # of the detections drawn around a missed object
+
+
+@dataclass(frozen=True)
+class Case:
+    """A false alarm (`index` of a detection) or a miss (`index` of an object) of picture number `picture`.
+
+    `note` is for the file's name: the score, or how far the nearest detection of the class overlaps.
+    """
+
+    picture: int
+    index: int
+    note: str
+
+
+def false_alarms(
+    predictions: Sequence[Prediction], targets: Sequence[Target], num_classes: int, count: int
+) -> list[Case]:
+    """The detections of highest score that are no hits by VOC's rule at IoU 0.5, the surest first."""
+    found, truth = flatten(predictions, num_classes, "prediction"), flatten(targets, num_classes, "target")
+    scores = join([prediction.scores for prediction in predictions]).astype(np.float64)
+    ignore = join([target.ignore for target in targets]).astype(bool)
+    (match,) = match_voc(found, truth, [0.5])
+    order = best_first(np.zeros(len(scores), dtype=np.int64), scores)
+    wrong = order[~first_of_each(match[order]) & ~np.append(ignore, False)[match[order]]][:count]
+    return _cases(wrong, found.pictures, [f"{scores[row]:.2f}" for row in wrong])
+
+
+def misses(
+    predictions: Sequence[Prediction], targets: Sequence[Target], num_classes: int, count: int
+) -> list[Case]:
+    """The largest objects that no detection of their class is a hit for, at IoU 0.5; those first that none
+    overlaps at all.
+    """
+    found, truth = flatten(predictions, num_classes, "prediction"), flatten(targets, num_classes, "target")
+    ignore = join([target.ignore for target in targets]).astype(bool)
+    (match,) = match_voc(found, truth, [0.5])
+    nearest = np.zeros(len(truth.labels))
+    belongs, overlap = overlap_most(found, truth)
+    np.maximum.at(nearest, belongs[belongs >= 0], overlap[belongs >= 0])
+    missed = ~ignore
+    missed[match[match >= 0]] = False
+    x1, y1, x2, y2 = truth.boxes
+    order = np.lexsort((-(x2 - x1) * (y2 - y1), nearest > 0))
+    rows = order[missed[order]][:count]
+    return _cases(rows, truth.pictures, [f"iou{nearest[row]:.2f}" for row in rows])
+
+
+def _cases(rows: np.ndarray, pictures: np.ndarray, notes: Sequence[str]) -> list[Case]:
+    first = np.searchsorted(pictures, pictures[rows])
+    return [
+        Case(int(pictures[row]), int(row - start), note)
+        for row, start, note in zip(rows, first, notes, strict=True)
+    ]
+
+
+def draw_worst(
+    predictions: Sequence[Prediction], dataset: DetectionDataset, folder: Path, count: int
+) -> None:
+    """Writes false_alarms/ and misses/, each with at most `count` crops, the worst first.
+
+    Left of a crop what was found: the false alarm, or around a missed object all detections from a score of
+    0.05; right the truth: all objects, or the missed one.
+
+    Args:
+        predictions: one per picture of the data set, in its order.
+    Raises:
+        UserError: a picture cannot be read, or count is below 0.
+    """
+    if count < 0:
+        raise UserError(f"--worst must be 0 or more pictures, got {count}")
+    targets, classes = dataset.targets, len(dataset.classes)
+    for name, cases in (
+        ("false_alarms", false_alarms(predictions, targets, classes, count)),
+        ("misses", misses(predictions, targets, classes, count)),
+    ):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for rank, case in enumerate(cases, start=1):
+            found, truth = predictions[case.picture], targets[case.picture]
+            pixels = load_image(dataset.image_path(case.picture), truth.size)
+            only = torch.tensor([case.index])
+            if name == "false_alarms":
+                found = _detections(found, only)
+                box, label = found.boxes[0], int(found.labels[0])
+            else:
+                found = _detections(found, torch.nonzero(found.scores >= _LEAST_SCORE)[:, 0])
+                truth = _objects(truth, only)
+                box, label = truth.boxes[0], int(truth.labels[0])
+            file = f"{rank:03d}_{dataset.classes[label - 1]}_{case.note}_{Path(str(truth.image_id)).stem}.png"
+            picture = _crop(Image.fromarray(pixels), found, truth, box, dataset.classes)
+            picture.save(folder / name / file.replace("/", "-"))
+
+
+def _detections(found: Prediction, rows: Tensor) -> Prediction:
+    """Without masks."""
+    return replace(
+        found, boxes=found.boxes[rows], labels=found.labels[rows], scores=found.scores[rows], masks=None
+    )
+
+
+def _objects(truth: Target, rows: Tensor) -> Target:
+    """Without masks."""
+    return replace(
+        truth, boxes=truth.boxes[rows], labels=truth.labels[rows], ignore=truth.ignore[rows], mask=None
+    )
+
+
+def _crop(
+    picture: Image.Image, found: Prediction, truth: Target, box: Tensor, classes: Sequence[str]
+) -> Image.Image:
+    """The box with as much again on every side, enlarged to be seen, the truth on the right."""
+    margin = (box[2:] - box[:2]).clamp(min=16)
+    limits = torch.tensor([picture.width, picture.height])
+    low = (box[:2] - margin).floor().clamp(min=torch.zeros(2), max=limits - 1)
+    high = (box[2:] + margin).ceil().clamp(min=low + 1, max=limits)
+    zoom = max(1.0, _SHORT_SIDE / float((high - low).min()))
+    crop = picture.crop(tuple(torch.cat([low, high]).int().tolist()))
+    crop = crop.resize((round(crop.width * zoom), round(crop.height * zoom)))
+    found = _detections(found, _reaching(found.boxes, low, high))
+    truth = _objects(truth, _reaching(truth.boxes, low, high))
+    return draw(
+        crop,
+        replace(found, boxes=(found.boxes - low.repeat(2)) * zoom),
+        classes,
+        target=replace(truth, boxes=(truth.boxes - low.repeat(2)) * zoom),
+        score_threshold=-math.inf,
+    )
+
+
+def _reaching(boxes: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """Rows of the boxes that reach into the crop."""
+    return torch.nonzero((boxes[:, 2:] > low).all(dim=1) & (boxes[:, :2] < high).all(dim=1))[:, 0]

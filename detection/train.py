@@ -1,0 +1,139 @@
+"""Fine-tuning a detector: configuration → data and detector → loop → run folder."""
+
+import logging
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from backbones import save_weights
+from detection.alternate import Alternation
+from detection.build import build_detector, detector_header, open_dataset
+from detection.config import DetectionConfig
+from detection.data.annotations import DetectionDataset, require_truth
+from detection.data.detection_batches import PreparedPictures, check_pictures, training_batches
+from detection.model.detector import FasterRCNN
+from detection.predictor import predict_dataset
+from detection.results.detection_score import MAIN_SCORE, score
+from detection.results.result_records import to_coco_records, write_json
+from detection.types import Batch
+from foundation.errors import UserError
+from training.devices import resolve_device
+from training.distributed import broadcast_object, is_main, process_group, rank, world_size
+from training.run import Evaluation, Task, train
+from training.seeding import seed_everything
+
+logger = logging.getLogger(__name__)
+
+
+def finetune(
+    config: DetectionConfig, out: Path, *, resume: bool = False, overwrite: bool = False
+) -> dict[str, Any]:
+    """Trains a detector in the run folder `out`; the same configuration always gives the same run.
+
+    Returns:
+        What result.json holds; see `training.run.train` and `detection.results.detection_score.score`.
+    Raises:
+        UserError: data, weights or the folder are not as needed, or the loss is not finite.
+    """
+    device = resolve_device(config.run.device)
+    with process_group(device):
+        seed_everything(config.run.seed)
+        training = open_dataset(config.data, config.data.train, masks=config.detector.mask)
+        # What scoring masks will need is checked now, not at the first evaluation.
+        scored = config.detector.mask and config.metric == "coco"
+        validation = open_dataset(config.data, config.data.val, masks=scored)
+        if training.classes != validation.classes:
+            raise UserError(
+                f"data.train has the classes {', '.join(training.classes)}; data.val has "
+                f"{', '.join(validation.classes)}; expected the same in the same order"
+            )
+        for dataset, name in ((training, config.data.train), (validation, config.data.val)):
+            require_truth(dataset, name)
+            check_pictures(dataset)
+        logger.info(
+            "%d pictures to train on, %d to validate, %d classes",
+            *(len(training), len(validation), len(training.classes)),
+        )
+        if config.training != "joint":
+            steps = Alternation(config, training, validation, out, device, detection_task)
+            return steps.run(resume=resume, overwrite=overwrite)
+        model = build_detector(config, len(training.classes)).to(device)
+        if config.run.channels_last:
+            model.to(memory_format=torch.channels_last)
+        task = detection_task(config, model, training, validation, out)
+        return train(task, config, out, resume=resume, overwrite=overwrite)
+
+
+def detection_task(
+    config: DetectionConfig,
+    model: FasterRCNN,
+    training: DetectionDataset,
+    validation: DetectionDataset,
+    out: Path,
+) -> Task:
+    """What `training.run.train` needs to know of detection."""
+    run, optim = config.run, config.optim
+    samples = _training_pictures(config, training)
+    layout = torch.channels_last if run.channels_last else torch.contiguous_format
+
+    def save(path: Path, scores: Mapping[str, float]) -> None:
+        ids = training.category_ids
+        header = detector_header(model, config, training.classes, scores, category_ids=ids)
+        save_weights(path, model.state_dict(), header)
+
+    return Task(
+        model=model,
+        batches=lambda step: training_batches(
+            samples,
+            optim.batch_size,
+            seed=run.seed,
+            workers=run.workers,
+            rank=rank(),
+            world_size=world_size(),
+            accumulate=optim.accumulate,
+            start_step=step,
+        ),
+        losses=lambda network, batch: network(_in_layout(batch, layout)),
+        evaluate=lambda: _evaluate(config, model, validation, out),
+        save_weights=save,
+        data={
+            "training pictures": len(training),
+            "validation pictures": len(validation),
+            "classes": training.classes,
+        },
+    )
+
+
+def _training_pictures(config: DetectionConfig, training: DetectionDataset) -> PreparedPictures:
+    data = config.data
+    return PreparedPictures(
+        training,
+        data.short_side,
+        data.max_side,
+        data.flip,
+        max_boxes=data.max_boxes,
+        masks=config.detector.mask,
+        short_sides=data.train_short_sides,
+        jitter=data.jitter,
+        crop=data.crop,
+        few_shapes=config.run.cuda_graph,
+    )
+
+
+def _in_layout(batch: Batch, layout: torch.memory_format) -> Batch:
+    return replace(batch, images=batch.images.contiguous(memory_format=layout))
+
+
+def _evaluate(
+    config: DetectionConfig, model: FasterRCNN, validation: DetectionDataset, out: Path
+) -> Evaluation:
+    predictions = predict_dataset(model, validation, config.data, config.run)
+    result = broadcast_object(score(predictions, validation, config.metric) if is_main() else {})
+    if is_main():
+        write_json(out / "predictions.json", to_coco_records(predictions, validation))
+    main = result["scores"][MAIN_SCORE[config.metric]]
+    return Evaluation(math.nan if main is None else -main, result)

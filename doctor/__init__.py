@@ -1,0 +1,1 @@
+"""What is wrong with a data set, or with a training before it begins."""

@@ -1,0 +1,149 @@
+"""What is wrong with the boxes of a survey, and what its objects are like."""
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+from hotcoco import COCO
+from numpy.typing import NDArray
+
+from doctor.findings import Finding, Severity, find
+from doctor.survey import Survey, clipped
+
+TOLERANCE = 0.5  # pixels beyond the border that rounding explains
+TINY = 1.0  # pixels of a side
+
+
+def check_objects(survey: Survey) -> list[Finding]:
+    """Boxes, duplicates and counts of an annotated set."""
+    findings = [] if survey.pictures else [find("no_pictures", survey.name, "holds no picture")]
+    if not survey.annotated:
+        return findings + _class_counts(survey, [picture.path.parent.name for picture in survey.pictures])
+    names = [survey.classes[thing.category] for thing in survey.objects]
+    return [
+        *findings,
+        *_check_borders(survey),
+        *_check_duplicates(survey),
+        *_health(survey),
+        *_empty_pictures(survey),
+        *_class_counts(survey, names),
+        *_ignored(survey),
+    ]
+
+
+def _check_borders(survey: Survey) -> list[Finding]:
+    boxes, sizes = survey.boxes(), survey.sizes()
+    inside = clipped(boxes, sizes)
+    gone: NDArray[np.bool_] = np.asarray((inside[:, 2:] <= inside[:, :2]).any(axis=1))
+    beyond = np.abs(boxes - inside).max(axis=1, initial=0)
+    findings = []
+    for row in np.flatnonzero(gone | (beyond > TOLERANCE)):
+        check = "outside_box" if gone[row] else "crossing_box"
+        # VOC's loader stops at a box outside, COCO's leaves it out.
+        severity: Severity | None = "error" if gone[row] and not survey.clips else None
+        detail = f"{_text(boxes[row])} in a picture of {_size(sizes[row])}"
+        findings.append(find(check, survey.objects[row].where, detail, severity))
+    tiny = ~gone & ((inside[:, 2:] - inside[:, :2]).min(axis=1, initial=np.inf) < TINY)
+    findings += [
+        find("tiny_box", survey.objects[row].where, f"{_text(boxes[row])}: a side below {TINY:g} pixel")
+        for row in np.flatnonzero(tiny)
+    ]
+    return findings
+
+
+def _check_duplicates(survey: Survey) -> list[Finding]:
+    seen: dict[tuple[Any, ...], str] = {}
+    findings = []
+    for thing in survey.objects:
+        key = (thing.picture, thing.category, thing.box)
+        if key in seen:
+            detail = f"{_text(thing.box)}, same box and class as {seen[key]}"
+            findings.append(find("duplicate_box", thing.where, detail))
+        seen.setdefault(key, thing.where)
+    return findings
+
+
+def _health(survey: Survey) -> list[Finding]:
+    """hotcoco's health check on what has sense, with rows for ids, so that it can tell them apart.
+
+    It finds boxes that nearly coincide, and classes without or with few objects. It would also find repeated
+    ids, unknown references, empty and crossing boxes, but not with the entry to blame where ids repeat; and
+    it refuses files with a malformed entry, text for an id among them, and lets NaN pass.
+    """
+    if not survey.objects:
+        return []
+    report = COCO(as_numbered_coco(survey)).healthcheck()
+    found = {warning["code"]: warning["affected_ids"] for warning in report["warnings"]}
+    same = {(t.picture, t.category, t.box): row for row, t in reversed(list(enumerate(survey.objects)))}
+    findings = []
+    for row in sorted(found.get("near_duplicate", ())):  # it gives them in any order
+        thing = survey.objects[row]
+        if same[thing.picture, thing.category, thing.box] == row:
+            detail = f"{_text(thing.box)} overlaps another of its class with an IoU above 0.95"
+            findings.append(find("near_duplicate_box", thing.where, detail))
+    for code, check, detail in (
+        ("zero_instance_category", "unused_category", "no object of this class"),
+        ("low_instance_category", "rare_category", "fewer than ten objects of this class"),
+    ):
+        findings += [find(check, survey.classes[row], detail) for row in sorted(found.get(code, ()))]
+    return findings
+
+
+def as_numbered_coco(survey: Survey) -> dict[str, Any]:
+    """A survey as a COCO file whose ids are the rows of its pictures, classes and objects."""
+    sizes = [picture.size or (1, 1) for picture in survey.pictures]
+    annotations = [
+        {
+            "id": row,
+            "image_id": thing.picture,
+            "category_id": thing.category,
+            "bbox": [x1, y1, x2 - x1, y2 - y1],
+            "area": (x2 - x1) * (y2 - y1),
+            "iscrowd": int(thing.ignore),
+        }
+        for row, thing in enumerate(survey.objects)
+        for x1, y1, x2, y2 in [map(float, thing.box)]
+    ]
+    return {
+        "images": [
+            {"id": row, "file_name": picture.where, "height": size[0], "width": size[1]}
+            for row, (picture, size) in enumerate(zip(survey.pictures, sizes, strict=True))
+        ],
+        "categories": [{"id": row, "name": name} for row, name in enumerate(survey.classes)],
+        "annotations": annotations,
+    }
+
+
+def _empty_pictures(survey: Survey) -> list[Finding]:
+    used = {thing.picture for thing in survey.objects}
+    return [
+        find("no_objects", picture.where, "no object; trained on as background")
+        for index, picture in enumerate(survey.pictures)
+        if index not in used
+    ]
+
+
+def _class_counts(survey: Survey, names: list[str]) -> list[Finding]:
+    counts = Counter(names).most_common()
+    shown = ", ".join(f"{name} {count:,}" for name, count in counts)
+    detail = (
+        f"{len(survey.pictures):,} pictures, {len(names):,} objects, {len(survey.classes)} classes: {shown}"
+    )
+    return [find("class_counts", survey.name, detail)]
+
+
+def _ignored(survey: Survey) -> list[Finding]:
+    check, word = ("crowd", "crowds") if survey.clips else ("difficult", "difficult objects")
+    return [
+        find(check, thing.where, f"one of the {word}, which count neither as found nor as missed")
+        for thing in survey.objects
+        if thing.ignore
+    ]
+
+
+def _text(box: NDArray[np.float64] | tuple[float, ...]) -> str:
+    return f"box {' '.join(f'{side:.6g}' for side in box)}"
+
+
+def _size(size: NDArray[np.float64]) -> str:
+    return f"{size[1]:g}x{size[0]:g}"

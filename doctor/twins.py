@@ -1,0 +1,89 @@
+"""Equal and nearly equal pictures, within a set and between sets."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from doctor.findings import Finding, find
+from doctor.picture_checks import Facts
+from doctor.survey import Survey
+
+DISTANCE = 7  # differing bits of 256
+BANDS = 8  # more than DISTANCE: of two hashes so near, one band at least is equal
+NEIGHBOURS = (
+    50  # in a band's order that a picture is compared with, so that many alike take no square of time
+)
+
+
+def check_twins(surveys: Sequence[Survey], facts: Sequence[Sequence[Facts]]) -> list[Finding]:
+    """Duplicates inside sets and leaks between them.
+
+    Args:
+        facts: of every survey's pictures.
+    """
+    places = [(s, p) for s, rows in enumerate(facts) for p in range(len(rows))]
+    flat = [row for rows in facts for row in rows]
+    pairs = {pair: -1 for pair in _equal_bytes(flat)}
+    for pair, distance in _alike(flat):
+        pairs.setdefault(pair, distance)
+    findings = []
+    for (first, second), distance in sorted(pairs.items()):
+        (s, p), (t, q) = places[first], places[second]
+        a, b = surveys[s].pictures[p], surveys[t].pictures[q]
+        if a.path == b.path and s == t:
+            continue  # duplicate_file_name says so
+        other = a.where if s == t else f"{a.where} of {surveys[s].name}"
+        how = "the same bytes as" if distance < 0 else f"looks like ({distance} of 256 bits differ)"
+        check = _check(surveys[s].is_apart(surveys[t]), distance, a.path == b.path)
+        findings.append(find(check, b.where, f"{how} {other}"))
+    return findings
+
+
+def _check(apart: bool, distance: int, same_file: bool) -> str:
+    if apart:
+        return "leak" if distance < 0 else "near_leak"
+    if same_file:
+        return (
+            "duplicate_image_id"  # of two VOC splits that are trained on together, which the loader refuses
+        )
+    return "duplicate_picture" if distance < 0 else "near_duplicate_picture"
+
+
+def _equal_bytes(facts: Sequence[Facts]) -> Iterator[tuple[int, int]]:
+    """Every later file with the first of the same bytes."""
+    first: dict[bytes, int] = {}
+    for index, fact in enumerate(facts):
+        if fact.digest is not None and first.setdefault(fact.digest, index) != index:
+            yield first[fact.digest], index
+
+
+def _alike(facts: Sequence[Facts]) -> Iterator[tuple[tuple[int, int], int]]:
+    """Pairs of files of different bytes whose looks are within DISTANCE, with that."""
+    seen: set[bytes] = set()
+    rows, hashes = [], []
+    for index, fact in enumerate(facts):
+        if fact.look is not None and fact.digest is not None and fact.digest not in seen:
+            seen.add(fact.digest)
+            rows.append(index)
+            hashes.append(fact.look)
+    if len(rows) < 2:
+        return
+    looks = np.stack(hashes)
+    words = looks.view(np.uint32)
+    for band in range(BANDS):
+        order = np.argsort(words[:, band], kind="stable")
+        sorted_words = words[order, band]
+        for shift in range(1, min(NEIGHBOURS, len(order) - 1) + 1):
+            equal = np.flatnonzero(sorted_words[shift:] == sorted_words[:-shift])
+            if not len(equal):
+                break
+            first, second = order[equal], order[equal + shift]
+            distances = _differing_bits(looks[first], looks[second])
+            for at in np.flatnonzero(distances <= DISTANCE):
+                low, high = sorted((rows[first[at]], rows[second[at]]))
+                yield (low, high), int(distances[at])
+
+
+def _differing_bits(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray[np.int64]:
+    return np.unpackbits(first ^ second, axis=1).sum(axis=1, dtype=np.int64)

@@ -1,0 +1,111 @@
+"""PASCAL VOC splits read file by file; every fault becomes a finding, and the reading goes on."""
+
+import math
+import xml.etree.ElementTree as ET
+from collections import Counter
+from pathlib import Path
+
+from detection.data.voc_dataset import VOC_CLASSES
+from doctor.findings import Finding, find
+from doctor.survey import Picture, Survey, Thing
+from foundation.errors import UserError, suggest
+
+
+def survey_voc(folder: Path, split: str) -> Survey:
+    """One split of one year, `folder` being VOCdevkit/VOC2007 or the like.
+
+    Raises:
+        UserError: the split has no list.
+    """
+    survey = Survey(f"voc:{folder}:{split}", list(VOC_CLASSES), clips=False)
+    listed = read_list(folder, split)
+    for name in (name for name, count in Counter(listed).items() if count > 1):
+        survey.findings.append(find("duplicate_image_id", name, f"stands several times in {split}.txt"))
+    for name in dict.fromkeys(listed):
+        _survey_picture(folder, name, survey)
+    return survey
+
+
+def list_file(folder: Path, split: str) -> Path:
+    """Where a split's pictures are listed."""
+    return folder / "ImageSets" / "Main" / f"{split}.txt"
+
+
+def read_list(folder: Path, split: str) -> list[str]:
+    """The names of a split's pictures as they stand there."""
+    path = list_file(folder, split)
+    if not path.is_file():
+        raise UserError(
+            f"{path}: no such list; expected voc:DEVKIT/VOC2007:trainval with the folders Annotations, "
+            "ImageSets/Main and JPEGImages in DEVKIT/VOC2007"
+        )
+    return [line.strip() for line in path.read_text().splitlines() if line.strip()]
+
+
+def _survey_picture(folder: Path, name: str, survey: Survey) -> None:
+    path = folder / "Annotations" / f"{name}.xml"
+    root = read_xml(path)
+    if isinstance(root, str):
+        survey.findings.append(find("malformed_entry", path, root))
+    size = None if isinstance(root, str) else stated_size(root)
+    if size is None and not isinstance(root, str):
+        detail = "no <size> with width and height of whole pixels above 0"
+        survey.findings.append(find("malformed_entry", path, detail))
+    survey.pictures.append(Picture(name, folder / "JPEGImages" / f"{name}.jpg", size))
+    if isinstance(root, str):
+        return
+    for number, node in enumerate(root.findall("object")):
+        where = f"{name}.xml object {number + 1}"
+        category = class_of(node, where, survey.findings)
+        box = box_of(node, where, survey.findings)
+        if category is not None and box is not None:
+            difficult = node.findtext("difficult", "0").strip() == "1"
+            survey.objects.append(Thing(where, len(survey.pictures) - 1, category, box, difficult, number))
+
+
+def read_xml(path: Path) -> ET.Element | str:
+    """The root of an annotation, or why there is none."""
+    try:
+        return ET.parse(path).getroot()
+    except FileNotFoundError:
+        return "missing, though the split lists its picture"
+    except ET.ParseError as error:
+        return f"not a readable XML file ({error})"
+
+
+def stated_size(root: ET.Element) -> tuple[int, int] | None:
+    """(height, width) of an annotation, None where it is not whole pixels above 0."""
+    height, width = (_number(root.findtext(f"size/{side}")) for side in ("height", "width"))
+    if not all(math.isfinite(side) and side >= 1 for side in (height, width)):
+        return None
+    return int(height), int(width)
+
+
+def class_of(node: ET.Element, where: str, findings: list[Finding]) -> int | None:
+    """The class's place among VOC's, or None and a finding."""
+    name = (node.findtext("name") or "").strip()
+    if name in VOC_CLASSES:
+        return VOC_CLASSES.index(name)
+    findings.append(find("unknown_category", where, f"{name!r} is none of VOC's{suggest(name, VOC_CLASSES)}"))
+    return None
+
+
+def box_of(node: ET.Element, where: str, findings: list[Finding]) -> tuple[float, float, float, float] | None:
+    """x1, y1, x2, y2 as the loader reads them (1-based and inclusive in the file), or None and a finding."""
+    texts = [node.findtext(f"bndbox/{side}") for side in ("xmin", "ymin", "xmax", "ymax")]
+    xmin, ymin, xmax, ymax = map(_number, texts)
+    if not all(map(math.isfinite, (xmin, ymin, xmax, ymax))):
+        findings.append(find("malformed_box", where, f"bndbox {texts}, expected four numbers"))
+        return None
+    if xmax < xmin or ymax < ymin:
+        detail = f"bndbox {xmin:g}, {ymin:g}, {xmax:g}, {ymax:g} ends before it begins"
+        findings.append(find("negative_box", where, detail))
+        return None
+    return xmin - 1, ymin - 1, xmax, ymax
+
+
+def _number(text: str | None) -> float:
+    try:
+        return float(text or "")
+    except ValueError:
+        return math.nan

@@ -1,1 +1,0 @@
-"""What every training shares: configuration, data order, optimisation, the loop, run folders."""

@@ -1,0 +1,41 @@
+"""Files that are whole or absent, whatever happens while they are written."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def replace_atomically(path: Path) -> Iterator[Path]:
+    """Gives a temporary path beside `path`; what was written there takes its place when the block succeeds.
+
+    A reader, or a run killed at any moment, sees the old file or the new one, never a part.
+    """
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.chmod(0o666 & ~_umask())  # mkstemp's own mode would hide the file from others
+        temporary.replace(path)
+    except BaseException as error:
+        temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)  # a failed write does not say where
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def write_bytes(path: Path, content: bytes | memoryview) -> None:
+    """Writes a file in one step: a reader sees the old file or the new one, never a part."""
+    with replace_atomically(path) as temporary:
+        temporary.write_bytes(content)

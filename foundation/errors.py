@@ -1,0 +1,45 @@
+"""Errors that are the user's to fix."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class UserError(ValueError):
+    """A problem the user can fix; the message names the value, what was expected and the remedy.
+
+    Command lines print the message without a traceback and leave with `exit_status`.
+    """
+
+    exit_status = 2
+
+
+class OptionError(UserError):
+    """An unknown name or an impossible option of a network; the message says what to write instead."""
+
+
+class WeightsError(UserError):
+    """A weight file that cannot be used; the message says why and what to do."""
+
+
+class ExportError(UserError):
+    """An exported file that does not compute what its network does."""
+
+
+def suggest(name: str, choices: Iterable[str]) -> str:
+    """The end of an error message about an unknown name: the closest choice, or all of them."""
+    choices = list(choices)
+    close = get_close_matches(name, choices, n=1)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; choose from {', '.join(choices)}"
+
+
+def check_choice(option: str, value: object, choices: Iterable[str]) -> None:
+    """Refuses a value that is not among the choices, naming the closest one.
+
+    Raises:
+        OptionError: value is not one of choices.
+    """
+    known = list(choices)
+    if value not in known:
+        raise OptionError(f"unknown {option} {value!r}{suggest(str(value), known)}")

@@ -1,0 +1,82 @@
+"""Video files read and written picture by picture, with PyAV."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foundation.atomic_files import replace_atomically
+from foundation.errors import UserError
+
+SUFFIXES = {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm"}
+
+Frame = NDArray[np.uint8]
+
+
+def is_video(path: Path) -> bool:
+    """Whether the file's name is that of a video."""
+    return path.suffix.lower() in SUFFIXES
+
+
+def _pyav() -> Any:
+    try:
+        import av  # an extra
+    except ImportError as error:
+        raise UserError(
+            f"video files need PyAV ({error}); install it: pip install 'residual-backbones[video]'"
+        ) from error
+    return av
+
+
+@contextmanager
+def open_video(path: Path) -> Iterator[tuple[Fraction, Iterator[Frame]]]:
+    """The pictures a second and the pictures (H, W, 3) RGB of a file, as stored, not turned.
+
+    Raises:
+        UserError: PyAV is not installed, or the file is no video; while reading, that it is damaged.
+    """
+    av = _pyav()
+    try:
+        container = av.open(str(path))
+    except (av.FFmpegError, OSError) as error:
+        raise UserError(f"{path}: not a readable video ({error})") from error
+    with container:
+        if not container.streams.video:
+            raise UserError(f"{path}: holds no pictures, expected a video")
+        stream = container.streams.video[0]
+        yield stream.average_rate or Fraction(25), _decoded(av, container, stream, path)
+
+
+def _decoded(av: Any, container: Any, stream: Any, path: Path) -> Iterator[Frame]:
+    try:
+        for frame in container.decode(stream):
+            yield frame.to_ndarray(format="rgb24")
+    except av.FFmpegError as error:
+        raise UserError(
+            f"{path}: damaged ({error}); what was found before stands in predictions.json"
+        ) from error
+
+
+def write_video(path: Path, rate: Fraction, frames: Iterator[Frame]) -> None:
+    """An MP4 file (H.264) of pictures (H, W, 3) RGB of one size; whole or absent.
+
+    Odd sides get one more row or column, the last one again: the format wants even ones.
+    """
+    av = _pyav()
+    first = next(frames, None)
+    if first is None:
+        raise UserError(f"{path}: nothing to write, the video holds no pictures")
+    height, width, _ = first.shape
+    margin = ((0, height % 2), (0, width % 2), (0, 0))
+    with replace_atomically(path) as temporary, av.open(str(temporary), "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=rate, pix_fmt="yuv420p")
+        stream.height, stream.width = height + height % 2, width + width % 2
+        for frame in chain([first], frames):
+            picture = av.VideoFrame.from_ndarray(np.pad(frame, margin, mode="edge"), format="rgb24")
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode())

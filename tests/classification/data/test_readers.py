@@ -1,0 +1,267 @@
+"""Folders, shards and Hugging Face data sets give the same pictures, labels and classes, by index."""
+
+import io
+import json
+import pickle
+import sys
+import tarfile
+from itertools import islice
+
+import pytest
+import torch
+
+from classification.config import DataConfig
+from classification.data.class_folders import list_folder
+from classification.data.picture_files import FolderPictures
+from classification.data.labelled_batches import training_batches
+from classification.data.readers import open_reader, place
+from classification.data.shard_writer import write_shards
+from classification.data.shards import ShardReader, shard_files
+from training.config import OptimConfig, RunConfig
+from foundation.errors import UserError
+
+
+@pytest.fixture
+def shard_root(folder_root, tmp_path):
+    """The pictures of `folder_root`, five a shard."""
+    for split in ("train", "val"):
+        write_shards(folder_root, split, tmp_path / "shards", pictures_per_shard=5)
+    return tmp_path / "shards"
+
+
+def write_tar(path, files):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w") as tar:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    return path
+
+
+def first_epoch(root, kind, split="train", workers=0):
+    config = DataConfig(kind=kind, root=str(root), train_split=split, image_size=8, resize=10)
+    pictures = FolderPictures(place(config), split, config, training=True)
+    batches = training_batches(pictures, OptimConfig(batch_size=4), RunConfig(workers=workers, seed=3), 0)
+    return list(islice(batches, 3))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_the_first_epoch_from_shards_is_that_from_folders(folder_root, shard_root, workers):
+    ours = first_epoch(shard_root, "shards", workers=workers)
+    theirs = first_epoch(folder_root, "folder")
+    assert sum(len(batch.ids) for batch in ours) == 12
+    for a, b in zip(ours, theirs, strict=True):
+        assert torch.equal(a.images, b.images) and torch.equal(a.labels, b.labels)
+        names = [path.rsplit("/", 2)[1:] for path in b.ids]
+        assert [name.rsplit(":", 1)[1].split("/") for name in a.ids] == names
+
+
+def test_shards_hold_the_files_in_the_order_of_the_folder(folder_root, shard_root):
+    ours, theirs = ShardReader(shard_root, "train"), list_folder(folder_root, "train")
+    assert [path.name for path in ours.shards] == [f"train-00000{i}.tar" for i in range(3)]
+    assert ours.classes == theirs.classes == ["ape", "bee", "cow"]
+    assert torch.equal(ours.labels, theirs.labels)
+    assert [ours.content(i) for i in range(12)] == [theirs.content(i) for i in range(12)]
+    assert ours.name(5) == f"{shard_root}/train/train-000001.tar:bee/1.png"
+    again = pickle.loads(pickle.dumps(ours))  # for workers that are not forked
+    assert again.content(11) == theirs.content(11)
+
+
+def test_shards_are_the_same_every_time(folder_root, shard_root, tmp_path):
+    again = write_shards(folder_root, "train", tmp_path / "again", pictures_per_shard=5)
+    for path in again:
+        assert path.read_bytes() == (shard_root / "train" / path.name).read_bytes()
+
+
+def test_shards_are_not_mixed_with_others(folder_root, shard_root):
+    with pytest.raises(UserError, match="train holds shards already; remove them or choose another folder"):
+        write_shards(folder_root, "train", shard_root)
+    (shard_root / "classes.txt").write_text("ape\nbee\n")
+    with pytest.raises(UserError, match=r"classes\.txt lists other classes than .*val2; choose another"):
+        (folder_root / "val").rename(folder_root / "val2")
+        write_shards(folder_root, "val2", shard_root)
+
+
+def test_two_pictures_of_one_name_are_refused(folder_root, tmp_path):
+    (folder_root / "val" / "bee" / "0.png").rename(folder_root / "val" / "bee" / "1.jpg")
+    (folder_root / "val" / "bee" / "1.mid.jpg").write_bytes(b"sorted between the two")
+    with pytest.raises(UserError, match=r"bee/1\.png and .*bee/1\.jpg would be one sample; rename one"):
+        write_shards(folder_root, "val", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_labels_in_every_form(tmp_path):
+    # Numbers in .cls, in JSON (WebDataset's ImageNet has both: .cls counts), and as text in JSON.
+    files = {
+        "a.jpg": b"A", "a.cls": b"2\n", "a.json": json.dumps({"label": 7}).encode(),
+        "sub/b.png": b"B", "sub/b.json": json.dumps({"label": 0, "filename": "b"}).encode(),
+        "c.JPEG": b"C", "c.json": b'{"label": "1"}', "readme.txt": b"no picture", "._c.jpg": b"droppings",
+    }  # fmt: skip
+    write_tar(tmp_path / "train" / "x.tar", files)
+    reader = ShardReader(tmp_path, "train")
+    assert reader.classes == ["0", "1", "2"] and reader.labels.tolist() == [2, 0, 1]
+    assert [reader.content(i) for i in range(3)] == [b"A", b"B", b"C"]
+    (tmp_path / "classes.txt").write_text("zebra\nape\nbee\nnever seen\n", encoding="utf-8")
+    reader = ShardReader(tmp_path, "train")
+    assert reader.classes == ["zebra", "ape", "bee", "never seen"] and reader.labels.tolist() == [2, 0, 1]
+
+
+def test_names_and_folders_are_classes_in_sorted_order(tmp_path):
+    write_tar(tmp_path / "train-1.tar", {"n2/a.jpg": b"A", "n10/b.jpg": b"B"})
+    write_tar(tmp_path / "train-0.tar", {"c.jpg": b"C", "c.cls": b"n3"})
+    reader = ShardReader(tmp_path, "train-*.tar")
+    assert reader.classes == ["n10", "n2", "n3"]  # as sorted folders
+    assert reader.labels.tolist() == [2, 1, 0]
+    (tmp_path / "classes.txt").write_text("n2\nn3\n")
+    with pytest.raises(
+        UserError, match=r"train-1\.tar:n10/b\.jpg has the label 'n10', which is none of the 2"
+    ):
+        ShardReader(tmp_path, "train-*.tar")
+
+
+def test_patterns_of_shards(tmp_path):
+    for number in (8, 9, 10):
+        write_tar(tmp_path / f"train-{number:03}.tar", {f"ape/{number}.jpg": b"A"})
+    names = ["train-008.tar", "train-009.tar", "train-010.tar"]
+    for pattern in ("train-*.tar", "train-{008..010}.tar", f"{tmp_path}/train-*.tar"):
+        assert [path.name for path in shard_files(tmp_path, pattern)] == names
+    with pytest.raises(UserError, match=r"no shard .*train-011\.tar; expected a folder"):
+        shard_files(tmp_path, "train-{008..012}.tar")
+    for pattern in ("val-*.tar", "val"):
+        with pytest.raises(
+            UserError, match=r"no shard .*val.*; expected a folder of \.tar files, or a pattern"
+        ):
+            shard_files(tmp_path, pattern)
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"a.jpg": b"A"}, r"x\.tar:a\.jpg has no label; expected a\.cls or a a\.json"),
+        ({"a.cls": b"1"}, r"x\.tar: a has a label, but no picture"),
+        ({"a.jpg": b"A", "a.cls": b" "}, r"x\.tar:a\.cls is empty; expected a class"),
+        ({"a.jpg": b"A", "a.json": b"{"}, r"x\.tar:a\.json is not readable \("),
+        ({"a.jpg": b"A", "a.cls": b"-1"}, r"x\.tar:a\.jpg has the label -1; expected 0 to 0, less than"),
+        (
+            {"a.jpg": b"A", "a.cls": b"1", "b.jpg": b"B", "b.cls": b"9" * 23},
+            r"x\.tar:b\.jpg has the label 9{23}; expected 0 to 1, .*, or list the classes in classes\.txt",
+        ),
+        ({"a.jpg": b"A", "a.png": b"A", "a.cls": b"0"}, r"x\.tar holds two pictures called a; rename one"),
+        ({"a.jpg": b"A", "a.cls": b"0", "n/b.jpg": b"B"}, "mix 1 numbers with 1 names as labels"),
+        ({"readme.txt": b""}, r"train hold no pictures \(\.bmp, "),
+    ],
+)
+def test_shards_that_are_not_whole_are_refused(tmp_path, files, message):
+    write_tar(tmp_path / "train" / "x.tar", files)
+    with pytest.raises(UserError, match=message):
+        ShardReader(tmp_path, "train")
+
+
+def test_a_number_far_beyond_the_listed_classes_is_refused(tmp_path):
+    write_tar(tmp_path / "train" / "x.tar", {"a.jpg": b"A", "a.cls": b"9" * 23})
+    (tmp_path / "classes.txt").write_text("ape\nbee\n")
+    with pytest.raises(UserError, match="a.jpg has the label 9{23}, which is none of the 2 classes"):
+        ShardReader(tmp_path, "train")
+
+
+@pytest.mark.parametrize("value", ["3.0", "[1]", "true", "null"])
+def test_a_label_that_is_no_class_does_not_give_way_to_the_folder(tmp_path, value):
+    path = tmp_path / "train" / "x.tar"
+    write_tar(path, {"n/a.jpg": b"A", "n/a.json": b'{"caption": "no label"}'})
+    assert ShardReader(tmp_path, "train").classes == ["n"]
+    write_tar(path, {"n/a.jpg": b"A", "n/a.json": f'{{"label": {value}}}'.encode()})
+    with pytest.raises(UserError) as caught:
+        ShardReader(tmp_path, "train")
+    assert f"x.tar:n/a.json has the label {value}; expected a class, its number" in str(caught.value)
+
+
+def test_damaged_shards_are_named(shard_root):
+    path = shard_root / "train" / "train-000001.tar"
+    path.write_bytes(path.read_bytes()[:9000])
+    with pytest.raises(
+        UserError, match=r"train-000001\.tar is damaged .*\(cut off at byte 9000\); get it anew"
+    ):
+        ShardReader(shard_root, "train")
+    reader = ShardReader(shard_root, "val")
+    path = shard_root / "val" / "val-000001.tar"
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(UserError, match=r"val-000001\.tar:cow/1\.png: got 488 bytes of \d+; the shard was"):
+        reader.content(5)
+
+
+@pytest.fixture
+def hugging_face_root(folder_root, tmp_path, monkeypatch):
+    """The training pictures of `folder_root` as a local Hugging Face data set, without its names."""
+    datasets = pytest.importorskip("datasets")
+    pytest.importorskip("timm")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    reader = list_folder(folder_root, "train")
+    features = datasets.Features(
+        {
+            "image": datasets.Image(),
+            "label": datasets.ClassLabel(names=reader.classes),
+            "year": datasets.Value("int32"),
+        }
+    )
+    rows = {
+        "image": [{"bytes": reader.content(i), "path": None} for i in range(12)],
+        "label": reader.labels.tolist(),
+        "year": [2015] * 12,
+    }
+    folder = tmp_path / "hf" / "data"
+    folder.mkdir(parents=True)
+    datasets.disable_progress_bars()
+    datasets.Dataset.from_dict(rows, features=features).to_parquet(folder / "train-00000-of-00001.parquet")
+    return folder.parent
+
+
+def test_the_first_epoch_of_a_hugging_face_data_set_is_that_from_folders(folder_root, hugging_face_root):
+    ours, theirs = (
+        first_epoch(hugging_face_root, "huggingface", workers=2),
+        first_epoch(folder_root, "folder"),
+    )
+    for a, b in zip(ours, theirs, strict=True):
+        assert torch.equal(a.images, b.images) and torch.equal(a.labels, b.labels)
+    index = int(ours[0].ids[0].rsplit(" ", 1)[1])
+    assert list_folder(folder_root, "train").name(index) == theirs[0].ids[0]
+    config = DataConfig(kind="huggingface", root=str(hugging_face_root))
+    assert open_reader(place(config), "train", config).classes == ["ape", "bee", "cow"]
+
+
+@pytest.mark.parametrize(
+    ("options", "split", "message"),
+    [
+        ({}, "test", r"split test: Unknown split \"test\".*; set data\.root to its name"),
+        ({"picture_column": "img"}, "train", "has no column 'img', but image, label, year; set data.pic"),
+        ({"label_column": "fine"}, "train", "has no column 'fine', but image, label, year; set data.pic"),
+        ({"label_column": "year"}, "train", "column 'year' holds no class labels"),
+        ({"root": "nowhere"}, "train", "cannot open the Hugging Face data set .*nowhere, split train: "),
+    ],
+)
+def test_what_a_hugging_face_data_set_lacks_is_said(hugging_face_root, options, split, message):
+    root = hugging_face_root / options.pop("root", "")
+    config = DataConfig(kind="huggingface", root=str(root), **options)
+    with pytest.raises(UserError, match=message):
+        open_reader(place(config), split, config)
+
+
+@pytest.mark.parametrize(("labels", "without"), [([0, None], 1), ([None, 1], 0)])
+def test_a_picture_without_label_in_a_hugging_face_data_set_is_named(hugging_face_root, labels, without):
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    (path,) = hugging_face_root.glob("data/*.parquet")
+    table = parquet.read_table(path)[:2].set_column(1, "label", arrow.array(labels, arrow.int64()))
+    parquet.write_table(table, path)
+    config = DataConfig(kind="huggingface", root=str(hugging_face_root))
+    with pytest.raises(UserError, match=f"picture {without} has no label; choose a split with labels"):
+        open_reader(place(config), "train", config)
+
+
+def test_hugging_face_without_its_library_says_what_to_install(monkeypatch, tmp_path):
+    for module in ("datasets", "timm.data.readers.reader_hfds"):
+        monkeypatch.setitem(sys.modules, module, None)
+    config = DataConfig(kind="huggingface", root=str(tmp_path))
+    with pytest.raises(
+        UserError, match=r'needs timm and datasets .*pip install "residual-backbones\[datasets\]"'
+    ):
+        open_reader(place(config), "train", config)

@@ -1,0 +1,338 @@
+import json
+import subprocess
+import sys
+from dataclasses import asdict, replace
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from backbones import (
+    IMAGENET_INPUT,
+    InputSpec,
+    WeightsError,
+    WeightsHeader,
+    create_backbone,
+    create_model,
+    read_weights,
+    save_weights,
+)
+from classification.config import PretrainConfig
+from classification.data.datasets import open_split
+from classification.data.labelled_batches import evaluation_batches
+from classification.score import reestimate
+from classification.score import weight_scores as module
+from classification.score.evaluate import evaluate
+from classification.score.score_files import load_scores
+from classification.score.score_report import describe
+from classification.score.weight_scores import score_ensemble, score_weights
+from foundation.errors import UserError
+from training.config import load_config
+
+CPU = torch.device("cpu")
+BGR = InputSpec(mean=(103.53, 116.28, 123.675), std=(1.0, 1.0, 1.0), order="BGR", range=255.0)
+
+
+def write_weights(path, overrides, names, spec=IMAGENET_INPUT, **header):
+    """Random weights of a small network, with the header of a pretraining run."""
+    torch.manual_seed(0)
+    model = create_model("resnet8_cifar", num_classes=len(names))
+    options = ["model.name=resnet8_cifar", "schedule.total_steps=1", "run.device=cpu", "run.workers=0"]
+    config = load_config(PretrainConfig, None, [*options, *overrides])
+    known = {
+        "model": model.name,
+        "options": model.options,
+        "input_spec": spec,
+        "config": asdict(config),
+        "classes": names,
+    }
+    save_weights(path, model.state_dict(), WeightsHeader(**(known | header)))
+    return model.eval()
+
+
+@pytest.fixture
+def data(folder_root):
+    return ["data.kind=folder", f"data.root={folder_root}", "data.image_size=16", "data.resize=20"]
+
+
+@pytest.fixture
+def weights(tmp_path):
+    return tmp_path / "run" / "last.safetensors"
+
+
+@pytest.fixture
+def model(weights, data):
+    weights.parent.mkdir()
+    return write_weights(weights, data, ["ape", "bee", "cow"])
+
+
+def expected(model, overrides, spec=IMAGENET_INPUT):
+    needed = ["model.name=x", "schedule.total_steps=1"]
+    pictures = open_split(load_config(PretrainConfig, None, [*needed, *overrides]).data, training=False)
+    return evaluate(
+        model,
+        evaluation_batches(pictures, 100, 0),
+        prepare=lambda batch: spec.normalise(batch.images),
+        classes=pictures.classes,
+        device=CPU,
+    )
+
+
+def same(result, evaluated):
+    """Whether a result says all that an evaluation says."""
+    return result | evaluated == result
+
+
+def test_the_header_alone_gives_the_score(model, weights, data):
+    result = score_weights(weights, [], None)
+    assert same(result, expected(model, data))
+    assert (result["protocol"], result["pictures"]) == ("centre", 6)
+    assert result["scores"].keys() == {"top1_error", "loss"}
+    # A run folder's result.json says that the run ended: an evaluation must not put one beside the weights.
+    assert [path.name for path in weights.parent.iterdir()] == ["last.safetensors"]
+
+
+@pytest.mark.parametrize("option", [{"stem_pool": "ceil"}, {"dilation": ("res5",)}, {"stride_on": "1x1"}])
+def test_every_option_of_the_network_reaches_it(option, weights, data):
+    name = "resnet50" if "stride_on" in option else "resnet18"
+    network = create_model(name, num_classes=3, **option).eval()
+    written = [
+        f"model.{key}={list(value) if isinstance(value, tuple) else value}" for key, value in option.items()
+    ]
+    base = ["schedule.total_steps=1", "run.device=cpu", "run.workers=0", "model.norm=sync"]
+    config = load_config(PretrainConfig, None, [f"model.name={name}", *base, *written, *data])
+    header = WeightsHeader(
+        name, network.options, IMAGENET_INPUT, config=asdict(config), classes=["ape", "bee", "cow"]
+    )
+    weights.parent.mkdir()
+    save_weights(weights, network.state_dict(), header)
+    assert same(score_weights(weights, [], None), expected(network, data))
+
+
+def test_overrides_and_out(model, weights, data, tmp_path):
+    result = score_weights(weights, ["data.val_split=train"], tmp_path / "new" / "out")
+    assert same(result, expected(model, [*data, "data.val_split=train"]))
+    assert result["pictures"] == 12
+    assert json.loads((tmp_path / "new" / "out" / "result.json").read_text()) == result
+    assert not (weights.parent / "result.json").exists()
+
+
+def test_pictures_are_given_as_the_header_wants_them(weights, data):
+    weights.parent.mkdir()
+    model = write_weights(weights, data, ["ape", "bee", "cow"], spec=BGR)
+    assert same(score_weights(weights, [], None), expected(model, data, BGR))
+    assert expected(model, data, BGR)["scores"]["loss"] != expected(model, data)["scores"]["loss"]
+
+
+def test_cifar_is_scored_with_the_mean_of_its_training_pictures(cifar_root, tmp_path, monkeypatch):
+    options = ["data.kind=cifar10", f"data.root={cifar_root}", "data.val_split=test"]
+    needed = ["model.name=x", "schedule.total_steps=1"]
+    pictures = open_split(load_config(PretrainConfig, None, [*needed, *options]).data, training=False)
+    write_weights(tmp_path / "w.safetensors", options, pictures.classes, spec=pictures.input_spec)
+    inputs = []
+
+    def stand_in(network, batches, score, **_):
+        network.forward = lambda images: inputs.append(images) or torch.zeros(len(images), 10)
+        batch = next(iter(batches))
+        return [(batch.ids, batch.labels, score(batch))]
+
+    monkeypatch.setattr(module, "predict", stand_in)
+    score_weights(tmp_path / "w.safetensors", [], None)
+    # The mean's red is 30 / 255, picture 0 has red 1, 2, 3 at the beginning.
+    torch.testing.assert_close(inputs[0][0, 0, 0, :3] * 255, torch.tensor([-29.0, -28, -27]))
+    with pytest.raises(UserError, match="leave data.train_split as it was in training"):
+        score_weights(tmp_path / "w.safetensors", ["data.train_split=train45k"], None)
+    for protocol in ("ten-crop", "dense"):
+        with pytest.raises(
+            UserError, match=f"{protocol} cuts views of whole pictures, cifar10 has crops of one"
+        ):
+            score_weights(tmp_path / "w.safetensors", [], None, protocol=protocol)
+
+
+def test_a_detector_is_refused(weights, data):
+    weights.parent.mkdir()
+    write_weights(weights, data, ["a"], model="FasterRCNN", config={"backbone": {}, "data": {}})
+    with pytest.raises(UserError, match="found those of a FasterRCNN; score it with tools/eval_det.py"):
+        score_weights(weights, [], None)
+
+
+@pytest.mark.parametrize("name", ["w.safetensors", "w.pth"])
+def test_a_file_without_header_is_refused(tmp_path, name):
+    save = save_file if name.endswith("safetensors") else torch.save
+    save({"fc.weight": torch.zeros(2, 2)}, tmp_path / name)
+    with pytest.raises(UserError, match=f"{name}: expected a classifier's weights .*, found no header"):
+        score_weights(tmp_path / name, [], None)
+
+
+def test_a_header_that_says_too_little_is_refused(tmp_path, data):
+    write_weights(tmp_path / "config.safetensors", data, ["a"], config={})
+    write_weights(tmp_path / "classes.safetensors", data, ["a"], classes=[])
+    for name in ("config", "classes"):
+        with pytest.raises(UserError, match="found a resnet8_cifar without configuration or class names"):
+            score_weights(tmp_path / f"{name}.safetensors", [], None)
+
+
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [
+        (["ape", "cat", "cow"], "knows 3 classes, the data has 3, the first that differ are 'cat' and 'bee'"),
+        (["ape", "cow", "bee"], "the first that differ are 'cow' and 'bee'"),
+        (["ape", "bee"], "knows 2 classes, the data has 3; choose data.kind, data.root and data.val_split"),
+    ],
+)  # fmt: skip
+def test_data_with_other_classes_is_refused(weights, data, classes, message):
+    weights.parent.mkdir()
+    write_weights(weights, data, classes)
+    with pytest.raises(UserError, match=message):
+        score_weights(weights, [], weights.parent / "out")
+    assert not (weights.parent / "out").exists()
+
+
+def test_wrong_overrides_name_the_file(model, weights):
+    with pytest.raises(UserError, match=r"last.safetensors:\n  data.val_spilt: unknown key; did you mean"):
+        score_weights(weights, ["data.val_spilt=train"], None)
+    with pytest.raises(WeightsError, match="is of resnet8_cifar, not of resnet14_cifar"):
+        score_weights(weights, ["model.name=resnet14_cifar"], None)
+
+
+def test_statistics_are_estimated_anew_from_training_pictures_as_in_evaluation(
+    model, weights, data, tmp_path, caplog
+):
+    caplog.set_level("INFO")
+    out = tmp_path / "out"
+    result = score_weights(weights, [], out, reestimate_bn=1)
+    assert "statistics of 7 layers from 12 training pictures" in caplog.text
+    # By hand: all twelve training pictures, each the centre crop, as one batch that normalises itself.
+    needed = ["model.name=x", "schedule.total_steps=1", *data, "data.val_split=train"]
+    pictures = open_split(load_config(PretrainConfig, None, needed).data, training=False)
+    (batch,) = evaluation_batches(pictures, 12, 0)
+    for norm in model.modules():
+        if isinstance(norm, torch.nn.BatchNorm2d):
+            norm.momentum = 1.0  # the statistics become the batch's
+    with torch.no_grad():
+        model.train()(IMAGENET_INPUT.normalise(batch.images))
+    assert result["scores"] == pytest.approx(expected(model.eval(), data)["scores"], rel=1e-5)
+    state, header = read_weights(out / "reestimated.safetensors")
+    for name, value in model.state_dict().items():
+        if "num_batches" not in name:
+            torch.testing.assert_close(state[name], value, rtol=1e-4, atol=1e-5)
+    before = read_weights(weights)
+    assert not torch.equal(state["bn1.running_mean"], before[0]["bn1.running_mean"])
+    assert torch.equal(state["layer1.0.conv1.weight"], before[0]["layer1.0.conv1.weight"])
+    assert header == replace(before[1], score=result["scores"])
+
+
+def test_reestimated_weights_score_and_start_a_backbone_as_they_are(model, weights, tmp_path):
+    out = tmp_path / "out"
+    result = score_weights(weights, [], out, reestimate_bn=1)
+    assert score_weights(out / "reestimated.safetensors", [], None) == result
+    state, _ = read_weights(out / "reestimated.safetensors")
+    backbone = create_backbone("resnet8_cifar", weights=out / "reestimated.safetensors", norm="frozen")
+    assert torch.equal(backbone.bn1.running_var, state["bn1.running_var"])
+    # A file for others to read is written only where a folder is given.
+    score_weights(weights, [], None, reestimate_bn=1)
+    assert [path.name for path in weights.parent.iterdir()] == ["last.safetensors"]
+
+
+def test_batches_are_a_fixed_random_choice_of_equal_size(model, weights, monkeypatch):
+    seen = []
+
+    def record(network, batches):
+        seen.append([batch.flatten(1).sum(1) for batch in batches])
+
+    monkeypatch.setattr(reestimate, "BATCH_SIZE", 5)
+    monkeypatch.setattr(reestimate, "calibrate_batchnorm", record)
+    for seed in (0, 0, 1):
+        score_weights(weights, [f"run.seed={seed}"], None, reestimate_bn=2)
+    first, again, other = (torch.stack(batches) for batches in seen)
+    assert first.shape == (2, 5) and len(first.unique()) == 10
+    assert torch.equal(first, again) and not torch.equal(first, other)
+
+
+def test_what_cannot_be_reestimated_is_refused(model, weights, data, tmp_path):
+    message = "train has 12 pictures, fewer than 2 batches of 12; give --reestimate-bn 1 or less"
+    with pytest.raises(UserError, match=message):
+        score_weights(weights, [], tmp_path / "out", reestimate_bn=2)
+    gated = create_model("highway19_cifar", num_classes=3)
+    _, header = read_weights(weights)
+    config = {**header.config, "model": {"name": "highway19_cifar"}}
+    header = replace(header, model="highway19_cifar", options=gated.options, config=config)
+    save_weights(tmp_path / "gated.safetensors", gated.state_dict(), header)
+    assert score_weights(tmp_path / "gated.safetensors", [], None)["pictures"] == 6
+    with pytest.raises(UserError, match="highway19_cifar has no batch normalisation; leave out"):
+        score_weights(tmp_path / "gated.safetensors", [], tmp_path / "out", reestimate_bn=1)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("protocol", ["centre", "ten-crop", "dense"])
+def test_every_protocol_scores_the_network_with_new_statistics(model, weights, tmp_path, protocol):
+    out = tmp_path / "out"
+    result = score_weights(weights, [], out, protocol=protocol, reestimate_bn=1)
+    again = score_weights(out / "reestimated.safetensors", [], None, protocol=protocol)
+    assert again == result and result["protocol"] == protocol
+    assert score_weights(weights, [], None, protocol=protocol)["scores"] != result["scores"]
+
+
+def test_an_ensemble_of_saved_scores(model, weights, tmp_path):
+    files = [tmp_path / f"{protocol}.npz" for protocol in ("centre", "ten-crop", "dense")]
+    singles = [score_weights(weights, [], None, protocol=f.stem, save_logits=f) for f in files]
+    assert singles[2]["scales"] == [16, 18, 27, 34, 46]  # the paper's, times 16 / 224
+    # One file says what the weights said.
+    assert same(score_ensemble(files[:1], None), {**singles[0], "protocol": "ensemble"})
+    result = score_ensemble(files, tmp_path / "out")
+    probabilities = torch.stack([load_scores(file).log_probabilities.exp() for file in files]).mean(0)
+    right = probabilities.argmax(1) == load_scores(files[0]).labels
+    assert result["scores"]["top1_error"] == pytest.approx(100 * (1 - right.float().mean().item()))
+    assert result["scores"]["loss"] == pytest.approx(
+        -probabilities[range(6), [0, 0, 1, 1, 2, 2]].log().mean()
+    )
+    assert [member["protocol"] for member in result["members"]] == ["centre", "ten-crop", "dense"]
+    assert len({member["sha256"] for member in result["members"]}) == 1
+    other = tmp_path / "train.npz"
+    score_weights(weights, ["data.val_split=train"], None, save_logits=other)
+    with pytest.raises(UserError, match="has 6 pictures, .*train.npz has 12, the first that differ are"):
+        score_ensemble([files[0], other], None)
+
+
+def test_other_labels_and_a_submission(model, weights, tmp_path):
+    ids = [f"{name}/{number}.png" for name in ("ape", "bee", "cow") for number in (0, 1)]
+    saved, out = tmp_path / "scores.npz", tmp_path / "out"
+    score_weights(weights, [], None, save_logits=saved)
+    best = load_scores(saved).log_probabilities.argmax(1).tolist()
+    (tmp_path / "labels.json").write_text(
+        json.dumps(dict(zip(ids, [[], *([b] for b in best[1:])], strict=True)))
+    )
+    (tmp_path / "map.txt").write_text("ape 7 monkey\nbee 5\ncow 6\n")
+    files = {"labels": tmp_path / "labels.json", "submission": tmp_path / "map.txt"}
+    result = score_weights(weights, [], out, **files)
+    assert (result["scores"]["top1_error"], result["pictures"], result["left_out"]) == (0, 5, 1)
+    assert result["labels"] == str(files["labels"])
+    lines = (out / "submission.txt").read_text().splitlines()
+    assert [line.split()[0] for line in lines] == ["756"[best[i]] for i in (0, 2, 4, 1, 3, 5)]
+    assert score_ensemble([saved], tmp_path / "again", **files)["scores"] == result["scores"]
+    for name in ("submission.txt", "predictions.csv", "confusion.csv"):
+        assert (tmp_path / "again" / name).read_text() == (out / name).read_text()
+
+
+def test_what_is_wrong_is_said_before_anything_is_scored(model, weights, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "predict", None)
+    for options, message in (
+        ({"protocol": "tencrop"}, "--protocol 'tencrop' is unknown; did you mean 'ten-crop'"),
+        ({"scales": [224]}, "--scales are short sides in pixels for --protocol dense"),
+        ({"labels": tmp_path / "absent.json"}, "--labels: no file"),
+        (
+            {"submission": tmp_path / "absent.txt"},
+            "--submission writes submission.txt to the folder of --out",
+        ),
+        ({"save_logits": tmp_path / "scores"}, "give it a name that ends in .npz"),
+        ({"reestimate_bn": 0}, "--reestimate-bn must be 1 or more batches, got 0"),
+    ):
+        with pytest.raises(UserError, match=message):
+            score_weights(weights, [], None, **options)
+
+
+def test_command_line(model, weights, root, tmp_path):
+    command = [sys.executable, root / "tools" / "eval_cls.py", "--weights", weights, "--out", "here"]
+    done = subprocess.run([*command, "run.device=cpu"], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == describe(json.loads((tmp_path / "here" / "result.json").read_text())) + "\n"

@@ -1,0 +1,124 @@
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from detection.data.coco_checks import check_coco, check_known, read_coco, read_json, xywh_boxes
+from foundation.errors import UserError
+
+Content = dict[str, Any]
+
+
+def name(index: int) -> str:
+    return f"entry {index}"
+
+
+def test_a_sound_file_is_returned_as_it_is(write_coco: Callable[..., Path], coco_content: Content):
+    assert read_coco(write_coco()) == coco_content
+
+
+def test_missing_file_says_where_and_how(tmp_path: Path):
+    with pytest.raises(UserError) as error:
+        read_json(tmp_path / "instances_val2017.json")
+    assert str(error.value).startswith(f"{tmp_path / 'instances_val2017.json'}: no such file")
+    assert "https://cocodataset.org/#download" in str(error.value)
+    with pytest.raises(UserError, match="no such file"):
+        read_json(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b'{"images": [', b"", b"\xff\xfe\x00"])
+def test_not_json(tmp_path: Path, content: bytes):
+    path = tmp_path / "cut.json"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"cut\.json: not a JSON file \(.+\); write or download it again"):
+        read_json(path)
+
+
+def test_pictures_to_predict_on_need_no_annotations(
+    write_coco: Callable[..., Path], coco_content: Content, caplog: pytest.LogCaptureFixture
+):
+    del coco_content["annotations"]
+    with caplog.at_level(logging.WARNING):
+        assert read_coco(write_coco())["annotations"] == []
+    assert "lists no annotations" in caplog.text
+
+
+@pytest.mark.parametrize("content", [[], 5, None, {"annotations": []}, {"images": {}, "annotations": []}])
+def test_not_coco(content: Any):
+    with pytest.raises(
+        UserError, match="gt: expected a COCO file with lists named images, categories, annot"
+    ):
+        check_coco(content, "gt")
+
+
+@pytest.mark.parametrize(
+    ("section", "index", "field", "value", "message"),
+    [
+        ("images", 1, "id", 30, r"gt: images\[1\]: id 30 stands twice; ids must be unique"),
+        ("annotations", 2, "id", 1, r"annotations\[2\]: id 1 stands twice"),
+        ("categories", 1, "id", 18, r"categories\[1\]: id 18 stands twice"),
+        ("images", 1, "id", [10], r"images\[1\]: id is \[10\], expected a whole number or text"),
+        ("images", 1, "id", 10.5, r"images\[1\]: id is 10\.5, expected a whole number or text"),
+        ("categories", 1, "id", "person", r"categories\[1\]: id is 'person', expected a whole number;"),
+        ("images", 0, "height", 0, r"image 30 is 6x0 \(width x height\), expected whole pixels above 0"),
+        ("images", 0, "width", 6.5, r"image 30 is 6\.5x4"),
+        ("images", 0, "width", None, "image 30 is Nonex4"),
+        ("annotations", 0, "image_id", 11, "annotation 1: image_id 11 is not in .* which has 3"),
+        ("annotations", 0, "image_id", [10], r"annotation 1: image_id \[10\] is not in"),
+        ("annotations", 0, "category_id", 2, r"annotation 1: category_id 2 is not in .* has 2 \(1, 18\)"),
+        ("annotations", 0, "bbox", [1, 2, -3, 4], r"gt: annotation 1: bbox is \[1, 2, -3, 4\], expected"),
+        ("annotations", 2, "bbox", [1, 2, 3], r"annotation 3: bbox is \[1, 2, 3\]"),
+        ("annotations", 2, "bbox", [[1, 2], [3, 4]], "annotation 3: bbox"),
+        ("annotations", 2, "bbox", ["1", "2", "3", "4"], "annotation 3: bbox"),
+        ("annotations", 2, "bbox", [1, None, 3, 4], "annotation 3: bbox"),
+        ("annotations", 2, "bbox", [1, float("nan"), 3, 4], "annotation 3: bbox"),
+        ("annotations", 2, "bbox", 7, "annotation 3: bbox is 7"),
+    ],
+)
+def test_wrong_entries(coco_content: Content, section: str, index: int, field: str, value: Any, message: str):
+    check_coco(coco_content, "gt")
+    coco_content[section][index][field] = value
+    with pytest.raises(UserError, match=message):
+        check_coco(coco_content, "gt")
+
+
+@pytest.mark.parametrize("section", ["images", "categories", "annotations"])
+def test_missing_fields(coco_content: Content, section: str):
+    del coco_content[section][1]["id"]
+    with pytest.raises(UserError, match=rf"gt: {section}\[1\]: id missing; every entry needs id, "):
+        check_coco(coco_content, "gt")
+    coco_content[section][1] = 3
+    with pytest.raises(UserError, match=rf"gt: {section}\[1\]: id, .* missing"):
+        check_coco(coco_content, "gt")
+
+
+def test_all_boxes_nested_alike():
+    # Every row wrong in the same way makes a regular array: it must not pass by its count of numbers.
+    with pytest.raises(UserError, match="entry 0: bbox"):
+        xywh_boxes([{"bbox": [[1, 2], [3, 4]]}, {"bbox": [[1, 2], [3, 4]]}], name)
+    with pytest.raises(UserError, match="entry 0: bbox"):
+        xywh_boxes([{"bbox": ["1", "2", "3", "4"]}], name)
+
+
+def test_boxes_of_whole_numbers_fractions_and_arrays():
+    entries = [{"bbox": [1, 2, 3, 4]}, {"bbox": (0.5, 0, 0, 0)}, {"bbox": np.ones(4, dtype=np.float32)}]
+    assert xywh_boxes(entries, name).tolist() == [[1, 2, 3, 4], [0.5, 0, 0, 0], [1, 1, 1, 1]]
+    assert xywh_boxes([], name).shape == (0, 4)
+    assert xywh_boxes([{"bbox": [1, 2, 3, 4]}], name).dtype == np.float64
+
+
+def test_known_values_pass_and_many_are_abbreviated():
+    check_known([3, 1], {1, 2, 3}, "image_id", name)
+    with pytest.raises(
+        UserError, match=r"^entry 1: image_id 9 is not .* has 6 \(1, 2, 3, 4, 5, …\); correct"
+    ):
+        check_known([3, 9], {1, 2, 3, 4, 5, 6}, "image_id", name)
+
+
+def test_real_annotations_pass(real_data: Path):
+    for path in sorted((real_data / "coco" / "annotations").glob("instances_*.json")):
+        assert read_coco(path) == json.loads(path.read_text())

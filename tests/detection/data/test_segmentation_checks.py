@@ -1,0 +1,77 @@
+"""Damaged masks refused, which decoders would take for masks of something else."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pycocotools import mask as coco_mask
+
+from detection.data.segmentation_checks import check_segmentations
+from foundation.errors import UserError
+
+
+def encoded(mask: np.ndarray) -> dict[str, Any]:
+    found = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
+    return {"size": list(mask.shape), "counts": found["counts"].decode()}
+
+
+def check(*segmentations: Any, size: tuple[int, int]) -> None:
+    check_segmentations(segmentations, [size] * len(segmentations), lambda index: f"entry {index}")
+
+
+def random_mask(height: int, width: int, seed: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return rng.random((height, width)) < rng.random()
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 2**32 - 1), st.integers(1, 8))
+def test_whole_ones_pass_and_shortened_ones_do_not(height: int, width: int, seed: int, cut: int):
+    whole = encoded(random_mask(height, width, seed))
+    check(whole, whole, size=(height, width))
+    short = {**whole, "counts": whole["counts"][:-cut]}
+    with pytest.raises(UserError, match="entry 1: the counts .* are damaged"):
+        check(whole, short, whole, size=(height, width))
+
+
+def test_a_large_mask_with_long_runs_passes():
+    mask = np.zeros((3000, 2000), dtype=bool)
+    mask[1:2999, 10:1990] = True
+    check(encoded(mask), {**encoded(mask), "counts": encoded(mask)["counts"].encode()}, size=(3000, 2000))
+
+
+@pytest.mark.parametrize("counts", ["", "zz~", "é", "0", "o", "\x00", "4" * 5])
+def test_damaged_text(counts: str):
+    # What pycocotools decodes of most of these holds whatever stood in memory.
+    with pytest.raises(UserError) as refused:
+        check({"size": [3, 4], "counts": counts}, size=(3, 4))
+    text = "are damaged; expected COCO's compressed run-length of all 12 pixels"
+    assert str(refused.value).startswith("entry 0: the counts") and text in str(refused.value)
+
+
+def test_a_negative_run_is_damaged():
+    # Runs 4, 4, 2 and 4 - 6 = -2 ("J" is 26, that is -6 in five bits), in all the 8 pixels of the picture.
+    check({"size": [2, 5], "counts": "442L"}, size=(2, 5))  # 4, 4, 2 and 4 - 4 = 0
+    with pytest.raises(UserError, match="are damaged"):
+        check({"size": [2, 4], "counts": "442J"}, size=(2, 4))
+
+
+@pytest.mark.parametrize(
+    "segmentation",
+    [
+        None,
+        [],
+        [[1, 2, 3, 4]],
+        [[0, 0, 1, 1, float("nan"), 2]],
+        {"size": [4, 3], "counts": [12]},
+        {"size": [3, 4]},
+    ],
+)
+def test_missing_and_malformed(segmentation: Any):
+    with pytest.raises(UserError, match="entry 0: segmentation is missing or malformed"):
+        check(segmentation, size=(3, 4))
+
+
+def test_nothing_is_whole():
+    check(size=(3, 4))

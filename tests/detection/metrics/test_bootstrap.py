@@ -1,0 +1,81 @@
+"""The interval of a mean average precision, against evaluating copies of the pictures."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from detection.metrics.bootstrap import Interval, bootstrap, describe_interval, resampled
+from detection.metrics.conventions import COCO, VOC07, VOC12, Conventions, class_matches, mean_ap
+from detection.types import Prediction, Target
+from foundation.errors import UserError
+
+
+def random_pictures(count: int, seed: int = 0) -> tuple[list[Prediction], list[Target]]:
+    """Three classes, the third rare; some objects to be ignored; no two scores alike."""
+    rng = np.random.default_rng(seed)
+    found, truth = [], []
+    for number in range(count):
+        corner = rng.uniform(0, 80, (4, 2))
+        boxes = np.concatenate([corner, corner + rng.uniform(10, 40, (4, 2))], axis=1)
+        labels = rng.choice([1, 2, 3], 4, p=[0.5, 0.45, 0.05])
+        chosen = rng.integers(0, 4, 6)
+        near = boxes[chosen] + rng.normal(0, 3, (6, 4))
+        ignore = torch.tensor(rng.random(4) < 0.2)
+        truth.append(Target(torch.tensor(boxes).float(), torch.tensor(labels), ignore, number, (200, 200)))
+        scores = torch.tensor(rng.random(6))
+        found.append(Prediction(torch.tensor(near).float(), torch.tensor(labels[chosen]), scores, number))
+    return found, truth
+
+
+@pytest.mark.parametrize("how", [VOC12, VOC07, COCO, replace(COCO, rule="voc", ignored="counted")])
+def test_resamples_score_as_copies_of_the_pictures(how: Conventions):
+    found, truth = random_pictures(12)
+    values = resampled(class_matches(found, truth, 3, how), 12, how, 5, seed=3)
+    drawn = np.random.default_rng(3).multinomial(12, np.full(12, 1 / 12), size=5)
+    for value, times in zip(values, drawn, strict=True):
+        picked = np.repeat(np.arange(12), times)
+        expected = mean_ap([found[i] for i in picked], [truth[i] for i in picked], 3, how)
+        assert value == pytest.approx(expected, abs=1e-12)
+
+
+def test_more_pictures_make_the_interval_narrower_and_it_holds_the_figure():
+    widths = []
+    for count in (20, 200):
+        found, truth = random_pictures(count)
+        interval = bootstrap(found, truth, 3, VOC12, resamples=200)
+        assert interval.low < mean_ap(found, truth, 3, VOC12) < interval.high
+        widths.append(interval.high - interval.low)
+    assert widths[1] < widths[0] / 2
+
+
+def test_it_is_repeatable_and_the_seed_matters(monkeypatch: pytest.MonkeyPatch):
+    found, truth = random_pictures(15)
+    first = bootstrap(found, truth, 3, VOC12, resamples=50)
+    assert first == bootstrap(found, truth, 3, VOC12, resamples=50)
+    assert first.low != bootstrap(found, truth, 3, VOC12, resamples=50, seed=1).low
+    monkeypatch.setattr("detection.metrics.bootstrap._ELEMENTS", 1)  # row by row
+    by_rows = bootstrap(found, truth, 3, VOC12, resamples=50)
+    assert (by_rows.low, by_rows.high) == pytest.approx((first.low, first.high))
+
+
+def test_one_picture_has_no_spread():
+    found, truth = random_pictures(1)
+    interval = bootstrap(found, truth, 3, COCO, resamples=7)
+    assert interval.low == interval.high == pytest.approx(mean_ap(found, truth, 3, COCO))
+
+
+def test_nothing_to_find_or_to_draw():
+    empty = Target(torch.zeros(0, 4), torch.zeros(0).long(), torch.zeros(0).bool(), 1, (9, 9))
+    none = Prediction(torch.zeros(0, 4), torch.zeros(0).long(), torch.zeros(0))
+    for found, truth in (([none], [empty]), ([], [])):
+        interval = bootstrap(found, truth, 3, VOC12, resamples=2)
+        assert interval.low is None and interval.high is None
+    with pytest.raises(UserError, match="--bootstrap must be 1 or more resamples, got 0"):
+        bootstrap([none], [empty], 3, VOC12, resamples=0)
+
+
+def test_for_people():
+    text = describe_interval(vars(Interval(0.123, 0.456, 1000, 0.95, 0)))
+    assert text == "95 % interval over 1000 resamples of the pictures (seed 0): 12.30 to 45.60"

@@ -1,0 +1,88 @@
+"""Small whole data sets to break, and what the doctor says of them."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from doctor.examination import examine, open_sets
+from doctor.findings import Finding
+
+WIDTH, HEIGHT = 64, 48
+
+
+def draw(path: Path, seed: int, size: tuple[int, int] = (WIDTH, HEIGHT), **options: Any) -> None:
+    """A smooth picture of its own kind; (width, height)."""
+    rough = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(rough).resize(size, Image.Resampling.BICUBIC).save(path, **options)
+
+
+def whole_coco() -> dict[str, Any]:
+    """Two classes; three pictures with two objects each, one of them a polygon."""
+    images = [{"id": i, "file_name": f"{i}.png", "width": WIDTH, "height": HEIGHT} for i in (1, 2, 3)]
+    annotations = [
+        {
+            "id": 10 * i + k,
+            "image_id": i,
+            "category_id": k,
+            "bbox": [5 * k, 6, 20, 10 + i],
+            "iscrowd": 0,
+            "segmentation": [[5 * k, 6, 5 * k + 20, 6, 5 * k + 20, 16]],
+        }
+        for i in (1, 2, 3)
+        for k in (1, 2)
+    ]
+    categories = [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}]
+    return {"images": images, "annotations": annotations, "categories": categories}
+
+
+@pytest.fixture
+def coco(tmp_path: Path) -> Path:
+    """Annotations of a whole set; pictures in tmp_path/pictures."""
+    for number in (1, 2, 3):
+        draw(tmp_path / "pictures" / f"{number}.png", number)
+    return write(tmp_path / "a.json", whole_coco())
+
+
+def write(path: Path, content: Any) -> Path:
+    path.write_text(json.dumps(content))
+    return path
+
+
+@pytest.fixture
+def voc(tmp_path: Path) -> Path:
+    """VOC2007 with two pictures, an object each, in the split trainval."""
+    folder = tmp_path / "devkit" / "VOC2007"
+    for name, seed in (("000001", 1), ("000002", 2)):
+        draw(folder / "JPEGImages" / f"{name}.jpg", seed)
+        write_xml(folder, name, [("cat", (5, 6, 30, 40))])
+    (folder / "ImageSets" / "Main").mkdir(parents=True)
+    (folder / "ImageSets" / "Main" / "trainval.txt").write_text("000001\n000002\n")
+    return folder
+
+
+def write_xml(
+    folder: Path, name: str, objects: list[tuple[str, tuple]], size: tuple = (WIDTH, HEIGHT)
+) -> None:
+    nodes = "".join(
+        f"<object><name>{label}</name><bndbox>"
+        + "".join(f"<{k}>{v}</{k}>" for k, v in zip(("xmin", "ymin", "xmax", "ymax"), box, strict=True))
+        + "</bndbox></object>"
+        for label, box in objects
+    )
+    path = folder / "Annotations" / f"{name}.xml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    width, height = size
+    size_node = f"<size><width>{width}</width><height>{height}</height></size>"
+    path.write_text(f"<annotation>{size_node}{nodes}</annotation>")
+
+
+@pytest.fixture
+def diagnosis() -> Callable[..., list[Finding]]:
+    """Everything found in sets as the command line writes them."""
+    return lambda *texts, **options: examine(open_sets(list(texts)), **options).findings

@@ -1,0 +1,125 @@
+"""A repaired set is clean, loads, and stands beside the original; what was changed is said."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.doctor.conftest import WIDTH, draw, whole_coco, write, write_xml
+
+from detection.data.coco_dataset import CocoDataset
+from detection.data.voc_dataset import VocDataset
+from doctor import coco_repair as repair_coco
+from doctor import voc_repair as repair_voc
+from doctor.examination import examine, open_sets
+from doctor.findings import is_clean
+from foundation.errors import UserError
+
+
+def repair(text: str, out: Path) -> list[str]:
+    examined = examine(open_sets([text]))
+    if text.startswith("coco:"):
+        return repair_coco.write_repaired(examined.surveys[0], examined.facts[0], out)
+    place, _, split = text.removeprefix("voc:").rpartition(":")
+    return repair_voc.write_repaired(Path(place), split, examined.surveys[0], examined.facts[0], out)
+
+
+def broken_coco(folder: Path) -> dict:
+    """Everything a repair handles, at once."""
+    content = whole_coco()
+    images, annotations, categories = (content[k] for k in ("images", "annotations", "categories"))
+    images[0].update(width=10, height=0)
+    images += [{**images[1], "id": 8}, {**images[1], "file_name": "9.png"}, {"id": 7}, None]
+    images += [{"id": 6, "file_name": "6.png", "width": 5, "height": 5}]
+    categories += [{"id": 2, "name": "cow"}, {"id": 9, "name": "cat"}]
+    good = annotations[2]
+    new = [
+        {"bbox": [50, 6, 30, 10]},
+        {"bbox": [WIDTH, 6, 30, 10]},
+        {"bbox": [1, 2, 0, 4]},
+        {"bbox": [1, 2, -1, 4]},
+        {"bbox": [1, 2, float("nan"), 4]},
+        {"image_id": 99},
+        {"image_id": [2]},
+        {"category_id": 77},
+        {},  # the same box again
+        {"category_id": 9, "bbox": [1, 1, 9, 9], "id": good["id"]},
+        {"image_id": 8, "bbox": [2, 2, 9, 9], "segmentation": [[1, 2, 3, 4]]},
+        {"image_id": 6, "bbox": [2, 2, 3, 3]},
+    ]
+    content["annotations"] += [{**good, "id": 100 + i, **values} for i, values in enumerate(new)]
+    (folder / "6.png").write_bytes(b"no picture")
+    draw(folder / "9.png", 9)
+    return content
+
+
+def test_a_repaired_coco_file_is_clean(coco: Path, tmp_path: Path):
+    folder, out = tmp_path / "pictures", tmp_path / "repaired.json"
+    write(coco, broken_coco(folder))
+    before = coco.read_bytes()
+    changes = repair(f"coco:{coco}:{folder}", out)
+    assert coco.read_bytes() == before
+    findings = examine(open_sets([f"coco:{out}:{folder}"])).findings
+    assert is_clean(findings), [f for f in findings if f.severity != "note"]
+    content = json.loads(out.read_text())
+    assert [image["id"] for image in content["images"]] == [1, 2, 3]
+    assert content["images"][0]["height"] == 48 and content["images"][0]["width"] == WIDTH
+    assert [(c["id"], c["name"]) for c in content["categories"]] == [(1, "cat"), (2, "dog"), (10, "cow")]
+    boxes = {entry["id"]: entry["bbox"] for entry in content["annotations"]}
+    kept = {11, 12, 21, 22, 31, 32, 100, 110}
+    assert boxes.keys() == kept | {112} and boxes[100] == [50, 6, 14, 10] and boxes[112] == [1, 1, 9, 9]
+    by_id = {entry["id"]: entry for entry in content["annotations"]}
+    assert by_id[112]["category_id"] == 1 and by_id[110]["image_id"] == 2
+    assert "segmentation" not in by_id[110] and "segmentation" in by_id[100]
+    assert len(CocoDataset(out, folder).targets[1].boxes) == 5
+    text = "\n".join(changes)
+    for part in (
+        "image 1: size 10x0 is now 64x48",
+        "annotation 100: bbox [50, 6, 30, 10] is now [50, 6, 14, 10]",
+        "annotation 21 is now 112",
+        "image 8 joined with image 2",
+        "image 6 (6.png) left out: no readable picture",
+        "category 9 'cat' joined with category 1",
+        "annotation 110: without its damaged segmentation",
+    ):
+        assert part in text
+
+
+def test_a_whole_file_is_not_changed(coco: Path, tmp_path: Path):
+    assert repair(f"coco:{coco}:{tmp_path / 'pictures'}", tmp_path / "b.json") == []
+    assert json.loads((tmp_path / "b.json").read_text()) == whole_coco()
+
+
+def test_nothing_is_overwritten(coco: Path, voc: Path, tmp_path: Path):
+    before = coco.read_bytes()
+    with pytest.raises(UserError, match="overwrite nothing"):
+        repair(f"coco:{coco}:{tmp_path / 'pictures'}", coco)
+    with pytest.raises(UserError, match="overwrite nothing"):
+        repair(f"voc:{voc}:trainval", voc.parent)
+    assert coco.read_bytes() == before
+
+
+def test_a_repaired_voc_split_is_clean(voc: Path, tmp_path: Path, diagnosis: Callable):
+    objects = [
+        ("cat", (0, 6, 66, 40)),
+        ("cat", (66, 6, 70, 40)),
+        ("catt", (5, 6, 30, 40)),
+        ("dog", (5, 6, 3, 40)),
+        ("dog", (5, 6, 30, 40)),
+        ("dog", (5, 6, 30, 40)),
+    ]
+    write_xml(voc, "000001", objects, (10, 10))
+    draw(voc / "JPEGImages" / "000003.jpg", 3)
+    (voc / "JPEGImages" / "000004.jpg").write_bytes(b"")
+    write_xml(voc, "000004", [])
+    (voc / "ImageSets" / "Main" / "trainval.txt").write_text("000001\n000002\n000003\n000004\n000002\n")
+    original = (voc / "Annotations" / "000001.xml").read_bytes()
+    changes = repair(f"voc:{voc}:trainval", tmp_path / "repaired")
+    findings = diagnosis(f"voc:{tmp_path / 'repaired' / 'VOC2007'}:trainval")
+    assert is_clean(findings), [f for f in findings if f.severity != "note"]
+    loaded = VocDataset(tmp_path / "repaired", [("2007", "trainval")])
+    assert loaded.image_ids == ["000001", "000002"] and loaded.image_sizes[0] == (48, 64)
+    assert loaded.targets[0].boxes.tolist() == [[0, 5, 64, 40], [4, 5, 30, 40]]
+    assert (voc / "Annotations" / "000001.xml").read_bytes() == original
+    assert "000001.xml object 1: bndbox 0, 6, 66, 40 is now 1, 6, 64, 40" in changes
+    assert any(change.startswith("000004 left out") for change in changes) and len(changes) == 8

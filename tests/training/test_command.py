@@ -1,0 +1,137 @@
+"""What command lines accept, and with which status and message they end."""
+
+import argparse
+import errno
+import logging
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from foundation.errors import UserError
+from training.command import build_parser, run
+
+DISK = "No space left on device"
+REMEDY = "free some and continue with --resume\n"
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch) -> Callable[..., argparse.Namespace]:
+    """Runs a command line; gives what its `main` saw, after an error was raised in it if there is one."""
+
+    def call(*arguments: str, error: BaseException | None = None) -> argparse.Namespace:
+        seen: list[argparse.Namespace] = []
+
+        def main(arguments: argparse.Namespace) -> None:
+            seen.append(arguments)
+            print("so far")
+            if error is not None:
+                raise error
+
+        monkeypatch.setattr(sys, "argv", ["tool", *arguments])
+        run(main, build_parser("A tool.", config_default="configs/x.yaml"))
+        return seen[0]
+
+    return call
+
+
+class OtherError(ValueError):
+    exit_status = 5
+
+
+def test_defaults(call: Callable):
+    expected = {"config": Path("configs/x.yaml"), "out": None, "resume": False, "overwrite": False}
+    assert vars(call()) == {**expected, "overrides": []}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["a.b=1", "c=2", "--out", "o", "--resume"],
+        ["--out", "o", "--resume", "a.b=1", "c=2"],
+        ["a.b=1", "--out", "o", "c=2", "--resume"],
+    ],
+)
+def test_overrides_stand_anywhere(call: Callable, arguments: list[str]):
+    seen = call(*arguments)
+    assert (seen.overrides, seen.out, seen.resume) == (["a.b=1", "c=2"], Path("o"), True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [(["--resume", "--overwrite"], "not allowed with"), (["--outt", "o"], "unrecognized arguments: --outt")],
+)
+def test_wrong_options(call: Callable, capsys: pytest.CaptureFixture, arguments: list[str], part: str):
+    with pytest.raises(SystemExit) as left:
+        call(*arguments)
+    assert left.value.code == 2 and part in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "message"),
+    [
+        (UserError("lr is 7, expected less\n  lower it"), 2, "error: lr is 7, expected less\n  lower it\n"),
+        (OtherError("five"), 5, "error: five\n"),
+        (KeyboardInterrupt(), 130, "error: interrupted\n"),
+        (
+            OSError(errno.ENOSPC, DISK, "run/checkpoint.pt"),
+            2,
+            f"error: no space left while writing run/checkpoint.pt ({DISK}); {REMEDY}",
+        ),
+        (OSError(errno.EDQUOT, "Quota"), 2, f"error: no space left (Quota); {REMEDY}"),
+        (
+            OSError(errno.EROFS, "Read-only", "/a/b"),
+            2,
+            "error: /a/b: Read-only; choose a place that can be written\n",
+        ),
+    ],
+)  # fmt: skip
+def test_errors_of_the_user(
+    call: Callable, capsys: pytest.CaptureFixture, error: BaseException, status: int, message: str
+):
+    with pytest.raises(SystemExit) as left:
+        call(error=error)
+    printed = capsys.readouterr()
+    assert (left.value.code, printed.err, printed.out) == (status, message, "so far\n")
+
+
+@pytest.mark.parametrize("error", [ValueError("ours"), OSError(errno.EACCES, "denied"), TypeError("ours")])
+def test_other_errors_keep_their_traceback(call: Callable, error: Exception):
+    with pytest.raises(type(error)) as raised:
+        call(error=error)
+    assert raised.value is error
+
+
+@pytest.mark.parametrize(
+    ("rank", "lines"), [(None, "said\nwarned\n"), ("0", "said\nwarned\n"), ("1", "warned\n")]
+)
+def test_only_the_main_process_reports(
+    call: Callable,
+    capsys: pytest.CaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    rank: str | None,
+    lines: str,
+):
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", [])
+    monkeypatch.setattr(root, "level", root.level)
+    monkeypatch.delenv("RANK", raising=False)
+    if rank is not None:
+        monkeypatch.setenv("RANK", rank)
+    call()
+    logging.getLogger("tool").info("said")
+    logging.getLogger("tool").warning("warned")
+    assert capsys.readouterr().err == lines
+
+
+def test_lines_of_other_threads_say_whose_they_are(call: Callable, monkeypatch: pytest.MonkeyPatch, capsys):
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", [])
+    call()
+    thread = threading.Thread(target=lambda: logging.getLogger("tool").warning("%d %%", 5), name="seed1")
+    thread.start()
+    thread.join()
+    logging.getLogger("tool").warning("main")
+    assert capsys.readouterr().err == "seed1: 5 %\nmain\n"

@@ -1,0 +1,95 @@
+"""One process needs no set-up; two find each other and agree."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from training.distributed import (
+    broadcast_object,
+    gather_objects,
+    is_main,
+    process_group,
+    rank,
+    world_size,
+    wrap,
+)
+
+CPU = torch.device("cpu")
+# w starts at 0 in both; process r has the input r + 1, so the mean gradient of w is 1.5.
+TWO = """
+import json, torch, torch.distributed as dist
+from torch import nn
+from training.distributed import broadcast_buffers, broadcast_object, gather_objects, is_main, process_group
+from training.distributed import rank, world_size, wrap
+
+me = rank()
+with process_group(torch.device("cpu")):
+    with process_group(torch.device("cpu")):
+        pass
+    said = {"main": is_main(), "size": world_size(), "backend": dist.get_backend()}
+    said["gathered"] = gather_objects({"rank": me, "shares": "ab" * (me + 1)})
+    said["told"] = broadcast_object({"from": me, "none": None})
+    model = nn.Linear(1, 1, bias=False)
+    nn.init.zeros_(model.weight)
+    network = wrap(model)
+    network(torch.tensor([[me + 1.0]])).sum().backward()
+    said["gradient"] = model.weight.grad.item()
+    norm = nn.BatchNorm1d(1)
+    norm.running_mean.fill_(me + 5)
+    broadcast_buffers(norm)
+    said["running mean"] = norm.running_mean.item()
+said["left"] = not dist.is_initialized()
+print(json.dumps(said))
+"""
+
+
+def test_one_process():
+    assert (rank(), world_size(), is_main()) == (0, 1, True)
+    value, model = {"AP": 0.5}, nn.Linear(1, 1)
+    with process_group(CPU):
+        assert not dist.is_initialized()
+        assert gather_objects(value) == [value]
+        assert broadcast_object(value) is value
+        assert wrap(model) is model
+
+
+def test_only_the_first_process_is_the_main_one(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("RANK", "3")
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    assert (rank(), world_size(), is_main()) == (3, 4, False)
+
+
+def test_two_processes(root: Path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", TWO],
+            cwd=root,
+            env={**os.environ, **place, "RANK": str(number), "WORLD_SIZE": "2"},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(2)
+    ]
+    first, second = (json.loads(process.communicate(timeout=120)[0]) for process in processes)
+    assert (first.pop("main"), second.pop("main")) == (True, False)
+    assert first == second == {
+        "size": 2,
+        "backend": "gloo",
+        "gathered": [{"rank": 0, "shares": "ab"}, {"rank": 1, "shares": "abab"}],
+        "told": {"from": 0, "none": None},
+        "gradient": 1.5,
+        "running mean": 5.0,
+        "left": True,
+    }  # fmt: skip

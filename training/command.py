@@ -1,0 +1,90 @@
+"""The command line all tools share. Imports the standard library only, so that --help answers at once."""
+
+import argparse
+import errno
+import logging
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+NOT_ALLOWED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR}
+
+
+def build_parser(description: str, *, config_default: str | None = None) -> argparse.ArgumentParser:
+    """Parser of `[--config FILE] [--out DIR] [--resume | --overwrite] [key=value ...]`.
+
+    The parsed attributes are `config` and `out` (Path or None), `resume`, `overwrite` and `overrides`.
+    """
+    parser = argparse.ArgumentParser(description=description)
+    default = None if config_default is None else Path(config_default)
+    parser.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        default=default,
+        help=f"YAML configuration (default: {default})",
+    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="run folder to write")
+    existing = parser.add_mutually_exclusive_group()
+    existing.add_argument("--resume", action="store_true", help="continue the run in the folder")
+    existing.add_argument("--overwrite", action="store_true", help="replace the run in the folder")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="configuration values, for instance optim.lr=0.02"
+    )
+    return parser
+
+
+def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentParser) -> None:
+    """Parses the command line, calls `main` and turns errors that are the user's to fix into exit status 2.
+
+    Such errors carry an attribute `exit_status` (see `foundation.errors`); a full disk counts as one.
+    """
+    arguments = parser.parse_intermixed_args()
+    _set_up_logging()
+    try:
+        main(arguments)
+    except ValueError as error:
+        status = getattr(error, "exit_status", None)
+        if status is None:
+            raise
+        _leave(str(error), status)
+    except OSError as error:
+        if error.errno in DISK_FULL:
+            remedy = "free some and continue with --resume" if hasattr(arguments, "resume") else "free some"
+            where = f" while writing {error.filename}" if error.filename else ""
+            _leave(f"no space left{where} ({error.strerror}); {remedy}", 2)
+        if error.errno in NOT_ALLOWED and error.filename:
+            _leave(f"{error.filename}: {error.strerror}; choose a place that can be written", 2)
+        raise
+    except KeyboardInterrupt:
+        _leave("interrupted", 130)
+
+
+def _leave(message: str, status: int) -> None:
+    sys.stdout.flush()
+    print(f"error: {message}", file=sys.stderr, flush=True)
+    sys.exit(status)
+
+
+class _LineHandler(logging.StreamHandler):
+    """Plain lines on standard error that do not tear a progress bar apart."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = super().format(record)
+        # One of several trainings at once says which.
+        return line if record.threadName == "MainThread" else f"{record.threadName}: {line}"
+
+    def emit(self, record: logging.LogRecord) -> None:
+        # Only who shows a bar has imported tqdm.
+        if "tqdm" in sys.modules:
+            sys.modules["tqdm"].tqdm.write(self.format(record), file=self.stream)
+        else:
+            super().emit(record)
+
+
+def _set_up_logging() -> None:
+    # torchrun sets RANK; only the main process reports, the others warn.
+    level = logging.INFO if os.environ.get("RANK", "0") == "0" else logging.WARNING
+    logging.basicConfig(level=level, format="%(message)s", handlers=[_LineHandler(sys.stderr)])

@@ -1,0 +1,280 @@
+"""Typed configuration: YAML and `key=value` overrides into nested frozen dataclasses, and back."""
+
+import copy
+import dataclasses
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_type_hints
+
+import yaml
+from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
+
+from foundation.errors import UserError, suggest
+from foundation.yaml12 import read_yaml, write_yaml
+
+Schema = TypeVar("Schema")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OptimConfig:
+    """The defaults are those of He et al. 2015, §3.4.
+
+    `batch_size` counts all processes and micro-batches; `lr` is stated per `reference_batch` and scaled to
+    `batch_size`, see `training.optim.scaled_lr`.
+
+    Attributes:
+        kind: "lamb" needs timm.
+        momentum: of SGD; LAMB and AdamW take it as beta1, and 0.999 as beta2.
+        ema_decay: of the moving average of the weights that is then evaluated and saved; see `training.ema`.
+    """
+
+    kind: Literal["sgd", "lamb", "adamw"] = "sgd"
+    lr: float = 0.1
+    momentum: float = 0.9
+    nesterov: bool = False
+    weight_decay: float = 1e-4
+    decay_norm_and_bias: bool = True
+    batch_size: int = 256
+    reference_batch: int = 256
+    accumulate: int = 1
+    clip_norm: float | None = None
+    ema_decay: float | None = None
+
+    def __post_init__(self) -> None:
+        require_positive(self, "lr", "batch_size", "reference_batch", "accumulate", "clip_norm")
+        require_between(self, 0, 1, "momentum")
+        require_between(self, 0, math.inf, "weight_decay")
+        if self.nesterov and (self.kind != "sgd" or self.momentum == 0):
+            raise ValueError(
+                f"nesterov belongs to kind sgd with momentum, got {self.kind} and momentum {self.momentum}"
+            )
+        if self.kind != "sgd" and self.momentum == 1:
+            raise ValueError(f"momentum is beta1 of {self.kind} and must be below 1, got {self.momentum}")
+        if self.ema_decay is not None and not 0 < self.ema_decay < 1:
+            raise ValueError(f"ema_decay must be between 0 and 1, for instance 0.9999, got {self.ema_decay}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ScheduleConfig:
+    """Learning rate over the steps; see `training.schedule`. "step" without milestones is constant.
+
+    `warmup` "error" is the paper's for 110 layers (§4.2): `warmup_factor` until the training error, as
+    reported every `run.log_every` steps, is below `warmup_error` per cent.
+    """
+
+    kind: Literal["step", "cosine", "plateau"] = "step"
+    total_steps: int
+    milestones: tuple[int, ...] = ()
+    gamma: float = 0.1
+    warmup_steps: int = 0
+    warmup_factor: float = 0.1
+    warmup: Literal["linear", "constant", "error"] = "linear"
+    warmup_error: float = 80.0
+    plateau_patience: int = 5
+
+    def __post_init__(self) -> None:
+        require_positive(self, "total_steps")
+        require_between(self, 0, 1, "gamma", "warmup_factor")
+        require_between(self, 0, 100, "warmup_error")
+        if self.warmup == "error" and self.warmup_error == 0:
+            raise ValueError("warmup_error 0 would never end the warm-up; the paper's is 80 (per cent)")
+        require_between(self, 0, math.inf, "warmup_steps", "plateau_patience")
+        if self.milestones and self.kind != "step":
+            raise ValueError(f"milestones belong to kind step, got {list(self.milestones)} with {self.kind}")
+        if self.warmup == "error" and self.warmup_steps:
+            raise ValueError(f"warmup error ends by itself; leave out warmup_steps, got {self.warmup_steps}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """How a run is executed.
+
+    Attributes:
+        compile: each block by torch.compile; equal blocks share their code, so a deep network starts as fast.
+        recompute: activations inside the blocks are computed again for the backward pass instead of kept.
+        cuda_graph: whole optimiser steps captured and replayed, once for every shape of batch, and so are
+            detections in evaluation; needs one process, a GPU and SGD. See `training.graph`.
+        early_stop: evaluations without improvement until the end.
+    """
+
+    seed: int = 0
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["fp32", "bf16"] = "fp32"
+    channels_last: bool = True
+    compile: bool = False
+    recompute: bool = False
+    cuda_graph: bool = False
+    workers: int = 2
+    log_every: int = 50
+    eval_every: int = 1000
+    checkpoint_every: int = 1000
+    early_stop: int | None = None
+
+    def __post_init__(self) -> None:
+        require_positive(self, "log_every", "eval_every", "checkpoint_every", "early_stop")
+        require_between(self, 0, math.inf, "seed", "workers")
+
+
+def data_root() -> Path:
+    """Where data sets live: $DATA_ROOT, else data/."""
+    return Path(os.environ.get("DATA_ROOT", "data"))
+
+
+def load_config(schema: type[Schema], path: Path | None, overrides: Sequence[str] = ()) -> Schema:
+    """Reads a configuration file, applies overrides and checks everything against the schema.
+
+    Args:
+        schema: a frozen dataclass, whose sections are dataclasses in turn.
+        path: YAML file (booleans and numbers as in YAML 1.2), or None for the defaults.
+        overrides: "section.key=value" with the value in YAML, for instance "optim.lr=0.02".
+    Raises:
+        UserError: listing every unknown key with the closest one, every missing key and every wrong value.
+    """
+    data = {} if path is None else _read(path)
+    return parse_config(schema, data, overrides, source="configuration" if path is None else str(path))
+
+
+def parse_config(
+    schema: type[Schema], data: Mapping[str, Any], overrides: Sequence[str] = (), *, source: str
+) -> Schema:
+    """As `load_config`, from sections already read; `source` is named in errors."""
+    sections = copy.deepcopy(dict(data))
+    for override in overrides:
+        _apply(override, sections)
+    try:
+        # Strict JSON mode: no text for numbers, but lists for tuples and integers for floats.
+        return _adapter(schema).validate_json(json.dumps(sections), strict=True)
+    except ValidationError as error:
+        problems = [_explain(schema, problem) for problem in error.errors(include_url=False)]
+        raise UserError("\n  ".join([f"{source}:", *dict.fromkeys(problems)])) from None
+
+
+def dump_config(config: Any) -> str:
+    """YAML of a configuration that `load_config` reads back equal."""
+    plain = json.loads(json.dumps(dataclasses.asdict(config)))  # lists for tuples
+    return write_yaml(plain)
+
+
+def complete_config(schema: type[Any], text: str, *, source: str) -> str:
+    """The YAML of an earlier release's `dump_config` with the keys, at their defaults, that came since.
+
+    Raises:
+        UserError: it has keys or values that this release does not know.
+    """
+    return dump_config(parse_config(schema, read_yaml(text) or {}, source=source))
+
+
+def differences(old: str, new: str) -> list[str]:
+    """One line for each dotted key that differs between two configurations in YAML."""
+    before, after = (dict(_leaves(read_yaml(text) or {})) for text in (old, new))
+    return [
+        f"{key}: {before.get(key, '(absent)')} before, {after.get(key, '(absent)')} now"
+        for key in dict.fromkeys([*before, *after])
+        if (key in before, before.get(key)) != (key in after, after.get(key))
+    ]
+
+
+def _leaves(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in data.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def require_positive(section: Any, *names: str) -> None:
+    """For a section's `__post_init__`: raises ValueError unless these are None or above 0."""
+    for name in names:
+        value = getattr(section, name)
+        if value is not None and not 0 < value < math.inf:
+            raise ValueError(f"{name} must be positive, got {value}")
+
+
+def require_between(section: Any, low: float, high: float, *names: str) -> None:
+    """For a section's `__post_init__`: raises ValueError unless these are None or low <= value <= high."""
+    for name in names:
+        value = getattr(section, name)
+        if value is not None and not low <= value <= high:
+            limits = f"from {low} to {high}" if high < math.inf else f"at least {low}"
+            raise ValueError(f"{name} must be {limits}, got {value}")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise UserError(f"no configuration file at {path.absolute()}; expected a YAML file (see configs/)")
+    try:
+        data = read_yaml(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not a readable configuration: {error}") from None
+    if not isinstance(data, dict | None):
+        raise UserError(f"{path} must hold sections and keys (a YAML mapping), got {data!r}")
+    return data or {}
+
+
+def _apply(override: str, data: dict[str, Any]) -> None:
+    """Writes one "section.key=value" into the nested mappings."""
+    name, equals, text = override.partition("=")
+    *sections, key = name.split(".")
+    if not equals or not all([*sections, key]):
+        raise UserError(
+            f"{override!r} is not an override: expected section.key=value, for instance optim.lr=0.02"
+        )
+    for section in sections:
+        data = data.setdefault(section, {})
+        if not isinstance(data, dict):
+            raise UserError(f"override {override!r}: {section!r} is a value, not a section")
+    try:
+        data[key] = read_yaml(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"override {override!r}: {text!r} is not a YAML value: {error}") from None
+
+
+def _adapter(schema: type[Schema]) -> TypeAdapter[Schema]:
+    return TypeAdapter(with_config(ConfigDict(extra="forbid"))(schema))
+
+
+def _explain(schema: type, problem: Any) -> str:
+    """One line for one of pydantic's errors."""
+    location = _location(schema, problem["loc"])
+    key = ".".join(map(str, location))
+    if problem["type"] == "unexpected_keyword_argument":
+        return f"{key}: unknown key{_closest(key, _keys(schema))}"
+    if problem["type"] == "missing":
+        return f"{key}: missing, and there is no default"
+    if problem["type"] == "dataclass_type":
+        return f"{key or 'configuration'}: expected a section with keys, got {problem['input']!r}"
+    if problem["type"] == "value_error":
+        return f"{key}: {problem['msg'].removeprefix('Value error, ')}"
+    return f"{key}: {problem['msg'].replace('Input should be', 'expected')}, got {problem['input']!r}"
+
+
+def _location(schema: Any, location: Sequence[str | int]) -> list[str | int]:
+    """pydantic's location without the branches of unions that it ends in (("weights", "str"))."""
+    kept: list[str | int] = []
+    for part in location:
+        kept.append(part)
+        schema = get_type_hints(schema).get(str(part)) if dataclasses.is_dataclass(schema) else None
+        if not dataclasses.is_dataclass(schema):
+            break
+    return kept
+
+
+def _keys(schema: Any, prefix: str = "") -> list[str]:
+    """Every dotted key that a schema knows."""
+    keys = []
+    for name, kind in get_type_hints(schema).items():
+        keys += _keys(kind, f"{prefix}{name}.") if dataclasses.is_dataclass(kind) else [f"{prefix}{name}"]
+    return keys
+
+
+def _closest(key: str, known: Sequence[str]) -> str:
+    """The end of a message about an unknown key: the same name elsewhere, else the nearest in its section."""
+    section, _, name = key.rpartition(".")
+    elsewhere = [other for other in known if other.rpartition(".")[2] == name]
+    if elsewhere:
+        return f"; did you mean {' or '.join(map(repr, elsewhere))}?"
+    siblings = [other for other in known if section and other.startswith(f"{section}.")]
+    return suggest(key, siblings or dict.fromkeys(other.partition(".")[0] for other in known))

@@ -1,0 +1,233 @@
+"""What runs on a GPU again and again, captured as CUDA graphs and replayed: the host launches no kernels."""
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from dataclasses import Field, dataclass, field
+from functools import cache, partial
+from itertools import islice
+from threading import Lock, get_ident
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
+
+import torch
+from torch import Tensor
+
+from training.loop import StepReport, TrainingStep, TrainState, set_lr
+from training.static import copy_into, empty_like, signature, tensors
+
+logger = logging.getLogger(__name__)
+
+STEPS = 10  # a launch; more would be cut short by reports
+WARM_UP = 3  # calls before a capture, as torch asks for: libraries choose kernels and allocate in them
+MOST_RECORDINGS = 64  # of a function; each keeps its kernels and its input on the GPU
+# One thread at a time: libraries must not free memory, nor compile, while another captures.
+_CAPTURING = Lock()
+
+Output = TypeVar("Output")
+Body = Callable[[], None]
+Record = Callable[[Body], Body]
+
+
+class MicroBatch(Protocol):
+    """A dataclass: recordings read its tensors, and see nothing of its other fields but the first call's."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+    @property
+    def ids(self) -> list[str]:
+        """Of the pictures."""
+
+    def to(self, device: torch.device) -> Any:
+        """On the device what losses are made of; a batch that is there already is copied nowhere."""
+
+
+def recorder(device: torch.device) -> Record:
+    """What turns the launches of a function into a function that repeats them on the same memory.
+
+    On a GPU they are captured. Elsewhere the function runs again.
+    """
+    if device.type != "cuda":
+        return lambda body: body
+    # All recordings take their memory from one pool, which is then as large as the largest needs, not all of
+    # them together. The price: a replay overwrites what another left in it. So nothing in the pool may be
+    # needed from one replay to the next, and nothing is. Parameters, buffers, momenta, averages and the
+    # recordings' inputs were allocated before a capture, outside the pool. Gradients are made in it, but anew
+    # by every replay: a step begins by dropping those of the step before. Outputs are read, in the order of
+    # the stream, before the next call.
+    return partial(record_cuda, pool=torch.cuda.graph_pool_handle())
+
+
+def record_cuda(body: Body, pool: Any) -> Body:
+    """Captures what `body` launches on the GPU; calling the result does it again on the same memory."""
+    graph, stream = torch.cuda.CUDAGraph(), _stream(get_ident(), torch.cuda.current_device())
+    # Other threads may train other seeds on the same GPU meanwhile, or pin what a loader brings.
+    with torch.cuda.graph(graph, pool, stream, capture_error_mode="thread_local"):
+        body()
+    return graph.replay
+
+
+@cache
+def _stream(thread: int, device: int) -> torch.cuda.Stream:
+    """A thread's own for captures: on torch's default all graphs would share one cuBLAS workspace."""
+    return torch.cuda.Stream(device)
+
+
+class GraphedFunction(Generic[Output]):
+    """A function on a GPU that is captured for every shape of its input, and replayed from then on.
+
+    The first `WARM_UP` calls of a shape run the function itself, on the memory of that call: rare shapes are
+    not worth a capture. So do all calls of the shapes that come after `MOST_RECORDINGS` others.
+
+    What it gives is valid until the next call, in which its memory may be written again.
+
+    Args:
+        function: of tensors and of dataclasses with tensors. It must not read values on the host, nor copy
+            from there, and not keep what it makes; it sees nothing of other fields but the first call's.
+        device: where it happens; the input may come from the host, without waiting where it is pinned.
+        record: as `recorder` gives it, whose is the default.
+    """
+
+    def __init__(
+        self, function: Callable[..., Output], device: torch.device, record: Record | None = None
+    ) -> None:
+        self.function, self.device = function, device
+        self.record = recorder(device) if record is None else record
+        self.recordings: dict[Hashable, tuple[_Call[Output], Body]] = {}
+        self._calls: Counter[Hashable] = Counter()
+        self._refused = False
+
+    def __call__(self, *inputs: Any) -> Output:
+        """What the function gives of these inputs."""
+        shapes = tuple(signature(value) for value in inputs)
+        if shapes in self.recordings:
+            call, replay = self.recordings[shapes]
+            call.write(inputs)
+            replay()
+            return call.outputs
+        call = _Call(self.function, inputs, self.device)
+        call.write(inputs)
+        with _CAPTURING:
+            if self._is_worth_recording(shapes):
+                replay = self.record(call.run)
+                self.recordings[shapes] = call, replay
+                replay()
+            else:
+                with _side_stream(self.device):
+                    call.run()
+        return call.outputs
+
+    def _is_worth_recording(self, shapes: Hashable) -> bool:
+        self._calls[shapes] += 1
+        if self._calls[shapes] <= WARM_UP:
+            return False
+        if len(self.recordings) < MOST_RECORDINGS:
+            return True
+        if not self._refused:
+            logger.info("run.cuda_graph: %d shapes are captured; others run as they are", MOST_RECORDINGS)
+        self._refused = True
+        return False
+
+
+class _Call(Generic[Output]):
+    """A call of a function on memory of its own.
+
+    Attributes:
+        inputs: on the device, of the shapes of those given; to be written before every run.
+        outputs: of the last run.
+    """
+
+    outputs: Output
+
+    def __init__(
+        self, function: Callable[..., Output], inputs: tuple[Any, ...], device: torch.device
+    ) -> None:
+        self.function = function
+        self.inputs = [empty_like(value, device) for value in inputs]
+
+    def write(self, inputs: tuple[Any, ...]) -> None:
+        """Copies the values of these inputs into their place."""
+        for target, source in zip(map(tensors, self.inputs), map(tensors, inputs), strict=True):
+            for name, memory in target.items():
+                copy_into(memory, source[name])
+
+    def run(self) -> None:
+        self.outputs = self.function(*self.inputs)
+
+
+class GraphedSteps:
+    """A `TrainingStep` whose steps are captured and replayed, `steps` at a time where nothing is due before.
+
+    SGD only. Equal to the step itself up to the rounding of torch's fused SGD, whose rate lies on the GPU.
+
+    Args:
+        step: its micro-batches are dataclasses, see `MicroBatch`.
+        record: see `GraphedFunction`, which also says when a shape is captured. Here a shape is that of all
+            micro-batches of a launch.
+        steps: of a launch. More than one where micro-batches have one shape, and where they are small: those
+            of a launch lie on the GPU at once.
+    """
+
+    def __init__(self, step: TrainingStep, record: Record | None = None, *, steps: int = STEPS) -> None:
+        self.step, self.steps, self.record = step, steps, record
+        self.launch: GraphedFunction[dict[str, Tensor]] | None = None
+
+    def __call__(self, state: TrainState, batches: Iterator[MicroBatch], limit: int) -> StepReport:
+        """Takes `steps` steps, or one where fewer are allowed."""
+        steps = self.steps if limit >= self.steps else 1
+        taken = list(islice(batches, steps * self.step.optim.accumulate))
+        rates = [self.step.lr(state, state.step + number) for number in range(steps)]
+        if self.launch is None:
+            _prepare_sgd(state)
+            # Not a method of this object: in a cycle the memory of a training would outlive it.
+            take = partial(_take, self.step, state)
+            self.launch = GraphedFunction(take, self.step.device, self.record)
+        totals = self.launch(torch.tensor(rates), *taken)
+        set_lr(state.optimizer, rates[-1])  # a number again: for reports and checkpoints
+        losses = {name: value.clone() for name, value in totals.items()}
+        return StepReport(losses, [name for batch in taken for name in batch.ids], steps)
+
+
+def _take(step: TrainingStep, state: TrainState, rates: Tensor, *batches: MicroBatch) -> dict[str, Tensor]:
+    """Takes a step with each of the rates, which lie on the device; gives the sums of the loss terms."""
+    totals: dict[str, Tensor] = {}
+    left = map(_Nameless, batches)
+    for rate in rates.unbind():
+        set_lr(state.optimizer, rate)
+        for name, value in step.update(state, left).losses.items():
+            totals[name] = totals.get(name, 0) + value
+    return totals
+
+
+@dataclass(frozen=True)
+class _Nameless:
+    """A micro-batch on the device without ids: those of a table of numbers would have to be read from it."""
+
+    batch: MicroBatch
+    ids: list[str] = field(default_factory=list)
+
+    def to(self, device: torch.device) -> Any:
+        return self.batch.to(device)
+
+
+def _prepare_sgd(state: TrainState) -> None:
+    """Makes SGD read its rate on the device, and gives it the momenta it would make in its first step."""
+    for group in state.optimizer.param_groups:
+        group["fused"], group["foreach"] = True, False
+        for parameter in group["params"]:
+            values = state.optimizer.state[parameter]
+            if values.get("momentum_buffer") is None:
+                values["momentum_buffer"] = torch.zeros_like(parameter)
+
+
+@contextmanager
+def _side_stream(device: torch.device) -> Iterator[None]:
+    """Runs the block on the stream of captures, as what is to be captured later must be."""
+    if device.type != "cuda":
+        yield
+        return
+    stream, current = _stream(get_ident(), torch.cuda.current_device()), torch.cuda.current_stream(device)
+    stream.wait_stream(current)
+    with torch.cuda.stream(stream):
+        yield
+    current.wait_stream(stream)

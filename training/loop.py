@@ -1,0 +1,266 @@
+"""The training loop, whole on one screen, and the step it repeats."""
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim import Optimizer
+
+from foundation.errors import UserError
+from training.config import OptimConfig, RunConfig, ScheduleConfig
+from training.ema import WeightAverage
+from training.optim import scaled_lr
+from training.schedule import lr_factor
+from training.seeding import capture_rng, restore_rng
+
+
+class StopTraining(Exception):  # noqa: N818 - not an error
+    """Raised by a callable of `fit` to end the training here."""
+
+
+class StepReport(NamedTuple):
+    """What a call of a step says.
+
+    Attributes:
+        losses: by name, detached scalars on the device, summed over the steps taken.
+        ids: of the pictures.
+        steps: optimiser steps taken.
+    """
+
+    losses: dict[str, Tensor]
+    ids: list[str]
+    steps: int = 1
+
+
+@dataclass
+class TrainState:
+    """Everything a training changes.
+
+    Attributes:
+        model: the network itself, not its DDP or compiled form.
+        step: optimiser steps done.
+        evaluations: (step, error) of every evaluation, lower is better.
+        loss_sums: by name, summed since the last report over `loss_steps` steps.
+        warm: whether a reported training error has ended the warm-up "error".
+        average: of the model's weights, if one is kept.
+    """
+
+    model: nn.Module
+    optimizer: Optimizer
+    step: int = 0
+    evaluations: list[tuple[int, float]] = field(default_factory=list)
+    loss_sums: dict[str, Tensor] = field(default_factory=dict)
+    loss_steps: int = 0
+    warm: bool = False
+    average: WeightAverage | None = None
+
+    @property
+    def errors(self) -> list[float]:
+        """Of every evaluation, oldest first."""
+        return [error for _, error in self.evaluations]
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint holds, random generators included."""
+        return {
+            "step": self.step,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "evaluations": self.evaluations,
+            "loss_sums": self.loss_sums,
+            "loss_steps": self.loss_steps,
+            "warm": self.warm,
+            "average": None if self.average is None else self.average.state_dict(),
+            "rng": capture_rng(),
+        }
+
+    def load_state_dict(self, content: dict[str, Any]) -> None:
+        """Goes back to where `state_dict` was taken."""
+        self.model.load_state_dict(content["model"])
+        self.optimizer.load_state_dict(content["optimizer"])
+        self.step, self.loss_steps = content["step"], content["loss_steps"]
+        self.warm = content.get("warm", False)  # checkpoints of 0.1.0 lack it
+        self.evaluations = [tuple(entry) for entry in content["evaluations"]]
+        device = next(self.model.parameters()).device
+        self.loss_sums = {name: value.to(device) for name, value in content["loss_sums"].items()}
+        if self.average is not None:
+            self.average.load_state_dict(content["average"])
+        restore_rng(content["rng"])
+
+
+Step = Callable[[TrainState, Iterator[Any], int], StepReport]
+
+
+def fit(
+    state: TrainState,
+    batches: Iterable[Any],
+    step: Step,
+    total_steps: int,
+    every: Sequence[tuple[int, Callable[[TrainState], None]]] = (),
+) -> None:
+    """Trains until `total_steps` steps are done in all.
+
+    Args:
+        state: changed in place; a continued run starts at its step.
+        batches: micro-batches from `state.step` on, as many as `step` takes.
+        step: takes at least one optimiser step and at most as many as its last argument says.
+        total_steps: counted from the very beginning.
+        every: (n, callable): called in this order after every n-th step and after the last, with losses and
+            weights known to be finite. They leave the model in training mode.
+    Raises:
+        UserError: a loss is not finite; says which, and on which pictures. Or a weight is not.
+    """
+    stream, watch = iter(batches), LossWatch()
+    state.model.train()
+    while state.step < total_steps:
+        limit = min([total_steps - state.step, *(n - state.step % n for n, _ in every)])
+        report = step(state, stream, limit)
+        state.step += report.steps
+        watch.add(state.step, report)
+        for name, value in report.losses.items():
+            state.loss_sums[name] = state.loss_sums.get(name, 0) + value
+        state.loss_steps += report.steps
+        due = [call for n, call in every if state.step % n == 0 or state.step == total_steps]
+        if due:
+            watch.check()
+            refuse_not_finite_weights(state)
+        try:
+            for call in due:
+                call(state)
+        except StopTraining:
+            return
+
+
+MOST_NAMED = 256  # pictures; a whole batch of the paper's
+ADVICE = (
+    "The last checkpoint is intact. Lower optim.lr, lengthen schedule.warmup_steps or set optim.clip_norm"
+)
+
+
+def refuse_not_finite_weights(state: TrainState) -> None:
+    """Raises UserError if a weight is not finite: gradients can overflow where the loss did not."""
+    tensors = {name: t for name, t in state.model.state_dict().items() if t.is_floating_point()}
+    finite = torch.stack([tensor.isfinite().all() for tensor in tensors.values()]).tolist()
+    bad = [name for name, good in zip(tensors, finite, strict=True) if not good]
+    if bad:
+        raise UserError(f"{bad[0]} and {len(bad) - 1} more are not finite after step {state.step}.\n{ADVICE}")
+
+
+def named(ids: list[str]) -> str:
+    """The first ids of many."""
+    more = len(ids) - MOST_NAMED
+    return ", ".join(ids[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+class LossWatch:
+    """Refuses a loss that is not finite.
+
+    It looks at every step while the next one runs: looking at once would make a GPU wait for the host.
+    """
+
+    def __init__(self) -> None:
+        self._pending: tuple[int, StepReport, Tensor, torch.cuda.Event | None] | None = None
+
+    def add(self, step: int, report: StepReport) -> None:
+        """Queues a step, and checks the one before."""
+        values, event = torch.stack([value.float() for value in report.losses.values()]), None
+        if values.is_cuda:
+            values = torch.empty_like(values, device="cpu", pin_memory=True).copy_(values, non_blocking=True)
+            event = torch.cuda.Event()
+            event.record()
+        previous, self._pending = self._pending, (step, report, values, event)
+        self._refuse_not_finite(previous)
+
+    def check(self) -> None:
+        """Checks the queued step now."""
+        previous, self._pending = self._pending, None
+        self._refuse_not_finite(previous)
+
+    def _refuse_not_finite(
+        self, pending: tuple[int, StepReport, Tensor, torch.cuda.Event | None] | None
+    ) -> None:
+        if pending is None:
+            return
+        step, report, values, event = pending
+        if event is not None:
+            event.synchronize()
+        numbers = values.tolist()
+        if all(map(math.isfinite, numbers)):
+            return
+        place = f"at step {step}" if report.steps == 1 else f"in steps {step - report.steps + 1} to {step}"
+        terms = ", ".join(f"{name} {value:g}" for name, value in zip(report.losses, numbers, strict=True))
+        raise UserError(
+            f"the loss is not finite {place}: {terms}; pictures of the batch: {named(report.ids)}.\n{ADVICE}"
+        )
+
+
+def set_lr(optimizer: Optimizer, lr: float | Tensor) -> None:
+    """Gives all parameters this learning rate."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+
+
+class TrainingStep:
+    """One optimiser step: micro-batches forward and backward, clipping, learning rate, optimiser, average.
+
+    Args:
+        network: what computes; the state's model, or its DDP form.
+        losses: gives the loss terms of a micro-batch on the device from (network, batch), to be summed. What
+            carries no gradient, such as an error rate, is reported beside them and changes no weight.
+        device: where it happens; a batch offers `to(device)` and `ids`.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        losses: Callable[[nn.Module, Any], dict[str, Tensor]],
+        *,
+        optim: OptimConfig,
+        schedule: ScheduleConfig,
+        run: RunConfig,
+        device: torch.device,
+    ) -> None:
+        self.network, self.losses, self.device = network, losses, device
+        self.optim, self.schedule, self.bf16 = optim, schedule, run.precision == "bf16"
+
+    def __call__(self, state: TrainState, batches: Iterator[Any], limit: int = 1) -> StepReport:
+        """Takes one step with `optim.accumulate` micro-batches."""
+        set_lr(state.optimizer, self.lr(state, state.step))
+        return self.update(state, batches)
+
+    def lr(self, state: TrainState, step: int) -> float:
+        """The learning rate of optimiser step `step` by what is known now."""
+        return scaled_lr(self.optim) * lr_factor(self.schedule, step, state.errors, warm=state.warm)
+
+    def update(self, state: TrainState, batches: Iterator[Any]) -> StepReport:
+        """One step with the learning rate as it is."""
+        state.optimizer.zero_grad()
+        totals: dict[str, Tensor] = {}
+        ids: list[str] = []
+        for number in range(self.optim.accumulate):
+            batch = next(batches)
+            for name, value in self._backward(batch, last=number == self.optim.accumulate - 1).items():
+                totals[name] = totals.get(name, 0) + value
+            ids += batch.ids
+        if self.optim.clip_norm is not None:
+            nn.utils.clip_grad_norm_(state.model.parameters(), self.optim.clip_norm)
+        state.optimizer.step()
+        if state.average is not None:
+            state.average.update()
+        return StepReport(totals, ids)
+
+    def _backward(self, batch: Any, *, last: bool) -> dict[str, Tensor]:
+        """Adds one micro-batch's share of the gradients; returns its share of the loss terms."""
+        ddp = isinstance(self.network, DistributedDataParallel)
+        # Gradients are exchanged once a step.
+        exchange = self.network.no_sync() if ddp and not last else nullcontext()  # type: ignore[operator]
+        with exchange:
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+                terms = self.losses(self.network, batch.to(self.device))
+            terms = {name: value / self.optim.accumulate for name, value in terms.items()}
+            torch.stack(list(terms.values())).sum().backward()
+        return {name: value.detach() for name, value in terms.items()}

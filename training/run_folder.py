@@ -1,0 +1,157 @@
+"""The run folder: what a training writes, where, and how a killed run finds its place again."""
+
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from foundation.atomic_files import replace_atomically
+from foundation.errors import UserError
+from training.checkpoint import load_checkpoint, save_checkpoint
+from training.config import differences
+
+# What a continued run may do otherwise. Only another device changes figures, by rounding.
+FREE_KEYS = ("run.device", "run.workers", "run.checkpoint_every")
+OURS = (
+    *("config.yaml", "metrics.jsonl", "checkpoint.pt", "best.safetensors", "last.safetensors", "result.json"),
+    "predictions.json",
+)
+
+
+class RunFolder:
+    """A run's configuration, metrics, checkpoint, weights, result and TensorBoard events in one folder.
+
+    Attributes:
+        path: the folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._events: Any = None
+
+    def open(
+        self,
+        config: str,
+        *,
+        resume: bool,
+        overwrite: bool,
+        complete: Callable[[str], str] = lambda config: config,
+    ) -> dict[str, Any] | None:
+        """Starts a run here or goes on with the one that is here.
+
+        Args:
+            config: the resolved configuration in YAML.
+            resume: go on with the run in the folder, from its checkpoint if it came so far.
+            overwrite: remove the run in the folder first; files that are not a run's stay.
+            complete: gives the configuration of the run in the folder the keys that came with later releases.
+        Returns:
+            The checkpoint to go on from, None at the start.
+        Raises:
+            UserError: a run is here but neither was asked for, none is here to go on with, or it was made
+                with another configuration.
+        """
+        if resume:
+            return self._reopen(config, complete)
+        if self.path.exists() and not self.path.is_dir():
+            raise UserError(f"{self.path} is a file, expected a folder for the run; choose another --out")
+        if self._holds_run():
+            if not overwrite:
+                raise UserError(
+                    f"{self.path} already holds a run; continue it with --resume, replace it with "
+                    "--overwrite, or choose another --out"
+                )
+            self.clear()
+        elif self.path.exists() and any(path not in self._leftovers() for path in self.path.iterdir()):
+            raise UserError(
+                f"{self.path} holds files but no run of ours; nothing was touched: choose another --out"
+            )
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._remove_leftovers()
+        self._write("config.yaml", config)
+        return None
+
+    def _holds_run(self) -> bool:
+        return (self.path / "config.yaml").is_file()
+
+    def clear(self) -> None:
+        """Removes the run in the folder, if there is one; other files stay."""
+        shutil.rmtree(self.path / "events", ignore_errors=True)
+        for name in reversed(OURS):  # config.yaml last: as long as it is there, this is a run's folder
+            (self.path / name).unlink(missing_ok=True)
+
+    def _leftovers(self) -> list[Path]:
+        """Temporary files of saves that were killed."""
+        return [path for name in OURS for path in self.path.glob(f".{name}.*")]
+
+    def _remove_leftovers(self) -> None:
+        for path in self._leftovers():
+            path.unlink()
+
+    def _reopen(self, config: str, complete: Callable[[str], str]) -> dict[str, Any] | None:
+        if not self._holds_run():
+            raise UserError(f"no run to continue in {self.path.absolute()}; start one without --resume")
+        before = complete((self.path / "config.yaml").read_text(encoding="utf-8"))
+        changed = [d for d in differences(before, config) if d.partition(":")[0] not in FREE_KEYS]
+        if changed:
+            lines = "\n  ".join(changed)
+            raise UserError(
+                f"{self.path} was made with another configuration:\n  {lines}\n"
+                "continue with the old values, or start a new run with another --out"
+            )
+        self._remove_leftovers()
+        self._write("config.yaml", config)
+        path = self.path / "checkpoint.pt"
+        checkpoint = load_checkpoint(path) if path.is_file() else None
+        self._cut_metrics(0 if checkpoint is None else checkpoint["step"])
+        return checkpoint
+
+    def _cut_metrics(self, step: int) -> None:
+        """Drops lines of steps that will be taken again."""
+        path = self.path / "metrics.jsonl"
+        if path.is_file():
+            lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+            # A line cut short by the kill is later than the checkpoint, whose own lines were complete.
+            whole = [line for line in lines if line.endswith("\n")]
+            self._write(path.name, "".join(line for line in whole if json.loads(line)["step"] <= step))
+
+    def record(self, step: int, values: Mapping[str, float | None], **not_reproducible: float) -> None:
+        """Appends a line to metrics.jsonl and writes all to TensorBoard.
+
+        Args:
+            values: equal in every repetition of the run; None is left out of TensorBoard.
+            not_reproducible: goes to TensorBoard only, such as speed.
+        """
+        with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": step, **values}) + "\n")
+        if self._events is None:
+            from torch.utils.tensorboard import SummaryWriter  # slow to import, not needed for --help
+
+            self._events = SummaryWriter(str(self.path / "events"), purge_step=step)
+        for name, value in {**values, **not_reproducible}.items():
+            if value is not None:
+                self._events.add_scalar(name, value, step)
+
+    def save_checkpoint(self, content: dict[str, Any]) -> None:
+        """See `training.checkpoint.save_checkpoint`."""
+        save_checkpoint(self.path / "checkpoint.pt", content)
+        if self._events is not None:
+            self._events.flush()
+
+    def write_result(self, result: Mapping[str, Any]) -> None:
+        """result.json: what the run ended with."""
+        self._write("result.json", json.dumps(result, indent=1) + "\n")
+
+    def read_result(self) -> dict[str, Any] | None:
+        """The result of a run that ended, None before."""
+        path = self.path / "result.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+    def _write(self, name: str, text: str) -> None:
+        with replace_atomically(self.path / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+
+    def close(self) -> None:
+        """Flushes what TensorBoard still holds."""
+        if self._events is not None:
+            self._events.close()

@@ -1,0 +1,59 @@
+"""Learning-rate schedules as pure functions of the step and the errors so far."""
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+from training.config import ScheduleConfig
+
+
+def lr_factor(config: ScheduleConfig, step: int, errors: Sequence[float], *, warm: bool = False) -> float:
+    """Factor on the learning rate for optimiser step `step` (0 is the first).
+
+    Args:
+        config: the schedule.
+        step: number of optimiser steps done.
+        errors: validation errors so far, oldest first; only "plateau" reads them.
+        warm: whether a reported training error was below `warmup_error`; only warm-up "error" reads it.
+    """
+    if config.warmup == "error":
+        warmup = 1.0 if warm else config.warmup_factor
+    else:
+        warmup = warmup_factor(step, config.warmup_steps, config.warmup_factor, config.warmup)
+    if config.kind == "cosine":
+        return warmup * cosine_factor(step, config.total_steps)
+    if config.kind == "plateau":
+        return warmup * plateau_factor(errors, config.plateau_patience, config.gamma)
+    return warmup * step_factor(step, config.milestones, config.gamma)
+
+
+def warmup_factor(step: int, steps: int, factor: float, kind: Literal["linear", "constant"]) -> float:
+    """`factor` for the first `steps` steps, or a line from it up to 1 (Goyal et al. 2017, §2.2)."""
+    if step >= steps:
+        return 1.0
+    return factor if kind == "constant" else factor + (1 - factor) * step / steps
+
+
+def step_factor(step: int, milestones: Sequence[int], gamma: float) -> float:
+    """`gamma` to the number of milestones reached."""
+    return gamma ** sum(step >= milestone for milestone in milestones)
+
+
+def cosine_factor(step: int, total: int) -> float:
+    """Half a cosine from 1 at step 0 to 0 at step `total` (Loshchilov and Hutter 2017, without restarts)."""
+    return 0.5 * (1 + math.cos(math.pi * min(step, total) / total))
+
+
+def plateau_factor(errors: Sequence[float], patience: int, gamma: float) -> float:
+    """`gamma` once more whenever more than `patience` evaluations in a row did not improve on the best.
+
+    He et al. 2015, §3.4, divide by 10 "when the error plateaus". The counting is that of torch's
+    ReduceLROnPlateau with threshold 0.
+    """
+    best, waited, factor = math.inf, 0, 1.0
+    for error in errors:
+        waited = 0 if error < best else waited + 1
+        best = min(best, error)
+        if waited > patience:
+            waited, factor = 0, factor * gamma
+    return factor
