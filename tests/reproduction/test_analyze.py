@@ -1,0 +1,41 @@
+"""Names of networks and files, and what is printed; the analyses themselves are in tests/pipeline."""
+
+from pathlib import Path
+
+import pytest
+
+from backbones import IMAGENET_INPUT, WeightsHeader
+from foundation.errors import UserError
+from reproduction.analyze import describe_analysis, file_name, make_folder, name_networks
+
+
+def headers(*models: str) -> list[WeightsHeader]:
+    return [WeightsHeader(model, {}, IMAGENET_INPUT) for model in models]
+
+
+def test_networks_of_one_model_are_told_apart_by_as_much_of_their_paths_as_it_takes():
+    files = [Path("a/run/last.safetensors"), Path("b/run/last.safetensors"), Path("a/other.safetensors")]
+    assert name_networks(files, headers("resnet20_cifar", "resnet20_cifar", "resnet56_cifar")) == [
+        *("resnet20_cifar (a/run/last)", "resnet20_cifar (b/run/last)", "resnet56_cifar")
+    ]
+    with pytest.raises(UserError, match=r"names a/run/last\.safetensors twice; give each file once"):
+        name_networks([files[0]] * 2, headers("resnet20_cifar", "resnet20_cifar"))
+
+
+def test_file_names_of_different_labels_differ():
+    assert file_name("resnet20_cifar") == "resnet20_cifar"
+    one, other = file_name("r (a/b)"), file_name("r (a_b)")
+    assert one.startswith("r_a_b_") and other.startswith("r_a_b_") and one != other
+
+
+def test_figures_of_merit_are_printed_line_by_line():
+    merit = {"weights": "w", "sha256": "0", "mean_std": 0.123456, "range": [1, 2], "swaps": [{"tau": 0.5}]}
+    assert describe_analysis({"networks": {"resnet20_cifar": merit}}).splitlines() == [
+        *("resnet20_cifar", "  mean std: 0.1235", "  range: 1 / 2", "  swaps: tau 0.5")
+    ]
+
+
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="--out .*; choose a folder that can be written"):
+        make_folder(tmp_path / "file" / "below")
