@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.doctor.conftest import HEIGHT, WIDTH, whole_coco, write
 
 from detection.data.coco_dataset import CocoDataset
 from doctor.findings import is_clean
 from foundation.errors import UserError
+from tests.doctor.conftest import HEIGHT, WIDTH, whole_coco, write
 
 NOTES = {"class_counts", "rare_category"}
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tests.doctor.conftest import draw, whole_coco, write
 
 from doctor.picture_checks import inspect, look_of
 from doctor.survey import Picture
+from tests.doctor.conftest import draw, whole_coco, write
 
 ODD = {
     "16bit.cropped.tif": {"deep_picture", "grey_picture"},

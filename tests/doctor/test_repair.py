@@ -5,7 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.doctor.conftest import WIDTH, draw, whole_coco, write, write_xml
 
 from detection.data.coco_dataset import CocoDataset
 from detection.data.voc_dataset import VocDataset
@@ -14,6 +13,7 @@ from doctor import voc_repair as repair_voc
 from doctor.examination import examine, open_sets
 from doctor.findings import is_clean
 from foundation.errors import UserError
+from tests.doctor.conftest import WIDTH, draw, whole_coco, write, write_xml
 
 
 def repair(text: str, out: Path) -> list[str]:

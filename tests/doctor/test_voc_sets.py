@@ -4,11 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.doctor.conftest import write_xml
 
 from detection.data.voc_dataset import VocDataset
 from doctor.findings import is_clean
 from foundation.errors import UserError
+from tests.doctor.conftest import write_xml
 
 
 def test_a_whole_split_is_clean(voc: Path, diagnosis: Callable):
