@@ -1,6 +1,7 @@
 """The formats by name: how each is read into our names and written from them, and what it takes."""
 
 import io
+import pickle
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,7 +20,6 @@ from backbones.convert import timm_format as timm
 from backbones.convert import torchvision_format as torchvision
 from backbones.convert.caffemodel import read_caffemodel, write_caffemodel, write_mean
 from backbones.convert.foreign_weights import Contents
-from backbones.convert.pickles import read_arrays, write_arrays
 from backbones.spec import IMAGENET_INPUT, InputSpec
 from backbones.weights.weight_files import (
     HEADER_KEY,
@@ -33,6 +33,7 @@ from backbones.weights.weight_files import (
 )
 from foundation.atomic_files import write_bytes
 from foundation.errors import WeightsError
+from foundation.pickles import PickleError, read_arrays
 
 _TORCH = (".pth", ".pt", ".th", ".tar", ".bin")
 _CONTAINERS = ("state_dict", "model", "model_state")
@@ -81,7 +82,7 @@ def read_renamed(to_ours: Callable[[Mapping[str, Tensor]], Contents], path: Path
 def read_detectron2(path: Path) -> Contents:
     if path.suffix != ".pkl":
         return read_renamed(detectron2.to_ours, path)
-    content = read_arrays(path)
+    content = read_pickled_arrays(path)
     if not isinstance(content, dict):
         raise WeightsError(f"{path}: expected arrays by name, found {type(content).__name__}")
     tensors = _tensors(path, content, ("model", "blobs"))
@@ -124,7 +125,7 @@ def write_detectron2(path: Path, state: dict[str, Tensor], header: WeightsHeader
         HEADER_KEY: header_text(header),
     }
     if path.suffix == ".pkl":
-        write_arrays(path, content)
+        write_pickled_arrays(path, content)
     else:
         _save(path, content)
 
@@ -192,6 +193,41 @@ def _with_header(path: Path, contents: Contents, content: Mapping[str, Any]) -> 
     if isinstance(text, str):
         contents.header = parse_header(path, text)
     return contents
+
+
+def read_pickled_arrays(path: Path) -> Any:
+    """Content of a .pkl file of plain containers and NumPy arrays, as tensors; nothing in it is run.
+
+    Raises:
+        WeightsError: no such file, broken, cut off, or more than that in it.
+    """
+    check_start(path)
+    try:
+        return read_arrays(path.read_bytes())
+    except PickleError as error:
+        raise WeightsError(
+            f"{path} is broken, or holds more than arrays ({error}); "
+            "copy or download it again, or save it anew with arrays alone"
+        ) from error
+
+
+def write_pickled_arrays(path: Path, content: dict[str, Any]) -> None:
+    """Pickles plain containers in which tensors become NumPy arrays.
+
+    Raises:
+        WeightsError: a tensor has a type that NumPy lacks.
+    """
+
+    def wrap(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: wrap(item) for key, item in value.items()}
+        if not isinstance(value, Tensor):
+            return value
+        if value.dtype == torch.bfloat16 or value.dtype.itemsize == 1 and value.is_floating_point():
+            raise WeightsError(f"NumPy has no {value.dtype}; convert the weights to float32 first")
+        return value.detach().cpu().contiguous().numpy()
+
+    write_bytes(path, pickle.dumps(wrap(content), protocol=4))
 
 
 def _save(path: Path, content: dict[str, Any]) -> None:

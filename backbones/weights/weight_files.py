@@ -1,7 +1,6 @@
 """Weight files: safetensors with a header that says what they need, read with strict reports."""
 
 import json
-import pickle
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
@@ -16,14 +15,10 @@ from torch import Tensor, nn
 from backbones.spec import InputSpec
 from foundation.atomic_files import write_bytes
 from foundation.errors import OptionError, WeightsError
+from foundation.pickles import UNREADABLE
 
 VERSION = 1
 HEADER_KEY = "residual_backbones"
-# What readers of pickles raise at bytes that are no weights, depending on where they go wrong.
-UNREADABLE = (
-    *(pickle.UnpicklingError, RuntimeError, EOFError, AssertionError, OSError, MemoryError),
-    *(LookupError, AttributeError, TypeError, ValueError, OverflowError),
-)
 CONVERT = "python tools/convert_weights.py FILE OUT.safetensors --from"
 # Names that betray the network of another project, and the format that reads them.
 _FOREIGN_NAMES = {

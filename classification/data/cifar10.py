@@ -1,12 +1,9 @@
 """CIFAR-10 (Krizhevsky 2009) from its official Python batches, kept in memory as uint8."""
 
 import hashlib
-import io
 import logging
-import pickle
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +13,7 @@ from torch import Tensor
 from backbones.spec import InputSpec
 from classification.data.labelled_batches import Batch
 from foundation.errors import UserError, suggest
+from foundation.pickles import PickleError, read_arrays
 from training.sampler import Item
 
 logger = logging.getLogger(__name__)
@@ -42,61 +40,6 @@ SPLITS = {
     "test": (["test_batch"], slice(0, 10_000)),
 }
 
-# What reading a file that is no such pickle may raise.
-MALFORMED = (
-    *(pickle.UnpicklingError, EOFError, LookupError, TypeError, ValueError, AttributeError, ImportError),
-    *(OverflowError, MemoryError),
-)
-
-
-class Part:
-    """What a pickle says of a NumPy array or dtype: the arguments it is made of and its state.
-
-    NumPy never sees either: there are dtype states that make it crash.
-    """
-
-    arguments: tuple = ()
-    state: tuple = ()
-
-    def __init__(self, *arguments: object) -> None:
-        self.arguments = arguments
-
-    def __setstate__(self, state: tuple) -> None:
-        self.state = state
-
-
-class PartsUnpickler(pickle.Unpickler):
-    """Makes plain containers, and `Part`s where NumPy was pickled; runs no code that the file names."""
-
-    ADMITTED = {
-        ("numpy", "ndarray"),
-        ("numpy", "dtype"),
-        ("numpy.core.multiarray", "_reconstruct"),
-        ("numpy._core.multiarray", "_reconstruct"),
-    }
-
-    def find_class(self, module: str, name: str) -> object:
-        if (module, name) not in self.ADMITTED:
-            raise pickle.UnpicklingError(f"holds {module}.{name}, expected NumPy arrays and containers only")
-        return Part
-
-
-def load_pickle(content: bytes) -> Any:
-    """The content of an official file, with bytes for Python 2's text and `Part` for arrays."""
-    return PartsUnpickler(io.BytesIO(content), encoding="bytes").load()
-
-
-def to_pictures(part: Part) -> np.ndarray:
-    """(N, 3072) uint8 of a pickled array in C order.
-
-    Raises:
-        ValueError: it is another kind of array, or its bytes do not fill its shape.
-    """
-    _, shape, dtype, fortran_order, content = part.state
-    if dtype.arguments[0] not in (b"u1", "u1") or fortran_order or not isinstance(content, bytes):
-        raise ValueError("pictures must be an array of uint8 in C order")
-    return np.frombuffer(content, np.uint8).reshape(shape)
-
 
 def read_batch_file(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Reads one official batch file.
@@ -114,24 +57,27 @@ def read_batch_file(path: Path) -> tuple[np.ndarray, np.ndarray]:
         # Not an error: a copy rebuilt from pictures in another order trains just as well.
         logger.warning("%s is not the official file (md5 differs); its structure is checked", path)
     try:
-        batch = load_pickle(content)
-        data, labels = to_pictures(batch[b"data"]), np.asarray(batch[b"labels"])
-    except MALFORMED as error:
+        batch = read_arrays(content, text="bytes")
+        data, labels = batch[b"data"], np.asarray(batch[b"labels"])
+        if not isinstance(data, Tensor) or data.dtype != torch.uint8:
+            raise ValueError("pictures must be an array of uint8")
+    except (PickleError, LookupError, TypeError, ValueError) as error:
         raise UserError(f"{path}: not a CIFAR-10 python batch ({error}); {HOW_TO_GET}") from error
     if data.shape != (10_000, 3072):
-        raise UserError(f"{path}: pictures must be (10000, 3072) uint8, got {data.shape}; {HOW_TO_GET}")
+        raise UserError(f"{path}: pictures must be (10000, 3072) uint8, got {tuple(data.shape)}; {HOW_TO_GET}")
     if labels.shape != (10_000,) or labels.dtype.kind != "i" or labels.min() < 0 or labels.max() > 9:
         raise UserError(f"{path}: labels must be 10000 integers from 0 to 9; {HOW_TO_GET}")
-    return data.reshape(-1, 3, 32, 32), labels.astype(np.int64)
+    return data.numpy().reshape(-1, 3, 32, 32), labels.astype(np.int64)
 
 
 def read_class_names(path: Path) -> list[str]:
     """The ten class names of `batches.meta`, in label order."""
     try:
-        names = [name.decode() for name in load_pickle(path.read_bytes())[b"label_names"]]
+        content = read_arrays(path.read_bytes(), text="bytes")
+        names = [name.decode() for name in content[b"label_names"]]
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"CIFAR-10: no file {path.absolute()}; {HOW_TO_GET}") from None
-    except MALFORMED as error:
+    except (PickleError, LookupError, TypeError, ValueError, AttributeError) as error:
         raise UserError(f"{path}: not CIFAR-10's batches.meta ({error}); {HOW_TO_GET}") from error
     if len(names) != 10:
         raise UserError(f"{path}: expected 10 class names, got {len(names)}")

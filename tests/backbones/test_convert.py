@@ -27,8 +27,8 @@ from backbones.convert import detectron2_format as detectron2
 from backbones.convert import timm_format as timm_names
 from backbones.convert.caffemodel import Layer, write_caffemodel, write_mean
 from backbones.convert.foreign_weights import MSRA_INPUT
+from backbones.convert.formats import write_pickled_arrays
 from backbones.convert.identification import build_for
-from backbones.convert.pickles import write_arrays
 
 
 def randomise(network: nn.Module) -> nn.Module:
@@ -394,7 +394,7 @@ def test_folded_normalisation_of_msra():
 def test_pickle_of_msra_for_torchvisions_pictures(tmp_path):
     tensors = caffe2_names() | {"conv1_b": torch.full((64,), 1e-9), "conv1_w_momentum": torch.ones(1)}
     tensors = {name: tensor for name, tensor in tensors.items() if "fc1000" not in name}
-    write_arrays(tmp_path / "R-50.pkl", {"blobs": tensors | {"bbox_pred_w": torch.zeros(1)}})
+    write_pickled_arrays(tmp_path / "R-50.pkl", {"blobs": tensors | {"bbox_pred_w": torch.zeros(1)}})
     out, options = tmp_path / "r50.safetensors", {"backbone_only": True, "target_input": "imagenet"}
     with pytest.raises(WeightsError, match=r"unused:\n    conv1_b \(64,\)"):
         convert(tmp_path / "R-50.pkl", out, **options)

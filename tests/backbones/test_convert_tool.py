@@ -13,7 +13,7 @@ from backbones import IMAGENET_INPUT, WeightsError, WeightsHeader, create_model,
 from backbones.convert import FORMATS, convert
 from backbones.convert.conversion import PICTURES
 from backbones.convert.foreign_weights import INCEPTION_INPUT, MSRA_INPUT
-from backbones.convert.pickles import write_arrays
+from backbones.convert.formats import write_pickled_arrays
 
 
 @pytest.fixture(scope="module")
@@ -295,7 +295,7 @@ def test_arrays_of_detectron2s_own_converter_say_what_they_are(tmp_path, small):
     content["model"] = {
         name.replace("linear.", "stem.fc."): value for name, value in content["model"].items()
     }
-    write_arrays(tmp_path / "r18.pkl", content)
+    write_pickled_arrays(tmp_path / "r18.pkl", content)
     convert(tmp_path / "r18.pkl", tmp_path / "r18.safetensors")
     assert read_weights(tmp_path / "r18.safetensors")[1].input_spec == IMAGENET_INPUT
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from backbones.spec import IMAGENET_INPUT, InputSpec
-from foundation.errors import OptionError, check_choice
+from foundation.errors import OptionError
 
 CAFFE = InputSpec(mean=(103.53, 116.28, 123.675), std=(1.0, 1.0, 1.0), order="BGR", range=255.0)
 
@@ -56,11 +56,3 @@ def test_normalise_first_used_in_inference_mode_still_meets_autograd():
 def test_impossible_specifications_are_refused(arguments, message):
     with pytest.raises(OptionError, match=message):
         InputSpec(**{"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0), **arguments})
-
-
-def test_check_choice_names_the_closest_or_all():
-    with pytest.raises(OptionError, match="^unknown fruit 'aple'; did you mean 'apple'\\?$"):
-        check_choice("fruit", "aple", ["apple", "pear"])
-    with pytest.raises(OptionError, match="^unknown fruit 7; choose from apple, pear$"):
-        check_choice("fruit", 7, ["apple", "pear"])
-    assert OptionError.exit_status == 2

@@ -1,27 +1,31 @@
-"""Pickles of NumPy arrays (.pkl): read without running anything that stands in them, and written.
+"""Pickles of NumPy arrays, read without running anything that stands in them.
 
 Only the names below are admitted, and each stands for a class of this file, which stores what it is given.
-Neither NumPy nor anything else a pickle names is called.
+Neither NumPy nor anything else that a pickle names is called.
 """
 
 import io
 import math
 import pickle
 from collections import OrderedDict
-from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from backbones.weights.weight_files import UNREADABLE, check_start
-from foundation.atomic_files import write_bytes
-from foundation.errors import WeightsError
-
+# What readers of pickles raise at bytes that are none, depending on where they go wrong.
+UNREADABLE = (
+    *(pickle.UnpicklingError, RuntimeError, EOFError, AssertionError, OSError, MemoryError),
+    *(LookupError, AttributeError, TypeError, ValueError, OverflowError),
+)
 _DTYPES = {
     **{"f2": torch.float16, "f4": torch.float32, "f8": torch.float64, "b1": torch.bool, "u1": torch.uint8},
     **{"i1": torch.int8, "i2": torch.int16, "i4": torch.int32, "i8": torch.int64},
 }
+
+
+class PickleError(ValueError):
+    """Bytes that are no whole pickle of arrays and plain containers; the message says why, briefly."""
 
 
 class _Name:
@@ -47,13 +51,14 @@ class _Bytes(bytes):
 class _Dtype:
     """Stands for `numpy.dtype`; the byte order comes as state."""
 
-    def __init__(self, code: str, *arguments: Any) -> None:
+    def __init__(self, code: str | bytes, *arguments: Any) -> None:
+        code = code.decode("latin1") if isinstance(code, bytes) else code
         if code not in _DTYPES:
             raise pickle.UnpicklingError(f"it holds an array of {code}, which is no number")
         self.dtype = _DTYPES[code]
 
     def __setstate__(self, state: Any) -> None:
-        if state[1] == ">":
+        if state[1] in (">", b">"):
             raise pickle.UnpicklingError("it holds big-endian numbers")
 
 
@@ -102,32 +107,21 @@ class _Reader(pickle.Unpickler):
         return _ADMITTED[module, name]
 
 
-def read_arrays(path: Path) -> Any:
+def read_arrays(content: bytes, *, text: Literal["latin1", "bytes"] = "latin1") -> Any:
     """Content of a pickle of plain containers, text, numbers and NumPy arrays; these become tensors.
 
-    Pickles of Python 2 are read as well. Nothing in the file is executed.
+    Tuples become lists. Nothing in the pickle is executed.
 
+    Args:
+        content: the whole pickle; a false length in it cannot ask for more memory than there is of it.
+        text: what the text of Python 2 becomes, str by "latin1" or bytes.
     Raises:
-        WeightsError: no such file, broken, cut off, or more than that in it.
+        PickleError: it is broken, cut off, or holds more than that.
     """
-    check_start(path)
-    content = io.BytesIO(path.read_bytes())  # in memory, a false length cannot ask for more than there is
     try:
-        return _unwrap(_Reader(content, encoding="latin1").load())
+        return _unwrap(_Reader(io.BytesIO(content), encoding=text).load(), {})
     except UNREADABLE as error:
-        raise WeightsError(
-            f"{path} is broken, or holds more than arrays ({error}); "
-            "copy or download it again, or save it anew with arrays alone"
-        ) from error
-
-
-def write_arrays(path: Path, content: dict[str, Any]) -> None:
-    """Pickles plain containers in which tensors become NumPy arrays.
-
-    Raises:
-        WeightsError: a tensor has a type that NumPy lacks.
-    """
-    write_bytes(path, pickle.dumps(_wrap(content), protocol=4))
+        raise PickleError(str(error)) from error
 
 
 def _tensor(numbers: Any, dtype: Any, shape: Any, fortran: Any) -> Tensor:
@@ -144,19 +138,16 @@ def _tensor(numbers: Any, dtype: Any, shape: Any, fortran: Any) -> Tensor:
     return tensor.reshape(shape)
 
 
-def _unwrap(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _unwrap(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_unwrap(item) for item in value]
-    return value.tensor if isinstance(value, _Array) else value
-
-
-def _wrap(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _wrap(item) for key, item in value.items()}
-    if not isinstance(value, Tensor):
-        return value
-    if value.dtype not in _DTYPES.values():
-        raise WeightsError(f"NumPy has no {value.dtype}; convert the weights to float32 first")
-    return value.detach().cpu().contiguous().numpy()
+def _unwrap(value: Any, known: dict[int, Any]) -> Any:
+    """Puts tensors for arrays; `known` visits what a pickle names many times once, by its id."""
+    if not isinstance(value, dict | list | tuple):
+        return value.tensor if isinstance(value, _Array) else value
+    if id(value) not in known:
+        known[id(value)] = None
+        if isinstance(value, dict):
+            known[id(value)] = {key: _unwrap(item, known) for key, item in value.items()}
+        else:
+            known[id(value)] = [_unwrap(item, known) for item in value]
+    elif known[id(value)] is None:
+        raise pickle.UnpicklingError("it holds a container that holds itself")
+    return known[id(value)]

@@ -1,0 +1,42 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from foundation.atomic_files import replace_atomically, write_bytes
+
+
+def test_a_file_is_replaced_as_a_whole(tmp_path: Path):
+    path = tmp_path / "x.bin"
+    write_bytes(path, b"old")
+    with replace_atomically(path) as temporary:
+        temporary.write_bytes(b"new")
+        assert path.read_bytes() == b"old" and temporary.parent == tmp_path
+    assert path.read_bytes() == b"new"
+    assert [file.name for file in tmp_path.iterdir()] == ["x.bin"]
+
+
+def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path):
+    path = tmp_path / "x.bin"
+    write_bytes(path, memoryview(b"old"))
+    with pytest.raises(OSError, match="No space") as caught, replace_atomically(path) as temporary:
+        temporary.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+    assert caught.value.filename == str(path)
+    assert path.read_bytes() == b"old"
+    assert [file.name for file in tmp_path.iterdir()] == ["x.bin"]
+
+
+def test_interrupts_leave_nothing_either(tmp_path: Path):
+    with pytest.raises(KeyboardInterrupt), replace_atomically(tmp_path / "x.bin"):
+        raise KeyboardInterrupt
+    assert not list(tmp_path.iterdir())
+
+
+def test_others_may_read_what_the_umask_allows(tmp_path: Path):
+    mask = os.umask(0o022)
+    try:
+        write_bytes(tmp_path / "x.bin", b"")
+    finally:
+        os.umask(mask)
+    assert (tmp_path / "x.bin").stat().st_mode & 0o777 == 0o644
