@@ -19,9 +19,9 @@ from training.compile import compile_blocks, recompute_blocks
 from training.config import OptimConfig, RunConfig, ScheduleConfig
 from training.devices import emulates_bf16
 from training.graph import GraphedSteps
+from training.loader import TrainSampler
 from training.loop import TrainingStep, TrainState, fit
 from training.optim import build_optimizer
-from training.sampler import TrainSampler
 
 NETWORKS = {"cpu": ("resnet20_cifar",), "cuda": ("resnet20_cifar", "resnet56_cifar", "resnet110_cifar")}
 STEPS = {"cpu": 4, "cuda": 200}  # a round

@@ -18,7 +18,7 @@ from detection.types import Batch, Prediction
 from training.config import RunConfig
 from training.distributed import gather_objects, rank, world_size
 from training.graph import GraphedFunction
-from training.sampler import evaluation_shard
+from training.loader import evaluation_shard
 
 
 def predict_dataset(

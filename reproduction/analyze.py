@@ -30,9 +30,8 @@ from foundation.errors import UserError, suggest
 from reproduction.analysis_config import AnalyzeConfig, RandomNetworksConfig, RunOptions, read_config
 from training.config import parse_config
 from training.devices import resolve_device
-from training.loader import BatchLoader
+from training.loader import BatchLoader, Item
 from training.progress import watched
-from training.sampler import Item
 
 logger = logging.getLogger(__name__)
 

@@ -23,8 +23,8 @@ from foundation.errors import UserError
 from reproduction.runs import Run
 from training.devices import resolve_device
 from training.distributed import broadcast_object, is_main, process_group
+from training.loader import Item
 from training.run import Evaluation, train
-from training.sampler import Item
 
 logger = logging.getLogger(__name__)
 STEPS_A_REPORT = {"cpu": 1, "cuda": 50}

@@ -13,7 +13,7 @@ from backbones.spec import InputSpec
 from training.loader import BatchLoader
 from training.config import OptimConfig, RunConfig
 from training.distributed import rank, world_size
-from training.sampler import Item, TrainSampler, evaluation_shard
+from training.loader import Item, TrainSampler, evaluation_shard
 
 logger = logging.getLogger(__name__)
 

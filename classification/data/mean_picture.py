@@ -18,7 +18,7 @@ from training.loader import BatchLoader
 from training.distributed import world_size
 from foundation.errors import UserError
 from pictures.decoding import decode_image
-from training.sampler import Item
+from training.loader import Item
 
 logger = logging.getLogger(__name__)
 

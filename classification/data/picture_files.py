@@ -24,7 +24,7 @@ from classification.data.policies import Policy
 from classification.data.readers import Reader, open_reader
 from foundation.errors import UserError
 from pictures.decoding import Box, decode_crop, decode_image
-from training.sampler import Item
+from training.loader import Item
 
 
 class FolderPictures:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from classification.data.labelled_batches import Batch
-from training.sampler import Item
+from training.loader import Item
 
 
 class InMemory(Protocol):

@@ -13,8 +13,7 @@ from classification.config import PretrainConfig
 from classification.data.datasets import open_split
 from classification.data.labelled_batches import Pictures
 from foundation.errors import UserError
-from training.loader import BatchLoader
-from training.sampler import Item
+from training.loader import BatchLoader, Item
 
 BATCH_SIZE = 100
 logger = logging.getLogger(__name__)

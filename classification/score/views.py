@@ -15,7 +15,7 @@ from backbones.networks.vgg import REGION, VGG
 from classification.config import DataConfig
 from classification.data.augment import Picture
 from foundation.errors import UserError, suggest
-from training.sampler import Item
+from training.loader import Item
 
 PROTOCOLS = ("centre", "ten-crop", "dense")
 SCALES = (224, 256, 384, 480, 640)  # short sides in pixels, for a training crop of 224: He et al. 2015, §3.4

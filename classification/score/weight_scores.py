@@ -23,9 +23,8 @@ from foundation.errors import UserError
 from training.config import parse_config
 from training.devices import resolve_device
 from training.distributed import gather_objects, is_main, process_group
-from training.loader import BatchLoader
+from training.loader import BatchLoader, Item
 from training.progress import watched
-from training.sampler import Item
 
 BATCH_SIZE = 100  # of one process; the score depends on it by rounding alone
 VIEWED_AT_ONCE = 25  # pictures of which all views are cut; at the paper's five scales 90 MB

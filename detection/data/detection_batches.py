@@ -15,7 +15,7 @@ from detection.types import Batch, Target
 from training.loader import BatchLoader
 from foundation.errors import UserError
 from pictures.decoding import load_image
-from training.sampler import Item, TrainSampler
+from training.loader import Item, TrainSampler
 
 SIZE_MULTIPLE = 32  # the stride of conv5: every stage of every backbone divides the padded picture
 BOXES_MULTIPLE = 8  # few distinct shapes, so that compiled code is reused

@@ -16,7 +16,7 @@ from classification.config import PretrainConfig
 from classification.data.shapes_folders import CLASSES
 from classification.data.validation import open_validation
 from training.config import load_config
-from training.sampler import Item
+from training.loader import Item
 
 SMALL = ["data.image_size=16", "data.resize=16", "run.device=cpu"]
 KINDS = {

@@ -1,8 +1,7 @@
 import pytest
 
 from foundation.errors import UserError
-from training.loader import BatchLoader
-from training.sampler import Item
+from training.loader import BatchLoader, Item
 
 ITEMS = [[Item(0, 0), Item(1, 0)], [Item(2, 0)], [Item(3, 0)]]
 

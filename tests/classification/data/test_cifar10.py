@@ -8,7 +8,7 @@ import torch
 from backbones import IMAGENET_INPUT, InputSpec
 from classification.data.cifar10 import Cifar10, crop_and_flip, pixel_mean, read_split
 from foundation.errors import UserError
-from training.sampler import Item
+from training.loader import Item
 from training.seeding import item_seed
 
 CENTRE = 4 + 9 * 4  # seed of the crop that cuts the old picture out again: row 4, column 4, no flip

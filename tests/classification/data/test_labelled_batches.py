@@ -9,7 +9,7 @@ from classification.data.picture_files import FolderPictures
 from classification.data.labelled_batches import Batch, evaluation_batches, training_batches
 from training.config import OptimConfig, RunConfig
 from foundation.errors import UserError
-from training.sampler import Item
+from training.loader import Item
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from classification.data.class_folders import class_folders
 from classification.data.picture_files import FolderPictures
 from foundation.errors import UserError
 from pictures.decoding import load_image, shrinking
-from training.sampler import Item
+from training.loader import Item
 
 CONFIG = DataConfig(kind="folder", image_size=16, resize=20)
 

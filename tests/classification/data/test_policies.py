@@ -13,7 +13,7 @@ from classification.config import DataConfig
 from classification.data.picture_files import FolderPictures
 from classification.data.policies import MEAN_COLOUR, Policy, build_policy
 from foundation.errors import UserError
-from training.sampler import Item
+from training.loader import Item
 
 NAMES = ["trivial", "rand", "auto", "rand-m7-mstd0.5-inc1"]
 

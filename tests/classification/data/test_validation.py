@@ -9,7 +9,7 @@ from backbones import IMAGENET_INPUT, WeightsHeader
 from classification.config import DataConfig
 from classification.data.validation import open_validation
 from foundation.errors import UserError
-from training.sampler import Item
+from training.loader import Item
 
 NAMES = [f"n{number:08d}" for number in range(12)]
 

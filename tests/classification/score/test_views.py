@@ -25,8 +25,7 @@ from classification.score.views import (
     view_reader,
 )
 from foundation.errors import UserError
-from training.loader import BatchLoader
-from training.sampler import Item
+from training.loader import BatchLoader, Item
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from detection.data.coco_dataset import CocoDataset
 from detection.types import Batch
 from foundation.errors import UserError
 from pictures.decoding import load_image
-from training.sampler import Item, evaluation_shard
+from training.loader import Item, evaluation_shard
 
 
 def sample(height: int, width: int, boxes: int) -> Sample:

@@ -15,7 +15,7 @@ from detection.data.coco_dataset import CocoDataset, coco_files
 from detection.data.joined_dataset import JoinedDataset
 from detection.data.shapes_scenes import ShapesFolders
 from foundation.errors import UserError
-from training.sampler import Item
+from training.loader import Item
 
 # Every decoded mask brings one, from inside pycocotools.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

@@ -13,7 +13,7 @@ from detection.data.detection_batches import PreparedPictures, Sample, check_pic
 from detection.data.coco_dataset import CocoDataset
 from detection.data.shapes_scenes import ShapesFolders
 from foundation.errors import UserError
-from training.sampler import Item
+from training.loader import Item
 
 # Every decoded mask brings one, from inside pycocotools.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

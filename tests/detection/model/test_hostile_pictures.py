@@ -12,7 +12,7 @@ from PIL import Image
 from detection.data.coco_dataset import CocoDataset
 from detection.data.detection_batches import PreparedPictures
 from detection.model.detector import FasterRCNN
-from training.sampler import Item
+from training.loader import Item
 
 # Every decoded mask brings one, from inside pycocotools.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

@@ -4,7 +4,7 @@ from itertools import islice
 import pytest
 
 from foundation.errors import UserError
-from training.sampler import Item, TrainSampler, evaluation_shard
+from training.loader import Item, TrainSampler, evaluation_shard
 from training.seeding import item_seed
 
 
