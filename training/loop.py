@@ -13,8 +13,7 @@ from torch.optim import Optimizer
 
 from foundation.errors import UserError
 from training.config import OptimConfig, RunConfig, ScheduleConfig
-from training.ema import WeightAverage
-from training.optim import scaled_lr
+from training.optim import WeightAverage, scaled_lr
 from training.schedule import lr_factor
 from training.seeding import capture_rng, restore_rng
 

@@ -28,10 +28,9 @@ from training.distributed import (
     world_size,
     wrap,
 )
-from training.ema import WeightAverage
 from training.graph import STEPS, GraphedSteps
 from training.loop import Step, StopTraining, TrainingStep, TrainState, fit
-from training.optim import build_optimizer, describe_lr
+from training.optim import WeightAverage, build_optimizer, describe_lr
 from training.run_folder import RunFolder
 
 logger = logging.getLogger(__name__)

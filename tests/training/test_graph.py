@@ -14,10 +14,9 @@ from torch import Tensor, nn
 
 from training import graph
 from training.config import OptimConfig, RunConfig, ScheduleConfig
-from training.ema import WeightAverage
 from training.graph import STEPS, WARM_UP, GraphedFunction, GraphedSteps
 from training.loop import TrainingStep, TrainState, fit
-from training.optim import build_optimizer
+from training.optim import WeightAverage, build_optimizer
 
 OPTIM = OptimConfig(lr=0.01, batch_size=4, reference_batch=4)
 CPU = torch.device("cpu")

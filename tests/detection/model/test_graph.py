@@ -19,10 +19,9 @@ from detection.model.detector import FasterRCNN
 from detection.predictor import detect, predict
 from detection.types import Batch, Prediction
 from training.config import RunConfig, ScheduleConfig
-from training.ema import WeightAverage
 from training.graph import WARM_UP, GraphedFunction, GraphedSteps
 from training.loop import TrainingStep, TrainState
-from training.optim import build_optimizer
+from training.optim import WeightAverage, build_optimizer
 
 Body = Callable[[], None]
 OPTIM = DetectionOptimConfig(lr=2**-10, batch_size=2, reference_batch=2, clip_norm=10.0)

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from training.checkpoint import load_checkpoint, save_checkpoint
-from training.ema import WeightAverage
+from training.optim import WeightAverage
 
 
 def set_weight(model: nn.Linear, value: float) -> None:
