@@ -11,9 +11,8 @@ from classification.pretrain import pretrain
 from classification.together import pretrain_together, refuse_shared
 from foundation.errors import UserError, suggest
 from reproduction.paper import Row
-from training.checkpoint import load_checkpoint
 from training.config import complete_config, differences, dump_config, load_config
-from training.run_folder import FREE_KEYS
+from training.run_folder import FREE_KEYS, load_checkpoint
 
 logger = logging.getLogger(__name__)
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"

@@ -1,15 +1,49 @@
-"""The run folder: what a training writes, where, and how a killed run finds its place again."""
+"""The run folder: what a training writes, and the checkpoint in it from which a killed run goes on."""
 
+import io
 import json
+import pickle
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from foundation.atomic_files import replace_atomically
+import torch
+
+from foundation.atomic_files import replace_atomically, write_bytes
 from foundation.errors import UserError
-from training.checkpoint import load_checkpoint, save_checkpoint
 from training.config import differences
+
+
+def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
+    """Writes tensors and plain containers; an earlier checkpoint stays until the new one is complete.
+
+    Raises:
+        OSError: it could not be written, for instance because the disk is full.
+    """
+    buffer = io.BytesIO()  # torch.save's own errors on a full disk do not say what happened
+    torch.save(content, buffer)
+    write_bytes(path, buffer.getbuffer())
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """What `save_checkpoint` wrote, on the CPU. Nothing in the file is executed.
+
+    Raises:
+        UserError: the file is broken or of another kind.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, LookupError, ValueError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(
+            f"{path} is broken or no checkpoint ({reason}); "
+            "continue from another copy, or start again with --overwrite"
+        ) from error
+    if not isinstance(content, dict) or "step" not in content:
+        raise UserError(f"{path} is not a checkpoint of this toolkit; start again with --overwrite")
+    return content
+
 
 # What a continued run may do otherwise. Only another device changes figures, by rounding.
 FREE_KEYS = ("run.device", "run.workers", "run.checkpoint_every")
@@ -133,7 +167,7 @@ class RunFolder:
                 self._events.add_scalar(name, value, step)
 
     def save_checkpoint(self, content: dict[str, Any]) -> None:
-        """See `training.checkpoint.save_checkpoint`."""
+        """Writes checkpoint.pt, as the function `save_checkpoint` does."""
         save_checkpoint(self.path / "checkpoint.pt", content)
         if self._events is not None:
             self._events.flush()

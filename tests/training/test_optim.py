@@ -6,10 +6,10 @@ import torch
 from torch import nn
 
 from foundation.errors import UserError
-from training.checkpoint import load_checkpoint, save_checkpoint
 from training.config import OptimConfig
 from training.loop import TrainState
 from training.optim import build_optimizer, describe_lr, scaled_lr
+from training.run_folder import load_checkpoint, save_checkpoint
 
 
 def network() -> nn.Sequential:

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from training.checkpoint import load_checkpoint, save_checkpoint
 from training.optim import WeightAverage
+from training.run_folder import load_checkpoint, save_checkpoint
 
 
 def set_weight(model: nn.Linear, value: float) -> None:

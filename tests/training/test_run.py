@@ -18,9 +18,9 @@ from torch import Tensor, nn
 
 from foundation.errors import UserError
 from training import run as training
-from training.checkpoint import load_checkpoint
 from training.config import OptimConfig, RunConfig, ScheduleConfig
 from training.run import Evaluation, Task, describe, train
+from training.run_folder import load_checkpoint
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import torch
 
 from foundation.atomic_files import replace_atomically
 from foundation.errors import UserError
-from training.checkpoint import load_checkpoint, save_checkpoint
+from training.run_folder import load_checkpoint, save_checkpoint
 
 
 def test_the_old_file_stays_until_the_new_one_is_whole(tmp_path: Path):
@@ -61,7 +61,7 @@ def test_a_full_disk_leaves_the_old_checkpoint(tmp_path: Path):
     code = """
 import resource, sys, torch
 from pathlib import Path
-from training.checkpoint import save_checkpoint
+from training.run_folder import save_checkpoint
 path = Path(sys.argv[1])
 save_checkpoint(path, {"step": 1})
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
