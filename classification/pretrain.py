@@ -26,8 +26,7 @@ from classification.losses import classification_loss, dominant_labels
 from classification.mixing import Mixing
 from classification.score.evaluate import evaluate
 from foundation.errors import UserError
-from training.devices import resolve_device
-from training.distributed import process_group, world_size
+from training.devices import process_group, resolve_device, world_size
 from training.run import Evaluation, Task, train
 from training.seeding import DRAWING, seed_everything
 

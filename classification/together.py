@@ -14,8 +14,7 @@ from backbones import create_model
 from classification.config import PretrainConfig
 from classification.pretrain import pretrain
 from foundation.errors import UserError
-from training.devices import resolve_device
-from training.distributed import world_size
+from training.devices import resolve_device, world_size
 
 logger = logging.getLogger(__name__)
 

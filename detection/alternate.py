@@ -21,7 +21,7 @@ from detection.predictor import predict_dataset
 from detection.types import Batch
 from foundation.atomic_files import replace_atomically
 from training.config import complete_config, dump_config
-from training.distributed import broadcast_object, is_main
+from training.devices import broadcast_object, is_main
 from training.run import Evaluation, Task, train
 from training.run_folder import RunFolder
 from training.seeding import seed_everything

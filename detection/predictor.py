@@ -16,7 +16,7 @@ from detection.model.detector import Detections, FasterRCNN
 from detection.results.pasted_masks import paste_masks
 from detection.types import Batch, Prediction
 from training.config import RunConfig
-from training.distributed import gather_objects, rank, world_size
+from training.devices import gather_objects, rank, world_size
 from training.graph import GraphedFunction
 from training.loader import evaluation_shard
 

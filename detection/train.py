@@ -21,8 +21,7 @@ from detection.results.detection_score import MAIN_SCORE, score
 from detection.results.result_records import to_coco_records, write_json
 from detection.types import Batch
 from foundation.errors import UserError
-from training.devices import resolve_device
-from training.distributed import broadcast_object, is_main, process_group, rank, world_size
+from training.devices import broadcast_object, is_main, process_group, rank, resolve_device, world_size
 from training.run import Evaluation, Task, train
 from training.seeding import seed_everything
 

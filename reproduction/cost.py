@@ -21,8 +21,7 @@ from classification.data.labelled_batches import Batch, Pictures
 from classification.pretrain import draw_classifier, pretraining_task
 from foundation.errors import UserError
 from reproduction.runs import Run
-from training.devices import resolve_device
-from training.distributed import broadcast_object, is_main, process_group
+from training.devices import broadcast_object, is_main, process_group, resolve_device
 from training.loader import Item
 from training.run import Evaluation, train
 

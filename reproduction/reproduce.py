@@ -12,8 +12,7 @@ from reproduction.figures import draw_curves, draw_degradation
 from reproduction.paper import FIGURES, TABLES, Row
 from reproduction.runs import choose_rows, execute, plan_runs
 from reproduction.tables import Line, markdown, read_line, record
-from training.devices import resolve_device
-from training.distributed import broadcast_object, is_main, process_group
+from training.devices import broadcast_object, is_main, process_group, resolve_device
 
 DEGRADATION = "degradation"  # of Table 6's networks
 

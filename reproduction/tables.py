@@ -15,7 +15,7 @@ from reproduction.curves import Curves, epoch_steps, read_curves
 from reproduction.paper import Row, Table
 from reproduction.runs import folders, row_config
 from training.config import differences, dump_config, load_config
-from training.distributed import broadcast_object
+from training.devices import broadcast_object
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from detection.config import DetectionConfig
 from detection.results.result_records import write_json
 from detection.train import finetune
 from foundation.errors import UserError
-from training.distributed import is_main
+from training.devices import is_main
 
 logger = logging.getLogger(__name__)
 STARTS = ("pretrained", "scratch")

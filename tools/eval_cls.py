@@ -56,7 +56,7 @@ def main(arguments: argparse.Namespace) -> None:
     from classification.score.score_report import describe
     from classification.score.weight_scores import score_ensemble, score_weights
     from foundation.errors import UserError
-    from training.distributed import is_main
+    from training.devices import is_main
 
     given = {name: value for name, value in vars(arguments).items() if value is not None}
     weights, files, overrides = (given.pop(name, None) for name in ("weights", "ensemble", "overrides"))

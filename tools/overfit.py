@@ -22,7 +22,7 @@ def main(arguments: argparse.Namespace) -> None:
     from foundation.errors import UserError
     from reproduction.overfit import overfit
     from training.config import load_config
-    from training.distributed import is_main
+    from training.devices import is_main
 
     if arguments.pictures < 1:
         raise UserError(f"--pictures must be 1 or more, got {arguments.pictures}")

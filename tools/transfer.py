@@ -23,7 +23,7 @@ def main(arguments: argparse.Namespace) -> None:
     from detection.config import DetectionConfig
     from reproduction.transfer import compare
     from training.config import load_config
-    from training.distributed import is_main
+    from training.devices import is_main
 
     config = load_config(DetectionConfig, arguments.config, arguments.overrides)
     out = arguments.out or Path("runs") / f"{arguments.config.stem}_transfer"

@@ -4,7 +4,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
-from dataclasses import Field, dataclass, field
+from dataclasses import Field, dataclass, field, fields, replace
 from functools import cache, partial
 from itertools import islice
 from threading import Lock, get_ident
@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from training.loop import StepReport, TrainingStep, TrainState, set_lr
-from training.static import copy_into, empty_like, signature, tensors
 
 logger = logging.getLogger(__name__)
 
@@ -231,3 +230,29 @@ def _side_stream(device: torch.device) -> Iterator[None]:
     with torch.cuda.stream(stream):
         yield
     current.wait_stream(stream)
+
+
+def tensors(value: Any) -> dict[str, Tensor]:
+    """Those of a dataclass by field; a tensor itself has no name."""
+    if isinstance(value, Tensor):
+        return {"": value}
+    content = {part.name: getattr(value, part.name) for part in fields(value)}
+    return {name: tensor for name, tensor in content.items() if isinstance(tensor, Tensor)}
+
+
+def signature(value: Any) -> Hashable:
+    """Names, shapes and types of its tensors."""
+    return tuple((name, tensor.shape, tensor.dtype) for name, tensor in tensors(value).items())
+
+
+def empty_like(value: Any, device: torch.device) -> Any:
+    """The same with other memory, on the device, for its tensors."""
+    memory = {name: torch.empty_like(tensor, device=device) for name, tensor in tensors(value).items()}
+    return memory[""] if isinstance(value, Tensor) else replace(value, **memory)
+
+
+def copy_into(target: Tensor, source: Tensor) -> None:
+    """Without waiting: the host may be launches ahead. torch keeps pinned memory until it has been read."""
+    if target.is_cuda and not source.is_cuda and not source.is_pinned():
+        source = source.pin_memory()
+    target.copy_(source, non_blocking=True)

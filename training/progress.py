@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterable
 from typing import TypeVar
 
-from training.distributed import is_main
+from training.devices import is_main
 
 Thing = TypeVar("Thing")
 

@@ -19,10 +19,10 @@ from torch import Tensor, nn
 from foundation.errors import UserError
 from training.compile import compile_blocks, recompute_blocks
 from training.config import OptimConfig, RunConfig, ScheduleConfig, complete_config, dump_config
-from training.devices import emulates_bf16
-from training.distributed import (
+from training.devices import (
     broadcast_buffers,
     broadcast_object,
+    emulates_bf16,
     gather_objects,
     is_main,
     world_size,

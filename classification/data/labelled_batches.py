@@ -12,7 +12,7 @@ from torch import Tensor
 from backbones.spec import InputSpec
 from training.loader import BatchLoader
 from training.config import OptimConfig, RunConfig
-from training.distributed import rank, world_size
+from training.devices import rank, world_size
 from training.loader import Item, TrainSampler, evaluation_shard
 
 logger = logging.getLogger(__name__)

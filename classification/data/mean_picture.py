@@ -15,7 +15,7 @@ from classification.data.augment import centre_crop
 from classification.config import DataConfig
 from classification.data.readers import Reader, open_reader, place
 from training.loader import BatchLoader
-from training.distributed import world_size
+from training.devices import world_size
 from foundation.errors import UserError
 from pictures.decoding import decode_image
 from training.loader import Item

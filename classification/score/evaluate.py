@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from classification.data.labelled_batches import Batch
 from classification.score.outcomes import join, judge, summarise
-from training.distributed import gather_objects
+from training.devices import gather_objects
 
 
 class Readable(Protocol):

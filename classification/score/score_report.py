@@ -15,7 +15,7 @@ from classification.score.outcomes import Outcomes, confusion, judge, summarise
 from classification.score.score_files import Scores
 from foundation.atomic_files import replace_atomically
 from foundation.errors import UserError
-from training.distributed import is_main
+from training.devices import is_main
 
 ID_LINES = "lines such as 'n01440764 449 tench', as map_clsloc.txt of ImageNet's development kit"
 LISTED = 40  # classes; of more the table names the worst

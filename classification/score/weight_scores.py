@@ -21,8 +21,7 @@ from classification.score.score_report import Wanted, report
 from classification.score.views import ViewReader, fully_convolutional, score_views, view_reader
 from foundation.errors import UserError
 from training.config import parse_config
-from training.devices import resolve_device
-from training.distributed import gather_objects, is_main, process_group
+from training.devices import gather_objects, is_main, process_group, resolve_device
 from training.loader import BatchLoader, Item
 from training.progress import watched
 

@@ -22,8 +22,7 @@ from detection.results.result_records import (
     write_json,
 )
 from foundation.errors import UserError
-from training.devices import resolve_device
-from training.distributed import is_main, process_group
+from training.devices import is_main, process_group, resolve_device
 
 
 def score_weights(

@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from training.distributed import (
+from training.devices import (
     broadcast_object,
     gather_objects,
     is_main,
@@ -27,8 +27,8 @@ CPU = torch.device("cpu")
 TWO = """
 import json, torch, torch.distributed as dist
 from torch import nn
-from training.distributed import broadcast_buffers, broadcast_object, gather_objects, is_main, process_group
-from training.distributed import rank, world_size, wrap
+from training.devices import broadcast_buffers, broadcast_object, gather_objects, is_main, process_group
+from training.devices import rank, world_size, wrap
 
 me = rank()
 with process_group(torch.device("cpu")):
