@@ -19,7 +19,7 @@ from torch import Tensor
 
 from analysis.arrays import Arrays, to_arrays
 from analysis.gradients import LAGS, autocorrelation
-from training.progress import watched
+from training.command import watched
 
 WIDTH = 200  # rectifiers a layer
 POINTS = 256  # on the line

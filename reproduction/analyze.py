@@ -28,10 +28,10 @@ from classification.score.score_report import write_text
 from classification.score.weight_scores import digest
 from foundation.errors import UserError, suggest
 from reproduction.analysis_config import AnalyzeConfig, RandomNetworksConfig, RunOptions, read_config
+from training.command import watched
 from training.config import parse_config
 from training.devices import resolve_device
 from training.loader import BatchLoader, Item
-from training.progress import watched
 
 logger = logging.getLogger(__name__)
 

@@ -5,8 +5,12 @@ import errno
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from threading import current_thread, main_thread
+from typing import TypeVar
+
+Item = TypeVar("Item")
 
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 NOT_ALLOWED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR}
@@ -88,3 +92,22 @@ def _set_up_logging() -> None:
     # torchrun sets RANK; only the main process reports, the others warn.
     level = logging.INFO if os.environ.get("RANK", "0") == "0" else logging.WARNING
     logging.basicConfig(level=level, format="%(message)s", handlers=[_LineHandler(sys.stderr)])
+
+
+def watched(
+    items: Iterable[Item], count: int, *, start: int = 0, unit: str = "batch", title: str = ""
+) -> Iterable[Item]:
+    """The items, counted by a progress bar if this is the main thread of the main process, on a terminal.
+
+    Args:
+        count: how many there are, those before `start` included.
+        start: how many were done before.
+        title: stands before the bar.
+    """
+    from training.devices import is_main  # only here: it imports torch
+
+    if not (is_main() and sys.stderr.isatty() and current_thread() is main_thread()):
+        return items
+    from tqdm import tqdm  # only here: its presence tells the log to write around a bar
+
+    return tqdm(items, desc=title or None, initial=start, total=count, unit=unit, leave=False)

@@ -28,7 +28,7 @@ class OptimConfig:
     Attributes:
         kind: "lamb" needs timm.
         momentum: of SGD; LAMB and AdamW take it as beta1, and 0.999 as beta2.
-        ema_decay: of the moving average of the weights that is then evaluated and saved; see `training.optim`.
+        ema_decay: of the moving average of the weights that is then evaluated and saved; see `WeightAverage`.
     """
 
     kind: Literal["sgd", "lamb", "adamw"] = "sgd"

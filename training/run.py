@@ -2,7 +2,6 @@
 
 import logging
 import math
-import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -10,13 +9,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from textwrap import shorten
-from threading import current_thread, main_thread
 from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from foundation.errors import UserError
+from training.command import watched
 from training.compile import compile_blocks, recompute_blocks
 from training.config import OptimConfig, RunConfig, ScheduleConfig, complete_config, dump_config
 from training.devices import (
@@ -315,13 +314,9 @@ class _Run:
     def _batches(self) -> Iterable[Any]:
         """The batches from here on, counted by a progress bar where someone watches."""
         batches = self.task.batches(self.state.step)
-        if not (is_main() and sys.stderr.isatty() and current_thread() is main_thread()):
-            return batches
-        from tqdm import tqdm  # only here: its presence tells the log to write around a bar
-
         per_step = self.config.optim.accumulate
         done, total = self.state.step * per_step, self.config.schedule.total_steps * per_step
-        return tqdm(batches, initial=done, total=total, unit="batch", leave=False)
+        return watched(batches, total, start=done)
 
     def _describe(self, device: torch.device) -> str:
         parameters = list(self.task.model.parameters())

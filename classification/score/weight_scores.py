@@ -20,10 +20,10 @@ from classification.score.score_files import Scores, average, check_place, porta
 from classification.score.score_report import Wanted, report
 from classification.score.views import ViewReader, fully_convolutional, score_views, view_reader
 from foundation.errors import UserError
+from training.command import watched
 from training.config import parse_config
 from training.devices import gather_objects, is_main, process_group, resolve_device
 from training.loader import BatchLoader, Item
-from training.progress import watched
 
 BATCH_SIZE = 100  # of one process; the score depends on it by rounding alone
 VIEWED_AT_ONCE = 25  # pictures of which all views are cut; at the paper's five scales 90 MB

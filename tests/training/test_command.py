@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from foundation.errors import UserError
-from training.command import build_parser, run
+from training.command import build_parser, run, watched
 
 DISK = "No space left on device"
 REMEDY = "free some and continue with --resume\n"
@@ -135,3 +135,13 @@ def test_lines_of_other_threads_say_whose_they_are(call: Callable, monkeypatch: 
     thread.join()
     logging.getLogger("tool").warning("main")
     assert capsys.readouterr().err == "seed1: 5 %\nmain\n"
+
+
+def test_a_bar_only_where_the_main_process_has_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys):
+    items = [1, 2, 3]
+    assert watched(items, 5, start=2) is items
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert list(watched(items, 5, start=2, title="pictures")) == items
+    assert "pictures:  40%" in capsys.readouterr().err
+    monkeypatch.setenv("RANK", "1")
+    assert watched(items, 5) is items
