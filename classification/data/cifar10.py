@@ -14,7 +14,7 @@ from backbones.spec import InputSpec
 from classification.data.labelled_batches import Batch
 from foundation.errors import UserError, suggest
 from foundation.pickles import PickleError, read_arrays
-from training.sampler import Item
+from training.loader import Item
 
 logger = logging.getLogger(__name__)
 
