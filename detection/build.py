@@ -16,52 +16,13 @@ from backbones import (
 )
 from backbones.features import FeatureNetwork
 from backbones.norm import norm_eps, set_norm_eps
-from detection.config import DataConfig, DetectionConfig
-from detection.data.annotations import DetectionDataset
-from detection.data.coco_dataset import CocoDataset, coco_files
-from detection.data.joined_dataset import JoinedDataset
-from detection.data.shapes_scenes import SPLITS, ensure_shapes
-from detection.data.voc_dataset import VocDataset
+from detection.config import DetectionConfig
 from detection.model.c4 import build_c4
 from detection.model.detector import FasterRCNN
 from detection.model.fpn import build_dc5, build_fpn
 from detection.model.two_trunks import TwoTrunkRCNN
-from foundation.errors import UserError, suggest
-from training.config import data_root, parse_config
-
-PLACES = {"voc": "VOCdevkit", "coco": "coco", "shapes": "shapes"}
-
-
-def open_dataset(config: DataConfig, split: str, *, masks: bool = False) -> DetectionDataset:
-    """One split of the set, or several joined by "+": VOC "2007:test", COCO "val2017", Shapes "val".
-
-    Args:
-        masks: also read the objects' masks.
-    Raises:
-        UserError: the files are not where `data.root` or $DATA_ROOT says, are malformed, or have no masks.
-    """
-    folder = data_root() / PLACES[config.kind] if config.root is None else Path(config.root)
-    if config.kind == "voc":
-        if masks:
-            raise UserError(
-                "masks are wanted of a VOC data set, whose annotations are boxes only; take data.kind=coco "
-                "or shapes, or do without (detector.mask=false)"
-            )
-        return VocDataset(folder, [_year_and_split(part) for part in split.split("+")])
-    splits = split.split("+")
-    if config.kind == "shapes":
-        for unknown in set(splits) - set(SPLITS):
-            raise UserError(f"Shapes has no split {unknown!r}{suggest(unknown, SPLITS)}")
-        folder = ensure_shapes(folder).coco
-    parts = [CocoDataset(*coco_files(folder, part), masks=masks) for part in splits]
-    return parts[0] if len(parts) == 1 else JoinedDataset(parts, split)
-
-
-def _year_and_split(text: str) -> tuple[str, str]:
-    year, separator, split = text.partition(":")
-    if not separator:
-        raise UserError(f"a VOC split is written year:split, for instance 2007:trainval, got {text!r}")
-    return year, split
+from foundation.errors import UserError
+from training.config import parse_config
 
 
 def build_detector(config: DetectionConfig, num_classes: int) -> FasterRCNN:

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from detection.data.dataset_splits import DataConfig
 from training.config import OptimConfig, RunConfig, ScheduleConfig, require_between
 
 Metric = Literal["coco", "voc07", "voc12"]
@@ -53,57 +54,6 @@ class DetectorConfig:
 
     def __post_init__(self) -> None:
         require_between(self, 1, math.inf, "pyramid_channels")
-
-
-@dataclass(frozen=True)
-class DataConfig:
-    """Where the pictures are and how they are resized.
-
-    Attributes:
-        kind: "voc" (devkit folders), "coco" (JSON) or "shapes" (generated on first use).
-        root: folder of the set; None means its place under $DATA_ROOT.
-        train, val: COCO and Shapes "train2017"; VOC "2007:trainval"; several joined by "+".
-        short_side, max_side: pixels; the short side is scaled to the first unless the long one would exceed
-            the second.
-        train_short_sides: one of them at random for every training picture, instead of short_side
-            (multi-scale training).
-        jitter: two factors; training pictures are scaled by a random one between them, of the size at which
-            they just fit into `crop` (large-scale jitter, Ghiasi et al. 2021).
-        crop: with jitter, pixels of the sides of the window that is cut out at random.
-        max_boxes: ground-truth boxes kept per training picture (more are sampled), bounds memory.
-    """
-
-    kind: Literal["voc", "coco", "shapes"] = "coco"
-    root: str | None = None
-    train: str = "train2017"
-    val: str = "val2017"
-    short_side: int = 600
-    max_side: int = 1000
-    train_short_sides: tuple[int, ...] = ()
-    jitter: tuple[float, ...] = ()
-    crop: int | None = None
-    flip: bool = True
-    max_boxes: int = 200
-
-    def __post_init__(self) -> None:
-        require_between(self, 1, math.inf, "short_side", "max_boxes")
-        if self.max_side < self.short_side:
-            raise ValueError(f"max_side must be at least short_side {self.short_side}, got {self.max_side}")
-        if not all(1 <= side <= self.max_side for side in self.train_short_sides):
-            limits = f"from 1 to max_side {self.max_side}"
-            raise ValueError(f"train_short_sides must be {limits}, got {list(self.train_short_sides)}")
-        self._check_jitter()
-
-    def _check_jitter(self) -> None:
-        low, high = self.jitter if len(self.jitter) == 2 else (0, 0)
-        if self.jitter and not 0 < low <= high < math.inf:
-            raise ValueError(f"jitter must be two ascending factors above 0, got {list(self.jitter)}")
-        if bool(self.jitter) != (self.crop is not None):
-            raise ValueError("jitter and crop belong together: set both or neither")
-        if self.crop is not None:
-            require_between(self, 1, math.inf, "crop")
-            if self.train_short_sides:
-                raise ValueError("train_short_sides has no effect with jitter; leave one of them out")
 
 
 @dataclass(frozen=True)

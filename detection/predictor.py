@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from backbones.norm import fold_batchnorm
-from detection.config import DataConfig
 from detection.data.annotations import DetectionDataset
+from detection.data.dataset_splits import DataConfig
 from detection.data.detection_batches import PreparedPictures, evaluation_batches
 from detection.model.detector import Detections, FasterRCNN
 from detection.results.pasted_masks import paste_masks

@@ -11,9 +11,10 @@ import torch
 
 from backbones import save_weights
 from detection.alternate import Alternation
-from detection.build import build_detector, detector_header, open_dataset
+from detection.build import build_detector, detector_header
 from detection.config import DetectionConfig
 from detection.data.annotations import DetectionDataset, require_truth
+from detection.data.dataset_splits import open_dataset
 from detection.data.detection_batches import PreparedPictures, check_pictures, training_batches
 from detection.model.detector import FasterRCNN
 from detection.predictor import predict_dataset

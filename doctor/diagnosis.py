@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from detection.config import DetectionConfig
+from detection.data.dataset_splits import parse_split
+from detection.data.voc_dataset import VocSplit
 from doctor import coco_repair as repair_coco
 from doctor import voc_repair as repair_voc
 from doctor.examination import Examination, examine, open_sets, sets_of
@@ -68,9 +70,9 @@ def _print(lines: Sequence[str], findings: Sequence[Finding]) -> None:
 
 def _repair(text: str, examination: Examination, out: Path) -> list[str]:
     survey, facts = examination.surveys[0], examination.facts[0]
-    if text.startswith("coco:"):
-        changes = repair_coco.write_repaired(survey, facts, out)
+    split = parse_split(text)
+    if isinstance(split, VocSplit):
+        changes = repair_voc.write_repaired(split, survey, facts, out)
     else:
-        place, _, split = text.removeprefix("voc:").rpartition(":")
-        changes = repair_voc.write_repaired(Path(place), split, survey, facts, out)
+        changes = repair_coco.write_repaired(survey, facts, out)
     return [*changes, f"{out}: {len(changes)} changes"]

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from detection.build import PLACES
-from detection.config import DataConfig
-from detection.data.shapes_scenes import ensure_shapes
+from detection.data.coco_dataset import CocoSplit
+from detection.data.dataset_splits import DataConfig, locate_splits, parse_split
+from detection.data.voc_dataset import VocSplit
 from doctor.box_findings import check_objects
 from doctor.coco_survey import survey_coco
 from doctor.findings import Finding, find
@@ -16,7 +16,6 @@ from doctor.survey import Survey
 from doctor.twins import check_twins
 from doctor.voc_survey import survey_voc
 from foundation.errors import UserError
-from training.config import data_root
 
 FORMS = "coco:ANNOTATIONS.json[:PICTURE_FOLDER], voc:DEVKIT/VOC2007:trainval or folder:DIR"
 
@@ -56,24 +55,19 @@ def open_sets(texts: Sequence[str]) -> list[Survey]:
 
 
 def _open_set(text: str) -> list[Survey]:
-    kind, _, rest = text.partition(":")
-    if kind == "coco" and rest:
-        file, _, folder = rest.partition(":")
-        return [survey_coco(Path(file), Path(folder) if folder else _picture_folder(Path(file)))]
-    if kind == "folder" and rest:
-        return survey_folders(Path(rest))
-    place, _, split = rest.rpartition(":")
-    if kind == "voc" and place and split:
-        return [survey_voc(Path(place), split)]
-    raise UserError(f"{text!r} is no set; expected {FORMS}")
-
-
-def _picture_folder(file: Path) -> Path:
-    """COCO's own place: annotations/instances_val2017.json has its pictures in val2017."""
-    folder = file.parent.parent / file.stem.removeprefix("instances_")
-    if file.is_file() and not folder.is_dir():
+    if text.startswith("folder:") and text != "folder:":
+        return survey_folders(Path(text.removeprefix("folder:")))
+    split = parse_split(text)
+    if split is None:
+        raise UserError(f"{text!r} is no set; expected {FORMS}")
+    if isinstance(split, CocoSplit) and split.annotation_file.is_file() and not split.pictures.is_dir():
+        file, folder = split
         raise UserError(f"{folder}: no such folder for the pictures of {file}; write coco:{file}:FOLDER")
-    return folder
+    return [_survey(split)]
+
+
+def _survey(split: CocoSplit | VocSplit) -> Survey:
+    return survey_coco(*split) if isinstance(split, CocoSplit) else survey_voc(split)
 
 
 def sets_of(data: DataConfig) -> tuple[list[Survey], list[Survey]]:
@@ -82,22 +76,15 @@ def sets_of(data: DataConfig) -> tuple[list[Survey], list[Survey]]:
     Raises:
         UserError: the files are not there.
     """
-    training, validation = (_of_split(data, split) for split in (data.train, data.val))
+    training, validation = (
+        [_survey(files) for files in locate_splits(data, split)] for split in (data.train, data.val)
+    )
     for part, surveys in (("train", training), ("val", validation)):
         for survey in surveys:
             survey.part = part
-    if training[0].classes != validation[0].classes:
-        differing = sorted(set(training[0].classes) ^ set(validation[0].classes))
-        detail = f"not those of data.train, or in another order: {', '.join(differing[:5])}"
-        validation[0].findings.append(find("different_classes", validation[0].name, detail))
+    for survey in [*training, *validation]:
+        if survey.classes != training[0].classes:
+            differing = sorted(set(training[0].classes) ^ set(survey.classes))
+            detail = f"not those of data.train, or in another order: {', '.join(differing[:5])}"
+            survey.findings.append(find("different_classes", survey.name, detail))
     return training, validation
-
-
-def _of_split(data: DataConfig, split: str) -> list[Survey]:
-    folder = data_root() / PLACES[data.kind] if data.root is None else Path(data.root)
-    if data.kind == "voc":
-        parts = [part.partition(":") for part in split.split("+")]
-        return [survey_voc(folder / f"VOC{year}", name) for year, _, name in parts]
-    if data.kind == "shapes":
-        folder = ensure_shapes(folder).coco
-    return [survey_coco(folder / "annotations" / f"instances_{split}.json", folder / split)]

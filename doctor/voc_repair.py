@@ -4,20 +4,21 @@ import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from pathlib import Path
 
+from detection.data.voc_dataset import VocSplit
 from doctor.findings import Finding
 from doctor.picture_checks import Facts
 from doctor.survey import Survey
-from doctor.voc_survey import box_of, class_of, list_file, read_xml, stated_size
+from doctor.voc_survey import box_of, class_of, read_xml, stated_size
 from foundation.errors import UserError
 
 Changes = list[str]
 
 
-def write_repaired(folder: Path, split: str, survey: Survey, facts: Sequence[Facts], out: Path) -> Changes:
+def write_repaired(split: VocSplit, survey: Survey, facts: Sequence[Facts], out: Path) -> Changes:
     """Writes `out`/VOC2007 with Annotations, the split's list, and a link to the pictures.
 
     Args:
-        folder: the original VOCdevkit/VOC2007.
+        split: the original.
         out: a folder that does not exist.
     Returns:
         What was changed, one line each.
@@ -26,21 +27,22 @@ def write_repaired(folder: Path, split: str, survey: Survey, facts: Sequence[Fac
     """
     if out.exists():
         raise UserError(f"{out} exists, and repairs overwrite nothing; choose another folder")
-    target = out / folder.name
-    (target / "Annotations").mkdir(parents=True)
-    list_file(target, split).parent.mkdir(parents=True)
-    (target / "JPEGImages").symlink_to((folder / "JPEGImages").absolute(), target_is_directory=True)
+    target = VocSplit(out / split.folder.name, split.name)
+    (target.folder / "Annotations").mkdir(parents=True)
+    target.list_file.parent.mkdir(parents=True)
+    pictures = (split.folder / "JPEGImages").absolute()
+    (target.folder / "JPEGImages").symlink_to(pictures, target_is_directory=True)
     changes, kept = Changes(), []
     for picture, fact in zip(survey.pictures, facts, strict=True):
-        root = read_xml(folder / "Annotations" / f"{picture.where}.xml")
+        root = read_xml(split.annotation_file(picture.where))
         if isinstance(root, str) or fact.size is None or fact.stored is None:
             reason = root if isinstance(root, str) else "no readable picture"
             changes.append(f"{picture.where} left out: {reason}")
             continue
         _repair(root, picture.where, fact, changes)
-        ET.ElementTree(root).write(target / "Annotations" / f"{picture.where}.xml")
+        ET.ElementTree(root).write(target.annotation_file(picture.where))
         kept.append(picture.where)
-    list_file(target, split).write_text("".join(f"{name}\n" for name in kept))
+    target.list_file.write_text("".join(f"{name}\n" for name in kept))
     return changes
 
 

@@ -5,45 +5,32 @@ import xml.etree.ElementTree as ET
 from collections import Counter
 from pathlib import Path
 
-from detection.data.voc_dataset import VOC_CLASSES
+from detection.data.voc_dataset import VOC_CLASSES, VocSplit
 from doctor.findings import Finding, find
 from doctor.survey import Picture, Survey, Thing
-from foundation.errors import UserError, suggest
+from foundation.errors import suggest
 
 
-def survey_voc(folder: Path, split: str) -> Survey:
-    """One split of one year, `folder` being VOCdevkit/VOC2007 or the like.
+def survey_voc(split: VocSplit) -> Survey:
+    """One split of one year.
 
     Raises:
         UserError: the split has no list.
     """
-    survey = Survey(f"voc:{folder}:{split}", list(VOC_CLASSES), clips=False)
-    listed = read_list(folder, split)
+    survey = Survey(f"voc:{split.folder}:{split.name}", list(VOC_CLASSES), clips=False)
+    listed, annotated = split.image_ids(), not split.is_secret()
     for name in (name for name, count in Counter(listed).items() if count > 1):
-        survey.findings.append(find("duplicate_image_id", name, f"stands several times in {split}.txt"))
+        survey.findings.append(find("duplicate_image_id", name, f"stands several times in {split.name}.txt"))
     for name in dict.fromkeys(listed):
-        _survey_picture(folder, name, survey)
+        if annotated:
+            _survey_picture(split, name, survey)
+        else:
+            survey.pictures.append(Picture(name, split.image_path(name), None))
     return survey
 
 
-def list_file(folder: Path, split: str) -> Path:
-    """Where a split's pictures are listed."""
-    return folder / "ImageSets" / "Main" / f"{split}.txt"
-
-
-def read_list(folder: Path, split: str) -> list[str]:
-    """The names of a split's pictures as they stand there."""
-    path = list_file(folder, split)
-    if not path.is_file():
-        raise UserError(
-            f"{path}: no such list; expected voc:DEVKIT/VOC2007:trainval with the folders Annotations, "
-            "ImageSets/Main and JPEGImages in DEVKIT/VOC2007"
-        )
-    return [line.strip() for line in path.read_text().splitlines() if line.strip()]
-
-
-def _survey_picture(folder: Path, name: str, survey: Survey) -> None:
-    path = folder / "Annotations" / f"{name}.xml"
+def _survey_picture(split: VocSplit, name: str, survey: Survey) -> None:
+    path = split.annotation_file(name)
     root = read_xml(path)
     if isinstance(root, str):
         survey.findings.append(find("malformed_entry", path, root))
@@ -51,7 +38,7 @@ def _survey_picture(folder: Path, name: str, survey: Survey) -> None:
     if size is None and not isinstance(root, str):
         detail = "no <size> with width and height of whole pixels above 0"
         survey.findings.append(find("malformed_entry", path, detail))
-    survey.pictures.append(Picture(name, folder / "JPEGImages" / f"{name}.jpg", size))
+    survey.pictures.append(Picture(name, split.image_path(name), size))
     if isinstance(root, str):
         return
     for number, node in enumerate(root.findall("object")):

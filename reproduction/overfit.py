@@ -5,14 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from detection.build import PLACES
 from detection.config import DetectionConfig
 from detection.data.coco_checks import read_coco
-from detection.data.coco_dataset import coco_files
+from detection.data.coco_dataset import CocoSplit
+from detection.data.dataset_splits import locate_splits
 from detection.results.result_records import write_json
 from detection.train import finetune
 from foundation.errors import UserError
-from training.config import data_root
 
 MOST_OBJECTS, LEAST_SIDE = 4, 32  # COCO calls objects below 32 x 32 pixels small
 
@@ -33,10 +32,14 @@ def overfit(
     Raises:
         UserError: the set is no COCO set or has too few such pictures.
     """
-    if config.data.kind != "coco":
-        raise UserError(f"only COCO sets can be overfitted so, got data.kind={config.data.kind}")
-    root = data_root() / PLACES["coco"] if config.data.root is None else Path(config.data.root)
-    file, folder_of_pictures = coco_files(root, config.data.train)
+    data = config.data
+    located = locate_splits(data, data.train) if data.kind == "coco" else []
+    if len(located) != 1 or not isinstance(located[0], CocoSplit):
+        raise UserError(
+            "only one split of a COCO set can be overfitted so, got "
+            f"data.kind={data.kind} data.train={data.train}"
+        )
+    file, folder_of_pictures = located[0]
     content = read_coco(file)
     chosen = choose(content, pictures)
     folder = out.with_name(f"{out.name}_data")
@@ -45,7 +48,7 @@ def overfit(
         image["file_name"] = str((folder_of_pictures / image["file_name"]).absolute())
     split = f"overfit{pictures}"  # another number of pictures leaves what a run before was trained on
     write_json(folder / "annotations" / f"instances_{split}.json", chosen)
-    data = replace(config.data, root=str(folder), train=split, val=split)
+    data = replace(data, root=str(folder), train=split, val=split)
     return finetune(replace(config, data=data), out, resume=resume, overwrite=overwrite)
 
 

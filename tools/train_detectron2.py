@@ -69,13 +69,12 @@ def train_or_evaluate(arguments: argparse.Namespace) -> None:
 def register_shapes() -> None:
     from detectron2.data.datasets import register_coco_instances
 
-    from detection.data.shapes_scenes import SPLITS, ensure_shapes
-    from training.config import data_root
+    from detection.data.dataset_splits import DataConfig, locate_splits
+    from detection.data.shapes_scenes import SPLITS
 
-    folder = ensure_shapes(data_root() / "shapes").coco
     for split in SPLITS:
-        annotations = folder / "annotations" / f"instances_{split}.json"
-        register_coco_instances(f"shapes_{split}", {}, str(annotations), str(folder / split))
+        annotations, pictures = map(str, locate_splits(DataConfig(kind="shapes"), split)[0])
+        register_coco_instances(f"shapes_{split}", {}, annotations, pictures)
 
 
 if __name__ == "__main__":

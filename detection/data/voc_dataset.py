@@ -5,6 +5,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -40,6 +41,61 @@ VOC_CLASSES = (
 _Row = tuple[float, float, float, float, int, bool]
 
 
+class VocSplit(NamedTuple):
+    """One split of one year.
+
+    Attributes:
+        folder: of the year, such as VOCdevkit/VOC2007.
+        name: such as "trainval".
+    """
+
+    folder: Path
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.folder.name.removeprefix('VOC')}:{self.name}"
+
+    @property
+    def list_file(self) -> Path:
+        """Where the split's pictures are listed."""
+        return self.folder / "ImageSets" / "Main" / f"{self.name}.txt"
+
+    def annotation_file(self, image_id: str) -> Path:
+        """The XML file of a picture."""
+        return self.folder / "Annotations" / f"{image_id}.xml"
+
+    def image_path(self, image_id: str) -> Path:
+        """The file of a picture."""
+        return self.folder / "JPEGImages" / f"{image_id}.jpg"
+
+    def image_ids(self) -> list[str]:
+        """The names of the split's pictures, as they are listed.
+
+        Raises:
+            UserError: there is no such folder, or no such list.
+        """
+        lists = self.list_file.parent
+        if not lists.is_dir():
+            raise UserError(
+                f"no VOC pictures in {self.folder}: expected the folders Annotations, ImageSets/Main and "
+                f"JPEGImages; get {self.folder.name} from http://host.robots.ox.ac.uk/pascal/VOC/ and unpack it "
+                f"so that {self.folder} exists"
+            )
+        if not self.list_file.is_file():
+            # Main also holds one list per class (cat_train.txt); those are no splits.
+            known = sorted(file.stem for file in lists.glob("*.txt") if "_" not in file.stem)
+            raise UserError(
+                f"{self.list_file}: {self.folder.name} has no split {self.name!r}{suggest(self.name, known)}"
+            )
+        return [line.strip() for line in self.list_file.read_text().splitlines() if line.strip()]
+
+    def is_secret(self) -> bool:
+        """Whether only the evaluation server knows the objects, as of all test splits but that of 2007."""
+        if self.name != "test" or self.folder.name == "VOC2007":
+            return False
+        return not all(self.annotation_file(image_id).is_file() for image_id in self.image_ids())
+
+
 class VocDataset:
     """One or more splits of a VOC devkit.
 
@@ -48,24 +104,21 @@ class VocDataset:
     marked `difficult` are read with `ignore` set. Test splits later than 2007's come without annotations.
     """
 
-    def __init__(
-        self, root: str | Path, splits: Sequence[tuple[str, str]], classes: Sequence[str] = VOC_CLASSES
-    ) -> None:
+    def __init__(self, splits: Sequence[VocSplit], classes: Sequence[str] = VOC_CLASSES) -> None:
         """Read every annotation once.
 
         Args:
-            root: the VOCdevkit folder.
-            splits: (year, split) pairs, e.g. [("2007", "trainval"), ("2012", "trainval")].
+            splits: e.g. the trainvals of 2007 and 2012.
             classes: names in label order; label 1 is the first.
         Raises:
             UserError: files are missing or an annotation is malformed.
         """
         self.classes = list(classes)
         self.category_ids = list(range(1, len(self.classes) + 1))
-        listed = _list_images(Path(root), splits)
-        self._folders = list(listed.values())
+        listed = _list_images(splits)
+        self._split_of = list(listed.values())
         self.image_ids: list[int | str] = list(listed)
-        self.has_truth = not _is_secret(listed, splits)
+        self.has_truth = not any(split.is_secret() for split in splits)
         self._objects = _read_objects(listed, self.classes) if self.has_truth else None
 
     def __len__(self) -> int:
@@ -85,7 +138,7 @@ class VocDataset:
 
     def image_path(self, index: int) -> Path:
         """The picture's file."""
-        return self._folders[index] / "JPEGImages" / f"{self.image_ids[index]}.jpg"
+        return self._split_of[index].image_path(str(self.image_ids[index]))
 
     def load_target(self, index: int) -> Target:
         """The objects of one picture; none where there are no annotations."""
@@ -94,15 +147,8 @@ class VocDataset:
         return no_objects(self.image_ids[index], image_size(self.image_path(index)))
 
 
-def _is_secret(listed: Mapping[str, Path], splits: Sequence[tuple[str, str]]) -> bool:
-    """Whether a test split is among them whose objects only the evaluation server knows: any but 2007's."""
-    if all(split != "test" or year == "2007" for year, split in splits):
-        return False
-    return not all((folder / "Annotations" / f"{name}.xml").is_file() for name, folder in listed.items())
-
-
-def _read_objects(listed: Mapping[str, Path], classes: Sequence[str]) -> PackedObjects:
-    read = [_read_annotation(folder, image_id, classes) for image_id, folder in listed.items()]
+def _read_objects(listed: Mapping[str, VocSplit], classes: Sequence[str]) -> PackedObjects:
+    read = [_read_annotation(split.annotation_file(image_id), classes) for image_id, split in listed.items()]
     rows = [(index, *row) for index, (_, objects) in enumerate(read) for row in objects]
     table = np.array(rows, dtype=np.float64).reshape(-1, 7)
     return PackedObjects.pack(
@@ -115,46 +161,26 @@ def _read_objects(listed: Mapping[str, Path], classes: Sequence[str]) -> PackedO
     )
 
 
-def _list_images(root: Path, splits: Sequence[tuple[str, str]]) -> dict[str, Path]:
-    """Every picture of the splits, in order, with the folder of its year."""
-    listed: dict[str, Path] = {}
-    for year, split in splits:
-        folder = root / f"VOC{year}"
-        for image_id in _read_split(folder, split):
+def _list_images(splits: Sequence[VocSplit]) -> dict[str, VocSplit]:
+    """Every picture of the splits, in order."""
+    listed: dict[str, VocSplit] = {}
+    for split in splits:
+        for image_id in split.image_ids():
             if image_id in listed:
                 raise UserError(
-                    f"{folder / 'ImageSets' / 'Main' / split}.txt: picture {image_id} is listed a second "
-                    f"time; expected every picture once: choose splits without overlap, got {list(splits)}"
+                    f"{split.list_file}: picture {image_id} is listed a second time; expected every picture "
+                    f"once: choose splits without overlap, got {', '.join(map(str, splits))}"
                 )
-            listed[image_id] = folder
+            listed[image_id] = split
     return listed
 
 
-def _read_split(folder: Path, split: str) -> list[str]:
-    lists = folder / "ImageSets" / "Main"
-    if not lists.is_dir():
-        raise UserError(
-            f"no VOC pictures in {folder}: expected the folders Annotations, ImageSets/Main and JPEGImages; "
-            f"get {folder.name} from http://host.robots.ox.ac.uk/pascal/VOC/ and unpack it so that {folder} "
-            "exists"
-        )
-    path = lists / f"{split}.txt"
-    if not path.is_file():
-        # Main also holds one list per class (cat_train.txt); those are no splits.
-        known = sorted(file.stem for file in lists.glob("*.txt") if "_" not in file.stem)
-        raise UserError(f"{path}: {folder.name} has no split {split!r}{suggest(split, known)}")
-    return [line.strip() for line in path.read_text().splitlines() if line.strip()]
-
-
-def _read_annotation(
-    folder: Path, image_id: str, classes: Sequence[str]
-) -> tuple[tuple[int, int], list[_Row]]:
+def _read_annotation(path: Path, classes: Sequence[str]) -> tuple[tuple[int, int], list[_Row]]:
     """((height, width), objects) of one picture's XML file."""
-    path = folder / "Annotations" / f"{image_id}.xml"
     try:
         root = ET.parse(path).getroot()
     except FileNotFoundError:
-        raise UserError(f"{path}: missing, though ImageSets/Main lists {image_id}; restore it") from None
+        raise UserError(f"{path}: missing, though ImageSets/Main lists {path.stem}; restore it") from None
     except ET.ParseError as error:
         raise UserError(f"{path}: not a readable XML file ({error}); restore it") from error
     height, width = (int(_number(root, f"size/{name}", str(path))) for name in ("height", "width"))

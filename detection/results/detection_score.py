@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from detection.config import Metric
-from detection.data.annotations import DetectionDataset
+from detection.data.annotations import DetectionDataset, JoinedDataset
 from detection.data.coco_checks import read_coco
 from detection.data.coco_dataset import CocoDataset
-from detection.data.joined_dataset import JoinedDataset
 from detection.metrics import coco_ap, voc_ap
 from detection.results.result_records import Record, has_masks, to_coco_annotations, to_coco_records
 from detection.types import Prediction

@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from backbones.lesion import without_blocks
-from detection.build import load_detector, open_dataset
+from detection.build import load_detector
 from detection.config import Metric
 from detection.data.coco_checks import read_coco, read_json
-from detection.data.coco_dataset import CocoDataset
+from detection.data.coco_dataset import CocoDataset, CocoSplit, coco_split_name
+from detection.data.dataset_splits import open_dataset, parse_split
 from detection.data.detection_batches import check_pictures
 from detection.data.voc_dataset import VocDataset
 from detection.predictor import predict_dataset
@@ -96,30 +97,29 @@ def score_predictions_file(
     if not is_main():
         return None
     wishes.check(out)
-    kind, _, rest = (dataset or "").partition(":")
-    if kind == "coco" and rest:
-        return _written(_score_coco(predictions, Path(rest), wishes, out), out)
-    folder, _, split = rest.rpartition(":")
-    if kind != "voc" or not Path(folder).name.startswith("VOC"):
+    files = parse_split(dataset or "")
+    if files is None:
         raise UserError(
             f"--dataset must be coco:ANNOTATIONS.json or voc:DEVKIT/VOC<year>:<split>, got {dataset!r}; "
             "for instance voc:data/VOCdevkit/VOC2007:test"
         )
-    year = Path(folder).name.removeprefix("VOC")
-    truth = VocDataset(Path(folder).parent, [(year, split)])
+    if isinstance(files, CocoSplit):
+        return _written(_score_coco(predictions, files, wishes, out), out)
+    truth = VocDataset([files])
     if not truth.has_truth:
-        wishes.check_without_truth(f"{year}:{split}", None)
+        wishes.check_without_truth(str(files), None)
     records = _read_records(predictions, {f"{name}.jpg": name for name in truth.image_ids})
     found = from_coco_records(records, truth, predictions)
     metric: Metric = "voc07" if method == "11point" else "voc12"
     result = score(found, truth, metric) if truth.has_truth else {}
-    return _written(result | fulfil(wishes, found, Place(truth, "voc", f"{year}:{split}", metric), out), out)
+    return _written(result | fulfil(wishes, found, Place(truth, "voc", str(files), metric), out), out)
 
 
-def _score_coco(predictions: str, file: Path, wishes: Wishes, out: Path | None) -> dict[str, Any]:
+def _score_coco(predictions: str, files: CocoSplit, wishes: Wishes, out: Path | None) -> dict[str, Any]:
+    file = files.annotation_file
     annotations = read_coco(file)
     has_truth = bool(annotations["annotations"]) or "annotations" in read_json(file)
-    split = file.stem.removeprefix("instances_").removeprefix("image_info_")
+    split = coco_split_name(file)
     if not has_truth:
         wishes.check_without_truth(split, None)
     images = annotations["images"]
@@ -130,8 +130,7 @@ def _score_coco(predictions: str, file: Path, wishes: Wishes, out: Path | None) 
         result = score_records(annotations, records, masks=has_masks(records), where=predictions)
     if not wishes.any:
         return result
-    # COCO's own layout, unless the pictures are said to lie elsewhere.
-    dataset = CocoDataset(file, wishes.pictures or file.parent.parent / split)
+    dataset = CocoDataset(file, wishes.pictures or files.pictures)
     found = from_coco_records(records, dataset, predictions)
     return result | fulfil(wishes, found, Place(dataset, "coco", split, "coco"), out)
 

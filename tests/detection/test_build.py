@@ -1,7 +1,6 @@
 """Data sets and detectors from a configuration, and detectors back from their file alone."""
 
 import json
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -10,65 +9,16 @@ import torch
 
 from backbones import WeightsError, read_weights, save_weights
 from backbones.norm import FrozenBatchNorm2d, norm_eps
-from detection.build import build_detector, detector_header, load_detector, open_dataset
-from detection.config import DataConfig, DetectionConfig
+from detection.build import build_detector, detector_header, load_detector
+from detection.config import DetectionConfig
+from detection.data.dataset_splits import open_dataset
 from detection.data.detection_batches import PreparedPictures, evaluation_batches
-from detection.data.shapes_scenes import CLASSES, ShapesFolders
 from foundation.errors import UserError
 from training.config import load_config
-
-CAT = ("cat", (11, 21, 30, 40), 0)
 
 
 def frozen(options: list[str], weights: Path, *overrides: str) -> DetectionConfig:
     return load_config(DetectionConfig, None, [*options, f"backbone.weights={weights}", *overrides])
-
-
-def test_coco(coco_root: Path):
-    dataset = open_dataset(DataConfig(kind="coco", root=str(coco_root)), "val")
-    assert (dataset.classes, dataset.image_ids) == (["person", "dog"], [30, 10, 20])
-    assert dataset.image_path(1) == coco_root / "val" / "a.jpg"
-    with pytest.raises(UserError, match=str(coco_root / "annotations" / "instances_val2017.json")):
-        open_dataset(DataConfig(kind="coco", root=str(coco_root)), "val2017")
-
-
-def test_voc_joins_splits(write_voc: Callable[..., Path]):
-    root = write_voc({"000007": [CAT]}, split="val")
-    write_voc({"2008_000002": []}, year="2012", split="train")
-    dataset = open_dataset(DataConfig(kind="voc", root=str(root)), "2012:train+2007:val")
-    assert dataset.image_ids == ["2008_000002", "000007"]
-    assert dataset.load_target(1).boxes.tolist() == [[10, 20, 30, 40]]
-
-
-def test_voc_has_no_masks(write_voc: Callable[..., Path]):
-    root = write_voc({"000007": [CAT]}, split="val")
-    with pytest.raises(UserError, match=r"masks are wanted of a VOC data set, .* boxes only"):
-        open_dataset(DataConfig(kind="voc", root=str(root)), "2007:val", masks=True)
-
-
-@pytest.mark.parametrize("split", ["trainval", "2007:val+2012"])
-def test_voc_splits_have_a_year(write_voc: Callable[..., Path], split: str):
-    root = write_voc({"000007": [CAT]}, split="val")
-    wrong = split.rpartition("+")[2]
-    with pytest.raises(UserError, match=f"year:split, for instance 2007:trainval, got '{wrong}'"):
-        open_dataset(DataConfig(kind="voc", root=str(root)), split)
-
-
-def test_shapes(shapes: ShapesFolders):
-    config = DataConfig(kind="shapes", root=str(shapes.coco.parent))
-    dataset = open_dataset(config, "val")
-    assert (len(dataset), dataset.classes) == (100, CLASSES)
-    # The default of data.val is COCO's name.
-    with pytest.raises(UserError, match="Shapes has no split 'val2017'; did you mean 'val'"):
-        open_dataset(config, "val2017")
-
-
-def test_without_root_a_set_has_its_place(write_voc: Callable[..., Path], monkeypatch: pytest.MonkeyPatch):
-    devkit = write_voc({"000007": [CAT]}, split="val")
-    monkeypatch.setenv("DATA_ROOT", str(devkit.parent))
-    assert open_dataset(DataConfig(kind="voc"), "2007:val").image_ids == ["000007"]
-    with pytest.raises(UserError, match=str(devkit.parent / "coco" / "annotations" / "instances_val.json")):
-        open_dataset(DataConfig(kind="coco"), "val")
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,7 @@ def test_dump_reads_back_equal(tmp_path: Path):
     ("override", "message"),
     [
         ("metric=voc", "metric: expected 'coco', 'voc07' or 'voc12', got 'voc'"),
-        ("data.kind=pascal", "data.kind: expected 'voc', 'coco' or 'shapes', got 'pascal'"),
+        ("data.kind=pascal", "data: kind must be one of voc, coco, shapes, got 'pascal'"),
         ("backbone.norm=group", "backbone.norm: expected 'frozen', 'batch' or 'sync', got 'group'"),
         ("roi.nms_treshold=0.5", "roi.nms_treshold: unknown key; did you mean 'roi.nms_threshold'?"),
         ("data.short_side=0", "data: short_side must be at least 1, got 0"),

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from detection.build import build_detector, open_dataset
+from detection.build import build_detector
 from detection.config import DetectionConfig
+from detection.data.dataset_splits import open_dataset
 from detection.train import detection_task, finetune
 from foundation.errors import UserError
 from training import graph

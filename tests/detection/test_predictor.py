@@ -13,7 +13,7 @@ from torch import nn
 
 from detection import predictor as module
 from detection.build import load_detector
-from detection.config import DataConfig
+from detection.data.dataset_splits import DataConfig
 from detection.data.detection_batches import PreparedPictures, evaluation_batches
 from detection.data.picture_folder import PictureFolder
 from detection.model.roi_heads import Detections

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from detection.data.coco_dataset import CocoDataset
-from detection.data.voc_dataset import VocDataset
+from detection.data.dataset_splits import parse_split
+from detection.data.voc_dataset import VocDataset, VocSplit
 from doctor import coco_repair as repair_coco
 from doctor import voc_repair as repair_voc
 from doctor.examination import examine, open_sets
@@ -20,8 +21,9 @@ def repair(text: str, out: Path) -> list[str]:
     examined = examine(open_sets([text]))
     if text.startswith("coco:"):
         return repair_coco.write_repaired(examined.surveys[0], examined.facts[0], out)
-    place, _, split = text.removeprefix("voc:").rpartition(":")
-    return repair_voc.write_repaired(Path(place), split, examined.surveys[0], examined.facts[0], out)
+    split = parse_split(text)
+    assert isinstance(split, VocSplit)
+    return repair_voc.write_repaired(split, examined.surveys[0], examined.facts[0], out)
 
 
 def broken_coco(folder: Path) -> dict:
@@ -117,7 +119,7 @@ def test_a_repaired_voc_split_is_clean(voc: Path, tmp_path: Path, diagnosis: Cal
     changes = repair(f"voc:{voc}:trainval", tmp_path / "repaired")
     findings = diagnosis(f"voc:{tmp_path / 'repaired' / 'VOC2007'}:trainval")
     assert is_clean(findings), [f for f in findings if f.severity != "note"]
-    loaded = VocDataset(tmp_path / "repaired", [("2007", "trainval")])
+    loaded = VocDataset([VocSplit(tmp_path / "repaired" / "VOC2007", "trainval")])
     assert loaded.image_ids == ["000001", "000002"] and loaded.image_sizes[0] == (48, 64)
     assert loaded.targets[0].boxes.tolist() == [[0, 5, 64, 40], [4, 5, 30, 40]]
     assert (voc / "Annotations" / "000001.xml").read_bytes() == original

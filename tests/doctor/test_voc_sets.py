@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from detection.data.voc_dataset import VocDataset
+from detection.data.voc_dataset import VocDataset, VocSplit
 from doctor.findings import is_clean
 from foundation.errors import UserError
 from tests.doctor.conftest import write_xml
@@ -43,7 +43,7 @@ def test_what_the_loader_refuses_is_an_error(
     found = {f.check: f for f in diagnosis(f"voc:{voc}:trainval")}
     assert text in f"{found[check].where} {found[check].detail}" and found[check].severity == "error"
     with pytest.raises(UserError):
-        VocDataset(voc.parent, [("2007", "trainval")])
+        VocDataset([VocSplit(voc, "trainval")])
 
 
 def test_a_box_across_the_border_is_a_warning(voc: Path, diagnosis: Callable):
@@ -51,7 +51,7 @@ def test_a_box_across_the_border_is_a_warning(voc: Path, diagnosis: Callable):
     found = [f for f in diagnosis(f"voc:{voc}:trainval") if f.check == "crossing_box"]
     assert [f.where for f in found] == ["000002.xml object 1", "000002.xml object 2"]
     assert found[0].severity == "warning"
-    VocDataset(voc.parent, [("2007", "trainval")])
+    VocDataset([VocSplit(voc, "trainval")])
 
 
 def test_files_missing_damaged_or_listed_twice(voc: Path, diagnosis: Callable):
@@ -65,5 +65,5 @@ def test_files_missing_damaged_or_listed_twice(voc: Path, diagnosis: Callable):
 
 
 def test_no_such_split(voc: Path, diagnosis: Callable):
-    with pytest.raises(UserError, match="test.txt: no such list"):
+    with pytest.raises(UserError, match="test.txt: VOC2007 has no split 'test'"):
         diagnosis(f"voc:{voc}:test")

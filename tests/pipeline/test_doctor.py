@@ -64,7 +64,7 @@ def test_configuration_with_its_sets(doctor: Callable, own_coco: Path, tmp_path:
         ([], "nothing to check"),
         (["coco:none.json:x"], "none.json: no such file"),
         (["folder:none"], "none: no such folder"),
-        (["voc:x/VOC2007:val", "--repair", "pyproject.toml"], "val.txt: no such list"),
+        (["voc:x/VOC2007:val", "--repair", "pyproject.toml"], "no VOC pictures in x/VOC2007"),
         (["folder:tests", "--repair", "new"], "--repair takes one coco: or voc: set"),
         (["folder:tests", "--workers", "0"], "--workers must be 1 or more"),
     ],

@@ -19,7 +19,7 @@ from detection.data.shapes_scenes import (
     ensure_shapes,
     voc_annotation,
 )
-from detection.data.voc_dataset import VocDataset
+from detection.data.voc_dataset import VocDataset, VocSplit
 from pictures.decoding import load_image
 from pictures.shapes import CLASSES
 
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:Depreca
 def open_both(shapes: ShapesFolders, split: str) -> tuple[CocoDataset, VocDataset]:
     annotations = shapes.coco / "annotations" / f"instances_{split}.json"
     coco = CocoDataset(annotations, shapes.coco / split, masks=True)
-    return coco, VocDataset(shapes.voc, [("2007", split)], CLASSES)
+    return coco, VocDataset([VocSplit(shapes.voc / "VOC2007", split)], CLASSES)
 
 
 @pytest.mark.parametrize("split", SPLITS)

@@ -1,4 +1,4 @@
-"""Splits joined by "+", and where COCO keeps the files of its splits."""
+"""Splits joined by "+"."""
 
 import json
 from pathlib import Path
@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from detection.build import open_dataset
-from detection.config import DataConfig
+from detection.data.dataset_splits import open_dataset
+from detection.data.dataset_splits import DataConfig
 from detection.data.detection_batches import PreparedPictures, aspect_groups
-from detection.data.coco_dataset import CocoDataset, coco_files
-from detection.data.joined_dataset import JoinedDataset
-from detection.data.shapes_scenes import ShapesFolders
+from detection.data.coco_dataset import CocoDataset
+from detection.data.annotations import JoinedDataset
 from foundation.errors import UserError
 from training.loader import Item
 
@@ -88,29 +87,6 @@ def test_without_truth_in_one_there_is_none(two: Path):
     assert open_coco(two, "val").has_truth and not open_coco(two, "val+test-dev2017").has_truth
 
 
-@pytest.mark.parametrize(
-    ("split", "annotations", "pictures"),
-    [
-        ("val2014", "instances_val2014.json", "val2014"),
-        ("minival2014", "instances_minival2014.json", "val2014"),
-        ("valminusminival2014", "instances_valminusminival2014.json", "val2014"),
-        ("test2015", "image_info_test2015.json", "test2015"),
-        ("test-dev2015", "image_info_test-dev2015.json", "test2015"),
-        ("test", "instances_test.json", "test"),  # of somebody's own set
-        ("minival", "instances_minival.json", "minival"),
-    ],
-)
-def test_files_of_cocos_splits(tmp_path: Path, split: str, annotations: str, pictures: str):
-    assert coco_files(tmp_path, split) == (tmp_path / "annotations" / annotations, tmp_path / pictures)
-
-
-def test_pictures_of_all_splits_in_one_folder(tmp_path: Path):
-    (tmp_path / "images").mkdir()
-    assert coco_files(tmp_path, "val")[1] == tmp_path / "images"
-    (tmp_path / "val").mkdir()
-    assert coco_files(tmp_path, "val")[1] == tmp_path / "val"
-
-
 def test_penn_fudan(real_data: Path):
     dataset = open_coco(real_data / "PennFudanPed", "val", masks=True)
     assert (len(dataset), dataset.classes) == (50, ["person"])
@@ -118,10 +94,3 @@ def test_penn_fudan(real_data: Path):
     for index in range(0, 50, 7):
         got = pictures[Item(index, index)]
         assert got.masks is not None and len(got.masks) == len(got.boxes) > 0
-
-
-def test_shapes_join_too(shapes: ShapesFolders):
-    config = DataConfig(kind="shapes", root=str(shapes.coco.parent))
-    assert len(open_dataset(config, "train+val")) == 300
-    with pytest.raises(UserError, match="Shapes has no split 'vall'; did you mean 'val'"):
-        open_dataset(config, "train+vall")

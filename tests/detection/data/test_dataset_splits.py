@@ -1,0 +1,129 @@
+"""Where the splits of each kind of data set lie, and that everything that opens one looks there."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from detection.data.coco_dataset import CocoSplit, coco_split, coco_split_of_file
+from detection.data.dataset_splits import DATASETS, DataConfig, locate_splits, open_dataset, parse_split
+from detection.data.shapes_scenes import CLASSES, ShapesFolders
+from detection.data.voc_dataset import VocSplit
+from foundation.errors import UserError
+
+CAT = ("cat", (11, 21, 30, 40), 0)
+
+
+def test_coco(coco_root: Path):
+    dataset = open_dataset(DataConfig(kind="coco", root=str(coco_root)), "val")
+    assert (dataset.classes, dataset.image_ids) == (["person", "dog"], [30, 10, 20])
+    assert dataset.image_path(1) == coco_root / "val" / "a.jpg"
+    with pytest.raises(UserError, match=str(coco_root / "annotations" / "instances_val2017.json")):
+        open_dataset(DataConfig(kind="coco", root=str(coco_root)), "val2017")
+
+
+def test_voc_joins_splits(write_voc: Callable[..., Path]):
+    root = write_voc({"000007": [CAT]}, split="val")
+    write_voc({"2008_000002": []}, year="2012", split="train")
+    dataset = open_dataset(DataConfig(kind="voc", root=str(root)), "2012:train+2007:val")
+    assert dataset.image_ids == ["2008_000002", "000007"]
+    assert dataset.load_target(1).boxes.tolist() == [[10, 20, 30, 40]]
+
+
+def test_voc_has_no_masks(write_voc: Callable[..., Path]):
+    root = write_voc({"000007": [CAT]}, split="val")
+    with pytest.raises(UserError, match=r"masks are wanted of a VOC data set, .* boxes only"):
+        open_dataset(DataConfig(kind="voc", root=str(root)), "2007:val", masks=True)
+
+
+@pytest.mark.parametrize("split", ["trainval", "2007:val+2012"])
+def test_voc_splits_have_a_year(write_voc: Callable[..., Path], split: str):
+    root = write_voc({"000007": [CAT]}, split="val")
+    wrong = split.rpartition("+")[2]
+    with pytest.raises(UserError, match=f"year:split, for instance 2007:trainval, got '{wrong}'"):
+        open_dataset(DataConfig(kind="voc", root=str(root)), split)
+
+
+def test_shapes(shapes: ShapesFolders):
+    config = DataConfig(kind="shapes", root=str(shapes.coco.parent))
+    dataset = open_dataset(config, "val")
+    assert (len(dataset), dataset.classes) == (100, CLASSES)
+    # The default of data.val is COCO's name.
+    with pytest.raises(UserError, match="Shapes has no split 'val2017'; did you mean 'val'"):
+        open_dataset(config, "val2017")
+
+
+def test_without_root_a_set_has_its_place(write_voc: Callable[..., Path], monkeypatch: pytest.MonkeyPatch):
+    devkit = write_voc({"000007": [CAT]}, split="val")
+    monkeypatch.setenv("DATA_ROOT", str(devkit.parent))
+    assert open_dataset(DataConfig(kind="voc"), "2007:val").image_ids == ["000007"]
+    with pytest.raises(UserError, match=str(devkit.parent / "coco" / "annotations" / "instances_val.json")):
+        open_dataset(DataConfig(kind="coco"), "val")
+
+
+def test_shapes_join_too(shapes: ShapesFolders):
+    config = DataConfig(kind="shapes", root=str(shapes.coco.parent))
+    assert len(open_dataset(config, "train+val")) == 300
+    with pytest.raises(UserError, match="Shapes has no split 'vall'; did you mean 'val'"):
+        open_dataset(config, "train+vall")
+
+
+@pytest.mark.parametrize(
+    ("split", "annotations", "pictures"),
+    [
+        ("val2014", "instances_val2014.json", "val2014"),
+        ("minival2014", "instances_minival2014.json", "val2014"),
+        ("valminusminival2014", "instances_valminusminival2014.json", "val2014"),
+        ("test2015", "image_info_test2015.json", "test2015"),
+        ("test-dev2015", "image_info_test-dev2015.json", "test2015"),
+        ("test", "instances_test.json", "test"),  # of somebody's own set
+        ("minival", "instances_minival.json", "minival"),
+    ],
+)
+def test_files_of_cocos_splits(tmp_path: Path, split: str, annotations: str, pictures: str):
+    assert coco_split(tmp_path, split) == (tmp_path / "annotations" / annotations, tmp_path / pictures)
+
+
+def test_pictures_of_all_splits_in_one_folder(tmp_path: Path):
+    (tmp_path / "images").mkdir()
+    assert coco_split(tmp_path, "val")[1] == tmp_path / "images"
+    (tmp_path / "val").mkdir()
+    assert coco_split(tmp_path, "val")[1] == tmp_path / "val"
+
+
+def test_the_pictures_of_an_annotation_file_are_those_of_its_split(tmp_path: Path):
+    file = tmp_path / "annotations" / "instances_minival2014.json"
+    assert coco_split_of_file(file) == CocoSplit(file, tmp_path / "val2014") == coco_split(tmp_path, "minival2014")
+    test = tmp_path / "annotations" / "image_info_test-dev2017.json"
+    assert coco_split_of_file(test) == CocoSplit(test, tmp_path / "test2017")
+
+
+def test_located_is_what_is_opened(coco_root: Path, write_voc: Callable[..., Path]):
+    config = DataConfig(kind="coco", root=str(coco_root))
+    assert locate_splits(config, "val+more") == [coco_split(coco_root, "val"), coco_split(coco_root, "more")]
+    devkit = write_voc({"000007": [CAT]}, split="val")
+    located = locate_splits(DataConfig(kind="voc", root=str(devkit)), "2007:val+2012:test")
+    assert located == [VocSplit(devkit / "VOC2007", "val"), VocSplit(devkit / "VOC2012", "test")]
+    assert [str(split) for split in located] == ["2007:val", "2012:test"]
+
+
+@pytest.mark.parametrize(
+    ("text", "split"),
+    [
+        ("coco:a/b.json:c", CocoSplit(Path("a/b.json"), Path("c"))),
+        ("coco:a/annotations/instances_x.json", coco_split(Path("a"), "x")),
+        ("voc:devkit/VOC2007:val", VocSplit(Path("devkit/VOC2007"), "val")),
+        ("voc:devkit/VOC2007", None),
+        ("voc:devkit/2007:val", None),
+        ("coco:", None),
+        ("a.json", None),
+    ],
+)
+def test_splits_of_command_lines(text: str, split: object):
+    assert parse_split(text) == split
+
+
+def test_unknown_kinds_are_refused():
+    with pytest.raises(ValueError, match="kind must be one of voc, coco, shapes, got 'pascal'"):
+        DataConfig(kind="pascal")
+    assert {kind.folder for kind in DATASETS.values()} == {"VOCdevkit", "coco", "shapes"}
