@@ -34,7 +34,7 @@ def predict_dataset(
         run: precision, number of workers, and whether the detector is captured.
     """
     shard = evaluation_shard(len(dataset), rank(), world_size())
-    pictures = PreparedPictures(dataset, data.short_side, data.max_side, flip=False)
+    pictures = PreparedPictures(dataset, data, training=False)
     batches = evaluation_batches(pictures, shard, workers=run.workers)
     was_training = model.training
     folded = fold_batchnorm(model.eval())

@@ -77,7 +77,9 @@ def detection_task(
 ) -> Task:
     """What `training.run.train` needs to know of detection."""
     run, optim = config.run, config.optim
-    samples = _training_pictures(config, training)
+    samples = PreparedPictures(
+        training, config.data, masks=config.detector.mask, few_shapes=config.run.cuda_graph
+    )
     layout = torch.channels_last if run.channels_last else torch.contiguous_format
 
     def save(path: Path, scores: Mapping[str, float]) -> None:
@@ -105,22 +107,6 @@ def detection_task(
             "validation pictures": len(validation),
             "classes": training.classes,
         },
-    )
-
-
-def _training_pictures(config: DetectionConfig, training: DetectionDataset) -> PreparedPictures:
-    data = config.data
-    return PreparedPictures(
-        training,
-        data.short_side,
-        data.max_side,
-        data.flip,
-        max_boxes=data.max_boxes,
-        masks=config.detector.mask,
-        short_sides=data.train_short_sides,
-        jitter=data.jitter,
-        crop=data.crop,
-        few_shapes=config.run.cuda_graph,
     )
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from detection.data.annotations import DetectionDataset
+from detection.data.dataset_splits import DataConfig
 from detection.data.transforms import View, jittered_view, resized_size
 from detection.types import Batch, Target
 from training.loader import BatchLoader
@@ -46,39 +47,25 @@ class PreparedPictures:
     def __init__(
         self,
         dataset: DetectionDataset,
-        short_side: int = 600,
-        max_side: int = 1000,
-        flip: bool = True,
+        options: DataConfig,
         *,
-        max_boxes: int = 200,
+        training: bool = True,
         masks: bool = False,
-        short_sides: Sequence[int] = (),
-        jitter: Sequence[float] = (),
-        crop: int | None = None,
         few_shapes: bool = False,
     ) -> None:
         """Prepare to read `dataset`.
 
         Args:
-            short_side: of the resized picture, pixels, where `max_side` allows.
-            max_side: of the resized picture, pixels.
-            flip: mirror half of the pictures.
-            max_boxes: pictures with more objects train on a random choice of that many, which bounds the
-                memory of matching.
+            options: how pictures are resized.
+            training: with what `options` says is random; otherwise pictures are only resized.
             masks: also give the objects' masks; the data set must have been opened with them.
-            short_sides: one of them at random instead of `short_side`.
-            jitter: least and greatest random scale instead of both sides; see `jittered_view`.
-            crop: with `jitter`, pixels of the window's sides.
             few_shapes: batches have room for 8, 16, 32, … objects instead of every multiple of 8.
         """
         self.dataset = dataset
-        self.short_sides = list(short_sides) or [short_side]
-        self.max_side = max_side
-        self.flip = flip
-        self.max_boxes = max_boxes
+        self.options = options
+        self.training = training
         self.masks = masks
         self.few_shapes = few_shapes
-        self.jitter = (jitter[0], jitter[1], crop) if jitter and crop else None
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -93,8 +80,8 @@ class PreparedPictures:
         view = self._view(target.size, rng)
         boxes = view.boxes(target.boxes)
         chosen = np.flatnonzero(((boxes[:, 2:] > boxes[:, :2]).all(1) & ~target.ignore).numpy())
-        if len(chosen) > self.max_boxes:
-            chosen = np.sort(rng.choice(chosen, self.max_boxes, replace=False))
+        if len(chosen) > self.options.max_boxes:
+            chosen = np.sort(rng.choice(chosen, self.options.max_boxes, replace=False))
         masks = None
         if self.masks:
             chosen, masks = _masks_in_view(target, chosen, view)
@@ -109,14 +96,17 @@ class PreparedPictures:
         )
 
     def _view(self, size: tuple[int, int], rng: np.random.Generator) -> View:
-        if self.jitter is not None:
-            low, high, crop = self.jitter
-            view = jittered_view(size, (low, high), crop, rng)
+        options = self.options
+        if not self.training:
+            return View(size, resized_size(size, options.short_side, options.max_side))
+        if options.crop is not None:
+            low, high = options.jitter
+            view = jittered_view(size, (low, high), options.crop, rng)
         else:
-            sides = self.short_sides
+            sides = options.train_short_sides or (options.short_side,)
             short_side = sides[0] if len(sides) == 1 else int(rng.choice(sides))
-            view = View(size, resized_size(size, short_side, self.max_side))
-        return replace(view, mirrored=self.flip and rng.random() < 0.5)
+            view = View(size, resized_size(size, short_side, options.max_side))
+        return replace(view, mirrored=options.flip and rng.random() < 0.5)
 
     def read(self, items: Sequence[Item]) -> Batch:
         """The batch of these items."""

@@ -128,7 +128,7 @@ def _detect(
 ) -> Found:
     target = dataset.empty_target(index, (picture.shape[0], picture.shape[1]))
     data, run = detector.config.data, detector.config.run
-    samples = PreparedPictures(dataset, data.short_side, data.max_side, flip=False)
+    samples = PreparedPictures(dataset, data, training=False)
     batch = collate([samples.prepare(picture, target, seed=0)])
     return Found(target, predict(detector.model, [batch], bf16=run.precision == "bf16")[0])
 

@@ -11,7 +11,7 @@ from backbones import WeightsError, read_weights, save_weights
 from backbones.norm import FrozenBatchNorm2d, norm_eps
 from detection.build import build_detector, detector_header, load_detector
 from detection.config import DetectionConfig
-from detection.data.dataset_splits import open_dataset
+from detection.data.dataset_splits import DataConfig, open_dataset
 from detection.data.detection_batches import PreparedPictures, evaluation_batches
 from foundation.errors import UserError
 from training.config import load_config
@@ -89,7 +89,9 @@ def test_round_trip(
     assert (loaded, again.training) == (config, False)
     assert (classes, category_ids) == (["person", "dog"], [1, 18])
     assert again.trunk.input_spec == model.trunk.input_spec and norm_eps(again) == norm_eps(model) == 1e-3
-    samples = PreparedPictures(open_dataset(config.data, "val"), 64, 96, flip=False)
+    samples = PreparedPictures(
+        open_dataset(config.data, "val"), DataConfig(short_side=64, max_side=96, flip=False)
+    )
     batch = next(iter(evaluation_batches(samples, [1])))
     with torch.no_grad():
         found, expected = again(batch), model(batch)

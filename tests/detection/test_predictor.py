@@ -95,7 +95,7 @@ def test_an_error_in_the_thread_reaches_the_caller(pictures: PictureFolder, monk
             raise ValueError("no predictions of b")
 
     monkeypatch.setattr(module, "to_predictions", fail)
-    samples = PreparedPictures(pictures, 64, 96, flip=False)
+    samples = PreparedPictures(pictures, DataConfig(short_side=64, max_side=96, flip=False))
     model: Any = WholePicture()
     with pytest.raises(ValueError, match="no predictions of b"):
         predict(model, evaluation_batches(samples, [1]), bf16=False)
@@ -123,7 +123,7 @@ def test_the_next_picture_is_computed_meanwhile(pictures: PictureFolder, monkeyp
 @pytest.mark.parametrize("training", [True, False])
 def test_the_network_goes_back_to_its_mode(pictures: PictureFolder, training: bool):
     model: Any = WholePicture().train(training)
-    samples = PreparedPictures(pictures, 64, 96, flip=False)
+    samples = PreparedPictures(pictures, DataConfig(short_side=64, max_side=96, flip=False))
     predict(model, evaluation_batches(samples, [1, 0], batch_size=2), bf16=False)
     assert model.seen == [(["b.png", "a.png"], False, True)] and model.training is training
 

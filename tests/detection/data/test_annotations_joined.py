@@ -48,7 +48,7 @@ def test_one_after_the_other(two: Path):
     assert paths == ["val/c.jpg", "val/a.jpg", "val/b.jpg", "more/a.jpg"]
     assert [target.labels.tolist() for target in joined.targets] == [[1], [2, 1], [], [2]]
     assert [joined.load_target(index).image_id for index in range(4)] == [30, 10, 20, 7]
-    got = PreparedPictures(joined, 3, 6, flip=False, masks=True)[Item(3, 0)]
+    got = PreparedPictures(joined, DataConfig(short_side=3, max_side=6, flip=False), masks=True)[Item(3, 0)]
     assert got.masks is not None
     assert np.unpackbits(got.masks[0].numpy(), axis=1)[:, :3].tolist() == [[0, 0, 0], *[[1, 1, 0]] * 3]
 
@@ -90,7 +90,7 @@ def test_without_truth_in_one_there_is_none(two: Path):
 def test_penn_fudan(real_data: Path):
     dataset = open_coco(real_data / "PennFudanPed", "val", masks=True)
     assert (len(dataset), dataset.classes) == (50, ["person"])
-    pictures = PreparedPictures(dataset, 200, 300, masks=True)
+    pictures = PreparedPictures(dataset, DataConfig(short_side=200, max_side=300), masks=True)
     for index in range(0, 50, 7):
         got = pictures[Item(index, index)]
         assert got.masks is not None and len(got.masks) == len(got.boxes) > 0

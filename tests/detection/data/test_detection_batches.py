@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from detection.data.dataset_splits import DataConfig
 from detection.data.detection_batches import (
     PreparedPictures,
     Sample,
@@ -92,7 +93,7 @@ def test_aspect_groups(coco_content: dict[str, Any], write_coco: Callable[..., P
 
 def test_training_batches_hold_one_aspect(val: CocoDataset):
     group_of = dict(zip(map(str, val.image_ids), aspect_groups(val), strict=True))
-    batches = training_batches(PreparedPictures(val, 64, 128), 4, seed=0)
+    batches = training_batches(PreparedPictures(val, DataConfig(short_side=64, max_side=128)), 4, seed=0)
     lying = [[group_of[name] for name in batch.ids] for batch in islice(batches, 12)]
     assert all(len(set(batch)) == 1 for batch in lying)
     assert {batch[0] for batch in lying} == {0, 1}
@@ -100,7 +101,7 @@ def test_training_batches_hold_one_aspect(val: CocoDataset):
 
 @pytest.mark.parametrize("rank", [0, 1])
 def test_workers_and_processes_change_nothing(val: CocoDataset, rank: int):
-    pictures = PreparedPictures(val, 64, 128)
+    pictures = PreparedPictures(val, DataConfig(short_side=64, max_side=128))
     here = list(islice(training_batches(pictures, 4, seed=3, start_step=2), 5))
     elsewhere = list(
         islice(training_batches(pictures, 4, seed=3, start_step=2, workers=2, rank=rank, world_size=2), 5)
@@ -116,14 +117,14 @@ def test_workers_and_processes_change_nothing(val: CocoDataset, rank: int):
 
 
 def test_accumulated_micro_batches_are_the_batch_in_parts(val: CocoDataset):
-    pictures = PreparedPictures(val, 64, 128)
+    pictures = PreparedPictures(val, DataConfig(short_side=64, max_side=128))
     whole = [b.ids for b in islice(training_batches(pictures, 4, seed=0), 3)]
     parts = [b.ids for b in islice(training_batches(pictures, 4, seed=0, accumulate=2), 6)]
     assert whole == [parts[i] + parts[i + 1] for i in (0, 2, 4)]
 
 
 def test_a_second_seed_gives_another_order(val: CocoDataset):
-    pictures = PreparedPictures(val, 64, 128)
+    pictures = PreparedPictures(val, DataConfig(short_side=64, max_side=128))
     one, other = (next(iter(training_batches(pictures, 4, seed=seed))) for seed in (0, 1))
     assert one.ids != other.ids
 
@@ -132,13 +133,13 @@ def test_a_second_seed_gives_another_order(val: CocoDataset):
 def test_loaders_leave_the_global_generator_alone(small: CocoDataset, workers: int):
     # A resumed run makes a new loader: did that draw from torch's generator, all later draws would differ.
     before = torch.get_rng_state()
-    next(iter(training_batches(PreparedPictures(small, 4, 6), 1, seed=0, workers=workers)))
+    next(iter(training_batches(PreparedPictures(small, DataConfig(short_side=4, max_side=6)), 1, seed=0, workers=workers)))
     assert torch.equal(torch.get_rng_state(), before)
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 3])
 def test_evaluation_sees_every_picture_once_in_order(small: CocoDataset, world_size: int):
-    pictures = PreparedPictures(small, 4, 6, flip=False)
+    pictures = PreparedPictures(small, DataConfig(short_side=4, max_side=6, flip=False))
     ids = [
         name
         for rank in range(world_size)
@@ -150,7 +151,7 @@ def test_evaluation_sees_every_picture_once_in_order(small: CocoDataset, world_s
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_evaluation_can_be_repeated_and_can_be_empty(small: CocoDataset, workers: int):
-    pictures = PreparedPictures(small, 4, 6, flip=False)
+    pictures = PreparedPictures(small, DataConfig(short_side=4, max_side=6, flip=False))
     loader = evaluation_batches(pictures, range(3), workers=workers)
     assert [b.ids for b in loader] == [b.ids for b in loader] == [["30"], ["10"], ["20"]]
     assert list(evaluation_batches(pictures, range(0), workers=workers)) == []
@@ -160,7 +161,7 @@ def test_evaluation_can_be_repeated_and_can_be_empty(small: CocoDataset, workers
 def test_a_broken_picture_is_named_and_nothing_else(small: CocoDataset, workers: int):
     path = small.image_path(1)
     path.write_bytes(path.read_bytes()[:200])
-    loader = evaluation_batches(PreparedPictures(small, 4, 6), range(3), workers=workers)
+    loader = evaluation_batches(PreparedPictures(small, DataConfig(short_side=4, max_side=6)), range(3), workers=workers)
     with pytest.raises(UserError) as expected:
         load_image(path)
     with pytest.raises(UserError) as error:
@@ -172,14 +173,14 @@ def test_a_broken_picture_is_named_and_nothing_else(small: CocoDataset, workers:
 
 def test_good_batches_before_a_broken_one_arrive(small: CocoDataset):
     small.image_path(2).write_bytes(b"")
-    batches = iter(evaluation_batches(PreparedPictures(small, 4, 6), range(3), workers=2))
+    batches = iter(evaluation_batches(PreparedPictures(small, DataConfig(short_side=4, max_side=6)), range(3), workers=2))
     assert [next(batches).ids, next(batches).ids] == [["30"], ["10"]]
     with pytest.raises(UserError, match=r"b\.jpg: the file is empty"):
         next(batches)
 
 
 def test_batch_can_be_moved(small: CocoDataset):
-    batch = PreparedPictures(small, 4, 6).read([Item(0, 0), Item(2, 0)])
+    batch = PreparedPictures(small, DataConfig(short_side=4, max_side=6)).read([Item(0, 0), Item(2, 0)])
     assert_equal(batch.to("cpu"), batch)
     assert batch.to("meta").boxes.device.type == "meta"
 
@@ -187,7 +188,7 @@ def test_batch_can_be_moved(small: CocoDataset):
 def test_real_pictures(real_data: Path):
     folder = real_data / "coco"
     dataset = CocoDataset(folder / "annotations" / "instances_val2017.json", folder / "val2017")
-    batches = training_batches(PreparedPictures(dataset, 128, 256), 4, seed=0, workers=2)
+    batches = training_batches(PreparedPictures(dataset, DataConfig(short_side=128, max_side=256)), 4, seed=0, workers=2)
     for batch in islice(batches, 5):
         assert batch.images.float().std() > 20
         bound = batch.sizes[:, None, [1, 0, 1, 0]].float() + 1e-3

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from detection.data.dataset_splits import DataConfig
 from detection.data.detection_batches import PreparedPictures, evaluation_batches
 from detection.data.picture_folder import PictureFolder
 from foundation.errors import UserError
@@ -73,6 +74,6 @@ def test_nothing_there(tmp_path: Path):
 
 
 def test_batches_of_pictures(folder: Path):
-    pictures = PreparedPictures(PictureFolder(folder, ["cat"]), 32, 64, flip=False)
+    pictures = PreparedPictures(PictureFolder(folder, ["cat"]), DataConfig(short_side=32, max_side=64, flip=False))
     ids = [batch.ids for batch in evaluation_batches(pictures, range(2))]
     assert ids == [["b.JPG"], ["below/a.png"]]

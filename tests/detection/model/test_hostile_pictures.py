@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from detection.data.coco_dataset import CocoDataset
+from detection.data.dataset_splits import DataConfig
 from detection.data.detection_batches import PreparedPictures
 from detection.model.detector import FasterRCNN
 from training.loader import Item
@@ -61,14 +62,18 @@ def train_and_look(model: FasterRCNN, samples: PreparedPictures) -> None:
 @pytest.mark.parametrize("limit", [200, 2000])
 def test_two_thousand_objects(tmp_path: Path, detector: Callable[..., FasterRCNN], limit: int):
     dataset = open_picture(tmp_path, (250, 400), 40, 50)
-    samples = PreparedPictures(dataset, 125, 200, max_boxes=limit)
+    samples = PreparedPictures(dataset, DataConfig(short_side=125, max_side=200, max_boxes=limit))
     assert samples.read([Item(0, 0)]).valid.sum() == limit
     train_and_look(detector(1), samples)
 
 
 def test_masks_of_two_thousand_objects_take_the_memory_of_those_kept(tmp_path: Path):
     dataset = open_picture(tmp_path, (250, 400), 40, 50)
-    masks = PreparedPictures(dataset, 125, 200, masks=True).read([Item(0, 0)]).masks
+    masks = (
+        PreparedPictures(dataset, DataConfig(short_side=125, max_side=200), masks=True)
+        .read([Item(0, 0)])
+        .masks
+    )
     assert masks is not None
     assert masks.shape == (1, 200, 128, 224 // 8)
     assert masks.any(dim=(2, 3)).all()
@@ -81,7 +86,9 @@ def test_a_line_of_pixels(
 ):
     # To at most 1,000 pixels: 3 x 1,000. Boxes of 30 x 33 become 3 x 3.3, all are kept.
     dataset = open_picture(tmp_path, size, max(1, size[0] // 33), max(1, size[1] // 33))
-    samples = PreparedPictures(dataset, 600, 1000, max_boxes=400, masks=True, **jitter)
+    samples = PreparedPictures(
+        dataset, DataConfig(short_side=600, max_side=1000, max_boxes=400, **jitter), masks=True
+    )
     sample = samples[Item(0, 0)]
     if not jitter:
         assert sorted(sample.image.shape) == [3, 3, 1000] and len(sample.boxes) == 303
@@ -93,6 +100,11 @@ def test_objects_much_thinner_than_a_pixel(tmp_path: Path, detector: Callable[..
     # Resized, every box is 1,000 x 0.1 pixels: kept while it has area. Of 30 masks in three rows of pixels
     # three have a pixel.
     dataset = open_picture(tmp_path, (30, 10_000), 30, 1)
-    assert len(PreparedPictures(dataset, 600, 1000)[Item(0, 0)].boxes) == 30
-    assert len(PreparedPictures(dataset, 600, 1000, masks=True)[Item(0, 0)].boxes) == 3
-    train_and_look(detector(1), PreparedPictures(dataset, 600, 1000))
+    assert len(PreparedPictures(dataset, DataConfig(short_side=600, max_side=1000))[Item(0, 0)].boxes) == 30
+    assert (
+        len(
+            PreparedPictures(dataset, DataConfig(short_side=600, max_side=1000), masks=True)[Item(0, 0)].boxes
+        )
+        == 3
+    )
+    train_and_look(detector(1), PreparedPictures(dataset, DataConfig(short_side=600, max_side=1000)))

@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from detection.data.dataset_splits import DataConfig
 from detection.data.detection_batches import PreparedPictures, Sample, check_pictures
 from detection.data.coco_dataset import CocoDataset
 from detection.data.shapes_scenes import ShapesFolders
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:Depreca
 
 def test_sample_without_flip(small: CocoDataset):
     # 6 x 4 to short side 8: twice as large, (1, 0, 4, 2) becomes (2, 0, 8, 4).
-    got = PreparedPictures(small, 8, 100, flip=False)[Item(1, 5)]
+    got = PreparedPictures(small, DataConfig(short_side=8, max_side=100, flip=False))[Item(1, 5)]
     assert (got.image.shape, got.image.dtype) == ((3, 8, 12), torch.uint8)
     assert got.boxes.tolist() == [[2, 0, 8, 4], [8, 2, 12, 8]]
     assert got.labels.tolist() == [2, 1]
@@ -30,7 +31,7 @@ def test_sample_without_flip(small: CocoDataset):
 
 def test_scales_are_those_of_the_rounded_size(small: CocoDataset):
     # Short side 5, but at most 7: factor 7 / 6, height 4 x 7 / 6 = 4.67, rounded 5: y scale 5 / 4.
-    got = PreparedPictures(small, 5, 7, flip=False)[Item(0, 0)]
+    got = PreparedPictures(small, DataConfig(short_side=5, max_side=7, flip=False))[Item(0, 0)]
     assert got.image.shape == (3, 5, 7)
     assert got.scale == (5 / 4, 7 / 6)
     scale = torch.tensor([got.scale[1], got.scale[0]] * 2)
@@ -38,13 +39,13 @@ def test_scales_are_those_of_the_rounded_size(small: CocoDataset):
 
 
 def test_ignored_objects_are_left_out(small: CocoDataset):
-    got = PreparedPictures(small, 4, 6, flip=False)[Item(0, 0)]
+    got = PreparedPictures(small, DataConfig(short_side=4, max_side=6, flip=False))[Item(0, 0)]
     assert (got.boxes.shape, got.labels.shape) == ((0, 4), (0,))
 
 
 def test_flips_move_boxes_and_half_of_the_pictures(small: CocoDataset):
     # Width 6: (1, 0, 4, 2) becomes (2, 0, 5, 2).
-    pictures = PreparedPictures(small, 4, 6)
+    pictures = PreparedPictures(small, DataConfig(short_side=4, max_side=6))
     first = [pictures[Item(1, seed)].boxes[0].tolist() for seed in range(200)]
     assert sorted(map(tuple, first))[0] == (1, 0, 4, 2)
     assert {tuple(box) for box in first} == {(1, 0, 4, 2), (2, 0, 5, 2)}
@@ -53,8 +54,8 @@ def test_flips_move_boxes_and_half_of_the_pictures(small: CocoDataset):
 
 
 def test_flipped_pixels_go_with_the_boxes(val: CocoDataset):
-    pictures = PreparedPictures(val, 100, 200)
-    plain = PreparedPictures(val, 100, 200, flip=False)[Item(3, 0)]
+    pictures = PreparedPictures(val, DataConfig(short_side=100, max_side=200))
+    plain = PreparedPictures(val, DataConfig(short_side=100, max_side=200, flip=False))[Item(3, 0)]
     flipped = next(
         got
         for got in (pictures[Item(3, seed)] for seed in range(50))
@@ -67,7 +68,7 @@ def test_flipped_pixels_go_with_the_boxes(val: CocoDataset):
 
 
 def test_a_sample_depends_on_its_item_alone(val: CocoDataset):
-    one, other = PreparedPictures(val, 100, 200, max_boxes=2), PreparedPictures(val, 100, 200, max_boxes=2)
+    one, other = PreparedPictures(val, DataConfig(short_side=100, max_side=200, max_boxes=2)), PreparedPictures(val, DataConfig(short_side=100, max_side=200, max_boxes=2))
     np.random.seed(1)
     torch.manual_seed(1)
     expected = [one[Item(index, 40 + index)] for index in range(6)]
@@ -79,7 +80,7 @@ def test_a_sample_depends_on_its_item_alone(val: CocoDataset):
 
 
 def test_one_of_several_short_sides_is_drawn(small: CocoDataset):
-    pictures = PreparedPictures(small, 4, 100, short_sides=(8, 12, 16))
+    pictures = PreparedPictures(small, DataConfig(short_side=4, max_side=100, train_short_sides=(8, 12, 16)))
     drawn = [tuple(pictures[Item(0, seed)].image.shape[1:]) for seed in range(90)]
     assert set(drawn) == {(8, 12), (12, 18), (16, 24)}
     # Binomial with a third of 90: 30 expected, standard deviation 4.5.
@@ -93,7 +94,7 @@ def test_one_of_several_short_sides_is_drawn(small: CocoDataset):
 
 def test_other_options_leave_the_draws_alone(val: CocoDataset):
     # What a run of an earlier release saw, it sees again: masks draw nothing, nor does a single short side.
-    plain, single = PreparedPictures(val, 64, 128), PreparedPictures(val, 100, 128, short_sides=[64])
+    plain, single = PreparedPictures(val, DataConfig(short_side=64, max_side=128)), PreparedPictures(val, DataConfig(short_side=100, max_side=128, train_short_sides=[64]))
     for index in range(8):
         one, other = plain[Item(index, index)], single[Item(index, index)]
         assert torch.equal(one.image, other.image) and torch.equal(one.boxes, other.boxes)
@@ -102,7 +103,7 @@ def test_other_options_leave_the_draws_alone(val: CocoDataset):
 def test_jitter_crops_objects_and_drops_those_outside(shapes: ShapesFolders):
     file = shapes.coco / "annotations" / "instances_val.json"
     dataset = CocoDataset(file, shapes.coco / "val", masks=True)
-    pictures = PreparedPictures(dataset, masks=True, jitter=(1.5, 2.0), crop=160)
+    pictures = PreparedPictures(dataset, DataConfig(jitter=(1.5, 2.0), crop=160), masks=True)
     kept = 0
     for index in range(20):
         got, whole = pictures[Item(index, 7 * index)], dataset.load_target(index)
@@ -130,7 +131,7 @@ def test_jittered_pixels_masks_and_boxes_belong_together(tmp_path: Path):
     content |= {"categories": [{"id": 1, "name": "white"}], "annotations": [entry]}
     (tmp_path / "a.json").write_text(json.dumps(content))
     dataset = CocoDataset(tmp_path / "a.json", tmp_path, masks=True)
-    pictures = PreparedPictures(dataset, masks=True, jitter=(0.5, 3.0), crop=64)
+    pictures = PreparedPictures(dataset, DataConfig(jitter=(0.5, 3.0), crop=64), masks=True)
     for seed in range(60):
         got = pictures[Item(0, seed)]
         white = got.image[0].numpy() > 127
@@ -161,7 +162,7 @@ def test_of_too_many_objects_a_random_choice_is_kept(
     dataset = CocoDataset(path, path.parent)
 
     def kept(limit: int, seed: int) -> list[float]:
-        got = PreparedPictures(dataset, 4, 6, flip=False, max_boxes=limit)[Item(1, seed)]
+        got = PreparedPictures(dataset, DataConfig(short_side=4, max_side=6, flip=False, max_boxes=limit))[Item(1, seed)]
         return got.boxes[:, 0].tolist()
 
     assert kept(6, 0) == [0, 0.5, 1]
@@ -181,10 +182,10 @@ def test_masks_go_with_their_boxes(write_coco: Callable[..., Path]):
     dataset = CocoDataset(path, path.parent, masks=True)
     for flip in (False, True):
         for seed in range(4):
-            got = PreparedPictures(dataset, 8, 100, flip=flip, masks=True)[Item(1, seed)]
+            got = PreparedPictures(dataset, DataConfig(short_side=8, max_side=100, flip=flip), masks=True)[Item(1, seed)]
             for mask, (x1, y1, x2, y2) in zip(unpacked(got), got.boxes.int().tolist(), strict=True):
                 assert mask[y1:y2, x1:x2].all() and mask.sum() == (y2 - y1) * (x2 - x1)
-    crowd, nothing = (PreparedPictures(dataset, 8, 100, masks=True)[Item(index, 0)] for index in (0, 2))
+    crowd, nothing = (PreparedPictures(dataset, DataConfig(short_side=8, max_side=100), masks=True)[Item(index, 0)] for index in (0, 2))
     assert unpacked(crowd).shape == unpacked(nothing).shape == (0, 8, 12)
 
 
@@ -194,9 +195,9 @@ def test_an_object_without_a_pixel_has_no_mask_to_learn(
     coco_content["annotations"][0]["segmentation"] = {"size": [4, 6], "counts": [24]}
     path = write_coco(coco_content)
     dataset = CocoDataset(path, path.parent, masks=True)
-    got = PreparedPictures(dataset, 4, 6, flip=False, masks=True)[Item(1, 0)]
+    got = PreparedPictures(dataset, DataConfig(short_side=4, max_side=6, flip=False), masks=True)[Item(1, 0)]
     assert got.labels.tolist() == [1] and unpacked(got).sum() == 6
-    assert PreparedPictures(dataset, 4, 6, flip=False)[Item(1, 0)].labels.tolist() == [2, 1]
+    assert PreparedPictures(dataset, DataConfig(short_side=4, max_side=6, flip=False))[Item(1, 0)].labels.tolist() == [2, 1]
 
 
 def test_only_chosen_masks_are_drawn(write_coco: Callable[..., Path], coco_content: dict[str, Any]):
@@ -208,14 +209,14 @@ def test_only_chosen_masks_are_drawn(write_coco: Callable[..., Path], coco_conte
 
     path = write_coco(crowded(coco_content))
     target = replace(CocoDataset(path, path.parent).load_target(1), mask=drawn)
-    pictures = PreparedPictures(CocoDataset(path, path.parent), 4, 6, flip=False, max_boxes=2, masks=True)
+    pictures = PreparedPictures(CocoDataset(path, path.parent), DataConfig(short_side=4, max_side=6, flip=False, max_boxes=2), masks=True)
     got = pictures.prepare(np.zeros((4, 6, 3), dtype=np.uint8), target, 3)
     assert [2 * left for left in got.boxes[:, 0].tolist()] == seen and len(seen) == 2
 
 
 def test_masks_that_were_not_read(small: CocoDataset):
     with pytest.raises(ValueError, match="open it with masks=True"):
-        PreparedPictures(small, masks=True)[Item(1, 0)]
+        PreparedPictures(small, DataConfig(), masks=True)[Item(1, 0)]
 
 
 def test_missing_pictures_are_found_before_the_first_step(small: CocoDataset):
@@ -231,4 +232,13 @@ def test_picture_of_another_size_than_annotated(small: CocoDataset):
     with pytest.raises(
         UserError, match=r"c\.jpg: the picture is 4x7 \(height x width\), its annotation says 4x6"
     ):
-        PreparedPictures(small)[Item(0, 0)]
+        PreparedPictures(small, DataConfig())[Item(0, 0)]
+
+
+@pytest.mark.parametrize("random", [{"train_short_sides": (8, 12)}, {"jitter": (0.5, 2.0), "crop": 8}])
+def test_nothing_is_random_in_evaluation(small: CocoDataset, random: dict[str, Any]):
+    options = DataConfig(short_side=8, max_side=100, **random)
+    # 4 x 6 pixels with the short side at 8: 8 x 12.
+    images = [PreparedPictures(small, options, training=False)[Item(1, seed)].image for seed in range(6)]
+    plain = PreparedPictures(small, DataConfig(short_side=8, max_side=100, flip=False))[Item(1, 0)].image
+    assert all(torch.equal(image, plain) for image in images) and plain.shape == (3, 8, 12)
