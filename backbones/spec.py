@@ -1,11 +1,12 @@
-"""What a network publishes about itself: its features, and the pictures it wants."""
+"""What a network publishes about itself: its name, its features, and the pictures it wants."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from foundation.errors import OptionError, check_choice
 
@@ -82,3 +83,51 @@ def scale_and_shift(spec: InputSpec, device: torch.device) -> tuple[Tensor, Tens
 
 # torchvision's and timm's statistics of the ImageNet training set.
 IMAGENET_INPUT = InputSpec(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+
+
+class Network(nn.Module):
+    """What every classifier of ours publishes.
+
+    This class serves annotations alone: networks derive from `nn.Module`, state `stages` and `last_layer` in
+    their class, and set the rest with `describe`. Two more attributes may be absent: `folds` (see
+    `backbones.norm.fold_batchnorm`), and `region_stages` with `region_specs`, which are stages that only a
+    head per region has.
+
+    Attributes:
+        name, options: what `backbones.create_model` builds it from.
+        stages: feature → the children that compute it from the feature before; a child may come again.
+        feature_specs: feature → channels and stride.
+        input_spec: pictures it was trained on; of random networks ImageNet's.
+        last_layer: the linear layer that ends the classifier.
+    """
+
+    name: str
+    options: dict[str, Any]
+    stages: Mapping[str, Sequence[str]]
+    feature_specs: dict[str, FeatureSpec]
+    input_spec: InputSpec
+    last_layer: str
+
+
+# Options that came later are stated only where they differ from these: older files lack them.
+LATER_OPTIONS: dict[str, Any] = {"stem_pool": "padded", "dilation": []}
+
+
+def describe(
+    network: Any, name: str, channels: Sequence[int], strides: Sequence[int], **options: Any
+) -> None:
+    """Sets the attributes of `Network` that belong to an instance.
+
+    Args:
+        network: its class states `stages`, or it has set them.
+        channels, strides: of each stage's feature, in order.
+        options: with which it was built.
+    """
+    network.name, network.input_spec = name, IMAGENET_INPUT
+    network.options = {
+        option: value
+        for option, value in options.items()
+        if option not in LATER_OPTIONS or value != LATER_OPTIONS[option]
+    }
+    specs = map(FeatureSpec, channels, strides)
+    network.feature_specs = dict(zip(network.stages, specs, strict=True))

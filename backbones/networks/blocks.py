@@ -1,10 +1,11 @@
 """Building blocks of He et al. 2015: plain and residual blocks, three shortcuts, stages of them.
 
 Every block has a `bypass`, which is what remains of it when its residual is deleted (`backbones.lesion`).
-Residual blocks also give the two terms of their sum; `activates_sum` says whether a ReLU follows it.
+Residual blocks also give the two terms of their sum; `activates_sum` says whether a ReLU follows it. In their
+`silenced_by` they name the layer that ends the residual: at weight 0 the residual is silent.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Literal, NamedTuple
 
 import torch.nn.functional as F
@@ -79,12 +80,34 @@ class PlainBlock(nn.Module):
         return ZeroPadShortcut(first.in_channels, first.out_channels, first.stride[0])(x)
 
 
+# What the residual blocks, BasicBlock and Bottleneck, have in common.
+
+
+def _forward(block: Any, x: Tensor) -> Tensor:
+    return relu_(block.residual(x).add_(block.shortcut(x)))  # the sum in the residual's own memory
+
+
+def _terms(block: Any, x: Tensor) -> tuple[Tensor, Tensor]:
+    """The terms of the sum, shortcut and residual."""
+    return block.shortcut(x), block.residual(x)
+
+
+def _bypass(block: Any, x: Tensor) -> Tensor:
+    """The block without its residual."""
+    return relu(block.shortcut(x))
+
+
+def _shortcut(block: Any, x: Tensor) -> Tensor:
+    return block.downsample(x)  # torchvision's name
+
+
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions and a shortcut (figure 5, left)."""
 
     folds = (("conv1", "bn1"), ("conv2", "bn2"))
-    silenced_by = "bn2"  # at weight 0 the residual is silent
+    silenced_by = "bn2"
     activates_sum = True
+    forward, terms, bypass, shortcut = _forward, _terms, _bypass, _shortcut
 
     def __init__(
         self,
@@ -100,25 +123,11 @@ class BasicBlock(nn.Module):
         self.bn1 = nn.BatchNorm2d(out_channels)
         self.conv2 = conv3x3(out_channels, out_channels, dilation=dilation[1])
         self.bn2 = nn.BatchNorm2d(out_channels)
-        self.downsample = make_shortcut(shortcut, in_channels, out_channels, stride)  # torchvision's name
-
-    def shortcut(self, x: Tensor) -> Tensor:
-        return self.downsample(x)
+        self.downsample = make_shortcut(shortcut, in_channels, out_channels, stride)
 
     def residual(self, x: Tensor) -> Tensor:
         x = relu_(self.bn1(self.conv1(x)))
         return self.bn2(self.conv2(x))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return relu_(self.residual(x).add_(self.shortcut(x)))  # the sum in the residual's own memory
-
-    def terms(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The terms of the sum, shortcut and residual."""
-        return self.shortcut(x), self.residual(x)
-
-    def bypass(self, x: Tensor) -> Tensor:
-        """The block without its residual."""
-        return relu(self.shortcut(x))
 
 
 def strides_of_bottleneck(stride: int, stride_on: StrideOn, dilation: Dilation) -> tuple[int, int, int]:
@@ -136,6 +145,7 @@ class Bottleneck(nn.Module):
     folds = (("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3"))
     silenced_by = "bn3"
     activates_sum = True
+    forward, terms, bypass, shortcut = _forward, _terms, _bypass, _shortcut
 
     def __init__(
         self,
@@ -158,26 +168,12 @@ class Bottleneck(nn.Module):
         self.bn2 = nn.BatchNorm2d(channels)
         self.conv3 = conv1x1(channels, out_channels)
         self.bn3 = nn.BatchNorm2d(out_channels)
-        self.downsample = make_shortcut(shortcut, in_channels, out_channels, stride)  # torchvision's name
-
-    def shortcut(self, x: Tensor) -> Tensor:
-        return self.downsample(x)
+        self.downsample = make_shortcut(shortcut, in_channels, out_channels, stride)
 
     def residual(self, x: Tensor) -> Tensor:
         x = relu_(self.bn1(self.conv1(x)))
         x = relu_(self.bn2(self.conv2(x)))
         return self.bn3(self.conv3(x))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return relu_(self.residual(x).add_(self.shortcut(x)))  # the sum in the residual's own memory
-
-    def terms(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The terms of the sum, shortcut and residual."""
-        return self.shortcut(x), self.residual(x)
-
-    def bypass(self, x: Tensor) -> Tensor:
-        """The block without its residual."""
-        return relu(self.shortcut(x))
 
 
 class StageStride(NamedTuple):
@@ -194,42 +190,54 @@ class StageStride(NamedTuple):
     total: int
 
 
-def stage_strides(dilated: Collection[str]) -> dict[str, StageStride]:
-    """res2 … res5, where the stages named give up their stride for dilation ("à trous").
+def stage_strides(
+    dilated: Collection[str] = (), *, stem: int = 4, stages: Sequence[str] = ("res2", "res3", "res4", "res5")
+) -> dict[str, StageStride]:
+    """Each stage but the first halves the size, unless it gives up its stride for dilation ("à trous").
 
     Only what comes after the stride that was given up is dilated, so that every second pixel of the dilated
     stage is the strided stage's output.
+
+    Args:
+        dilated: names of the stages that are dilated.
+        stem: stride of the first stage's input.
+        stages: their names.
     """
-    strides, dilation, total = {}, 1, 4
-    for stage, planned in (("res2", 1), ("res3", 2), ("res4", 2), ("res5", 2)):
-        before, stride = dilation, planned
+    strides, dilation, total = {}, 1, stem
+    for stage in stages:
+        before, stride = dilation, 1 if stage == stages[0] else 2
         if stage in dilated:
-            dilation, stride = dilation * planned, 1
+            dilation, stride = dilation * stride, 1
         total *= stride
         strides[stage] = StageStride(stride, (before, dilation), total)
     return strides
 
 
-def make_stage(
+def make_stages(
     block: Callable[..., nn.Module],
-    in_channels: int,
-    out_channels: int,
-    num_blocks: int,
-    stride: int,
-    dilation: Dilation = (1, 1),
+    channels: Sequence[int],
+    num_blocks: Sequence[int],
+    strides: Iterable[StageStride],
     *,
     first: Callable[..., nn.Module] | None = None,
-) -> nn.Sequential:
-    """One row of Table 1: blocks of equal output size, the first of which strides.
+) -> list[nn.Sequential]:
+    """The rows of Table 1: stages of blocks of equal output size, the first of which strides.
 
     Args:
         block: called as block(in_channels, out_channels, stride, dilation=...).
-        dilation: before and after the stride.
-        first: makes the first block, where it differs from the others.
+        channels: of the first stage's input, and of each stage's output.
+        num_blocks, strides: of each stage.
+        first: makes the network's first block, where it differs from the others.
     """
-    after = dilation[1]
-    rest = [block(out_channels, out_channels, 1, dilation=(after, after)) for _ in range(num_blocks - 1)]
-    return nn.Sequential((first or block)(in_channels, out_channels, stride, dilation=dilation), *rest)
+    stages = []
+    for i, (number, stride) in enumerate(zip(num_blocks, strides, strict=True)):
+        after, out_channels = stride.dilation[1], channels[i + 1]
+        rest = [block(out_channels, out_channels, 1, dilation=(after, after)) for _ in range(number - 1)]
+        make = first if first and i == 0 else block
+        stages.append(
+            nn.Sequential(make(channels[i], out_channels, stride.stride, dilation=stride.dilation), *rest)
+        )
+    return stages
 
 
 def initialise(network: nn.Module, *, zero_init_residual: bool) -> None:

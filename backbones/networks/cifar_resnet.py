@@ -5,9 +5,19 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from backbones.networks.blocks import BasicBlock, PlainBlock, Shortcut, initialise, make_stage
-from backbones.spec import IMAGENET_INPUT, FeatureSpec
+from backbones.networks.blocks import (
+    BasicBlock,
+    PlainBlock,
+    Shortcut,
+    initialise,
+    make_stages,
+    stage_strides,
+)
+from backbones.spec import describe
 from foundation.errors import OptionError
+
+# 32², 16² and 8² pixels.
+CIFAR_STRIDES = tuple(stage_strides(stem=1, stages=("res2", "res3", "res4")).values())
 
 
 class CifarResNet(nn.Module):
@@ -38,29 +48,24 @@ class CifarResNet(nn.Module):
         super().__init__()
         if depth < 8 or depth % 6 != 2:
             raise OptionError(f"depth must be 6n+2 (20, 32, 44, …), got {depth}")
-        self.name = f"{'resnet' if shortcut else 'plain'}{depth}_cifar"
-        self.options: dict[str, Any] = {
-            "num_classes": num_classes,
-            "shortcut": shortcut,
-            "zero_init_residual": zero_init_residual,
-        }
         block: Any = PlainBlock if shortcut is None else partial(BasicBlock, shortcut=shortcut)
         n = (depth - 2) // 6
+        channels, strides = (16, 16, 32, 64), CIFAR_STRIDES
         self.conv1 = nn.Conv2d(3, 16, 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(16)
         self.relu = nn.ReLU(inplace=True)
-        self.layer1 = make_stage(block, 16, 16, n, stride=1)
-        self.layer2 = make_stage(block, 16, 32, n, stride=2)
-        self.layer3 = make_stage(block, 32, 64, n, stride=2)
+        self.layer1, self.layer2, self.layer3 = make_stages(block, channels, (n, n, n), strides)
         self.fc = nn.Linear(64, num_classes)
         initialise(self, zero_init_residual=zero_init_residual)
-        self.input_spec = IMAGENET_INPUT
-        self.feature_specs = {
-            "stem": FeatureSpec(16, 1),
-            "res2": FeatureSpec(16, 1),
-            "res3": FeatureSpec(32, 2),
-            "res4": FeatureSpec(64, 4),
-        }
+        describe(
+            self,
+            f"{'resnet' if shortcut else 'plain'}{depth}_cifar",
+            channels,
+            strides=[1, *(stride.total for stride in strides)],
+            num_classes=num_classes,
+            shortcut=shortcut,
+            zero_init_residual=zero_init_residual,
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, H, W) normalised pictures → (N, num_classes) logits."""

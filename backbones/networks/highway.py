@@ -1,12 +1,10 @@
 """Highway networks for CIFAR (Srivastava et al. 2015), gated contemporaries in Table 6 of He et al. 2015."""
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
 from backbones.networks.blocks import initialise
-from backbones.spec import IMAGENET_INPUT, FeatureSpec
+from backbones.spec import describe
 
 # Depth: highway layers and channels of each stage. 19 is the authors' published CIFAR-10 network; of the 32
 # layers they say the number and the parameters alone.
@@ -58,8 +56,6 @@ class HighwayNet(nn.Module):
 
     def __init__(self, depth: int, *, num_classes: int = 10) -> None:
         super().__init__()
-        self.name = f"highway{depth}_cifar"
-        self.options: dict[str, Any] = {"num_classes": num_classes}
         (n1, width1), (n2, width2), (n3, width3) = STAGES[depth]
         self.dropout = nn.Dropout(0.2)
         self.relu = nn.ReLU(inplace=True)
@@ -76,13 +72,8 @@ class HighwayNet(nn.Module):
         for name, parameter in self.named_parameters():
             if name.endswith("bias") and name != "fc.bias":
                 nn.init.constant_(parameter, GATE_BIAS if "gate" in name else 0.0)
-        self.input_spec = IMAGENET_INPUT
-        self.feature_specs = {
-            "stem": FeatureSpec(width1, 1),
-            "res2": FeatureSpec(width1, 1),
-            "res3": FeatureSpec(width2, 2),
-            "res4": FeatureSpec(100, 4),
-        }
+        channels = (width1, width1, width2, 100)
+        describe(self, f"highway{depth}_cifar", channels, strides=(1, 1, 2, 4), num_classes=num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, H, W) normalised pictures → (N, num_classes) logits."""

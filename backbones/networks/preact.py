@@ -23,16 +23,46 @@ from backbones.networks.blocks import (
     conv3x3,
     initialise,
     make_shortcut,
-    make_stage,
+    make_stages,
     stage_strides,
     strides_of_bottleneck,
 )
+from backbones.networks.cifar_resnet import CIFAR_STRIDES
 from backbones.networks.resnet import BLOCKS
-from backbones.spec import IMAGENET_INPUT, FeatureSpec
+from backbones.spec import describe
 from foundation.errors import OptionError
 
 # Table 1 of He et al. 2015, and the 200 layers of He et al. 2016, §4.
 PREACT_BLOCKS = BLOCKS | {200: (3, 24, 36, 3)}
+
+
+# What both blocks have in common; `bn1` and `residual` are theirs.
+
+
+def _pre_activate(block: Any, x: Tensor) -> Tensor:
+    return x if block.bn1 is None else relu_(block.bn1(x))
+
+
+def _shortcut(block: Any, x: Tensor, active: Tensor) -> Tensor:
+    """A projection reads the residual's own pre-activation; without parameters the input itself passes."""
+    return block.downsample(active if isinstance(block.downsample, nn.Sequential) else x)
+
+
+def _terms(block: Any, x: Tensor) -> tuple[Tensor, Tensor]:
+    """The terms of the sum, shortcut and residual."""
+    active = _pre_activate(block, x)
+    residual = block.residual(active)  # first, as its layers stand before the shortcut's
+    return _shortcut(block, x, active), residual
+
+
+def _forward(block: Any, x: Tensor) -> Tensor:
+    shortcut, residual = block.terms(x)
+    return residual.add_(shortcut)
+
+
+def _bypass(block: Any, x: Tensor) -> Tensor:
+    """The block without its residual."""
+    return _shortcut(block, x, _pre_activate(block, x))
 
 
 class PreActBasicBlock(nn.Module):
@@ -45,6 +75,7 @@ class PreActBasicBlock(nn.Module):
     folds = (("conv1", "bn2"),)
     silenced_by = "conv2"
     activates_sum = False
+    forward, terms, bypass = _forward, _terms, _bypass
 
     def __init__(
         self,
@@ -66,20 +97,6 @@ class PreActBasicBlock(nn.Module):
     def residual(self, active: Tensor) -> Tensor:
         return self.conv2(relu_(self.bn2(self.conv1(active))))
 
-    def forward(self, x: Tensor) -> Tensor:
-        shortcut, residual = self.terms(x)
-        return residual.add_(shortcut)
-
-    def terms(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The terms of the sum, shortcut and residual."""
-        active = pre_activate(self.bn1, x)
-        residual = self.residual(active)  # first, as its layers stand before the shortcut's
-        return pre_activation_shortcut(self.downsample, x, active), residual
-
-    def bypass(self, x: Tensor) -> Tensor:
-        """The block without its residual."""
-        return pre_activation_shortcut(self.downsample, x, pre_activate(self.bn1, x))
-
 
 class PreActBottleneck(nn.Module):
     """BN, ReLU, convolution, three times: 1x1, 3x3, 1x1, and a shortcut that nothing follows.
@@ -91,6 +108,7 @@ class PreActBottleneck(nn.Module):
     folds = (("conv1", "bn2"), ("conv2", "bn3"))
     silenced_by = "conv3"
     activates_sum = False
+    forward, terms, bypass = _forward, _terms, _bypass
 
     def __init__(
         self,
@@ -117,29 +135,6 @@ class PreActBottleneck(nn.Module):
     def residual(self, active: Tensor) -> Tensor:
         x = self.conv2(relu_(self.bn2(self.conv1(active))))
         return self.conv3(relu_(self.bn3(x)))
-
-    def forward(self, x: Tensor) -> Tensor:
-        shortcut, residual = self.terms(x)
-        return residual.add_(shortcut)
-
-    def terms(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The terms of the sum, shortcut and residual."""
-        active = pre_activate(self.bn1, x)
-        residual = self.residual(active)  # first, as its layers stand before the shortcut's
-        return pre_activation_shortcut(self.downsample, x, active), residual
-
-    def bypass(self, x: Tensor) -> Tensor:
-        """The block without its residual."""
-        return pre_activation_shortcut(self.downsample, x, pre_activate(self.bn1, x))
-
-
-def pre_activate(norm: nn.Module | None, x: Tensor) -> Tensor:
-    return x if norm is None else relu_(norm(x))
-
-
-def pre_activation_shortcut(downsample: nn.Module, x: Tensor, active: Tensor) -> Tensor:
-    """A projection reads the residual's own pre-activation; without parameters the input itself passes."""
-    return downsample(active if isinstance(downsample, nn.Sequential) else x)
 
 
 class PreActResNet(nn.Module):
@@ -173,35 +168,30 @@ class PreActResNet(nn.Module):
         dilation: Sequence[str] = (),
     ) -> None:
         super().__init__()
-        self.name = f"preact_resnet{depth}"
-        self.options: dict[str, Any] = {
-            "num_classes": num_classes,
-            "shortcut": shortcut,
-            "stride_on": stride_on,
-            "zero_init_residual": zero_init_residual,
-        }
-        if dilation:
-            self.options["dilation"] = list(dilation)
         block, wide = _block_and_width(depth >= 50, shortcut, stride_on)
-        strides = stage_strides(dilation)
-        n2, n3, n4, n5 = PREACT_BLOCKS[depth]
+        channels = (64, 64 * wide, 128 * wide, 256 * wide, 512 * wide)
+        strides = stage_strides(dilation).values()
         first = partial(block, activated=True)
         self.conv1 = nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
-        self.layer1 = make_stage(block, 64, 64 * wide, n2, *strides["res2"][:2], first=first)
-        self.layer2 = make_stage(block, 64 * wide, 128 * wide, n3, *strides["res3"][:2])
-        self.layer3 = make_stage(block, 128 * wide, 256 * wide, n4, *strides["res4"][:2])
-        self.layer4 = make_stage(block, 256 * wide, 512 * wide, n5, *strides["res5"][:2])
+        stages = make_stages(block, channels, PREACT_BLOCKS[depth], strides, first=first)
+        self.layer1, self.layer2, self.layer3, self.layer4 = stages
         self.bn_last = nn.BatchNorm2d(512 * wide)
         self.fc = nn.Linear(512 * wide, num_classes)
         initialise(self, zero_init_residual=zero_init_residual)
-        self.input_spec = IMAGENET_INPUT
-        channels = {"res2": 64 * wide, "res3": 128 * wide, "res4": 256 * wide, "res5": 512 * wide}
-        self.feature_specs = {"stem": FeatureSpec(64, 2)} | {
-            stage: FeatureSpec(channels[stage], strides[stage].total) for stage in channels
-        }
+        describe(
+            self,
+            f"preact_resnet{depth}",
+            channels,
+            strides=[2, *(stride.total for stride in strides)],
+            num_classes=num_classes,
+            shortcut=shortcut,
+            stride_on=stride_on,
+            zero_init_residual=zero_init_residual,
+            dilation=list(dilation),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, H, W) normalised pictures → (N, num_classes) logits."""
@@ -249,31 +239,28 @@ class PreActCifarResNet(nn.Module):
         super().__init__()
         bottlenecks = _has_bottlenecks(depth)
         shortcut = shortcut or ("B" if bottlenecks else "A")
-        self.name = f"preact_resnet{depth}_cifar"
-        self.options: dict[str, Any] = {
-            "num_classes": num_classes,
-            "shortcut": shortcut,
-            "stride_on": stride_on,
-            "zero_init_residual": zero_init_residual,
-        }
         block, wide = _block_and_width(bottlenecks, shortcut, stride_on)
         n = (depth - 2) // (9 if bottlenecks else 6)
+        channels, strides = (16, 16 * wide, 32 * wide, 64 * wide), CIFAR_STRIDES
+        first = partial(block, activated=True)
         self.conv1 = nn.Conv2d(3, 16, 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(16)
         self.relu = nn.ReLU(inplace=True)
-        self.layer1 = make_stage(block, 16, 16 * wide, n, stride=1, first=partial(block, activated=True))
-        self.layer2 = make_stage(block, 16 * wide, 32 * wide, n, stride=2)
-        self.layer3 = make_stage(block, 32 * wide, 64 * wide, n, stride=2)
+        stages = make_stages(block, channels, (n, n, n), strides, first=first)
+        self.layer1, self.layer2, self.layer3 = stages
         self.bn_last = nn.BatchNorm2d(64 * wide)
         self.fc = nn.Linear(64 * wide, num_classes)
         initialise(self, zero_init_residual=zero_init_residual)
-        self.input_spec = IMAGENET_INPUT
-        self.feature_specs = {
-            "stem": FeatureSpec(16, 1),
-            "res2": FeatureSpec(16 * wide, 1),
-            "res3": FeatureSpec(32 * wide, 2),
-            "res4": FeatureSpec(64 * wide, 4),
-        }
+        describe(
+            self,
+            f"preact_resnet{depth}_cifar",
+            channels,
+            strides=[1, *(stride.total for stride in strides)],
+            num_classes=num_classes,
+            shortcut=shortcut,
+            stride_on=stride_on,
+            zero_init_residual=zero_init_residual,
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, H, W) normalised pictures → (N, num_classes) logits."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 from torch import Tensor, nn
 
@@ -13,10 +13,10 @@ from backbones.networks.blocks import (
     Shortcut,
     StrideOn,
     initialise,
-    make_stage,
+    make_stages,
     stage_strides,
 )
-from backbones.spec import IMAGENET_INPUT, FeatureSpec
+from backbones.spec import describe
 
 StemPool = Literal["padded", "ceil"]
 # Table 1: blocks in conv2_x … conv5_x.
@@ -72,37 +72,31 @@ class ResNet(nn.Module):
         width: int = 1,
     ) -> None:
         super().__init__()
-        variants = {values: name for name, values in VARIANTS.items()}
-        self.name = variants.get((depth, groups, width), f"{'resnet' if shortcut else 'plain'}{depth}")
-        self.options: dict[str, Any] = {
-            "num_classes": num_classes,
-            "shortcut": shortcut,
-            "stride_on": stride_on,
-            "zero_init_residual": zero_init_residual,
-        }
-        if stem_pool != "padded":  # said only where it differs: files written before it existed lack it
-            self.options["stem_pool"] = stem_pool
-        if dilation:
-            self.options["dilation"] = list(dilation)
         block, wide = _block_and_width(depth, shortcut, stride_on, groups, width)
-        strides = stage_strides(dilation)
-        n2, n3, n4, n5 = BLOCKS[depth]
+        channels = (64, 64 * wide, 128 * wide, 256 * wide, 512 * wide)
+        strides = stage_strides(dilation).values()
+        ceil = stem_pool == "ceil"
         self.conv1 = nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
         self.relu = nn.ReLU(inplace=True)
-        ceil = stem_pool == "ceil"
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=0 if ceil else 1, ceil_mode=ceil)
-        self.layer1 = make_stage(block, 64, 64 * wide, n2, *strides["res2"][:2])
-        self.layer2 = make_stage(block, 64 * wide, 128 * wide, n3, *strides["res3"][:2])
-        self.layer3 = make_stage(block, 128 * wide, 256 * wide, n4, *strides["res4"][:2])
-        self.layer4 = make_stage(block, 256 * wide, 512 * wide, n5, *strides["res5"][:2])
+        stages = make_stages(block, channels, BLOCKS[depth], strides)
+        self.layer1, self.layer2, self.layer3, self.layer4 = stages
         self.fc = nn.Linear(512 * wide, num_classes)
         initialise(self, zero_init_residual=zero_init_residual)
-        self.input_spec = IMAGENET_INPUT
-        channels = {"res2": 64 * wide, "res3": 128 * wide, "res4": 256 * wide, "res5": 512 * wide}
-        self.feature_specs = {"stem": FeatureSpec(64, 2)} | {
-            stage: FeatureSpec(channels[stage], strides[stage].total) for stage in channels
-        }
+        variants = {values: name for name, values in VARIANTS.items()}
+        describe(
+            self,
+            variants.get((depth, groups, width), f"{'resnet' if shortcut else 'plain'}{depth}"),
+            channels,
+            strides=[2, *(stride.total for stride in strides)],
+            num_classes=num_classes,
+            shortcut=shortcut,
+            stride_on=stride_on,
+            zero_init_residual=zero_init_residual,
+            stem_pool=stem_pool,
+            dilation=list(dilation),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, H, W) normalised pictures → (N, num_classes) logits."""

@@ -1,10 +1,8 @@
 """VGG-16 and VGG-19 (Simonyan and Zisserman 2015), the detection baseline, on torchvision's networks."""
 
-from typing import Any
-
 from torch import Tensor, nn
 
-from backbones.spec import IMAGENET_INPUT, FeatureSpec
+from backbones.spec import FeatureSpec, describe
 from foundation.errors import OptionError
 
 # Places in torchvision's `features` of the poolings that begin conv2 … conv5, and of the last one.
@@ -50,21 +48,17 @@ class VGG(nn.Module):
         from torchvision import models  # here, because no other network needs it
 
         super().__init__()
-        self.name = f"vgg{depth}"
-        self.options: dict[str, Any] = {"num_classes": num_classes}
-        network = getattr(models, self.name)(num_classes=num_classes)
+        name = f"vgg{depth}"
+        network = getattr(models, name)(num_classes=num_classes)
         self.features, self.avgpool, self.classifier = network.features, network.avgpool, network.classifier
-        self.to_vectors, self.to_maps = RegionsToVectors(self.name), nn.Unflatten(1, (-1, 1, 1))
+        self.to_vectors, self.to_maps = RegionsToVectors(name), nn.Unflatten(1, (-1, 1, 1))
         bounds = (0, *POOLINGS[depth])
         self.stages = {
             f"conv{i + 1}": tuple(f"features.{layer}" for layer in range(bounds[i], bounds[i + 1]))
             for i in range(5)
         }
-        self.input_spec = IMAGENET_INPUT
-        self.feature_specs = {
-            f"conv{i}": FeatureSpec(channels, 2 ** (i - 1))
-            for i, channels in enumerate((64, 128, 256, 512, 512), start=1)
-        }
+        channels = (64, 128, 256, 512, 512)
+        describe(self, name, channels, strides=(1, 2, 4, 8, 16), num_classes=num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, H, W) normalised pictures → (N, num_classes) logits."""
