@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from backbones.features import Network
 from backbones.lesion import find_blocks
+from backbones.spec import Network
 from foundation.errors import OptionError
 
 

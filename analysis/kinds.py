@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from analysis import gradients, lesions, paths, plots, responses, signal
 from analysis.arrays import Arrays, Batches
-from backbones.features import Network
+from backbones.spec import Network
 
 
 class Kind(NamedTuple):

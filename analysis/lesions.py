@@ -12,9 +12,9 @@ from torch import Tensor
 
 from analysis.arrays import Arrays, Batches, check_pictures, to_arrays
 from analysis.chain import Chain
-from backbones.features import Network
 from backbones.lesion import reordered_blocks, same_shapes, without_blocks
 from backbones.norm import fold_batchnorm
+from backbones.spec import Network
 from foundation.errors import UserError, check_choice
 from training.config import require_positive
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from analysis.arrays import Arrays, Batches, check_pictures, to_arrays
-from backbones.features import Network
 from backbones.norm import fold_batchnorm
+from backbones.spec import Network
 from training.config import require_positive
 
 

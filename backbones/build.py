@@ -11,7 +11,7 @@ from typing import Any, Literal, TypedDict, Unpack, cast, get_args
 
 from torch import nn
 
-from backbones.features import FeatureNetwork, Network, StageHead, default_split, freeze_stages
+from backbones.features import FeatureNetwork, StageHead, default_split, freeze_stages
 from backbones.networks.blocks import Bottleneck, Shortcut, StrideOn
 from backbones.networks.cifar_resnet import CifarResNet
 from backbones.networks.highway import HighwayNet
@@ -19,6 +19,7 @@ from backbones.networks.preact import PreActBottleneck, PreActCifarResNet, PreAc
 from backbones.networks.resnet import VARIANTS, ResNet, StemPool
 from backbones.networks.vgg import VGG
 from backbones.norm import freeze_batchnorm
+from backbones.spec import Network
 from backbones.weights.weight_files import read_weights
 from backbones.weights.weight_loading import load_weights
 from foundation.errors import OptionError, WeightsError, check_choice
@@ -58,7 +59,7 @@ class Options(TypedDict, total=False):
 class Family:
     """How a kind of network is built, and which of `Options` mean something for it."""
 
-    build: Callable[..., Network]
+    build: Callable[..., Any]
     options: tuple[str, ...] = ()
 
 

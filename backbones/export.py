@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
-from backbones.features import FeatureNetwork, Network
+from backbones.features import FeatureNetwork
 from backbones.norm import fold_batchnorm
-from backbones.spec import scale_and_shift
+from backbones.spec import Network, scale_and_shift
 from foundation.atomic_files import write_bytes
 from foundation.errors import ExportError, OptionError, check_choice
 

@@ -4,16 +4,9 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from backbones.networks.cifar_resnet import CifarResNet
-from backbones.networks.highway import HighwayNet
-from backbones.networks.preact import PreActCifarResNet, PreActResNet
-from backbones.networks.resnet import ResNet
-from backbones.networks.vgg import VGG
 from backbones.norm import freeze_batchnorm
-from backbones.spec import FeatureSpec
+from backbones.spec import FeatureSpec, Network
 from foundation.errors import OptionError, check_choice
-
-Network = ResNet | CifarResNet | PreActResNet | PreActCifarResNet | VGG | HighwayNet
 
 
 class FeatureNetwork(nn.Module):
@@ -53,7 +46,7 @@ class FeatureNetwork(nn.Module):
         if len(channels) > 1:
             raise OptionError(
                 f"{', '.join(self.feature_specs)} differ in channels ({sorted(channels)}); "
-                "ask for one feature, or join them with backbones.adapters.torchvision.Pyramid"
+                "ask for one feature, or join them with backbones.pyramid.Pyramid"
             )
         return channels.pop()
 
@@ -84,9 +77,8 @@ class StageHead(nn.Module):
 
     def __init__(self, network: Network, split: str) -> None:
         super().__init__()
-        stages, specs = network.stages, network.feature_specs
-        if isinstance(network, VGG):
-            stages, specs = stages | network.region_stages, specs | network.region_specs
+        stages = {**network.stages, **getattr(network, "region_stages", {})}
+        specs = network.feature_specs | getattr(network, "region_specs", {})
         names = list(stages)
         if split not in names[:-1]:  # the last stage would leave nothing for the head
             raise OptionError(f"split must be one of {', '.join(names[:-1])}, got {split!r}")
@@ -109,7 +101,7 @@ class StageHead(nn.Module):
 
 def default_split(network: Network) -> str:
     """The last stage of the trunk that leaves one stage for the head, as in the paper: res4, VGG's conv5."""
-    return list(network.stages)[-1 if isinstance(network, VGG) else -2]
+    return list(network.stages)[-1 if hasattr(network, "region_stages") else -2]
 
 
 def _take_over(part: nn.Module, network: Network, children: Sequence[str]) -> tuple[tuple[str, str], ...]:

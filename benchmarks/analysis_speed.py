@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from analysis.lesions import LesionOptions, measure_lesions
 from analysis.responses import measure_responses
 from backbones import create_model
-from backbones.features import Network
 from backbones.lesion import find_blocks, without_blocks
+from backbones.spec import Network
 from benchmarks.backbone_speed import Call
 
 BATCH = 100

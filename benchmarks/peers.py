@@ -18,8 +18,8 @@ from torchvision.models.resnet import BasicBlock
 from torchvision.ops import FrozenBatchNorm2d, MultiScaleRoIAlign
 
 from backbones import WeightsHeader, create_backbone, create_model, create_trunk_and_head, save_weights
-from backbones.adapters.torchvision import Pyramid
 from backbones.norm import calibrate_batchnorm
+from backbones.pyramid import Pyramid
 from detection.model.c4 import build_c4
 from detection.model.detector import FasterRCNN
 from detection.model.fpn import build_fpn

@@ -19,7 +19,7 @@ from analysis.plots import draw_shattering, save_plot
 from analysis.shattering import measure_shattering, summarise_shattering
 from analysis.untrained import untrained
 from backbones import WeightsHeader, load_network
-from backbones.features import Network
+from backbones.spec import Network
 from backbones.weights.weight_files import read_header
 from classification.config import DataConfig
 from classification.data.labelled_batches import Pictures

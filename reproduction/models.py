@@ -10,7 +10,7 @@ from torch import nn
 from backbones import create_model
 from backbones.build import Options
 from backbones.complexity import LayerRow, count_parameters, layer_table
-from backbones.features import Network
+from backbones.spec import Network
 from reproduction.paper import ERRORS
 
 PUBLISHED = {  # by the start of the name: whose weights `tools/convert_weights.py` reads

@@ -17,10 +17,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from backbones.build import Options, create_model, list_models
-from backbones.networks.cifar_resnet import CifarResNet
-from backbones.networks.preact import PreActCifarResNet, PreActResNet
-from backbones.networks.resnet import ResNet
-from backbones.spec import IMAGENET_INPUT, InputSpec
+from backbones.spec import IMAGENET_INPUT, InputSpec, Network
 from backbones.weights.weight_files import read_weights
 from foundation.errors import OptionError
 
@@ -28,7 +25,6 @@ logger = logging.getLogger(__name__)
 PREFIX = "rb_"
 # VGG and Highway networks do not end in pooling and one classifier, which is what timm's heads are.
 NAMES = [name for name in list_models() if not name.startswith(("vgg", "highway"))]
-Network = ResNet | CifarResNet | PreActResNet | PreActCifarResNet
 _OUTPUT_STRIDES: dict[int, tuple[str, ...]] = {32: (), 16: ("res5",), 8: ("res4", "res5")}
 
 
@@ -71,10 +67,11 @@ class TimmNetwork(nn.Module):
             self.conv1.in_channels = in_chans
             self.conv1.weight = nn.Parameter(adapt_input_conv(in_chans, self.conv1.weight.detach()))
         self.in_chans, self.drop_rate, self.grad_checkpointing = in_chans, drop_rate, False
-        self.num_features = network.fc.in_features
+        classifier: Any = network.get_submodule(network.last_layer)
+        self.num_features = classifier.in_features
         self.reset_classifier(num_classes, global_pool)
-        if isinstance(self.fc, nn.Linear) and self.fc.weight.shape == network.fc.weight.shape:
-            self.fc = network.fc
+        if isinstance(self.fc, nn.Linear) and self.fc.weight.shape == classifier.weight.shape:
+            self.fc = classifier
 
     def _take(self, module: nn.Module, name: str, stage: str) -> str:
         """Adds a module; a ReLU used again becomes another one, since timm runs modules once and in order."""
@@ -182,7 +179,6 @@ def _create(
         options["dilation"] = _OUTPUT_STRIDES[output_stride]
     overlay = dict(pretrained_cfg_overlay or {})
     network = create_model(name, weights=weights, num_classes=_classes(weights), **options)
-    assert isinstance(network, Network)  # by NAMES
     if weights is not None:
         known, asked = network.options["num_classes"], arguments.get("num_classes")
         overlay = _described(network.input_spec, known) | overlay

@@ -15,8 +15,7 @@ from backbones.convert.format_limits import EPS, check_fits, has_bottlenecks
 from backbones.convert.formats import FORMATS, guess_format
 from backbones.convert.identification import build_for
 from backbones.convert.input_rewriting import rewrite_input, same_pictures
-from backbones.features import Network
-from backbones.spec import IMAGENET_INPUT, InputSpec
+from backbones.spec import IMAGENET_INPUT, InputSpec, Network
 from backbones.weights.weight_files import WeightsHeader
 from foundation.errors import WeightsError, check_choice
 

@@ -5,8 +5,7 @@ import re
 from backbones.convert.coverage import Coverage
 from backbones.convert.formats import FORMATS, Format
 from backbones.convert.input_rewriting import same_pictures
-from backbones.features import Network
-from backbones.spec import InputSpec
+from backbones.spec import InputSpec, Network
 from backbones.weights.weight_files import WeightsHeader
 from foundation.errors import WeightsError
 

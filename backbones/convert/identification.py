@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from backbones.build import FAMILIES, create_model
-from backbones.features import Network
 from backbones.networks.preact import PREACT_BLOCKS
 from backbones.networks.resnet import VARIANTS
+from backbones.spec import Network
 from foundation.errors import WeightsError
 
 _CLASSIFIERS = ("fc.weight", "classifier.6.weight")

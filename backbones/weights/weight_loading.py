@@ -6,8 +6,9 @@ from pathlib import Path
 
 from torch import Tensor
 
-from backbones.features import FeatureNetwork, Network, StageHead
+from backbones.features import FeatureNetwork, StageHead
 from backbones.norm import norm_eps, set_norm_eps
+from backbones.spec import Network
 from backbones.weights.weight_files import WeightsHeader, load_into, read_weights
 from foundation.errors import WeightsError
 

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from backbones.adapters.torchvision import Pyramid
 from backbones.features import FeatureNetwork
+from backbones.pyramid import Pyramid
 from backbones.spec import FeatureSpec
 from detection.model.roi_heads import Detections, RoiHeads
 from detection.model.rpn import RegionProposalNetwork

@@ -5,8 +5,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from backbones.adapters.torchvision import Pyramid
 from backbones.features import FeatureNetwork
+from backbones.pyramid import Pyramid
 from backbones.spec import FeatureSpec
 from detection.model.c4 import only_spec
 from detection.model.detector import FasterRCNN

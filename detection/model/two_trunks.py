@@ -2,8 +2,8 @@
 
 from torch import Tensor
 
-from backbones.adapters.torchvision import Pyramid
 from backbones.features import FeatureNetwork
+from backbones.pyramid import Pyramid
 from detection.model.detector import FasterRCNN
 from detection.model.roi_heads import Detections, RoiHeads
 from detection.model.rpn import RegionProposalNetwork

@@ -2,25 +2,14 @@
 
 import pytest
 import torch
-from torch import nn
 from torchvision.models.detection import FasterRCNN, RetinaNet, fasterrcnn_resnet50_fpn
-from torchvision.models.detection.backbone_utils import BackboneWithFPN, resnet_fpn_backbone
+from torchvision.models.detection.backbone_utils import BackboneWithFPN
 
 from backbones import InputSpec, OptionError, create_backbone
 from backbones.adapters.torchvision import Pyramid, detector_arguments, normalisation
 
 LEVELS = ("res2", "res3", "res4", "res5")
 SMALL = {"min_size": 64, "max_size": 96, "rpn_pre_nms_top_n_train": 50, "rpn_pre_nms_top_n_test": 50}
-
-
-def randomise(network: nn.Module) -> None:
-    """Statistics and affine parts that no initial value hides, and activations that stay moderate."""
-    torch.manual_seed(0)
-    for name, tensor in network.state_dict().items():
-        if name.endswith("running_var"):
-            tensor.uniform_(0.5, 2.0)
-        elif "bn" in name or "downsample.1" in name:
-            tensor.normal_(0.2, 0.1)
 
 
 def pictures_and_targets() -> tuple[list[torch.Tensor], list[dict[str, torch.Tensor]]]:
@@ -50,22 +39,6 @@ def test_faster_rcnn_learns_detects_and_reloads(features):
     copy.load_state_dict(model.state_dict())
     for ours, theirs in zip(copy(pictures), found, strict=True):
         assert torch.equal(ours["boxes"], theirs["boxes"]) and torch.equal(ours["scores"], theirs["scores"])
-
-
-def test_pyramid_equals_torchvisions():
-    theirs = resnet_fpn_backbone(backbone_name="resnet50", weights=None).eval()
-    randomise(theirs)
-    ours = Pyramid(create_backbone("resnet50", out_features=LEVELS, norm="frozen")).eval()
-    ours.load_state_dict(theirs.state_dict())
-    images = torch.randn(1, 3, 75, 91)
-    with torch.no_grad():
-        expected, found = theirs(images), ours(images)
-    assert list(found) == list(expected) == ["0", "1", "2", "3", "pool"]
-    for level, features in found.items():
-        torch.testing.assert_close(features, expected[level], rtol=1e-4, atol=1e-4)
-        assert features.shape[1] == ours.feature_specs[level].channels == 256
-        stride = ours.feature_specs[level].stride
-        assert features.shape[2:] == (-(-75 // stride), -(-91 // stride))
 
 
 def test_torchvisions_detector_files_fit():
@@ -99,18 +72,6 @@ def test_backbone_with_fpn_takes_ours_unchanged():
         }
         body, own = pyramid.body(images), network(images)
     assert torch.equal(body["a"], own["res3"]) and torch.equal(body["b"], own["res5"])
-
-
-def test_pyramid_on_a_network_that_torchvision_cannot_cut():
-    network = create_backbone("preact_resnet18", out_features=("res2", "res5")).eval()
-    pyramid, images = Pyramid(network, 8).eval(), torch.randn(1, 3, 64, 64)
-    with torch.no_grad():
-        expected = pyramid.fpn(dict(zip("01", network(images).values(), strict=True)))
-        found = pyramid(images)
-    assert list(found) == ["0", "1", "pool"]
-    for level, features in found.items():
-        assert torch.equal(features, expected[level])
-        assert features.shape[2] == 64 // pyramid.feature_specs[level].stride
 
 
 def test_features_of_different_widths_need_a_pyramid():
