@@ -13,8 +13,7 @@ from torchvision import transforms
 from backbones import create_model
 from benchmarks.backbone_speed import Call, kept_for_backward
 from classification.data.cifar10 import crop_and_flip
-from classification.data.labelled_batches import Batch
-from classification.data.resident import Resident
+from classification.data.labelled_batches import Batch, PicturesOnDevice
 from training.compile import compile_blocks, recompute_blocks
 from training.config import OptimConfig, RunConfig, ScheduleConfig
 from training.devices import emulates_bf16
@@ -100,8 +99,8 @@ class OurLoop:
             compile_blocks(model)
         self.step = GraphedSteps(step) if device.type == "cuda" else step
         self.state = TrainState(model, build_optimizer(model, OPTIM))
-        resident = Resident(SimpleNamespace(images=images, labels=labels, split="noise"), device)
-        self.draws = resident.draws(TrainSampler(len(labels), BATCH, seed=0))
+        resident = PicturesOnDevice(SimpleNamespace(images=images, labels=labels, split="noise"), device)
+        self.draws = resident.drawn(TrainSampler(len(labels), BATCH, seed=0))
         self.steps = STEPS[device.type]
 
     def __call__(self) -> None:

@@ -1,9 +1,43 @@
 """The losses of classification: softmax cross-entropy, or one logistic loss per class."""
 
+from dataclasses import dataclass
+from typing import Literal
+
 import torch.nn.functional as F
 from torch import Tensor
 
-from classification.config import LossConfig
+from foundation.errors import UserError
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """What is minimised.
+
+    Attributes:
+        kind: "softmax" is the paper's cross-entropy, "binary" one logistic loss per class (Wightman et al.
+            2021).
+        smoothing: share of the target spread evenly over all classes (Szegedy et al. 2016).
+        target_threshold: of "binary": targets above it become 1, the others 0; None leaves them as they are.
+        sum_classes: of "binary": the sum over the classes instead of their mean.
+    """
+
+    kind: Literal["softmax", "binary"] = "softmax"
+    smoothing: float = 0.0
+    target_threshold: float | None = None
+    sum_classes: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.smoothing < 1:
+            raise UserError(f"smoothing must be from 0 to below 1, got {self.smoothing}")
+        if self.kind == "softmax" and (self.target_threshold is not None or self.sum_classes):
+            raise UserError("target_threshold and sum_classes belong to kind binary, got them with softmax")
+        if self.target_threshold is not None and not 0 <= self.target_threshold < 1:
+            raise UserError(f"target_threshold must be from 0 to below 1, got {self.target_threshold}")
+        if self.target_threshold is not None and self.smoothing:
+            raise UserError(
+                f"target_threshold {self.target_threshold} makes targets 0 or 1 and undoes smoothing "
+                f"{self.smoothing}; leave one of them out"
+            )
 
 
 def classification_loss(logits: Tensor, targets: Tensor, config: LossConfig) -> Tensor:

@@ -5,16 +5,43 @@ draw from the host's global generators, for which the seeds would have to be fet
 draws the pictures and targets are torchvision's.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from classification.config import MixingConfig
+from training.config import require_between
 
 # Every draw of a micro-batch takes these bits of its first picture's seed. Those below are left to the crop.
 FIRST_BIT, BITS = 3, 12
 DRAWS = 2**BITS
+
+
+@dataclass(frozen=True)
+class MixingConfig:
+    """Training pictures mixed with others of their micro-batch.
+
+    Attributes:
+        mixup: alpha of the distribution Beta(alpha, alpha) of a picture's share in mixup; 0 is no mixup.
+        cutmix: the same of cutmix.
+        probability: of a micro-batch to be mixed at all.
+        cutmix_share: of the mixed micro-batches that get cutmix where both are on.
+    """
+
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    probability: float = 1.0
+    cutmix_share: float = 0.5
+
+    def __post_init__(self) -> None:
+        require_between(self, 0, 100, "mixup", "cutmix")
+        require_between(self, 0, 1, "probability", "cutmix_share")
+
+    def is_on(self) -> bool:
+        """Whether anything is mixed."""
+        return self.mixup > 0 or self.cutmix > 0
 
 
 class Mixing:

@@ -13,15 +13,15 @@ from backbones import WeightsHeader, create_model, read_weights, save_weights
 from backbones.norm import norm_eps
 from classification.config import ModelConfig, PretrainConfig
 from classification.data.cifar10 import Cifar10
-from classification.data.datasets import open_split
 from classification.data.labelled_batches import (
     Batch,
     Pictures,
+    PicturesOnDevice,
     evaluation_batches,
     training_batches,
     training_items,
 )
-from classification.data.resident import Resident
+from classification.data.opened_splits import open_split
 from classification.losses import classification_loss, dominant_labels
 from classification.mixing import Mixing
 from classification.score.evaluate import evaluate
@@ -178,8 +178,8 @@ def batch_source(
     """Endless micro-batches from an optimiser step on: gathered on the device, or brought by a loader."""
     if not isinstance(training, Cifar10):
         return lambda step: training_batches(training, config.optim, config.run, step)
-    resident = Resident(training, device)
-    return lambda step: resident.draws(training_items(len(training), config.optim, config.run, step))
+    resident = PicturesOnDevice(training, device)
+    return lambda step: resident.drawn(training_items(len(training), config.optim, config.run, step))
 
 
 def classifier_header(

@@ -10,7 +10,7 @@ from analysis.paths import PathsOptions
 from analysis.responses import ResponsesOptions
 from analysis.signal import SignalOptions
 from backbones import WeightsHeader
-from classification.config import DataConfig
+from classification.data.data_sets import DataConfig
 from foundation.errors import UserError
 from training.config import parse_config, require_between, require_positive
 

@@ -21,9 +21,9 @@ from analysis.untrained import untrained
 from backbones import WeightsHeader, load_network
 from backbones.spec import Network
 from backbones.weights.weight_files import read_header
-from classification.config import DataConfig
+from classification.data.data_sets import DataConfig
 from classification.data.labelled_batches import Pictures
-from classification.data.validation import match_classes, open_pictures
+from classification.data.opened_splits import match_classes, open_pictures
 from classification.score.score_report import write_text
 from classification.score.weight_scores import digest
 from foundation.errors import UserError, suggest

@@ -15,9 +15,10 @@ from torch import Tensor
 from backbones import create_model
 from backbones.complexity import count_parameters
 from backbones.spec import IMAGENET_INPUT, InputSpec
-from classification.config import DataConfig, PretrainConfig
-from classification.data.datasets import open_split
+from classification.config import PretrainConfig
+from classification.data.data_sets import DataConfig
 from classification.data.labelled_batches import Batch, Pictures
+from classification.data.opened_splits import open_split
 from classification.pretrain import draw_classifier, pretraining_task
 from foundation.errors import UserError
 from reproduction.runs import Run

@@ -30,7 +30,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: argparse.Namespace) -> None:
-    from classification.data.shard_writer import write_shards
+    from classification.data.shards import write_shards
     from foundation.errors import UserError
 
     if arguments.pictures < 1:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from backbones.spec import InputSpec
-from classification.data.labelled_batches import Batch
+from classification.data.labelled_batches import Batch, mean_spec
 from foundation.errors import UserError, suggest
 from foundation.pickles import PickleError, read_arrays
 from training.loader import Item
@@ -64,7 +64,9 @@ def read_batch_file(path: Path) -> tuple[np.ndarray, np.ndarray]:
     except (PickleError, LookupError, TypeError, ValueError) as error:
         raise UserError(f"{path}: not a CIFAR-10 python batch ({error}); {HOW_TO_GET}") from error
     if data.shape != (10_000, 3072):
-        raise UserError(f"{path}: pictures must be (10000, 3072) uint8, got {tuple(data.shape)}; {HOW_TO_GET}")
+        raise UserError(
+            f"{path}: pictures must be (10000, 3072) uint8, got {tuple(data.shape)}; {HOW_TO_GET}"
+        )
     if labels.shape != (10_000,) or labels.dtype.kind != "i" or labels.min() < 0 or labels.max() > 9:
         raise UserError(f"{path}: labels must be 10000 integers from 0 to 9; {HOW_TO_GET}")
     return data.numpy().reshape(-1, 3, 32, 32), labels.astype(np.int64)
@@ -94,8 +96,7 @@ class Cifar10:
         images: (N, 3, 32, 32) uint8 RGB.
         labels: (N,) int64.
         mean: (3, 32, 32) float32, per-pixel mean of the *training* pictures, 0–1.
-        own_spec: channel means in 0–1 and deviations 1: the nearest an InputSpec can say to
-            "the per-pixel mean is subtracted" (He et al. 2015, §4.2).
+        own_spec: what an InputSpec can say of that mean, which is subtracted (He et al. 2015, §4.2).
         input_spec: the same, unless another is adopted.
     """
 
@@ -115,9 +116,7 @@ class Cifar10:
         self.classes = read_class_names(root / "batches.meta")
         source = self.images if split == train_split else read_split(root, train_split)[0]
         self.mean = pixel_mean(source)
-        red, green, blue = self.mean.double().mean(dim=(1, 2)).tolist()
-        self.own_spec = InputSpec(mean=(red, green, blue), std=(1.0, 1.0, 1.0), order="RGB", range=1.0)
-        self.input_spec = self.own_spec
+        self.own_spec = self.input_spec = mean_spec(self.mean)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -151,9 +150,7 @@ class Cifar10:
 
     def prepare(self, batch: Batch) -> Tensor:
         """(N, 3, 32, 32) float32 for the network: normalised; if training, also cropped and flipped."""
-        self.mean = self.mean.to(
-            batch.images.device
-        )  # copied once: a copy in every step would wait for the GPU
+        self.mean = self.mean.to(batch.images.device)  # once: a copy in every step would wait for the GPU
         if self.per_pixel:
             images = batch.images.float() / 255 - self.mean
         else:

@@ -14,7 +14,7 @@ from pictures.decoding import read_file
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm"}
 
 
-class PictureFiles:
+class FolderReader:
     """Encoded pictures in files of their own.
 
     Attributes:
@@ -35,7 +35,7 @@ class PictureFiles:
         return read_file(self.name(index))
 
 
-def list_folder(root: Path, split: str) -> PictureFiles:
+def list_folder(root: Path, split: str) -> FolderReader:
     """The pictures of one split; classes are the sorted folder names, as ImageNet's are.
 
     Raises:
@@ -44,7 +44,7 @@ def list_folder(root: Path, split: str) -> PictureFiles:
     classes = class_folders(root, split)
     found = [pictures_in(root / split / name) for name in classes]
     labels = torch.arange(len(found)).repeat_interleave(torch.tensor([len(paths) for paths in found]))
-    return PictureFiles(classes, labels, [path for paths in found for path in paths])
+    return FolderReader(classes, labels, [path for paths in found for path in paths])
 
 
 def class_folders(root: Path, split: str) -> list[str]:
@@ -64,8 +64,16 @@ def class_folders(root: Path, split: str) -> list[str]:
     return names
 
 
+def is_flat(folder: Path) -> bool:
+    """Whether a folder holds pictures and no class folders, as ImageNet's test set."""
+    if not folder.is_dir():
+        return False
+    entries = [path for path in folder.iterdir() if path.name[0] != "."]
+    return not any(path.is_dir() for path in entries) and any(p.suffix.lower() in SUFFIXES for p in entries)
+
+
 def pictures_in(folder: Path) -> list[Path]:
-    """The pictures of one class, sorted by name."""
+    """The pictures of one folder, sorted by name."""
     # Names with a dot in front are droppings of file managers (macOS: ._name.JPEG), no pictures.
     paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and p.name[0] != ".")
     if not paths:

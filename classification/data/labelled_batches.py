@@ -10,10 +10,9 @@ import torch
 from torch import Tensor
 
 from backbones.spec import InputSpec
-from training.loader import BatchLoader
 from training.config import OptimConfig, RunConfig
 from training.devices import rank, world_size
-from training.loader import Item, TrainSampler, evaluation_shard
+from training.loader import BatchLoader, Item, TrainSampler, evaluation_shard
 
 logger = logging.getLogger(__name__)
 
@@ -71,6 +70,12 @@ class Pictures(Protocol):
         """(N, 3, H, W) float32 as the network wants them, on the batch's device."""
 
 
+def mean_spec(mean: Tensor) -> InputSpec:
+    """What an InputSpec can say of a subtracted mean (3, H, W): its channel means, and deviations of 1."""
+    red, green, blue = mean.double().mean(dim=(1, 2)).tolist()
+    return InputSpec(mean=(red, green, blue), std=(1.0, 1.0, 1.0), order="RGB", range=1.0)
+
+
 def training_batches(
     pictures: Pictures, optim: OptimConfig, run: RunConfig, start_step: int
 ) -> Iterator[Batch]:
@@ -105,6 +110,52 @@ def training_items(length: int, optim: OptimConfig, run: RunConfig, start_step: 
         accumulate=optim.accumulate,
         start_step=start_step,
     )
+
+
+class PicturesInMemory(Protocol):
+    """Decoded pictures of one size: (N, 3, H, W) uint8 RGB, (N,) int64, and the split's name for messages."""
+
+    images: Tensor
+    labels: Tensor
+    split: str
+
+
+class PicturesOnDevice:
+    """Pictures copied to a device, of which batches are gathered there instead of brought by a loader.
+
+    The same pictures, seeds and arithmetic as in `training_batches`.
+    """
+
+    def __init__(self, pictures: PicturesInMemory, device: torch.device) -> None:
+        self.split = pictures.split
+        self.images, self.labels = pictures.images.to(device), pictures.labels.to(device)
+
+    def drawn(self, batches: Iterable[list[Item]]) -> Iterator["DrawnBatch"]:
+        """What the sampler's batches mean, to be gathered on the device when used."""
+        for items in batches:
+            yield DrawnBatch(self, torch.tensor(items, dtype=torch.int64).T)
+
+
+@dataclass(frozen=True)
+class DrawnBatch:
+    """A micro-batch still to be gathered.
+
+    Attributes:
+        table: (2, N) int64: index and seed of each picture.
+    """
+
+    source: PicturesOnDevice
+    table: Tensor
+
+    @property
+    def ids(self) -> list[str]:
+        """As those of `Cifar10.read`."""
+        return [f"{self.source.split}/{index}" for index in self.table[0].tolist()]
+
+    def to(self, device: torch.device) -> Batch:
+        """The batch, gathered on the device; its ids are left out, for they would have to be copied back."""
+        indices, seeds = self.table.to(device, non_blocking=True)
+        return Batch(self.source.images[indices], self.source.labels[indices], seeds, [])
 
 
 def evaluation_batches(pictures: Pictures, batch_size: int, workers: int) -> BatchLoader[Batch]:

@@ -3,22 +3,19 @@
 import logging
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from backbones.spec import InputSpec
 from classification.data.augment import centre_crop
-from classification.config import DataConfig
-from classification.data.readers import Reader, open_reader, place
-from training.loader import BatchLoader
-from training.devices import world_size
+from classification.data.data_sets import OPENERS, DataConfig, PictureReader
 from foundation.errors import UserError
 from pictures.decoding import decode_image
-from training.loader import Item
+from training.config import data_root
+from training.devices import world_size
+from training.loader import BatchLoader, Item
 
 logger = logging.getLogger(__name__)
 
@@ -38,18 +35,19 @@ def mean_picture(config: DataConfig) -> Tensor:
     """
     kept = ("kind", "root", "train_split", "image_size", "broken", "picture_column", "label_column")
     options = {name: getattr(config, name) for name in kept}
-    return _mean_picture(place(config), DataConfig(**options, resize=config.image_size), world_size())
+    return _mean_picture(DataConfig(**options, resize=config.image_size), data_root(), world_size())
 
 
 @lru_cache(maxsize=2)  # training and validation pictures are opened one after the other
-def _mean_picture(root: Path | str, config: DataConfig, processes: int) -> Tensor:
-    reader = open_reader(root, config.train_split, config)
+def _mean_picture(config: DataConfig, root: Path, processes: int) -> Tensor:
+    reader = OPENERS[config.kind](config, config.train_split, False)
+    assert isinstance(reader, PictureReader)
     length = len(reader.labels)
     count = min(length, MOST)
     chosen = [Item(number * length // count, 0) for number in range(count)]
     batches = [chosen[start : start + BATCH] for start in range(0, count, BATCH)]
     workers = 0 if len(batches) == 1 else min(len(batches), max((os.cpu_count() or 1) // processes, 1))
-    parts = list(BatchLoader(_Sums(reader, config), batches, workers))
+    parts = list(BatchLoader(partial(_sum_up, reader, config), batches, workers))
     skipped = [problem for _, problems in parts for problem in problems]
     for number, problem in enumerate(skipped, 1):
         logger.warning("left out of the mean picture, number %d: %s", number, problem)
@@ -59,29 +57,17 @@ def _mean_picture(root: Path | str, config: DataConfig, processes: int) -> Tenso
     return (sums.double() / (255 * (count - len(skipped)))).float()
 
 
-@dataclass(frozen=True)
-class _Sums:
-    """Sums up pictures, in a worker: (3, size, size) int64, and what is wrong with each one left out."""
-
-    reader: Reader
-    config: DataConfig
-
-    def __call__(self, items: Sequence[Item]) -> tuple[Tensor, list[str]]:
-        size, skipped = self.config.image_size, []
-        total = torch.zeros(size, size, 3, dtype=torch.int64)
-        for index, _ in items:
-            try:
-                image = decode_image(self.reader.content(index), self.reader.name(index))
-            except UserError as error:
-                if self.config.broken == "stop":
-                    raise
-                skipped.append(str(error))
-                continue
-            total += torch.from_numpy(centre_crop(image, size / SHARE, size).astype("int64"))
-        return total.permute(2, 0, 1), skipped
-
-
-def mean_spec(mean: Tensor) -> InputSpec:
-    """Channel means, and deviations 1: the nearest an InputSpec can say to "this picture is subtracted"."""
-    red, green, blue = mean.double().mean(dim=(1, 2)).tolist()
-    return InputSpec(mean=(red, green, blue), std=(1.0, 1.0, 1.0), order="RGB", range=1.0)
+def _sum_up(reader: PictureReader, config: DataConfig, items: Sequence[Item]) -> tuple[Tensor, list[str]]:
+    """In a worker: the sum of some pictures, (3, size, size) int64, and what is wrong with those left out."""
+    size, skipped = config.image_size, []
+    total = torch.zeros(size, size, 3, dtype=torch.int64)
+    for index, _ in items:
+        try:
+            image = decode_image(reader.content(index), reader.name(index))
+        except UserError as error:
+            if config.broken == "stop":
+                raise
+            skipped.append(str(error))
+            continue
+        total += torch.from_numpy(centre_crop(image, size / SHARE, size).astype("int64"))
+    return total.permute(2, 0, 1), skipped

@@ -1,4 +1,4 @@
-"""Pictures in tar shards, read by index.
+"""Pictures in tar shards: read by index, and packed from class folders.
 
 A shard holds samples as WebDataset has them, `name.jpg` (or another picture) with `name.cls`, or with a
 `name.json` that has a "label"; or pictures in folders named as their classes. timm's reader by index knows
@@ -8,30 +8,23 @@ only the latter, and passes over the rest of a damaged shard: hence a reader of 
 import json
 import os
 import re
+import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
+from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 import numpy as np
 import torch
 
-from classification.data.class_folders import SUFFIXES
-from classification.data.tar_index import Member, list_members
+from classification.data.class_folders import SUFFIXES, list_folder
+from classification.data.tar_index import TarMember, list_members
+from foundation.atomic_files import replace_atomically
 from foundation.errors import UserError
 
 CLASSES_FILE = "classes.txt"
-LABEL_SUFFIXES = (".cls", ".json")
 Label = int | str
-
-
-class Sample(NamedTuple):
-    """Where a picture lies in its shard, in bytes, and its label as it stands there."""
-
-    member: str
-    offset: int
-    size: int
-    label: Label
 
 
 class ShardReader:
@@ -53,11 +46,12 @@ class ShardReader:
         self.shards = shard_files(root, split)
         found = [list_samples(path) for path in self.shards]
         samples = [sample for part in found for sample in part]
+        # Arrays, since Python objects would be copied into every worker as their reference counts change.
         self._shard = np.repeat(np.arange(len(found)), [len(part) for part in found])
-        self._member = np.array([sample.member.encode() for sample in samples])
-        self._offset = np.array([sample.offset for sample in samples])
-        self._size = np.array([sample.size for sample in samples])
-        labels = [sample.label for sample in samples]
+        self._name = np.array([member.name.encode() for member, _ in samples])
+        self._offset = np.array([member.offset for member, _ in samples])
+        self._size = np.array([member.size for member, _ in samples])
+        labels = [label for _, label in samples]
         self.classes = read_classes(root) or name_classes(labels, str(root / split), self.name)
         indices = {name: index for index, name in enumerate(self.classes)}
         numbers = [label if isinstance(label, int) else indices.get(label, -1) for label in labels]
@@ -70,7 +64,7 @@ class ShardReader:
         self.labels = torch.tensor(numbers)
 
     def name(self, index: int) -> str:
-        return f"{self.shards[self._shard[index]]}:{self._member[index].decode()}"
+        return f"{self.shards[self._shard[index]]}:{self._name[index].decode()}"
 
     def content(self, index: int) -> bytes:
         size, offset = int(self._size[index]), int(self._offset[index])
@@ -115,13 +109,13 @@ def shard_files(root: Path, split: str) -> list[Path]:
     return paths
 
 
-def list_samples(path: Path) -> list[Sample]:
-    """The pictures of a shard, in order.
+def list_samples(path: Path) -> list[tuple[TarMember, Label]]:
+    """The pictures of a shard, in order, with their labels.
 
     Raises:
         UserError: the shard is damaged, a picture has no label or a label no picture.
     """
-    pictures: dict[str, Member] = {}
+    pictures: dict[str, TarMember] = {}
     labels: dict[str, Label] = {}
     for member, content in _members(path):
         key, suffix = os.path.splitext(member.name)
@@ -134,22 +128,16 @@ def list_samples(path: Path) -> list[Sample]:
     lonely = [key for key in labels if key not in pictures]
     if lonely:
         raise UserError(f"{path}: {lonely[0]} has a label, but no picture ({', '.join(sorted(SUFFIXES))})")
-    return [
-        Sample(*member, _label_of(key, labels, f"{path}:{member.name}")) for key, member in pictures.items()
-    ]
+    for key, member in pictures.items():
+        if labels.setdefault(key, os.path.basename(os.path.dirname(key))) == "":
+            raise UserError(
+                f"{path}:{member.name} has no label; expected {key}.cls or a {key}.json with a label beside "
+                "it, or a folder named as its class"
+            )
+    return [(member, labels[key]) for key, member in pictures.items()]
 
 
-def _label_of(key: str, labels: dict[str, Label], name: str) -> Label:
-    label = labels[key] if key in labels else os.path.basename(os.path.dirname(key))
-    if label == "":
-        raise UserError(
-            f"{name} has no label; expected {key}.cls or a {key}.json with a label beside it, or a folder "
-            "named as its class"
-        )
-    return label
-
-
-def _members(path: Path) -> Iterator[tuple[Member, bytes | None]]:
+def _members(path: Path) -> Iterator[tuple[TarMember, bytes | None]]:
     """Pictures, without their content, and files that may be labels, with it."""
     try:
         with path.open("rb") as file:
@@ -157,7 +145,7 @@ def _members(path: Path) -> Iterator[tuple[Member, bytes | None]]:
                 suffix = os.path.splitext(member.name)[1].lower()
                 if os.path.basename(member.name).startswith("."):  # droppings of file managers
                     continue
-                if suffix in LABEL_SUFFIXES:
+                if suffix in (".cls", ".json"):
                     yield member, os.pread(file.fileno(), member.size, member.offset)
                 elif suffix in SUFFIXES:
                     yield member, None
@@ -220,3 +208,50 @@ def name_classes(labels: Sequence[Label], place: str, name: Callable[[int], str]
             f"the number of pictures; correct it, or list the classes in {CLASSES_FILE}"
         )
     return [str(i) for i in range(max(numbers) + 1)] if numbers else sorted(set(map(str, labels)))
+
+
+def write_shards(root: Path, split: str, out: Path, pictures_per_shard: int = 1000) -> list[Path]:
+    """Packs root/split/class/picture into out/split/split-000000.tar and so on; the bytes of the files stay.
+
+    Each picture keeps its class folder and name, and gets a .cls file with the number of its class, whose
+    names out/classes.txt lists. The order is the folder's: training here shuffles anyway, but readers that
+    stream want it shuffled. The same folder always gives the same files.
+
+    Returns:
+        The shards.
+    Raises:
+        UserError: the folder is not as `list_folder` wants it, there are shards already, of other classes or
+            of this split, or two pictures of a class differ in their suffix alone.
+    """
+    reader = list_folder(root, split)
+    first: dict[str, int] = {}
+    for index in range(len(reader.labels)):
+        other = first.setdefault(os.path.splitext(reader.name(index))[0], index)
+        if other != index:
+            raise UserError(f"{reader.name(index)} and {reader.name(other)} would be one sample; rename one")
+    folder = out / split
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.glob("*.tar")):
+        raise UserError(f"{folder} holds shards already; remove them or choose another folder")
+    if read_classes(out) not in ([], reader.classes):
+        raise UserError(
+            f"{out / CLASSES_FILE} lists other classes than {root / split}; choose another folder"
+        )
+    with replace_atomically(out / CLASSES_FILE) as temporary:
+        temporary.write_text("".join(f"{name}\n" for name in reader.classes), encoding="utf-8")
+    paths = []
+    for number, start in enumerate(range(0, len(reader.labels), pictures_per_shard)):
+        paths.append(folder / f"{split}-{number:06}.tar")
+        with replace_atomically(paths[-1]) as temporary, tarfile.open(temporary, "w") as tar:
+            for index in range(start, min(start + pictures_per_shard, len(reader.labels))):
+                label = int(reader.labels[index])
+                name = f"{reader.classes[label]}/{Path(reader.name(index)).name}"
+                _add_file(tar, name, reader.content(index))
+                _add_file(tar, os.path.splitext(name)[0] + ".cls", str(label).encode())
+    return paths
+
+
+def _add_file(tar: tarfile.TarFile, name: str, content: bytes) -> None:
+    info = tarfile.TarInfo(name)
+    info.size = len(content)
+    tar.addfile(info, BytesIO(content))

@@ -13,7 +13,7 @@ BLOCK = 512
 FILES, FOLDERS, LONG_NAME, EXTENDED, GLOBAL = b"0\0007", b"5", b"L", b"x", b"g"
 
 
-class Member(NamedTuple):
+class TarMember(NamedTuple):
     """A file in an archive: its name, and where its content lies, in bytes."""
 
     name: str
@@ -21,7 +21,7 @@ class Member(NamedTuple):
     size: int
 
 
-def list_members(path: Path) -> Iterator[Member]:
+def list_members(path: Path) -> Iterator[TarMember]:
     """The files in an uncompressed archive (POSIX ustar or pax, GNU), in order.
 
     Raises:
@@ -45,7 +45,7 @@ def list_members(path: Path) -> Iterator[Member]:
                 name = _long_name(os.pread(file.fileno(), size, content), kind) or name
                 continue
             if kind in FILES:
-                yield Member(name or _name(header), content, size)
+                yield TarMember(name or _name(header), content, size)
             elif kind not in FOLDERS + GLOBAL:
                 raise ValueError(f"{name or _name(header)} is a link or no plain file")
             name = None

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from backbones import WeightsHeader
 from backbones.norm import FrozenBatchNorm2d, calibrate_batchnorm
 from classification.config import PretrainConfig
-from classification.data.datasets import open_split
 from classification.data.labelled_batches import Pictures
+from classification.data.opened_splits import open_split
 from foundation.errors import UserError
 from training.loader import BatchLoader, Item
 

@@ -12,8 +12,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from backbones.networks.vgg import REGION, VGG
-from classification.config import DataConfig
 from classification.data.augment import Picture
+from classification.data.data_sets import DataConfig
 from foundation.errors import UserError, suggest
 from training.loader import Item
 

@@ -13,7 +13,7 @@ from backbones import WeightsHeader, create_model, save_weights
 from backbones.weights.weight_files import read_header
 from classification.config import PretrainConfig
 from classification.data.labelled_batches import Batch, Pictures, evaluation_items
-from classification.data.validation import open_validation
+from classification.data.opened_splits import open_validation
 from classification.score.evaluate import Readable, predict
 from classification.score.reestimate import reestimate_batchnorm
 from classification.score.score_files import Scores, average, check_place, portable_id, save_scores

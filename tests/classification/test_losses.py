@@ -6,8 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from classification.config import LossConfig
-from classification.losses import classification_loss, dominant_labels
+from classification.losses import LossConfig, classification_loss, dominant_labels
+from foundation.errors import UserError
 
 LOGITS = torch.tensor([[1.0, -2.0, 0.5], [0.0, 3.0, 0.0]])
 LABELS = torch.tensor([0, 2])
@@ -80,3 +80,21 @@ def test_half_precision_logits():
 def test_dominant_labels():
     assert dominant_labels(LABELS) is LABELS
     assert dominant_labels(torch.tensor([[0.2, 0.8, 0], [0.5, 0, 0.5]])).tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"smoothing": 1}, "smoothing must be from 0 to below 1, got 1"),
+        ({"target_threshold": 0.2}, "target_threshold and sum_classes belong to kind binary"),
+        ({"sum_classes": True}, "target_threshold and sum_classes belong to kind binary"),
+        ({"kind": "binary", "target_threshold": 1}, "target_threshold must be .*, got 1"),
+        (
+            {"kind": "binary", "target_threshold": 0.2, "smoothing": 0.1},
+            "target_threshold 0.2 makes targets 0 or 1 and undoes smoothing 0.1; leave one of them out",
+        ),
+    ],
+)  # fmt: skip
+def test_impossible_losses_are_refused(options: dict, message: str):
+    with pytest.raises(UserError, match=message):
+        LossConfig(**options)

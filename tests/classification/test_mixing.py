@@ -1,13 +1,14 @@
 """Mixup and cutmix: values by hand, torchvision's for equal draws, and the seeds as the only randomness."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 from torchvision.transforms.v2 import CutMix, MixUp
 
-from classification.config import MixingConfig
-from classification.mixing import BITS, DRAWS, FIRST_BIT, Mixing, beta_table, box_mask
+from classification.mixing import BITS, DRAWS, FIRST_BIT, Mixing, MixingConfig, beta_table, box_mask
 
 CPU = torch.device("cpu")
 LABELS = torch.tensor([2, 0, 1])
@@ -161,3 +162,17 @@ def test_a_gpu_is_not_waited_for():
     expected = mixing(mixup=0.2, cutmix=1)(images.cpu(), LABELS, seed_of(share=5))
     torch.testing.assert_close(mixed.cpu(), expected[0])
     torch.testing.assert_close(targets.cpu(), expected[1])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"mixup": -0.1}, "mixup must be from 0 to 100, got -0.1"),
+        ({"cutmix": math.inf}, "cutmix must be from 0 to 100, got inf"),
+        ({"probability": 1.1}, "probability must be from 0 to 1, got 1.1"),
+        ({"cutmix_share": -1}, "cutmix_share must be from 0 to 1, got -1"),
+    ],
+)
+def test_impossible_mixtures_are_refused(options: dict, message: str):
+    with pytest.raises(ValueError, match=message):
+        MixingConfig(**options)

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from classification import pretrain as pretraining
-from classification.config import DataConfig, ModelConfig, PretrainConfig
+from classification.config import ModelConfig, PretrainConfig
 from classification.data.cifar10 import Cifar10
+from classification.data.data_sets import DataConfig
 from classification.pretrain import pretrain
 from classification.together import pretrain_together
 from foundation.errors import UserError

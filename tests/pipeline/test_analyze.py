@@ -13,8 +13,8 @@ from PIL import Image
 from backbones import IMAGENET_INPUT, WeightsHeader, create_model, save_weights
 from backbones.weights.weight_files import read_header
 from classification.config import PretrainConfig
+from classification.data.opened_splits import open_validation
 from classification.data.shapes_folders import CLASSES
-from classification.data.validation import open_validation
 from training.config import load_config
 from training.loader import Item
 

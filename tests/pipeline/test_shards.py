@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from safetensors.torch import load_file
 
-from classification.data.picture_files import FolderPictures
+from classification.data.encoded_pictures import EncodedPictures
 
 
 @pytest.fixture
@@ -29,20 +29,20 @@ def folders(tmp_path: Path) -> Path:
 @pytest.fixture
 def interrupted_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """Ends the process's next training at its n-th batch."""
-    prepare = FolderPictures.prepare
+    prepare = EncodedPictures.prepare
 
     def set_up(batch: int) -> None:
         left = iter(range(batch - 1))
 
-        def prepare_or_leave(pictures: FolderPictures, content: object) -> object:
+        def prepare_or_leave(pictures: EncodedPictures, content: object) -> object:
             if pictures.training and next(left, None) is None:
                 raise KeyboardInterrupt
             return prepare(pictures, content)
 
-        monkeypatch.setattr(FolderPictures, "prepare", prepare_or_leave)
+        monkeypatch.setattr(EncodedPictures, "prepare", prepare_or_leave)
 
     yield set_up
-    monkeypatch.setattr(FolderPictures, "prepare", prepare)
+    monkeypatch.setattr(EncodedPictures, "prepare", prepare)
 
 
 def test_a_resumed_run_from_shards_is_the_run_from_folders(

@@ -24,7 +24,7 @@ CPU = torch.device("cpu")
 
 @dataclasses.dataclass(frozen=True)
 class Draw:
-    """A table of numbers, whose ids stand in it, as those of `classification.data.resident.Draw`."""
+    """A table of numbers, whose ids stand in it, as those of `labelled_batches.DrawnBatch`."""
 
     table: Tensor
     read: list[list[str]] = dataclasses.field(default_factory=list)

@@ -15,7 +15,7 @@ from classification.data.augment import (
     scale_jitter_box,
     shift_colour,
 )
-from classification.config import DataConfig
+from classification.data.data_sets import DataConfig
 
 BOXES = [partial(scale_jitter_box, size=24, short_side=(24, 40)), area_box]
 

@@ -4,18 +4,19 @@ from itertools import islice
 import pytest
 import torch
 
-from classification.config import DataConfig
-from classification.data.picture_files import FolderPictures
+from classification.data.class_folders import list_folder
+from classification.data.data_sets import DataConfig
+from classification.data.encoded_pictures import EncodedPictures
 from classification.data.labelled_batches import Batch, evaluation_batches, training_batches
-from training.config import OptimConfig, RunConfig
 from foundation.errors import UserError
+from training.config import OptimConfig, RunConfig
 from training.loader import Item
 
 
 @pytest.fixture
 def pictures(folder_root):
     config = DataConfig(kind="folder", image_size=8, resize=10)
-    return FolderPictures(folder_root, "train", config, training=True)
+    return EncodedPictures(list_folder(folder_root, "train"), config, training=True)
 
 
 def first(pictures, count, *, batch_size=5, accumulate=1, workers=0, start_step=0, seed=0):
@@ -110,7 +111,7 @@ def test_broken_pictures_are_reported_once_and_counted(folder_root, caplog, work
     for path in paths:
         path.write_bytes(b"")
     config = DataConfig(kind="folder", image_size=8, resize=10, broken="skip")
-    broken = FolderPictures(folder_root, "train", config, training=True)
+    broken = EncodedPictures(list_folder(folder_root, "train"), config, training=True)
     batches = first(broken, 6, batch_size=4, workers=workers)  # two epochs of 12
     assert sum(len(batch.ids) for batch in batches) == 20
     assert sum(len(batch.skipped) for batch in batches) == 4

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from classification.data import shapes_folders as shapes
-from classification.config import DataConfig
-from classification.data.picture_files import FolderPictures
+from classification.data.class_folders import list_folder
+from classification.data.data_sets import DataConfig
+from classification.data.encoded_pictures import EncodedPictures
 from classification.data.shapes_folders import SEED, SIDE, draw_example, ensure_shapes
 from pictures.decoding import load_image
 from pictures.shapes import CLASSES, VERSION
@@ -21,7 +22,7 @@ def test_layout_is_imagenets(tmp_path):
     assert root == tmp_path / "imagenet"
     config = DataConfig(kind="shapes", image_size=SIDE, resize=SIDE)
     for split, pictures in (("train", 3), ("val", 2)):
-        found = FolderPictures(root, split, config, training=False)
+        found = EncodedPictures(list_folder(root, split), config, training=False)
         assert found.classes == CLASSES
         assert found.labels.bincount().tolist() == [pictures] * 10
 

@@ -6,7 +6,7 @@ import tarfile
 
 import pytest
 
-from classification.data.tar_index import Member, list_members
+from classification.data.tar_index import TarMember, list_members
 
 LONG = "a/" + 60 * "folder/" + "ü" * 40 + ".jpg"  # too long for the header's 100 bytes
 
@@ -30,7 +30,7 @@ def test_members_are_where_tarfile_finds_them(tmp_path, format):
     path = write(tmp_path / "a.tar", names, format)
     found = list(list_members(path))
     with tarfile.open(path) as tar:
-        assert found == [Member(i.name, i.offset_data, i.size) for i in tar if i.isfile()]
+        assert found == [TarMember(i.name, i.offset_data, i.size) for i in tar if i.isfile()]
     assert [member.name for member in found] == names
     member = found[2]
     assert path.read_bytes()[member.offset : member.offset + member.size] == b"C" * 800

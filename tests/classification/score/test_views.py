@@ -12,9 +12,10 @@ from torchvision.transforms import v2
 
 from backbones import create_backbone, create_model
 from backbones.networks.vgg import VGG
-from classification.config import DataConfig
+from classification.data.class_folders import list_folder
+from classification.data.data_sets import DataConfig
+from classification.data.encoded_pictures import EncodedPictures
 from classification.data.labelled_batches import Batch
-from classification.data.picture_files import FolderPictures
 from classification.score.views import (
     Views,
     at_scales,
@@ -35,7 +36,7 @@ def pictures(folder_root):
     for name, size in (("ape/0.png", (48, 31)), ("cow/1.png", (37, 37))):
         Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8)).save(folder_root / "val" / name)
     config = DataConfig(kind="folder", root=str(folder_root), image_size=24, resize=32)
-    return FolderPictures(folder_root, "val", config, training=False)
+    return EncodedPictures(list_folder(folder_root, "val"), config, training=False)
 
 
 @pytest.fixture

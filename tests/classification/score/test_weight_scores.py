@@ -18,8 +18,8 @@ from backbones import (
     save_weights,
 )
 from classification.config import PretrainConfig
-from classification.data.datasets import open_split
 from classification.data.labelled_batches import evaluation_batches
+from classification.data.opened_splits import open_split
 from classification.score import reestimate
 from classification.score import weight_scores as module
 from classification.score.evaluate import evaluate

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from classification import pretrain
+from classification.config import ModelConfig, PretrainConfig
 from classification.data.cifar10 import Cifar10
-from classification.config import DataConfig, ModelConfig, PretrainConfig
-from classification.data.labelled_batches import training_batches, training_items
-from classification.data.resident import Resident
+from classification.data.data_sets import DataConfig
+from classification.data.labelled_batches import PicturesOnDevice, training_batches, training_items
 from training.config import OptimConfig, RunConfig, ScheduleConfig
 
 OPTIM = OptimConfig(batch_size=16, reference_batch=16, accumulate=2)
@@ -30,8 +30,8 @@ def pictures(cifar_root: Path) -> Cifar10:
 
 
 def test_the_same_batches_as_the_loader(pictures: Cifar10):
-    resident = Resident(pictures, CPU)
-    draws = resident.draws(training_items(100, OPTIM, RunConfig(), 11))
+    resident = PicturesOnDevice(pictures, CPU)
+    draws = resident.drawn(training_items(100, OPTIM, RunConfig(), 11))
     loader = training_batches(pictures, OPTIM, RunConfig(), 11)
     for draw, expected in islice(zip(draws, loader, strict=True), 20):
         batch = draw.to(CPU)

@@ -9,17 +9,18 @@ import numpy as np
 import pytest
 import torch
 
-from classification.config import DataConfig
-from classification.data.picture_files import FolderPictures
-from classification.data.policies import MEAN_COLOUR, Policy, build_policy
+from classification.data.augment import MEAN_COLOUR, CropPolicy, build_policy
+from classification.data.class_folders import list_folder
+from classification.data.data_sets import DataConfig
+from classification.data.encoded_pictures import EncodedPictures
 from foundation.errors import UserError
 from training.loader import Item
 
 NAMES = ["trivial", "rand", "auto", "rand-m7-mstd0.5-inc1"]
 
 
-def policy(**options) -> Policy:
-    return Policy(DataConfig(kind="folder", image_size=32, **options))
+def policy(policy: str | None = None, erase: float = 0.0) -> CropPolicy:
+    return CropPolicy(policy, erase, 32)
 
 
 @pytest.fixture(scope="module")
@@ -81,10 +82,13 @@ def test_a_mirrored_view_is_taken(picture: np.ndarray):
     assert np.array_equal(change(mirrored, 3), change(mirrored.copy(), 3))
 
 
-def test_timms_policies_without_timm(monkeypatch: pytest.MonkeyPatch):
+def test_timms_policies_without_timm(folder_root: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "timm.data.auto_augment", None)
     policy(policy="rand")
-    Policy(DataConfig(kind="folder", policy="rand-m7"), training=False)  # evaluation needs nothing of timm
+    config = DataConfig(kind="folder", policy="rand-m7")
+    EncodedPictures(
+        list_folder(folder_root, "val"), config, training=False
+    )  # evaluation needs nothing of timm
     with pytest.raises(
         UserError, match=r'is timm\'s; install it with pip install "residual-backbones\[timm\]"'
     ):
@@ -108,7 +112,7 @@ def test_training_crops_are_changed_and_evaluation_is_not(folder_root: Path):
     items = [Item(index, 7 * index) for index in range(6)]
     for training, size in ((True, 16), (False, 24)):
         first, second = (
-            FolderPictures(folder_root, "val", config, training=training).read(items).images
+            EncodedPictures(list_folder(folder_root, "val"), config, training=training).read(items).images
             for config in (plain, changed)
         )
         assert first.shape == second.shape == (6, 3, size, size)

@@ -1,23 +1,15 @@
-"""Folders, shards and Hugging Face data sets give the same pictures, labels and classes, by index."""
+"""Shards give the pictures, labels and classes of the folders they were packed from."""
 
 import io
 import json
 import pickle
-import sys
 import tarfile
-from itertools import islice
 
 import pytest
 import torch
 
-from classification.config import DataConfig
 from classification.data.class_folders import list_folder
-from classification.data.picture_files import FolderPictures
-from classification.data.labelled_batches import training_batches
-from classification.data.readers import open_reader, place
-from classification.data.shard_writer import write_shards
-from classification.data.shards import ShardReader, shard_files
-from training.config import OptimConfig, RunConfig
+from classification.data.shards import ShardReader, shard_files, write_shards
 from foundation.errors import UserError
 
 
@@ -39,15 +31,8 @@ def write_tar(path, files):
     return path
 
 
-def first_epoch(root, kind, split="train", workers=0):
-    config = DataConfig(kind=kind, root=str(root), train_split=split, image_size=8, resize=10)
-    pictures = FolderPictures(place(config), split, config, training=True)
-    batches = training_batches(pictures, OptimConfig(batch_size=4), RunConfig(workers=workers, seed=3), 0)
-    return list(islice(batches, 3))
-
-
 @pytest.mark.parametrize("workers", [0, 2])
-def test_the_first_epoch_from_shards_is_that_from_folders(folder_root, shard_root, workers):
+def test_the_first_epoch_from_shards_is_that_from_folders(folder_root, shard_root, first_epoch, workers):
     ours = first_epoch(shard_root, "shards", workers=workers)
     theirs = first_epoch(folder_root, "folder")
     assert sum(len(batch.ids) for batch in ours) == 12
@@ -188,80 +173,3 @@ def test_damaged_shards_are_named(shard_root):
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(UserError, match=r"val-000001\.tar:cow/1\.png: got 488 bytes of \d+; the shard was"):
         reader.content(5)
-
-
-@pytest.fixture
-def hugging_face_root(folder_root, tmp_path, monkeypatch):
-    """The training pictures of `folder_root` as a local Hugging Face data set, without its names."""
-    datasets = pytest.importorskip("datasets")
-    pytest.importorskip("timm")
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
-    reader = list_folder(folder_root, "train")
-    features = datasets.Features(
-        {
-            "image": datasets.Image(),
-            "label": datasets.ClassLabel(names=reader.classes),
-            "year": datasets.Value("int32"),
-        }
-    )
-    rows = {
-        "image": [{"bytes": reader.content(i), "path": None} for i in range(12)],
-        "label": reader.labels.tolist(),
-        "year": [2015] * 12,
-    }
-    folder = tmp_path / "hf" / "data"
-    folder.mkdir(parents=True)
-    datasets.disable_progress_bars()
-    datasets.Dataset.from_dict(rows, features=features).to_parquet(folder / "train-00000-of-00001.parquet")
-    return folder.parent
-
-
-def test_the_first_epoch_of_a_hugging_face_data_set_is_that_from_folders(folder_root, hugging_face_root):
-    ours, theirs = (
-        first_epoch(hugging_face_root, "huggingface", workers=2),
-        first_epoch(folder_root, "folder"),
-    )
-    for a, b in zip(ours, theirs, strict=True):
-        assert torch.equal(a.images, b.images) and torch.equal(a.labels, b.labels)
-    index = int(ours[0].ids[0].rsplit(" ", 1)[1])
-    assert list_folder(folder_root, "train").name(index) == theirs[0].ids[0]
-    config = DataConfig(kind="huggingface", root=str(hugging_face_root))
-    assert open_reader(place(config), "train", config).classes == ["ape", "bee", "cow"]
-
-
-@pytest.mark.parametrize(
-    ("options", "split", "message"),
-    [
-        ({}, "test", r"split test: Unknown split \"test\".*; set data\.root to its name"),
-        ({"picture_column": "img"}, "train", "has no column 'img', but image, label, year; set data.pic"),
-        ({"label_column": "fine"}, "train", "has no column 'fine', but image, label, year; set data.pic"),
-        ({"label_column": "year"}, "train", "column 'year' holds no class labels"),
-        ({"root": "nowhere"}, "train", "cannot open the Hugging Face data set .*nowhere, split train: "),
-    ],
-)
-def test_what_a_hugging_face_data_set_lacks_is_said(hugging_face_root, options, split, message):
-    root = hugging_face_root / options.pop("root", "")
-    config = DataConfig(kind="huggingface", root=str(root), **options)
-    with pytest.raises(UserError, match=message):
-        open_reader(place(config), split, config)
-
-
-@pytest.mark.parametrize(("labels", "without"), [([0, None], 1), ([None, 1], 0)])
-def test_a_picture_without_label_in_a_hugging_face_data_set_is_named(hugging_face_root, labels, without):
-    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
-    (path,) = hugging_face_root.glob("data/*.parquet")
-    table = parquet.read_table(path)[:2].set_column(1, "label", arrow.array(labels, arrow.int64()))
-    parquet.write_table(table, path)
-    config = DataConfig(kind="huggingface", root=str(hugging_face_root))
-    with pytest.raises(UserError, match=f"picture {without} has no label; choose a split with labels"):
-        open_reader(place(config), "train", config)
-
-
-def test_hugging_face_without_its_library_says_what_to_install(monkeypatch, tmp_path):
-    for module in ("datasets", "timm.data.readers.reader_hfds"):
-        monkeypatch.setitem(sys.modules, module, None)
-    config = DataConfig(kind="huggingface", root=str(tmp_path))
-    with pytest.raises(
-        UserError, match=r'needs timm and datasets .*pip install "residual-backbones\[datasets\]"'
-    ):
-        open_reader(place(config), "train", config)

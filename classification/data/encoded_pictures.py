@@ -1,8 +1,7 @@
-"""Labelled pictures as files of any size, wherever they come from: ImageNet and its like."""
+"""Labelled pictures kept encoded (JPEG, PNG, …), decoded and augmented one by one: ImageNet and its like."""
 
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -10,6 +9,7 @@ from torch import Tensor
 
 from backbones.spec import IMAGENET_INPUT, InputSpec
 from classification.data.augment import (
+    CropPolicy,
     Picture,
     area_box,
     centre_crop,
@@ -17,18 +17,16 @@ from classification.data.augment import (
     scale_jitter_box,
     shift_colour,
 )
-from classification.config import DataConfig
-from classification.data.labelled_batches import Batch
-from classification.data.mean_picture import mean_picture, mean_spec
-from classification.data.policies import Policy
-from classification.data.readers import Reader, open_reader
+from classification.data.data_sets import DataConfig, PictureReader
+from classification.data.labelled_batches import Batch, mean_spec
+from classification.data.mean_picture import mean_picture
 from foundation.errors import UserError
 from pictures.decoding import Box, decode_crop, decode_image
 from training.loader import Item
 
 
-class FolderPictures:
-    """One split of a data set of picture files: class folders, tar shards or a Hugging Face data set.
+class EncodedPictures:
+    """One split: decoded, cropped and augmented as the configuration says.
 
     Attributes:
         reader: gives the encoded pictures, by index.
@@ -41,29 +39,19 @@ class FolderPictures:
 
     mean: Tensor | None = None
 
-    def __init__(
-        self,
-        root: str | Path,
-        split: str,
-        config: DataConfig,
-        *,
-        training: bool,
-        reader: Reader | None = None,
-    ) -> None:
-        """Lists the pictures of a split.
+    def __init__(self, reader: PictureReader, config: DataConfig, *, training: bool) -> None:
+        """Takes the pictures of a reader.
 
         Args:
-            root: folder of the data set, or its name on the Hugging Face hub.
-            config: kind, crop size and augmentation.
+            config: crop size and augmentation; with data.mean=pixel also where the training pictures are.
             training: random crops instead of the centre crop; broken pictures may be left out.
-            reader: gives the split's pictures; None finds them below root.
         Raises:
-            UserError: the split is not there, or not whole.
+            UserError: the mean picture cannot be had, or data.policy is timm's and timm not installed.
         """
-        self.config, self.training = config, training
-        self.policy = Policy(config, training=training)
-        self.reader = open_reader(root, split, config) if reader is None else reader
-        self.classes, self.labels = self.reader.classes, self.reader.labels
+        self.reader, self.config, self.training = reader, config, training
+        self.classes, self.labels = reader.classes, reader.labels
+        if training:
+            self.policy = CropPolicy(config.policy, config.erase, config.image_size)
         self.input_spec = IMAGENET_INPUT
         if config.mean == "pixel":
             self.mean = mean_picture(config)
@@ -98,12 +86,12 @@ class FolderPictures:
         )
 
     def read_whole(self, index: int) -> tuple[Picture, int, str]:
-        """The whole picture as stored, its label, and its path, for `classification.score.views`."""
+        """The whole picture as stored, its label and its path."""
         name = self.reader.name(index)
         return decode_image(self.reader.content(index), name), int(self.labels[index]), name
 
     def view(self, index: int, seed: int) -> Picture:
-        """The (size, size, 3) the network is to see of one picture: where single pictures are augmented."""
+        """The (size, size, 3) that the network is to see of one picture."""
         content, name, config = self.reader.content(index), self.reader.name(index), self.config
         if not self.training:
             return centre_crop(decode_image(content, name), config.resize, config.centre_size())
