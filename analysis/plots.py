@@ -1,6 +1,6 @@
 """The figures of the analyses; several networks in each."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,31 +15,34 @@ BINS = 6  # of draws by Kendall's τ
 Labelled = Mapping[str, Arrays]  # what was measured, by the name of the network
 
 
-def save_plot(figure: Any, stem: Path) -> list[Path]:
-    """Writes stem.png and stem.svg, of equal bytes for equal figures, and closes the figure."""
+def save_plot(figure: Any, stem: Path, formats: Sequence[str] = ("png", "svg")) -> list[Path]:
+    """Writes stem.png and stem.svg, with equal bytes for equal figures, and closes the figure."""
     import matplotlib
     from matplotlib import pyplot
 
     files = []
     with matplotlib.rc_context({"svg.hashsalt": "analysis"}):
-        for suffix, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
+        for suffix in formats:
             files.append(stem.with_suffix(f".{suffix}"))
+            metadata = {"Software" if suffix == "png" else "Date": None}
             with replace_atomically(files[-1]) as temporary:
                 figure.savefig(temporary, format=suffix, dpi=130, metadata=metadata)
     pyplot.close(figure)
     return files
 
 
-def new_axes(rows: int, columns: int, **options: Any) -> tuple[Any, Any]:
-    """A figure and its axes, an array of shape (rows, columns)."""
+def new_axes(
+    rows: int, columns: int, *, size: tuple[float, float] = (5.2, 3.9), **options: Any
+) -> tuple[Any, Any]:
+    """A figure of panels of this size, width and height in inches, and its axes, (rows, columns)."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(
-        rows, columns, figsize=(5.2 * columns, 3.9 * rows), squeeze=False, layout="constrained", **options
-    )
+    figsize = (size[0] * columns, size[1] * rows)
+    options |= {"figsize": figsize, "squeeze": False, "layout": "constrained"}
+    figure, axes = pyplot.subplots(rows, columns, **options)
     for axis in axes.flat:
         axis.grid(alpha=0.3)
     return figure, axes

@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from classification.config import PretrainConfig
 from classification.data.cifar10 import SPLITS
@@ -56,15 +56,19 @@ class Curves:
         return sum(steps * error for steps, error in kept) / sum(steps for steps, _ in kept)
 
 
-def read_curves(metrics: Path) -> Curves:
-    """The curves of a metrics.jsonl; an absent file has none."""
-    reports, test = [], []
-    lines = metrics.read_text(encoding="utf-8").splitlines() if metrics.is_file() else []
-    for entry in map(json.loads, lines):
-        if "top1_error" in entry:
-            reports.append(Point(entry["step"], entry["top1_error"]))
-        if "val/top1_error" in entry:
-            test.append(Point(entry["step"], entry["val/top1_error"]))
+def read_metrics(file: Path) -> list[dict[str, Any]]:
+    """The entries of a run's metrics.jsonl; none where the file is absent."""
+    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+    return [json.loads(line) for line in lines]
+
+
+def read_curves(file: Path) -> Curves:
+    """The curves of a pretraining run's metrics.jsonl."""
+    entries = read_metrics(file)
+    reports, test = (
+        [Point(entry["step"], entry[name]) for entry in entries if name in entry]
+        for name in ("top1_error", "val/top1_error")
+    )
     return Curves(reports, test)
 
 

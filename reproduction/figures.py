@@ -2,16 +2,18 @@
 
 import re
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from analysis.plots import new_axes, save_plot
 from reproduction.curves import Point, window_steps
 from reproduction.paper import Figure
 from reproduction.tables import Line, said
 
 COLOURS = {"18": "C0", "20": "C0", "32": "C1", "34": "C1", "44": "C2", "56": "C3", "110": "C4", "1202": "C5"}
-KINDS = {"plain": ("C3", "s"), "resnet": ("C0", "o")}
+KINDS = {"plain": ("plain", "C3", "s"), "resnet": ("ResNet", "C0", "o")}  # label, colour, marker
+SIZE = (4.6, 4.6)  # of a panel, inches
 
 
 def depth(line: Line) -> int:
@@ -35,17 +37,21 @@ def draw_curves(figure: Figure, lines: Sequence[Line], file: Path) -> str | None
     longest = max(run.steps for line in drawn for run in line.ended)
     unit = figure.x_unit if longest >= figure.x_unit else 1
     scale = f" (1e{len(str(unit)) - 1})" if unit > 1 else ""
-    picture, axes = _axes(len(panels))
-    for axis, (title, keys) in zip(axes, panels, strict=True):
-        for key in keys:
-            _draw_line(axis, by_key[key], unit)
+    picture, axes = new_axes(1, len(panels), size=SIZE, sharey=True)
+    training, test = {"ls": "--", "lw": 1}, {"lw": 2}
+    for axis, (title, keys) in zip(axes[0], panels, strict=True):
+        for line in (by_key[key] for key in keys):
+            style = {"color": COLOURS[str(depth(line))]}
+            window = window_steps(line.ended[0].config)
+            _draw_mean(axis, [run.curves.training(window) for run in line.ended], unit, **style, **training)
+            style["label"] = f"{line.row.label} (n = {len(line.ended)})"
+            _draw_mean(axis, [run.curves.test for run in line.ended], unit, **style, **test)
         axis.set(title=title, xlabel=f"iterations{scale}", xlim=(0, None))
-        _legend(axis)
-    axes[0].set_ylabel("error, %")
-    if not any(line.changed for line in drawn):
-        axes[0].set_ylim(*figure.y_limits)  # the paper's; a shortened run ends above them
-    else:
-        axes[0].set_ylim(0, None)
+        axis.plot([], [], color="grey", label="training error", **training)
+        axis.plot([], [], color="grey", label="test error", **test)
+        axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2, frameon=False)
+    shortened = any(line.changed for line in drawn)  # ends above the paper's limits
+    axes[0, 0].set(ylabel="error, %", ylim=(0, None) if shortened else figure.y_limits)
     _save(picture, file)
     return _curves_caption(figure, drawn)
 
@@ -59,35 +65,6 @@ def _panels(figure: Figure, drawn: Sequence[str]) -> list[tuple[str, list[str]]]
             panels.append((title, kept))
         seen |= set(kept)
     return panels
-
-
-def _axes(panels: int) -> tuple[Any, Sequence[Any]]:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    picture, axes = pyplot.subplots(
-        1, panels, figsize=(4.6 * panels, 4.6), sharey=True, squeeze=False, layout="constrained"
-    )
-    for axis in axes[0]:
-        axis.grid(alpha=0.3)
-    return picture, axes[0]
-
-
-def _draw_line(axis: Any, line: Line, unit: int) -> None:
-    colour = COLOURS[str(depth(line))]
-    window = window_steps(line.ended[0].config)
-    _draw_mean(axis, [run.curves.training(window) for run in line.ended], unit, color=colour, ls="--", lw=1)
-    label = f"{line.row.label} (n = {len(line.ended)})"
-    _draw_mean(axis, [run.curves.test for run in line.ended], unit, color=colour, lw=2, label=label)
-
-
-def _legend(axis: Any) -> None:
-    """Networks, and what dashed and bold lines are; below the panel, where no curve is."""
-    for label, style in (("training error", {"ls": "--", "lw": 1}), ("test error", {"lw": 2})):
-        axis.plot([], [], color="grey", label=label, **style)
-    axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2, frameon=False)
 
 
 def _draw_mean(axis: Any, curves: Sequence[Sequence[Point]], unit: int, **style: Any) -> None:
@@ -129,16 +106,17 @@ def draw_degradation(lines: Sequence[Line], file: Path) -> str | None:
     Returns:
         The caption; None where no run of either kind has ended, and then no file is written.
     """
-    found = {kind: _of_kind(lines, kind) for kind in KINDS}
-    drawn = [line for kind in found.values() for line in kind]
+    drawn = [line for line in lines if line.ended and (line.row.network or "").startswith(tuple(KINDS))]
     if not drawn:
         return None
-    picture, (axis,) = _axes(1)
-    for kind, (colour, marker) in KINDS.items():
-        name = {"plain": "plain", "resnet": "ResNet"}[kind]
+    picture, ((axis,),) = new_axes(1, 1, size=SIZE)
+    for kind, (name, colour, marker) in KINDS.items():
+        of_kind = sorted((line for line in drawn if line.row.key.startswith(kind)), key=depth)
+        training = {depth(line): line.training_errors() for line in of_kind}
+        test = {depth(line): line.scores("top1_error") for line in of_kind}
         style = {"color": colour, "marker": marker, "capsize": 3}
-        _draw_depths(axis, found[kind], Line.training_errors, label=f"{name}, training", ls="--", **style)
-        _draw_depths(axis, found[kind], _test_errors, label=f"{name}, test", ls="-", lw=2, **style)
+        _draw_depths(axis, training, label=f"{name}, training", ls="--", **style)
+        _draw_depths(axis, test, label=f"{name}, test", ls="-", lw=2, **style)
     depths = sorted({depth(line) for line in drawn})
     axis.set_xscale("log")
     axis.set_xticks(depths, [str(number) for number in depths])
@@ -154,28 +132,15 @@ def draw_degradation(lines: Sequence[Line], file: Path) -> str | None:
     return " ".join([caption, *_warning(drawn)])
 
 
-def _of_kind(lines: Sequence[Line], kind: str) -> list[Line]:
-    chosen = [line for line in lines if line.ended and (line.row.network or "").startswith(kind)]
-    return sorted(chosen, key=depth)
-
-
-def _test_errors(line: Line) -> list[float]:
-    return line.scores("top1_error")
-
-
-def _draw_depths(
-    axis: Any, lines: Sequence[Line], errors: Callable[[Line], list[float]], **style: Any
-) -> None:
-    points = [(depth(line), errors(line)) for line in lines if errors(line)]
-    if points:
-        means = [statistics.mean(values) for _, values in points]
-        bars = [statistics.stdev(values) if len(values) > 1 else 0.0 for _, values in points]
-        axis.errorbar([number for number, _ in points], means, yerr=bars, **style)
+def _draw_depths(axis: Any, errors: dict[int, list[float]], **style: Any) -> None:
+    """Mean and sample deviation of the errors at each depth, without depths that have none."""
+    known = {number: values for number, values in errors.items() if values}
+    if known:
+        means = [statistics.mean(values) for values in known.values()]
+        bars = [statistics.stdev(values) if len(values) > 1 else 0.0 for values in known.values()]
+        axis.errorbar(list(known), means, yerr=bars, **style)
 
 
 def _save(picture: Any, file: Path) -> None:
-    from matplotlib import pyplot
-
     file.parent.mkdir(parents=True, exist_ok=True)
-    picture.savefig(file, dpi=130)
-    pyplot.close(picture)
+    save_plot(picture, file.with_suffix(""), ["png"])

@@ -12,6 +12,12 @@ from backbones.build import Options
 from backbones.complexity import LayerRow, count_parameters, layer_table
 from backbones.spec import Network
 from reproduction.paper import ERRORS
+from reproduction.tables import markdown_table
+
+OVERVIEW = (
+    *("name", "layers", "parameters, M", "multiply-adds, 1e9", "strides", "paper's error, %"),
+    "weights known",
+)
 
 PUBLISHED = {  # by the start of the name: whose weights `tools/convert_weights.py` reads
     "resnet18": "torchvision, timm",
@@ -31,16 +37,7 @@ def image_size(name: str) -> int:
 
 def overview(names: Sequence[str]) -> str:
     """A Markdown table of networks with their default options."""
-    heading = [
-        "name",
-        "layers",
-        "parameters, M",
-        "multiply-adds, 1e9",
-        "strides",
-        "paper's error, %",
-        "weights known",
-    ]
-    return _table([heading, ["---", *["---:"] * 3, *["---"] * 3], *map(_line, names)])
+    return markdown_table(OVERVIEW, map(_line, names), right=range(1, 4))
 
 
 def _line(name: str) -> list[str]:
@@ -82,41 +79,35 @@ def stages(name: str, **options: Unpack[Options]) -> str:
         ]
         for stage, group in _groups(network, layer_table(network, size))
     ]
-    return _table([heading, ["---", "---", "---", "---:", "---:"], *body])
+    return markdown_table(heading, body, right=(3, 4))
 
 
 def _groups(network: Network, rows: Sequence[LayerRow]) -> Iterator[tuple[str, list[list[LayerRow]]]]:
     """(stage, its successive blocks of equal structure)."""
     blocks = [list(block) for _, block in groupby(rows, key=lambda row: row.name.split(".")[:2])]
-    for (stage, _), group in groupby(
-        blocks, key=lambda block: (_stage(network, block[0]), _structure(network, block))
-    ):
+    of_child = {f"{child}.": stage for stage, children in network.stages.items() for child in children}
+
+    def stage_and_structure(block: list[LayerRow]) -> tuple[str, str]:
+        name = f"{block[0].name}."
+        stage = next((stage for child, stage in of_child.items() if name.startswith(child)), "classifier")
+        return stage, _structure(network, block)
+
+    for (stage, _), group in groupby(blocks, key=stage_and_structure):
         yield stage, list(group)
-
-
-def _stage(network: Network, row: LayerRow) -> str:
-    for stage, children in network.stages.items():
-        if any(row.name == child or row.name.startswith(f"{child}.") for child in children):
-            return stage
-    return "classifier"
 
 
 def _structure(network: Network, block: Sequence[LayerRow]) -> str:
     """[1x1, 64; 3x3, 64; 1x1, 256]: kernels and channels of what is not a shortcut."""
-    return f"[{'; '.join(_layer(network.get_submodule(row.name)) for row in block if not _is_shortcut(row))}]"
-
-
-def _layer(layer: nn.Module) -> str:
-    if isinstance(layer, nn.Conv2d):
-        return f"{'x'.join(map(str, layer.kernel_size))}, {layer.out_channels}"
-    assert isinstance(layer, nn.Linear)
-    return f"linear, {layer.out_features}"
+    layers = [network.get_submodule(row.name) for row in block if not _is_shortcut(row)]
+    texts = [
+        f"{'x'.join(map(str, layer.kernel_size))}, {layer.out_channels}"
+        if isinstance(layer, nn.Conv2d)
+        else f"linear, {layer.out_features}"
+        for layer in layers
+    ]
+    return f"[{'; '.join(texts)}]"
 
 
 def _is_shortcut(row: LayerRow) -> bool:
     """Projections and the gates of Highway networks: layers that a network's name does not count."""
     return ".downsample." in row.name or row.name.endswith(".gate")
-
-
-def _table(rows: Sequence[Sequence[str]]) -> str:
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)

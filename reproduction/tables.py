@@ -3,7 +3,7 @@
 import json
 import logging
 import statistics
-from collections.abc import Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,26 +89,20 @@ def read_line(row: Row, protocol: str | None, out: Path, *, score: bool = False)
 
 def recipe_changes(before: PretrainConfig, now: PretrainConfig) -> list[str]:
     """`training.config.differences` in what is learnt: without seed, execution and the place of CIFAR-10."""
-    lines = differences(dump_config(before), dump_config(now))
-    return [line for line in lines if _is_recipe(line.partition(":")[0], now)]
-
-
-def _is_recipe(key: str, config: PretrainConfig) -> bool:
-    if key == "data.root":  # of a folder it may be another data set
-        return config.data.kind == "folder"
-    schedule = config.schedule
     deciding = {
+        "data.root": now.data.kind == "folder",  # there it may be another data set
         "run.early_stop": True,
-        "run.eval_every": schedule.kind == "plateau" or config.run.early_stop is not None,
-        "run.log_every": schedule.warmup == "error",  # the reports end the warm-up
+        "run.eval_every": now.schedule.kind == "plateau" or now.run.early_stop is not None,
+        "run.log_every": now.schedule.warmup == "error",  # the reports end the warm-up
     }
-    return deciding.get(key, not key.startswith("run."))
+    changes = {line.partition(":")[0]: line for line in differences(dump_config(before), dump_config(now))}
+    return [line for key, line in changes.items() if deciding.get(key, not key.startswith("run."))]
 
 
 def read_run(seed: int, folder: Path, protocol: str | None, *, score: bool) -> Ended:
     """A run that has ended; its score is that of the last step, never of the best evaluation."""
     config = load_config(PretrainConfig, folder / "config.yaml")
-    result = _read(folder / "result.json")
+    result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
     scores = result["scores"]
     if protocol not in (None, "last"):
         scores = protocol_scores(folder, str(protocol), score=score)
@@ -124,13 +118,9 @@ def protocol_scores(folder: Path, protocol: str, *, score: bool) -> dict[str, fl
     if score:  # all processes score, or none
         known = broadcast_object(known)
     if known or not score:
-        return _read(kept)["scores"] if known else {}
+        return json.loads(kept.read_text(encoding="utf-8"))["scores"] if known else {}
     logger.info("scoring %s by %s", weights, protocol)
     return score_weights(weights, [], kept.parent, protocol=protocol)["scores"]
-
-
-def _read(file: Path) -> dict[str, Any]:
-    return json.loads(file.read_text(encoding="utf-8"))
 
 
 def refuse_mixture(runs: Sequence[Ended]) -> None:
@@ -145,21 +135,24 @@ def refuse_mixture(runs: Sequence[Ended]) -> None:
             )
 
 
-def spread(values: Sequence[float]) -> str:
-    """Mean ± sample deviation in per cent; one value has no deviation."""
-    mean = f"{statistics.mean(values):.2f}"
-    return f"{mean} ± {statistics.stdev(values):.2f}" if len(values) > 1 else mean
+def spread(values: Sequence[float], digits: int = 2) -> str:
+    """Mean ± sample deviation; one value has no deviation."""
+    mean = f"{statistics.mean(values):.{digits}f}"
+    return f"{mean} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else mean
+
+
+def markdown_table(heading: Sequence[str], rows: Iterable[Sequence[str]], right: Container[int] = ()) -> str:
+    """A table in Markdown; the columns of these numbers, from 0 on, are aligned to the right."""
+    rule = ["---:" if number in right else "---" for number in range(len(heading))]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (heading, rule, *rows))
 
 
 def markdown(number: str, table: Table, lines: Sequence[Line]) -> str:
     """The table as a report has it."""
     names = table.scores
     heading = ["network", "paper, %", "ours, %", "n", "difference", "training error, %", "steps (epochs)"]
-    rows = [heading, ["---", *["---:"] * 6], *(_cells(line, names) for line in lines)]
-    text = [f"**Table {number}.** {table.title} ({table.source}).", ""]
-    text += [f"| {' | '.join(cells)} |" for cells in rows]
-    text += ["", *_notes(table, lines)]
-    return "\n".join(text)
+    rows = markdown_table(heading, (_cells(line, names) for line in lines), right=range(1, 7))
+    return f"**Table {number}.** {table.title} ({table.source}).\n\n{rows}\n\n{_notes(table, lines)}"
 
 
 def _cells(line: Line, names: Sequence[str]) -> list[str]:
@@ -170,20 +163,17 @@ def _cells(line: Line, names: Sequence[str]) -> list[str]:
         return [row.label, printed, "not ours", "", "", "", ""]
     if not line.ended:
         return [row.label, printed, "not ended" if line.begun else "not run", "0", "", "", ""]
+    errors = line.training_errors()
+    training = [spread(errors) if errors else "–", _length(line)]
     if not line.scores(names[0]):
-        return [row.label, printed, "not scored", "0", "", _training(line), _length(line)]
+        return [row.label, printed, "not scored", "0", "", *training]
     ours = " / ".join(spread(line.scores(n)) for n in names)
     differences = [line.difference(n) for n in names]
     difference = " / ".join("–" if value is None else f"{value:+.2f}" for value in differences)
     if line.changed and row.scores:
         difference = f"({difference}) not comparable"
     count = str(len(line.scores(names[0])))
-    return [row.label, printed, ours, count, difference, _training(line), _length(line)]
-
-
-def _training(line: Line) -> str:
-    errors = line.training_errors()
-    return spread(errors) if errors else "–"
+    return [row.label, printed, ours, count, difference, *training]
 
 
 def _length(line: Line) -> str:
@@ -202,7 +192,7 @@ PROTOCOLS = {
 }
 
 
-def _notes(table: Table, lines: Sequence[Line]) -> list[str]:
+def _notes(table: Table, lines: Sequence[Line]) -> str:
     notes = [
         f"Ours: {PROTOCOLS[table.protocol]}; mean ± sample deviation over n seeds. Difference: our mean less "
         "the paper's number, of several runs their mean. Training error: mean over the last epoch, on "
@@ -218,7 +208,7 @@ def _notes(table: Table, lines: Sequence[Line]) -> list[str]:
     if same:
         notes += ["", "Not comparable with the paper, because it was not its recipe:"]
         notes += [f"- {change} ({', '.join(labels)})" for change, labels in same.items()]
-    return notes
+    return "\n".join(notes)
 
 
 def said(change: str) -> str:
@@ -236,34 +226,31 @@ def record(table: Table, lines: Sequence[Line]) -> list[dict[str, Any]]:
             "key": line.row.key,
             "ours": line.row.config is not None,
             "paper": {name: printed._asdict() for name, printed in line.row.scores.items()},
-            "runs": [_record_run(run) for run in line.ended],
+            "runs": [
+                {
+                    "folder": run.folder.name,
+                    "seed": run.seed,
+                    "steps": run.steps,
+                    "epochs": run.steps / epoch if (epoch := epoch_steps(run.config)) else None,
+                    "scores": run.scores,
+                    "training_error": run.training_error,
+                    "precision": run.config.run.precision,
+                }
+                for run in line.ended
+            ],
             "not_ended": line.begun,
-            "scores": {name: _record_scores(line, name) for name in table.scores if line.scores(name)},
+            "scores": {
+                name: {
+                    "n": len(values),
+                    "mean": statistics.mean(values),
+                    "deviation": statistics.stdev(values) if len(values) > 1 else None,
+                    "difference": line.difference(name),
+                }
+                for name in table.scores
+                if (values := line.scores(name))
+            },
             "comparable": bool(line.ended) and not line.changed,
             "changed": line.changed,
         }
         for line in lines
     ]
-
-
-def _record_run(run: Ended) -> dict[str, Any]:
-    epoch = epoch_steps(run.config)
-    return {
-        "folder": run.folder.name,
-        "seed": run.seed,
-        "steps": run.steps,
-        "epochs": run.steps / epoch if epoch else None,
-        "scores": run.scores,
-        "training_error": run.training_error,
-        "precision": run.config.run.precision,
-    }
-
-
-def _record_scores(line: Line, name: str) -> dict[str, Any]:
-    values = line.scores(name)
-    return {
-        "n": len(values),
-        "mean": statistics.mean(values),
-        "deviation": statistics.stdev(values) if len(values) > 1 else None,
-        "difference": line.difference(name),
-    }

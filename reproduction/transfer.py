@@ -4,18 +4,19 @@ The paper's section 4.3 in small: everything but the starting point is equal, so
 The run from scratch trains its batch normalisation and every stage (fixed random statistics would be unfair).
 """
 
-import json
 import logging
 import statistics
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from analysis.plots import new_axes, save_plot
 from detection.config import DetectionConfig
 from detection.results.result_records import write_json
 from detection.train import finetune
 from foundation.errors import UserError
+from reproduction.curves import read_metrics
+from reproduction.tables import markdown_table, spread
 from training.devices import is_main
 
 logger = logging.getLogger(__name__)
@@ -30,32 +31,22 @@ class Comparison:
     results: dict[str, list[dict[str, Any]]]
 
     def scores(self, start: str, name: str) -> list[float]:
-        """The score `name` of every seed, 0…1."""
-        return [result["scores"][name] for result in self.results[start]]
+        """The score `name` of every seed, per cent."""
+        return [100 * result["scores"][name] for result in self.results[start]]
 
     def gain(self, name: str) -> float:
-        """What pretraining adds to the mean of a score, per cent."""
+        """What pretraining adds to the mean of a score, percentage points."""
         pretrained, scratch = (statistics.mean(self.scores(start, name)) for start in STARTS)
-        return 100 * (pretrained - scratch)
+        return pretrained - scratch
 
     def table(self) -> str:
         """Markdown, per cent: mean ± deviation over the seeds of each start; the difference of the means."""
         results = self.results[STARTS[0]]
         names = [name for name in COLUMNS if name in results[0]["scores"]]
         heading = f"{results[0]['metric']}, %, {results[0]['step']} steps, seeds: {len(results)}"
-        rows = [
-            [heading, *names],
-            ["---"] * (len(names) + 1),
-            *([start, *(spread(self.scores(start, name)) for name in names)] for start in STARTS),
-            ["difference", *(f"{self.gain(name):+.1f}" for name in names)],
-        ]
-        return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
-
-
-def spread(values: Sequence[float]) -> str:
-    """Mean ± sample deviation of fractions, in per cent; one value has no deviation."""
-    mean = f"{100 * statistics.mean(values):.1f}"
-    return f"{mean} ± {100 * statistics.stdev(values):.1f}" if len(values) > 1 else mean
+        rows = [[start, *(spread(self.scores(start, name), digits=1) for name in names)] for start in STARTS]
+        difference = ["difference", *(f"{self.gain(name):+.1f}" for name in names)]
+        return markdown_table([heading, *names], [*rows, difference])
 
 
 def variant(config: DetectionConfig, start: str, weights: str, seed: int) -> DetectionConfig:
@@ -98,30 +89,23 @@ def compare(
 
 def draw_curves(out: Path, seeds: int) -> None:
     """curves.png: the sum of the training losses and the main score against steps, a line per run."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(1, 2, figsize=(9, 3.5), layout="constrained")
+    figure, ((left, right),) = new_axes(1, 2, size=(4.5, 3.5))
     for start, colour in zip(STARTS, ("tab:blue", "tab:orange"), strict=True):
         for seed in range(seeds):
-            losses, scores = read_curves(out / f"{start}_seed{seed}" / "metrics.jsonl")
+            losses, scores = read_losses_and_scores(out / f"{start}_seed{seed}" / "metrics.jsonl")
             label = start if seed == 0 else None
-            axes[0].plot(*zip(*losses, strict=True), color=colour, alpha=0.7, label=label)
-            axes[1].plot(*zip(*scores, strict=True), "o-", color=colour, alpha=0.7, label=label)
-    axes[0].set(xlabel="step", ylabel="training loss")
-    axes[1].set(xlabel="step", ylabel="AP (COCO) or mAP (VOC)", ylim=(0, None))
-    axes[1].legend()
-    figure.savefig(out / "curves.png", dpi=120)
-    pyplot.close(figure)
+            left.plot(*zip(*losses, strict=True), color=colour, alpha=0.7, label=label)
+            right.plot(*zip(*scores, strict=True), "o-", color=colour, alpha=0.7, label=label)
+    left.set(xlabel="step", ylabel="training loss")
+    right.set(xlabel="step", ylabel="AP (COCO) or mAP (VOC)", ylim=(0, None))
+    right.legend()
+    save_plot(figure, out / "curves", ["png"])
 
 
-def read_curves(metrics: Path) -> tuple[list[tuple[int, float]], list[tuple[int, float]]]:
+def read_losses_and_scores(file: Path) -> tuple[list[tuple[int, float]], list[tuple[int, float]]]:
     """(step, sum of losses) and (step, main score) of a run's metrics.jsonl."""
     losses, scores = [], []
-    for line in metrics.read_text(encoding="utf-8").splitlines():
-        entry = json.loads(line)
+    for entry in read_metrics(file):
         terms = [value for name, value in entry.items() if name.startswith("loss")]
         if terms:
             losses.append((entry["step"], sum(terms)))

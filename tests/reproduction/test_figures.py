@@ -31,8 +31,8 @@ def lines(out: Path) -> list[Line]:
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The figures that would be saved; they are saved too."""
     kept: list[Any] = []
-    save = module._save
-    monkeypatch.setattr(module, "_save", lambda picture, file: (kept.append(picture), save(picture, file)))
+    save = module.save_plot
+    monkeypatch.setattr(module, "save_plot", lambda picture, *to: (kept.append(picture), save(picture, *to)))
     return kept
 
 

@@ -46,6 +46,11 @@ def test_layers_of_table_1():
     assert sum(int(row[4].replace(",", "")) for row in rows) == 3_857_973_248  # 3.8e9 in the paper
 
 
+def test_stages_of_a_network_whose_layers_lie_in_one_module():
+    names = [row[0] for row in cells(stages("vgg16"))[2:]]
+    assert names == [*(f"conv{n}" for n in range(1, 6)), "classifier", "classifier"]
+
+
 def test_an_unknown_name_is_refused_with_the_closest():
     with pytest.raises(OptionError, match="did you mean 'resnet50'"):
         stages("resnet51")

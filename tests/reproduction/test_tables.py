@@ -12,7 +12,7 @@ from foundation.errors import UserError
 from reproduction import tables as module
 from reproduction.paper import TABLES
 from reproduction.runs import row_config
-from reproduction.tables import markdown, read_line, recipe_changes, record
+from reproduction.tables import markdown, read_line, recipe_changes, record, spread
 
 Found = Callable[..., Any]
 
@@ -26,6 +26,19 @@ def table(number: str, out: Path, **options: bool) -> tuple[str, list[dict]]:
     what = TABLES[number]
     lines = [read_line(row, what.protocol, out, **options) for row in what.rows]
     return markdown(number, what, lines), json.loads(json.dumps(record(what, lines), allow_nan=False))
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        # Mean 30; deviations -10, 0, 10: the sample's variance is 200 / 2.
+        ([20, 30, 40], "30.0 ± 10.0"),
+        ([12.3, 12.3], "12.3 ± 0.0"),
+        ([50], "50.0"),
+    ],
+)
+def test_spread(values: list[float], text: str):
+    assert spread(values, digits=1) == text
 
 
 def test_table_6_by_hand(write_run: Found, tmp_path: Path):

@@ -11,7 +11,7 @@ from PIL import Image
 from detection.config import DetectionConfig
 from foundation.errors import UserError
 from reproduction import transfer as module
-from reproduction.transfer import Comparison, compare, read_curves, spread, variant
+from reproduction.transfer import Comparison, compare, read_losses_and_scores, variant
 from training.config import load_config
 
 CONFIG = load_config(DetectionConfig, None, ["optim.lr=0.02", "run.seed=9", "backbone.name=resnet18"])
@@ -19,19 +19,6 @@ CONFIG = load_config(DetectionConfig, None, ["optim.lr=0.02", "run.seed=9", "bac
 
 def result(**scores: float) -> dict[str, Any]:
     return {"metric": "coco", "step": 40, "scores": scores}
-
-
-@pytest.mark.parametrize(
-    ("values", "text"),
-    [
-        # Mean 0.3; deviations -0.1, 0, 0.1: the sample's variance is 0.02 / 2.
-        ([0.2, 0.3, 0.4], "30.0 ± 10.0"),
-        ([0.123, 0.123], "12.3 ± 0.0"),
-        ([0.5], "50.0"),
-    ],
-)
-def test_spread(values: list[float], text: str):
-    assert spread(values) == text
 
 
 def test_table_by_hand():
@@ -81,7 +68,7 @@ def test_curves(tmp_path: Path):
     ]
     file = tmp_path / "metrics.jsonl"
     file.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    assert read_curves(file) == ([(1, 1.5), (2, 0.75)], [(2, 0.25), (4, 0.75)])
+    assert read_losses_and_scores(file) == ([(1, 1.5), (2, 0.75)], [(2, 0.25), (4, 0.75)])
 
 
 def test_runs_of_a_comparison(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -106,7 +93,7 @@ def test_runs_of_a_comparison(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         *(("pretrained_seed0", True), ("scratch_seed0", True)),
         *(("pretrained_seed1", False), ("scratch_seed1", False)),
     ]
-    assert both.scores("pretrained", "AP") == [0.0, 0.1]
+    assert both.scores("pretrained", "AP") == [0, 10]
     assert json.loads((tmp_path / "comparison.json").read_text()) == both.results
     assert Image.open(tmp_path / "curves.png").format == "PNG"
 
