@@ -30,7 +30,7 @@ def test_files_named_exist(page: Path):
 def test_modules_named_exist(page: Path):
     """Of `detection.metrics.voc_ap.evaluate` the longest part that can be imported must hold the rest."""
     pattern = r"(?<![\w./])(?:" + "|".join(PACKAGES) + r")(?:\.[a-z_]\w*)+"
-    names = set(re.findall(pattern, page.read_text())) - {"detection.load"}
+    names = {name for name in re.findall(pattern, page.read_text()) if not name.endswith(".md")}
     assert sorted(name for name in names if not is_there(name.split("."))) == []
 
 
