@@ -22,7 +22,7 @@ OPTIONS = {
     "(Krizhevsky et al. 2012); dense: whole pictures at several scales, and mirror images (He et al. 2015)",
     "--scales": "short sides of dense, pixels (default: 224,256,384,480,640 times data.image_size / 224)",
     "--save-logits": "write the scores of every picture, for --ensemble",
-    "--labels": "score against the labels of this file (docs/conventions.md)",
+    "--labels": "score against the labels of this file (docs/scoring_classifiers.md)",
     "--out": "folder for result.json, predictions.csv and confusion.csv (default: nothing is written)",
     "--submission": "also write submission.txt for ImageNet's server, with the numbers of map_clsloc.txt",
     "--reestimate-bn": "first estimate the statistics of batch normalisation anew from N batches of 100 "
