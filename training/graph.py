@@ -4,7 +4,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
-from dataclasses import Field, dataclass, field, fields, replace
+from dataclasses import Field, fields, replace
 from functools import cache, partial
 from itertools import islice
 from threading import Lock, get_ident
@@ -72,6 +72,20 @@ def _stream(thread: int, device: int) -> torch.cuda.Stream:
     return torch.cuda.Stream(device)
 
 
+def tensors(value: Any) -> dict[str, Tensor]:
+    """The tensors of a dataclass by field, or a tensor itself under an empty name."""
+    if isinstance(value, Tensor):
+        return {"": value}
+    content = {part.name: getattr(value, part.name) for part in fields(value)}
+    return {name: tensor for name, tensor in content.items() if isinstance(tensor, Tensor)}
+
+
+def _empty_like(value: Any, device: torch.device) -> Any:
+    """The value with new memory on the device in place of its tensors."""
+    memory = {name: torch.empty_like(tensor, device=device) for name, tensor in tensors(value).items()}
+    return memory[""] if isinstance(value, Tensor) else replace(value, **memory)
+
+
 class GraphedFunction(Generic[Output]):
     """A function on a GPU that is captured for every shape of its input, and replayed from then on.
 
@@ -98,7 +112,10 @@ class GraphedFunction(Generic[Output]):
 
     def __call__(self, *inputs: Any) -> Output:
         """What the function gives of these inputs."""
-        shapes = tuple(signature(value) for value in inputs)
+        shapes = tuple(
+            tuple((name, tensor.shape, tensor.dtype) for name, tensor in tensors(value).items())
+            for value in inputs
+        )
         if shapes in self.recordings:
             call, replay = self.recordings[shapes]
             call.write(inputs)
@@ -142,13 +159,16 @@ class _Call(Generic[Output]):
         self, function: Callable[..., Output], inputs: tuple[Any, ...], device: torch.device
     ) -> None:
         self.function = function
-        self.inputs = [empty_like(value, device) for value in inputs]
+        self.inputs = [_empty_like(value, device) for value in inputs]
 
     def write(self, inputs: tuple[Any, ...]) -> None:
-        """Copies the values of these inputs into their place."""
+        """Copies these inputs into the memory that `run` reads, without waiting for the device."""
         for target, source in zip(map(tensors, self.inputs), map(tensors, inputs), strict=True):
             for name, memory in target.items():
-                copy_into(memory, source[name])
+                values = source[name]
+                if memory.is_cuda and not values.is_cuda and not values.is_pinned():
+                    values = values.pin_memory()  # torch keeps it until it has been read
+                memory.copy_(values, non_blocking=True)
 
     def run(self) -> None:
         self.outputs = self.function(*self.inputs)
@@ -184,29 +204,17 @@ class GraphedSteps:
         totals = self.launch(torch.tensor(rates), *taken)
         set_lr(state.optimizer, rates[-1])  # a number again: for reports and checkpoints
         losses = {name: value.clone() for name, value in totals.items()}
-        return StepReport(losses, [name for batch in taken for name in batch.ids], steps)
+        return StepReport(losses, taken, steps)
 
 
 def _take(step: TrainingStep, state: TrainState, rates: Tensor, *batches: MicroBatch) -> dict[str, Tensor]:
     """Takes a step with each of the rates, which lie on the device; gives the sums of the loss terms."""
     totals: dict[str, Tensor] = {}
-    left = map(_Nameless, batches)
+    left = iter(batches)
     for rate in rates.unbind():
-        set_lr(state.optimizer, rate)
-        for name, value in step.update(state, left).losses.items():
+        for name, value in step(state, left, lr=rate).losses.items():
             totals[name] = totals.get(name, 0) + value
     return totals
-
-
-@dataclass(frozen=True)
-class _Nameless:
-    """A micro-batch on the device without ids: those of a table of numbers would have to be read from it."""
-
-    batch: MicroBatch
-    ids: list[str] = field(default_factory=list)
-
-    def to(self, device: torch.device) -> Any:
-        return self.batch.to(device)
 
 
 def _prepare_sgd(state: TrainState) -> None:
@@ -230,29 +238,3 @@ def _side_stream(device: torch.device) -> Iterator[None]:
     with torch.cuda.stream(stream):
         yield
     current.wait_stream(stream)
-
-
-def tensors(value: Any) -> dict[str, Tensor]:
-    """Those of a dataclass by field; a tensor itself has no name."""
-    if isinstance(value, Tensor):
-        return {"": value}
-    content = {part.name: getattr(value, part.name) for part in fields(value)}
-    return {name: tensor for name, tensor in content.items() if isinstance(tensor, Tensor)}
-
-
-def signature(value: Any) -> Hashable:
-    """Names, shapes and types of its tensors."""
-    return tuple((name, tensor.shape, tensor.dtype) for name, tensor in tensors(value).items())
-
-
-def empty_like(value: Any, device: torch.device) -> Any:
-    """The same with other memory, on the device, for its tensors."""
-    memory = {name: torch.empty_like(tensor, device=device) for name, tensor in tensors(value).items()}
-    return memory[""] if isinstance(value, Tensor) else replace(value, **memory)
-
-
-def copy_into(target: Tensor, source: Tensor) -> None:
-    """Without waiting: the host may be launches ahead. torch keeps pinned memory until it has been read."""
-    if target.is_cuda and not source.is_cuda and not source.is_pinned():
-        source = source.pin_memory()
-    target.copy_(source, non_blocking=True)

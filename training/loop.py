@@ -1,4 +1,4 @@
-"""The training loop, whole on one screen, and the step it repeats."""
+"""The training loop, and the step it repeats."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,20 +20,6 @@ from training.seeding import capture_rng, restore_rng
 
 class StopTraining(Exception):  # noqa: N818 - not an error
     """Raised by a callable of `fit` to end the training here."""
-
-
-class StepReport(NamedTuple):
-    """What a call of a step says.
-
-    Attributes:
-        losses: by name, detached scalars on the device, summed over the steps taken.
-        ids: of the pictures.
-        steps: optimiser steps taken.
-    """
-
-    losses: dict[str, Tensor]
-    ids: list[str]
-    steps: int = 1
 
 
 @dataclass
@@ -91,6 +77,25 @@ class TrainState:
         restore_rng(content["rng"])
 
 
+class StepReport(NamedTuple):
+    """What a step did.
+
+    Attributes:
+        losses: by name, detached scalars on the device, summed over the steps taken.
+        batches: the micro-batches as they came.
+        steps: optimiser steps taken.
+    """
+
+    losses: dict[str, Tensor]
+    batches: Sequence[Any]
+    steps: int = 1
+
+    @property
+    def ids(self) -> list[str]:
+        """Of the pictures in all micro-batches."""
+        return [name for batch in self.batches for name in batch.ids]
+
+
 Step = Callable[[TrainState, Iterator[Any], int], StepReport]
 
 
@@ -134,77 +139,8 @@ def fit(
             return
 
 
-MOST_NAMED = 256  # pictures; a whole batch of the paper's
-ADVICE = (
-    "The last checkpoint is intact. Lower optim.lr, lengthen schedule.warmup_steps or set optim.clip_norm"
-)
-
-
-def refuse_not_finite_weights(state: TrainState) -> None:
-    """Raises UserError if a weight is not finite: gradients can overflow where the loss did not."""
-    tensors = {name: t for name, t in state.model.state_dict().items() if t.is_floating_point()}
-    finite = torch.stack([tensor.isfinite().all() for tensor in tensors.values()]).tolist()
-    bad = [name for name, good in zip(tensors, finite, strict=True) if not good]
-    if bad:
-        raise UserError(f"{bad[0]} and {len(bad) - 1} more are not finite after step {state.step}.\n{ADVICE}")
-
-
-def named(ids: list[str]) -> str:
-    """The first ids of many."""
-    more = len(ids) - MOST_NAMED
-    return ", ".join(ids[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
-
-
-class LossWatch:
-    """Refuses a loss that is not finite.
-
-    It looks at every step while the next one runs: looking at once would make a GPU wait for the host.
-    """
-
-    def __init__(self) -> None:
-        self._pending: tuple[int, StepReport, Tensor, torch.cuda.Event | None] | None = None
-
-    def add(self, step: int, report: StepReport) -> None:
-        """Queues a step, and checks the one before."""
-        values, event = torch.stack([value.float() for value in report.losses.values()]), None
-        if values.is_cuda:
-            values = torch.empty_like(values, device="cpu", pin_memory=True).copy_(values, non_blocking=True)
-            event = torch.cuda.Event()
-            event.record()
-        previous, self._pending = self._pending, (step, report, values, event)
-        self._refuse_not_finite(previous)
-
-    def check(self) -> None:
-        """Checks the queued step now."""
-        previous, self._pending = self._pending, None
-        self._refuse_not_finite(previous)
-
-    def _refuse_not_finite(
-        self, pending: tuple[int, StepReport, Tensor, torch.cuda.Event | None] | None
-    ) -> None:
-        if pending is None:
-            return
-        step, report, values, event = pending
-        if event is not None:
-            event.synchronize()
-        numbers = values.tolist()
-        if all(map(math.isfinite, numbers)):
-            return
-        place = f"at step {step}" if report.steps == 1 else f"in steps {step - report.steps + 1} to {step}"
-        terms = ", ".join(f"{name} {value:g}" for name, value in zip(report.losses, numbers, strict=True))
-        raise UserError(
-            f"the loss is not finite {place}: {terms}; pictures of the batch: {named(report.ids)}.\n{ADVICE}"
-        )
-
-
-def set_lr(optimizer: Optimizer, lr: float | Tensor) -> None:
-    """Gives all parameters this learning rate."""
-    for group in optimizer.param_groups:
-        group["lr"] = lr
-
-
 class TrainingStep:
-    """One optimiser step: micro-batches forward and backward, clipping, learning rate, optimiser, average.
+    """One optimiser step: micro-batches forward and backward, clipping, optimiser, average.
 
     Args:
         network: what computes; the state's model, or its DDP form.
@@ -226,40 +162,97 @@ class TrainingStep:
         self.network, self.losses, self.device = network, losses, device
         self.optim, self.schedule, self.bf16 = optim, schedule, run.precision == "bf16"
 
-    def __call__(self, state: TrainState, batches: Iterator[Any], limit: int = 1) -> StepReport:
-        """Takes one step with `optim.accumulate` micro-batches."""
-        set_lr(state.optimizer, self.lr(state, state.step))
-        return self.update(state, batches)
-
     def lr(self, state: TrainState, step: int) -> float:
         """The learning rate of optimiser step `step` by what is known now."""
         return scaled_lr(self.optim) * lr_factor(self.schedule, step, state.errors, warm=state.warm)
 
-    def update(self, state: TrainState, batches: Iterator[Any]) -> StepReport:
-        """One step with the learning rate as it is."""
+    def __call__(
+        self, state: TrainState, batches: Iterator[Any], limit: int = 1, *, lr: Tensor | None = None
+    ) -> StepReport:
+        """Takes one step with `optim.accumulate` micro-batches.
+
+        Args:
+            lr: a scalar on the device to use in place of the schedule's learning rate.
+        """
+        set_lr(state.optimizer, self.lr(state, state.step) if lr is None else lr)
         state.optimizer.zero_grad()
         totals: dict[str, Tensor] = {}
-        ids: list[str] = []
+        taken = []
         for number in range(self.optim.accumulate):
-            batch = next(batches)
-            for name, value in self._backward(batch, last=number == self.optim.accumulate - 1).items():
-                totals[name] = totals.get(name, 0) + value
-            ids += batch.ids
+            taken.append(next(batches))
+            # DDP exchanges gradients once a step, after the last micro-batch.
+            waits = isinstance(self.network, DistributedDataParallel) and number < self.optim.accumulate - 1
+            with self.network.no_sync() if waits else nullcontext():  # type: ignore[operator]
+                with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+                    terms = self.losses(self.network, taken[-1].to(self.device))
+                terms = {name: value / self.optim.accumulate for name, value in terms.items()}
+                torch.stack(list(terms.values())).sum().backward()
+            for name, value in terms.items():
+                totals[name] = totals.get(name, 0) + value.detach()
         if self.optim.clip_norm is not None:
             nn.utils.clip_grad_norm_(state.model.parameters(), self.optim.clip_norm)
         state.optimizer.step()
         if state.average is not None:
             state.average.update()
-        return StepReport(totals, ids)
+        return StepReport(totals, taken)
 
-    def _backward(self, batch: Any, *, last: bool) -> dict[str, Tensor]:
-        """Adds one micro-batch's share of the gradients; returns its share of the loss terms."""
-        ddp = isinstance(self.network, DistributedDataParallel)
-        # Gradients are exchanged once a step.
-        exchange = self.network.no_sync() if ddp and not last else nullcontext()  # type: ignore[operator]
-        with exchange:
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-                terms = self.losses(self.network, batch.to(self.device))
-            terms = {name: value / self.optim.accumulate for name, value in terms.items()}
-            torch.stack(list(terms.values())).sum().backward()
-        return {name: value.detach() for name, value in terms.items()}
+
+def set_lr(optimizer: Optimizer, lr: float | Tensor) -> None:
+    """Gives all parameters this learning rate."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+
+
+MOST_NAMED = 256  # pictures in a message; a whole batch of the paper's
+ADVICE = (
+    "The last checkpoint is intact. Lower optim.lr, lengthen schedule.warmup_steps or set optim.clip_norm"
+)
+
+
+class LossWatch:
+    """Refuses a loss that is not finite.
+
+    It looks at every step while the next one runs: looking at once would make a GPU wait for the host.
+    """
+
+    def __init__(self) -> None:
+        self._queued: tuple[int, StepReport, Tensor, torch.cuda.Event | None] | None = None
+
+    def add(self, step: int, report: StepReport) -> None:
+        """Queues a step, and checks the one before."""
+        values, event = torch.stack([value.float() for value in report.losses.values()]), None
+        if values.is_cuda:
+            values = torch.empty_like(values, device="cpu", pin_memory=True).copy_(values, non_blocking=True)
+            event = torch.cuda.Event()
+            event.record()
+        self.check()
+        self._queued = step, report, values, event
+
+    def check(self) -> None:
+        """Checks the queued step now."""
+        queued, self._queued = self._queued, None
+        if queued is None:
+            return
+        step, report, values, event = queued
+        if event is not None:
+            event.synchronize()
+        numbers = values.tolist()
+        if all(map(math.isfinite, numbers)):
+            return
+        place = f"at step {step}" if report.steps == 1 else f"in steps {step - report.steps + 1} to {step}"
+        terms = ", ".join(f"{name} {value:g}" for name, value in zip(report.losses, numbers, strict=True))
+        ids = report.ids
+        more = f" and {len(ids) - MOST_NAMED} more" if len(ids) > MOST_NAMED else ""
+        raise UserError(
+            f"the loss is not finite {place}: {terms}; pictures of the batch: "
+            f"{', '.join(ids[:MOST_NAMED])}{more}.\n{ADVICE}"
+        )
+
+
+def refuse_not_finite_weights(state: TrainState) -> None:
+    """Raises UserError if a weight is not finite: gradients can overflow where the loss did not."""
+    tensors = {name: t for name, t in state.model.state_dict().items() if t.is_floating_point()}
+    finite = torch.stack([tensor.isfinite().all() for tensor in tensors.values()]).tolist()
+    bad = [name for name, good in zip(tensors, finite, strict=True) if not good]
+    if bad:
+        raise UserError(f"{bad[0]} and {len(bad) - 1} more are not finite after step {state.step}.\n{ADVICE}")

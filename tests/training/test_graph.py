@@ -161,11 +161,14 @@ def test_ids_are_those_of_the_batches_given():
 
 def test_ids_are_not_read_from_a_table_on_the_device():
     state, step = make()
-    call, read = GraphedSteps(step, RunAgain(), steps=2), []
+    call, read, ids = GraphedSteps(step, RunAgain(), steps=2), [], []
     stream = [dataclasses.replace(draw, read=read) for draw in islice(draws(), 2 * (WARM_UP + 2))]
     for start in range(0, len(stream), 2):
-        call(state, iter(stream[start:]), 2)
-    assert read == [[str(4 * n + i) for i in range(4)] for n in range(len(stream))]
+        report = call(state, iter(stream[start:]), 2)
+        assert read == []
+        ids += report.ids
+        read.clear()
+    assert ids == [str(number) for number in range(4 * len(stream))]
 
 
 def test_no_launch_crosses_what_is_due():
@@ -186,17 +189,17 @@ def test_no_launch_crosses_what_is_due():
     assert steps == [10, 10, *[1] * 5, 10, *[1] * 5, 10, 1, 1]
 
 
-def test_a_step_of_another_rate_in_the_middle_of_a_launch():
+def test_a_step_of_another_rate_in_the_middle_of_a_launch(monkeypatch: pytest.MonkeyPatch):
     # Milestones at 12 and 25: the second launch holds both rates, as the plain steps above take them.
     rates = []
     graphed, step = make()
-    real = step.update
+    real = TrainingStep.__call__
 
-    def noted(state: TrainState, batches: Iterator[Draw]):
-        rates.append(float(state.optimizer.param_groups[0]["lr"]))
-        return real(state, batches)
+    def noted(step: TrainingStep, state: TrainState, batches: Iterator[Draw], *, lr: Tensor):
+        rates.append(float(lr))
+        return real(step, state, batches, lr=lr)
 
-    step.update = noted
+    monkeypatch.setattr(TrainingStep, "__call__", noted)
     fit(graphed, draws(), GraphedSteps(step, RunAgain()), 20)
     assert rates == pytest.approx([0.01] * 12 + [0.001] * 8)
 

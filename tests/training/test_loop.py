@@ -184,7 +184,9 @@ def test_several_steps_at_once_are_named_together():
     state, _ = make()
 
     def bad(state: TrainState, stream: object, limit: int) -> StepReport:
-        return StepReport({"loss": torch.tensor(torch.inf)}, ["a", "b"], min(limit, 4))
+        return StepReport(
+            {"loss": torch.tensor(torch.inf)}, [Batch(torch.ones(1), ["a", "b"])], min(limit, 4)
+        )
 
     with pytest.raises(UserError, match="not finite in steps 1 to 4: loss inf; pictures of the batch: a, b"):
         fit(state, [], bad, 10, [(4, lambda state: None)])
@@ -195,7 +197,7 @@ def test_a_gpu_is_told_of_bad_losses_too():
     state, _ = make()
 
     def bad(state: TrainState, stream: object, limit: int) -> StepReport:
-        return StepReport({"loss": torch.tensor(torch.nan, device="cuda")}, ["a"])
+        return StepReport({"loss": torch.tensor(torch.nan, device="cuda")}, [Batch(torch.ones(1), ["a"])])
 
     with pytest.raises(UserError, match="not finite at step 1"):
         fit(state, [], bad, 5)
