@@ -3,7 +3,6 @@
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,6 @@ from detection.model.two_trunks import TwoTrunkRCNN
 from detection.predictor import predict_dataset
 from detection.types import Batch
 from foundation.atomic_files import replace_atomically
-from training.config import complete_config, dump_config
 from training.devices import broadcast_object, is_main
 from training.run import Evaluation, Task, train
 from training.run_folder import RunFolder
@@ -114,8 +112,7 @@ class Alternation:
         if overwrite and (self.out / "config.yaml").is_file():
             for step in UNSHARED + SHARED:
                 RunFolder(self.out / step.name).clear()
-        complete = partial(complete_config, DetectionConfig, source=str(self.out / "config.yaml"))
-        folder.open(dump_config(self.config), resume=resume, overwrite=overwrite, complete=complete)
+        folder.open(self.config, resume=resume, overwrite=overwrite)
         return folder.read_result()
 
     def _take(self, step: Step, before: Path | None) -> dict[str, Any]:

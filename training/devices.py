@@ -1,13 +1,13 @@
 """Which device a process computes on."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from foundation.errors import UserError, suggest
@@ -86,6 +86,17 @@ def gather_objects(value: Value) -> list[Value]:
     values: list[Value | None] = [None] * world_size()
     dist.all_gather_object(values, value)
     return values  # type: ignore[return-value]
+
+
+def mean_over_processes(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The mean of every process's scalars, by name, in every process."""
+    if world_size() == 1:
+        return dict(values)
+    shares = gather_objects({name: value.item() for name, value in values.items()})
+    return {
+        name: torch.full_like(value, sum(share[name] for share in shares) / len(shares))
+        for name, value in values.items()
+    }
 
 
 def broadcast_buffers(model: nn.Module) -> None:

@@ -13,6 +13,8 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 import torch
 from torch import Tensor
 
+from foundation.errors import UserError
+from training.devices import world_size
 from training.loop import StepReport, TrainingStep, TrainState, set_lr
 
 logger = logging.getLogger(__name__)
@@ -172,6 +174,22 @@ class _Call(Generic[Output]):
 
     def run(self) -> None:
         self.outputs = self.function(*self.inputs)
+
+
+def require_capturable(optimizer: str, device: torch.device, *, recompute: bool) -> None:
+    """Raises UserError if a training's steps cannot be captured."""
+    problems = {
+        f"the training is on the {device.type}": device.type != "cuda",
+        f"there are {world_size()} processes": world_size() > 1,
+        f"optim.kind is {optimizer}": optimizer != "sgd",
+        "run.recompute is on": recompute,
+    }
+    found = next((text for text, holds in problems.items() if holds), None)
+    if found is not None:
+        raise UserError(
+            "run.cuda_graph needs one process, a GPU, SGD and no run.recompute, "
+            f"but {found}; use run.cuda_graph=false"
+        )
 
 
 class GraphedSteps:

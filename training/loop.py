@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -48,6 +48,10 @@ class TrainState:
     def errors(self) -> list[float]:
         """Of every evaluation, oldest first."""
         return [error for _, error in self.evaluations]
+
+    def averaged(self) -> AbstractContextManager[None]:
+        """Within it the model holds what is scored and saved: the average of its weights, if one is kept."""
+        return nullcontext() if self.average is None else self.average.in_place()
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint holds, random generators included."""

@@ -4,7 +4,7 @@ import io
 import json
 import pickle
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import torch
 
 from foundation.atomic_files import replace_atomically, write_bytes
 from foundation.errors import UserError
-from training.config import differences
+from training.config import complete_config, differences, dump_config
 
 
 def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
@@ -64,21 +64,13 @@ class RunFolder:
         self.path = path
         self._events: Any = None
 
-    def open(
-        self,
-        config: str,
-        *,
-        resume: bool,
-        overwrite: bool,
-        complete: Callable[[str], str] = lambda config: config,
-    ) -> dict[str, Any] | None:
+    def open(self, config: Any, *, resume: bool, overwrite: bool) -> dict[str, Any] | None:
         """Starts a run here or goes on with the one that is here.
 
         Args:
-            config: the resolved configuration in YAML.
+            config: the resolved configuration, a dataclass; config.yaml keeps it.
             resume: go on with the run in the folder, from its checkpoint if it came so far.
             overwrite: remove the run in the folder first; files that are not a run's stay.
-            complete: gives the configuration of the run in the folder the keys that came with later releases.
         Returns:
             The checkpoint to go on from, None at the start.
         Raises:
@@ -86,7 +78,7 @@ class RunFolder:
                 with another configuration.
         """
         if resume:
-            return self._reopen(config, complete)
+            return self._reopen(config)
         if self.path.exists() and not self.path.is_dir():
             raise UserError(f"{self.path} is a file, expected a folder for the run; choose another --out")
         if self._holds_run():
@@ -102,7 +94,7 @@ class RunFolder:
             )
         self.path.mkdir(parents=True, exist_ok=True)
         self._remove_leftovers()
-        self._write("config.yaml", config)
+        self._write("config.yaml", dump_config(config))
         return None
 
     def _holds_run(self) -> bool:
@@ -122,19 +114,21 @@ class RunFolder:
         for path in self._leftovers():
             path.unlink()
 
-    def _reopen(self, config: str, complete: Callable[[str], str]) -> dict[str, Any] | None:
+    def _reopen(self, config: Any) -> dict[str, Any] | None:
         if not self._holds_run():
             raise UserError(f"no run to continue in {self.path.absolute()}; start one without --resume")
-        before = complete((self.path / "config.yaml").read_text(encoding="utf-8"))
-        changed = [d for d in differences(before, config) if d.partition(":")[0] not in FREE_KEYS]
+        path = self.path / "config.yaml"
+        before = complete_config(type(config), path.read_text(encoding="utf-8"), source=str(path))
+        changed = [
+            d for d in differences(before, dump_config(config)) if d.partition(":")[0] not in FREE_KEYS
+        ]
         if changed:
-            lines = "\n  ".join(changed)
             raise UserError(
-                f"{self.path} was made with another configuration:\n  {lines}\n"
-                "continue with the old values, or start a new run with another --out"
+                "\n  ".join([f"{self.path} was made with another configuration:", *changed])
+                + "\ncontinue with the old values, or start a new run with another --out"
             )
         self._remove_leftovers()
-        self._write("config.yaml", config)
+        self._write("config.yaml", dump_config(config))
         path = self.path / "checkpoint.pt"
         checkpoint = load_checkpoint(path) if path.is_file() else None
         self._cut_metrics(0 if checkpoint is None else checkpoint["step"])

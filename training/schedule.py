@@ -1,9 +1,10 @@
 """Learning-rate schedules as pure functions of the step and the errors so far."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
+from foundation.errors import UserError
 from training.config import ScheduleConfig
 
 
@@ -32,6 +33,20 @@ def warmup_factor(step: int, steps: int, factor: float, kind: Literal["linear", 
     if step >= steps:
         return 1.0
     return factor if kind == "constant" else factor + (1 - factor) * step / steps
+
+
+def ends_warmup(config: ScheduleConfig, reported: Mapping[str, float]) -> bool:
+    """Whether the training error of a report is low enough to end the warm-up "error".
+
+    Raises:
+        UserError: the training reports no error.
+    """
+    if "top1_error" not in reported:
+        raise UserError(
+            "schedule.warmup=error waits for a training error, which this training does not report; use "
+            "schedule.warmup=linear or constant with schedule.warmup_steps"
+        )
+    return reported["top1_error"] < config.warmup_error
 
 
 def step_factor(step: int, milestones: Sequence[int], gamma: float) -> float:

@@ -9,7 +9,8 @@ import torch
 from safetensors.torch import load_file
 
 from backbones import read_weights
-from training.run import _Run
+from training.loop import TrainState
+from training.run import BetweenSteps
 
 RECIPE = [
     *("data.policy=rand-m7-mstd0.5-inc1", "data.erase=0.3", "data.eval_size=24", "data.resize=24"),
@@ -32,7 +33,7 @@ def test_killed_and_continued_with_everything_on(
 ):
     tool("pretrain", "--out", tmp_path / "whole", *recipe)
     with monkeypatch.context() as patch:
-        patch.setattr(_Run, "checkpoint", killed_after(_Run.checkpoint, step=3))
+        patch.setattr(BetweenSteps, "checkpoint", killed_after(BetweenSteps.checkpoint, step=3))
         with pytest.raises(SystemExit):
             tool("pretrain", "--out", tmp_path / "killed", *recipe)
     tool("pretrain", "--out", tmp_path / "killed", "--resume", *recipe)
@@ -56,9 +57,9 @@ def test_killed_and_continued_with_everything_on(
 def killed_after(method: Callable, step: int) -> Callable:
     """The method, and after it the end if it was called at this step."""
 
-    def call(run: _Run, state: object) -> None:
-        method(run, state)
-        if run.state.step == step:
+    def call(between: BetweenSteps, state: TrainState) -> None:
+        method(between, state)
+        if state.step == step:
             raise KeyboardInterrupt
 
     return call

@@ -27,8 +27,8 @@ CPU = torch.device("cpu")
 TWO = """
 import json, torch, torch.distributed as dist
 from torch import nn
-from training.devices import broadcast_buffers, broadcast_object, gather_objects, is_main, process_group
-from training.devices import rank, world_size, wrap
+from training.devices import broadcast_buffers, broadcast_object, gather_objects, is_main
+from training.devices import mean_over_processes, process_group, rank, world_size, wrap
 
 me = rank()
 with process_group(torch.device("cpu")):
@@ -36,6 +36,8 @@ with process_group(torch.device("cpu")):
         pass
     said = {"main": is_main(), "size": world_size(), "backend": dist.get_backend()}
     said["gathered"] = gather_objects({"rank": me, "shares": "ab" * (me + 1)})
+    mean = mean_over_processes({"loss": torch.tensor(2.0 * me), "error": torch.tensor(50.0 - 10 * me)})
+    said["mean"] = {name: value.item() for name, value in mean.items()}
     said["told"] = broadcast_object({"from": me, "none": None})
     model = nn.Linear(1, 1, bias=False)
     nn.init.zeros_(model.weight)
@@ -88,6 +90,7 @@ def test_two_processes(root: Path):
         "size": 2,
         "backend": "gloo",
         "gathered": [{"rank": 0, "shares": "ab"}, {"rank": 1, "shares": "abab"}],
+        "mean": {"loss": 1.0, "error": 45.0},
         "told": {"from": 0, "none": None},
         "gradient": 1.5,
         "running mean": 5.0,

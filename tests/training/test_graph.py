@@ -12,9 +12,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from foundation.errors import UserError
 from training import graph
 from training.config import OptimConfig, RunConfig, ScheduleConfig
-from training.graph import STEPS, WARM_UP, GraphedFunction, GraphedSteps
+from training.graph import STEPS, WARM_UP, GraphedFunction, GraphedSteps, require_capturable
 from training.loop import TrainingStep, TrainState, fit
 from training.optim import WeightAverage, build_optimizer
 
@@ -235,6 +236,20 @@ def test_what_is_given_is_copied_before_it_is_used():
         given = torch.full((1000,), value)
         assert keep(given).eq(value).all() and memory[-1] != given.data_ptr()
     assert len(set(memory[WARM_UP:])) == 1  # what a replay reads stays where it is
+
+
+@pytest.mark.parametrize(
+    ("device", "optimizer", "recompute", "found"),
+    [
+        ("cpu", "sgd", False, "the training is on the cpu"),
+        ("cuda", "lamb", False, "optim.kind is lamb"),
+        ("cuda", "sgd", True, "run.recompute is on"),
+    ],
+)
+def test_what_cannot_be_captured_is_named(device: str, optimizer: str, recompute: bool, found: str):
+    require_capturable("sgd", torch.device("cuda"), recompute=False)
+    with pytest.raises(UserError, match=f"needs one process, a GPU, SGD .*, but {found}; use run.cuda_graph"):
+        require_capturable(optimizer, torch.device(device), recompute=recompute)
 
 
 @pytest.mark.gpu

@@ -6,8 +6,16 @@ import torch
 from torch.optim import SGD
 from torch.optim.lr_scheduler import CosineAnnealingLR, MultiStepLR, ReduceLROnPlateau
 
+from foundation.errors import UserError
 from training.config import ScheduleConfig
-from training.schedule import cosine_factor, lr_factor, plateau_factor, step_factor, warmup_factor
+from training.schedule import (
+    cosine_factor,
+    ends_warmup,
+    lr_factor,
+    plateau_factor,
+    step_factor,
+    warmup_factor,
+)
 
 
 def optimizer() -> SGD:
@@ -135,3 +143,11 @@ def test_warmup_by_error():
     )
     assert [lr_factor(plan, step, []) for step in (0, 31_999)] == pytest.approx([0.1, 0.1])
     assert [lr_factor(plan, step, [], warm=True) for step in (400, 32_000)] == pytest.approx([1, 0.1])
+
+
+def test_the_warmup_ends_below_the_error_and_not_at_it():
+    config = ScheduleConfig(total_steps=9, warmup="error", warmup_error=80)
+    reports = [{"loss": 0.0, "top1_error": error} for error in (80.0, 79.9, 90.0)]
+    assert [ends_warmup(config, report) for report in reports] == [False, True, False]
+    with pytest.raises(UserError, match="waits for a training error, which this training does not report"):
+        ends_warmup(config, {"loss": 0.0})
