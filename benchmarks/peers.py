@@ -20,16 +20,18 @@ from torchvision.ops import FrozenBatchNorm2d, MultiScaleRoIAlign
 from backbones import WeightsHeader, create_backbone, create_model, create_trunk_and_head, save_weights
 from backbones.norm import calibrate_batchnorm
 from backbones.pyramid import Pyramid
-from detection.model.c4 import build_c4
+from detection.config import DetectionConfig, DetectorConfig
 from detection.model.detector import FasterRCNN
-from detection.model.fpn import build_fpn
+from detection.model.detector_kinds import build_c4, build_fpn
+from detection.model.roi_heads import RoiConfig
+from detection.model.rpn import RpnConfig
 
 NUM_CLASSES = 80
 NETWORK = "resnet50"  # of all detectors
 REGIONS, PROPOSALS = 32, 100  # trained on, and classified at inference, per picture; C4
 # What torchvision has for pyramids, as far as our defaults are others.
-FPN_RPN = {"pre_nms_train": 2000, "pre_nms_test": 1000, "post_nms_test": 1000}
-FPN_ROI = {"regions_per_image": 512, "nms_threshold": 0.5}
+FPN_RPN = RpnConfig(channels=256, post_nms_test=1000)
+FPN_ROI = RoiConfig(regions_per_image=512, nms_threshold=0.5)
 
 
 class PeerTrunk(nn.Module):
@@ -123,10 +125,14 @@ def detectors(size: tuple[int, int], kind: str = "c4") -> tuple[FasterRCNN, Peer
 def _ours(kind: str, backbone: dict[str, Any]) -> FasterRCNN:
     if kind == "c4":
         trunk, head = create_trunk_and_head(**backbone)
-        rpn, roi = {"post_nms_test": PROPOSALS}, {"regions_per_image": REGIONS}
-        return build_c4(trunk, head, NUM_CLASSES, rpn=rpn, roi=roi)
+        config = DetectionConfig(
+            rpn=RpnConfig(post_nms_test=PROPOSALS), roi=RoiConfig(regions_per_image=REGIONS)
+        )
+        return build_c4(trunk, head, NUM_CLASSES, config.detector_options)
     network = create_backbone(**backbone, out_features=("res2", "res3", "res4", "res5"))
-    return build_fpn(network, NUM_CLASSES, rpn=FPN_RPN, roi=FPN_ROI, mask={} if kind == "mask" else None)
+    detector = DetectorConfig("fpn", mask=kind == "mask")
+    config = DetectionConfig(detector=detector, rpn=FPN_RPN, roi=FPN_ROI)
+    return build_fpn(network, NUM_CLASSES, config.detector_options)
 
 
 @torch.no_grad()

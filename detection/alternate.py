@@ -13,9 +13,8 @@ from detection.build import build_detector, load_detector
 from detection.config import DetectionConfig
 from detection.data.annotations import DetectionDataset
 from detection.metrics.proposal_recall import proposal_recall
-from detection.model.detector import FasterRCNN
+from detection.model.detector import FasterRCNN, TwoTrunkRCNN
 from detection.model.roi_heads import Detections
-from detection.model.two_trunks import TwoTrunkRCNN
 from detection.predictor import predict_dataset
 from detection.types import Batch
 from foundation.atomic_files import replace_atomically
@@ -51,8 +50,7 @@ class ProposalNetwork(nn.Module):
 
     def forward(self, batch: Batch) -> dict[str, Tensor] | Detections:
         """The RPN's losses, or every proposal as a detection of class 1 and probability 1."""
-        other = self.detector.proposal_trunk if isinstance(self.detector, TwoTrunkRCNN) else None
-        proposals, losses = self.detector.rpn(self.detector.extract(batch, other), batch)
+        proposals, losses = self.detector.propose(batch)
         if self.training:
             return losses
         ones = proposals.valid.long()

@@ -3,24 +3,18 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from backbones import (
-    OptionError,
     WeightsError,
     WeightsHeader,
-    create_backbone,
-    create_trunk_and_head,
     load_into,
     read_weights,
 )
-from backbones.features import FeatureNetwork
 from backbones.norm import norm_eps, set_norm_eps
 from detection.config import DetectionConfig
-from detection.model.c4 import build_c4
-from detection.model.detector import FasterRCNN
-from detection.model.fpn import build_dc5, build_fpn
-from detection.model.two_trunks import TwoTrunkRCNN
+from detection.model.detector import FasterRCNN, TwoTrunkRCNN
+from detection.model.detector_kinds import KINDS
 from foundation.errors import UserError
 from training.config import parse_config
 
@@ -46,41 +40,15 @@ def build_detector(config: DetectionConfig, num_classes: int) -> FasterRCNN:
 
 def assemble(config: DetectionConfig, num_classes: int, weights: str | None) -> FasterRCNN:
     """As `build_detector`, with other weights than the configuration's, or with none whatever it freezes."""
-    detector = _with_one_trunk(config, num_classes, weights)
+    kind, backbone = KINDS[config.detector.kind], {**asdict(config.backbone), "weights": weights}
+
+    def build() -> FasterRCNN:
+        return kind.build(*kind.networks(**backbone), num_classes, config.detector_options)
+
+    detector = build()
     if config.training != "two_stage":
         return detector
-    other = _with_one_trunk(config, num_classes, weights).trunk
-    return TwoTrunkRCNN(other, detector.trunk, detector.rpn, detector.roi_heads)
-
-
-def _with_one_trunk(config: DetectionConfig, num_classes: int, weights: str | None) -> FasterRCNN:
-    backbone = {**asdict(config.backbone), "weights": weights}
-    roi = {**asdict(config.roi), "class_agnostic": config.detector.class_agnostic}
-    size, channels = roi.pop("size"), roi.pop("channels")
-    options: dict[str, Any] = {"roi_size": size, "rpn": asdict(config.rpn), "roi": roi}
-    if config.detector.kind == "c4":
-        trunk, head = create_trunk_and_head(**backbone)
-        mask_channels = config.mask.channels if config.detector.mask else None
-        return build_c4(trunk, head, num_classes, mask_channels=mask_channels, **options)
-    options |= {"roi_channels": channels, "mask": asdict(config.mask) if config.detector.mask else None}
-    if config.detector.kind == "dc5":
-        if backbone["dilation"] not in ((), ("res5",)):
-            raise UserError(
-                "detector.kind=dc5 dilates res5 alone; leave out backbone.dilation, got "
-                f"{list(backbone['dilation'])}"
-            )
-        network = _whole_backbone("dc5", ("res5",), **{**backbone, "dilation": ("res5",)})
-        return build_dc5(network, num_classes, **options)
-    network = _whole_backbone("fpn", ("res2", "res3", "res4", "res5"), **backbone)
-    return build_fpn(network, num_classes, pyramid_channels=config.detector.pyramid_channels, **options)
-
-
-def _whole_backbone(kind: str, out_features: Sequence[str], **options: Any) -> FeatureNetwork:
-    try:
-        return create_backbone(out_features=out_features, **options)
-    except OptionError as error:
-        needed = f"detector.kind={kind} needs the features {', '.join(out_features)}"
-        raise OptionError(f"{needed} of {options['name']}: {error}") from None
+    return TwoTrunkRCNN(build().trunk, detector.trunk, detector.rpn, detector.roi_heads)
 
 
 def detector_header(

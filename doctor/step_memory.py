@@ -62,7 +62,7 @@ def _kept(model: FasterRCNN, size: tuple[int, int], regions: int, bf16: bool) ->
     """Bytes that autograd keeps from forward to backward, but for the own tensors of `model`, which stays set
     to `regions`.
     """
-    model.roi_heads.regions_per_image = regions
+    model.roi_heads.options = replace(model.roi_heads.options, regions_per_image=regions)
     own = {t.untyped_storage().data_ptr() for t in chain(model.parameters(), model.buffers())}
     kept: dict[int, Tensor] = {}
 

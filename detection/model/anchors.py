@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from backbones.spec import FeatureSpec
-from foundation.errors import UserError
 
 
 def make_anchors(
@@ -43,21 +42,3 @@ def _shapes(sizes: tuple[float, ...], ratios: tuple[float, ...], device: torch.d
     size = torch.tensor(sizes, dtype=torch.float32)[None, :]
     half = torch.stack([1 / root * size, root * size], dim=-1).view(-1, 2) / 2
     return torch.cat([-half, half], dim=1).round().to(device)
-
-
-def check_anchors(sizes: tuple[float, ...], ratios: tuple[float, ...], maps: int) -> None:
-    """Refuses sizes and ratios that no anchors of `maps` feature maps can be made of.
-
-    Raises:
-        UserError: they are missing, not positive, or cannot be dealt out.
-    """
-    if not sizes or not ratios or min(*sizes, *ratios) <= 0:
-        raise UserError(
-            "anchor_sizes and anchor_ratios need at least one value each, all above 0; "
-            f"got {list(sizes)} and {list(ratios)}"
-        )
-    if len(sizes) % maps:
-        raise UserError(
-            f"rpn.anchor_sizes {list(sizes)} cannot be dealt out to {maps} feature maps; give equally many "
-            f"to each: {maps}, {2 * maps}, … sizes"
-        )

@@ -91,7 +91,7 @@ def match(
     return Matches(best, positive, negative)
 
 
-def sample(matches: Matches, keys: Tensor, *, count: int, positive_fraction: float) -> Sample:
+def sample(matches: Matches, keys: Tensor, count: int, positive_fraction: float) -> Sample:
     """Chooses count boxes per picture, at most a fraction of them positive; fewer where there are fewer.
 
     Args:

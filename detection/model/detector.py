@@ -1,15 +1,36 @@
 """Faster R-CNN and Mask R-CNN, the whole of them on one screen."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
 from backbones.features import FeatureNetwork
 from backbones.pyramid import Pyramid
 from backbones.spec import FeatureSpec
-from detection.model.roi_heads import Detections, RoiHeads
-from detection.model.rpn import RegionProposalNetwork
+from detection.model.mask_head import MaskConfig
+from detection.model.roi_heads import Detections, RoiConfig, RoiHeads
+from detection.model.rpn import Proposals, RegionProposalNetwork, RpnConfig
 from detection.types import Batch
 from foundation.errors import UserError
+
+
+@dataclass(frozen=True)
+class DetectorOptions:
+    """What a detector is made with, its backbone apart; `DetectionConfig` composes it.
+
+    Attributes:
+        rpn, roi: complete.
+        mask: None makes no masks.
+        class_agnostic: one box a region instead of one for every class.
+        pyramid_channels: of every level, where there is a pyramid.
+    """
+
+    rpn: RpnConfig
+    roi: RoiConfig
+    mask: MaskConfig | None
+    class_agnostic: bool
+    pyramid_channels: int
 
 
 class FasterRCNN(nn.Module):
@@ -48,10 +69,16 @@ class FasterRCNN(nn.Module):
             loss_roi_box, and loss_mask. Otherwise the detections, with boxes in the batch's resized pixels.
         """
         features = self.extract(batch)
-        proposals, losses = self.rpn(features, batch)
+        proposals, losses = self.propose(batch, features)
         if self.training:
             return losses | self.roi_heads.losses(features, proposals, batch)
         return self.roi_heads.detect(features, proposals, batch.sizes)
+
+    def propose(
+        self, batch: Batch, features: list[Tensor] | None = None
+    ) -> tuple[Proposals, dict[str, Tensor]]:
+        """What the RPN gives for the pictures, of which `features` may have been extracted before."""
+        return self.rpn(self.extract(batch) if features is None else features, batch)
 
     def extract(self, batch: Batch, other: FeatureNetwork | Pyramid | None = None) -> list[Tensor]:
         """The feature maps (N, C, ⌈H / stride⌉, ⌈W / stride⌉) of the pictures, which are normalised here.
@@ -69,6 +96,35 @@ class FasterRCNN(nn.Module):
         for name, spec in self.feature_specs.items():
             _check_map(name, maps[name], spec, images.shape[2:])
         return [maps[name] for name in self.feature_specs]
+
+
+class TwoTrunkRCNN(FasterRCNN):
+    """A region proposal network and a Fast R-CNN of their own (Ren et al. 2015, §3.2, steps 1 and 2).
+
+    Args:
+        proposal_trunk: gives the feature maps that regions are proposed from; made as `trunk` was.
+        trunk: gives those that regions are classified from.
+        rpn, roi_heads: as of `FasterRCNN`.
+
+    Raises:
+        UserError: the RPN was made for other maps than the trunk gives.
+    """
+
+    def __init__(
+        self,
+        proposal_trunk: FeatureNetwork | Pyramid,
+        trunk: FeatureNetwork | Pyramid,
+        rpn: RegionProposalNetwork,
+        roi_heads: RoiHeads,
+    ) -> None:
+        super().__init__(trunk, rpn, roi_heads)
+        self.proposal_trunk = proposal_trunk
+
+    def propose(
+        self, batch: Batch, features: list[Tensor] | None = None
+    ) -> tuple[Proposals, dict[str, Tensor]]:
+        """As `FasterRCNN.propose`, but always of features of the trunk for proposals."""
+        return self.rpn(self.extract(batch, self.proposal_trunk), batch)
 
 
 def _check_map(name: str, features: Tensor, spec: FeatureSpec, size: torch.Size) -> None:

@@ -1,29 +1,48 @@
 """The mask head of Mask R-CNN (He et al. 2017): a mask per class for every region."""
 
+import math
+from dataclasses import dataclass
 from itertools import pairwise
 
 from torch import Tensor, nn
+
+from training.config import require_between
+
+
+@dataclass(frozen=True)
+class MaskConfig:
+    """Options of the mask head (He et al. 2017, figure 4); c4 takes only `channels` from here.
+
+    Attributes:
+        size: of the pooled grid with dc5 and fpn, half a mask's; c4 reads what conv5 gives.
+        channels: of all convolutions but the last.
+        convolutions: 3x3, before the one that doubles the size; c4 has none of its own.
+    """
+
+    size: int = 14
+    channels: int = 256
+    convolutions: int = 4
+
+    def __post_init__(self) -> None:
+        require_between(self, 1, math.inf, "size", "channels")
+        require_between(self, 0, math.inf, "convolutions")
 
 
 class MaskHead(nn.Module):
     """3x3 convolutions, a transposed one that doubles the size, and one output a class.
 
-    With four convolutions the head on a pyramid, without any the one on conv5 (He et al. 2017, figure 4).
-
     Args:
         in_channels: of the regions.
         num_classes: K, without background.
-        channels: of the convolutions.
-        convolutions: how many, at the regions' size.
+        options: channels and the number of convolutions.
     """
 
     compile_whole = True  # by run.compile
 
-    def __init__(
-        self, in_channels: int, num_classes: int, *, channels: int = 256, convolutions: int = 4
-    ) -> None:
+    def __init__(self, in_channels: int, num_classes: int, options: MaskConfig) -> None:
         super().__init__()
-        widths = [in_channels, *[channels] * convolutions]
+        channels = options.channels
+        widths = [in_channels, *[channels] * options.convolutions]
         self.convolutions = nn.Sequential(
             *(
                 nn.Sequential(nn.Conv2d(before, after, 3, padding=1), nn.ReLU(inplace=True))

@@ -1,6 +1,8 @@
 """The Fast R-CNN part (Girshick 2015): a class and a corrected box for every proposal, and perhaps a mask."""
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import torch
@@ -15,6 +17,7 @@ from detection.model.rpn import Proposals
 from detection.model.suppression import padded_nms
 from detection.types import Batch
 from foundation.errors import UserError
+from training.config import require_between
 
 BOX_WEIGHTS = (10.0, 5.0)  # factors on the targets of centre and size that bring them to unit variance
 
@@ -47,53 +50,67 @@ class RegionFeatures(Protocol):
     def vectors(self, maps: Tensor) -> Tensor: ...
 
 
-class RoiHeads(nn.Module):
-    """Classifies and corrects regions.
+@dataclass(frozen=True)
+class RoiConfig:
+    """Options of the part that looks at each region; defaults are Girshick 2015 and its code.
 
-    Defaults are Girshick 2015 and its code; negatives are taken from IoU 0 on, as in the journal version of
-    Ren et al. 2015.
-
-    Args:
-        region_features: a module as `RegionFeatures` says.
-        num_classes: K, without background.
-        mask_head: makes a mask of a region's map; None makes no masks.
-        mask_size: height and width of that map, pooled for the masks alone; None lets them share the map that
-            the classes are read from.
-        class_agnostic: one box for all classes.
+    Attributes:
+        size: height and width of the pooled grid; None: that of the kind of detector.
+        channels: of the two fully connected layers that dc5 and fpn end in.
         regions_per_image: sampled for the loss.
         positive_fraction: of the sampled regions, at most.
         positive_iou: regions are objects from here on, background below.
-        negative_floor: background with less IoU is not sampled (Girshick 2015 has 0.1, Ren et al. 0).
+        negative_floor: background with less IoU is not sampled (Girshick 2015 has 0.1; 0 is the journal
+            version of Ren et al. 2015).
         box_loss_beta: where smooth L1 turns from square to linear, in weighted targets.
         score_threshold: detections need a higher probability.
         nms_threshold: IoU, within a class.
         detections_per_image: kept at most; shapes are padded to it.
     """
 
+    size: int | None = None
+    channels: int = 1024
+    regions_per_image: int = 128
+    positive_fraction: float = 0.25
+    positive_iou: float = 0.5
+    negative_floor: float = 0.0
+    box_loss_beta: float = 1.0
+    score_threshold: float = 0.05
+    nms_threshold: float = 0.3
+    detections_per_image: int = 100
+
+    def __post_init__(self) -> None:
+        require_between(self, 1, math.inf, "size", "channels", "regions_per_image", "detections_per_image")
+        require_between(self, 0, 1, "positive_fraction", "positive_iou", "score_threshold", "nms_threshold")
+        require_between(self, 0, self.positive_iou, "negative_floor")
+        require_between(self, 0, math.inf, "box_loss_beta")
+
+
+class RoiHeads(nn.Module):
+    """Classifies and corrects regions.
+
+    Args:
+        region_features: a module as `RegionFeatures` says.
+        num_classes: K, without background.
+        options: all but size and channels, which the region features have.
+        class_agnostic: one box for all classes.
+        mask_head: makes a mask of a region's map; None makes no masks.
+        mask_size: height and width of that map, pooled for the masks alone; None lets them share the map that
+            the classes are read from.
+    """
+
     def __init__(
         self,
         region_features: nn.Module,
         num_classes: int,
+        options: RoiConfig,
         *,
+        class_agnostic: bool,
         mask_head: MaskHead | None = None,
         mask_size: int | None = None,
-        class_agnostic: bool = False,
-        regions_per_image: int = 128,
-        positive_fraction: float = 0.25,
-        positive_iou: float = 0.5,
-        negative_floor: float = 0.0,
-        box_loss_beta: float = 1.0,
-        score_threshold: float = 0.05,
-        nms_threshold: float = 0.3,
-        detections_per_image: int = 100,
     ) -> None:
         super().__init__()
-        self.num_classes = num_classes
-        self.regions_per_image, self.positive_fraction = regions_per_image, positive_fraction
-        self.positive_iou, self.negative_floor = positive_iou, negative_floor
-        self.box_loss_beta = box_loss_beta
-        self.score_threshold, self.nms_threshold = score_threshold, nms_threshold
-        self.detections_per_image = detections_per_image
+        self.num_classes, self.options = num_classes, options
         self.region_features = region_features
         channels: int = region_features.out_channels  # type: ignore[assignment]
         self.classifier = nn.Linear(channels, num_classes + 1)
@@ -121,18 +138,19 @@ class RoiHeads(nn.Module):
 
     def sample_regions(self, proposals: Proposals, batch: Batch) -> Regions:
         """A random sample of the proposals and the objects themselves, with what they should become."""
+        options = self.options
         boxes = torch.cat([proposals.boxes, batch.boxes], dim=1)
         candidates = torch.cat([proposals.valid, batch.valid], dim=1)
         matches = match(
             box_iou(batch.boxes, boxes),
             batch.valid,
             candidates,
-            positive_iou=self.positive_iou,
-            negative_iou=self.positive_iou,
-            negative_floor=self.negative_floor,
+            positive_iou=options.positive_iou,
+            negative_iou=options.positive_iou,
+            negative_floor=options.negative_floor,
         )
         keys = random_keys(batch.seeds, torch.arange(boxes.shape[1], device=boxes.device), stream=1)
-        chosen = sample(matches, keys, count=self.regions_per_image, positive_fraction=self.positive_fraction)
+        chosen = sample(matches, keys, options.regions_per_image, options.positive_fraction)
         boxes, objects = take(boxes, chosen.rows), matches.best.gather(1, chosen.rows)
         labels = batch.labels.gather(1, objects).masked_fill(~chosen.positive, 0)
         targets = box_targets(batch.boxes, objects, boxes, chosen.positive, weights=BOX_WEIGHTS)
@@ -152,7 +170,8 @@ class RoiHeads(nn.Module):
         log_loss = F.cross_entropy(logits.movedim(-1, 1), regions.labels, reduction="none")
         own = (regions.labels - 1).clamp(min=0, max=deltas.shape[2] - 1)[..., None, None]
         deltas = deltas.take_along_dim(own, dim=2).squeeze(2)
-        box_loss = F.smooth_l1_loss(deltas, regions.targets, beta=self.box_loss_beta, reduction="none")
+        beta = self.options.box_loss_beta
+        box_loss = F.smooth_l1_loss(deltas, regions.targets, beta=beta, reduction="none")
         losses = {
             "loss_roi_class": sampled_mean(log_loss, regions.valid, regions.valid),
             "loss_roi_box": sampled_mean(box_loss.sum(dim=-1), regions.positive, regions.valid),
@@ -168,7 +187,8 @@ class RoiHeads(nn.Module):
             raise UserError(
                 "this detector learns masks, and the batch has none; read the data set with masks=True"
             )
-        most = min(_used(regions.positive), int(self.regions_per_image * self.positive_fraction))
+        most = int(self.options.regions_per_image * self.options.positive_fraction)
+        most = min(_used(regions.positive), most)
         chosen = regions.first(most)
         if self.mask_size is None:
             logits = head(maps.unflatten(0, regions.labels.shape)[:, :most].flatten(0, 1))
@@ -192,7 +212,7 @@ class RoiHeads(nn.Module):
         boxes = decode_boxes(deltas, proposals.boxes[:, :, None], weights=BOX_WEIGHTS)
         boxes = clip_boxes(boxes.expand(*scores.shape, 4).flatten(1, 2), sizes)
         labels = torch.arange(1, self.num_classes + 1, device=boxes.device).expand_as(scores).flatten(1)
-        valid = ((scores > self.score_threshold) & proposals.valid[..., None]).flatten(1)
+        valid = ((scores > self.options.score_threshold) & proposals.valid[..., None]).flatten(1)
         valid = valid & at_least(boxes, 1e-2)  # empty boxes go, as in torchvision
         best = self._best(Detections(boxes, scores.flatten(1), labels, valid))
         if self.mask_head is None:
@@ -205,7 +225,7 @@ class RoiHeads(nn.Module):
 
     def _best(self, candidates: Detections) -> Detections:
         # At most 1 / threshold classes of a region can pass the threshold.
-        passing = int(min(self.num_classes, 1 / max(self.score_threshold, 1e-6)))
+        passing = int(min(self.num_classes, 1 / max(self.options.score_threshold, 1e-6)))
         count = candidates.scores.shape[1] // self.num_classes * passing
         ranking = candidates.scores.masked_fill(~candidates.valid, -1)
         best = _take(candidates, ranking.argsort(dim=1, descending=True, stable=True)[:, :count])
@@ -213,8 +233,8 @@ class RoiHeads(nn.Module):
             best.boxes,
             best.scores,
             best.valid,
-            threshold=self.nms_threshold,
-            count=self.detections_per_image,
+            threshold=self.options.nms_threshold,
+            count=self.options.detections_per_image,
             groups=best.labels,
         )
         return _take(best, index)._replace(valid=kept)

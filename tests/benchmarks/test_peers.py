@@ -84,15 +84,15 @@ def test_equal_proposals_and_detections(
 
 def test_both_train_on_as_many_regions(pair: tuple[FasterRCNN, PeerFasterRCNN]):
     ours, peer = pair
-    sampler, heads = peer.roi_heads.fg_bg_sampler, ours.roi_heads
+    sampler, heads = peer.roi_heads.fg_bg_sampler, ours.roi_heads.options
     assert (sampler.batch_size_per_image, sampler.positive_fraction) == (
         heads.regions_per_image,
         heads.positive_fraction,
     )
     anchors = peer.rpn.fg_bg_sampler
     assert (anchors.batch_size_per_image, anchors.positive_fraction) == (
-        ours.rpn.anchors_per_image,
-        ours.rpn.positive_fraction,
+        ours.rpn.options.anchors_per_image,
+        ours.rpn.options.positive_fraction,
     )
     for mode in (True, False):
         ours.train(mode), peer.rpn.train(mode)

@@ -13,8 +13,12 @@ from PIL import Image
 from backbones import InputSpec, WeightsHeader, create_model, save_weights
 from backbones.norm import set_norm_eps
 from detection.build import build_detector, detector_header
-from detection.config import DetectionConfig
+from detection.config import DetectionConfig, DetectorConfig
 from detection.data.shapes_scenes import ShapesFolders, ensure_shapes
+from detection.model.detector import DetectorOptions
+from detection.model.mask_head import MaskConfig
+from detection.model.roi_heads import RoiConfig
+from detection.model.rpn import RpnConfig
 from training.config import load_config
 
 # name, (xmin, ymin, xmax, ymax), difficult
@@ -109,6 +113,23 @@ def write_coco(tmp_path: Path, coco_content: dict[str, Any]) -> CocoWriter:
         return path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def detector_options() -> Callable[..., DetectorOptions]:
+    """Options of a kind of detector; what is not given has its default, and without `mask` none are made."""
+
+    def make(
+        kind: str, *, rpn: dict, roi: dict, mask: dict | None = None, **detector: Any
+    ) -> DetectorOptions:
+        return DetectionConfig(
+            detector=DetectorConfig(kind, mask=mask is not None, **detector),
+            rpn=RpnConfig(**rpn),
+            roi=RoiConfig(**roi),
+            mask=MaskConfig(**(mask or {})),
+        ).detector_options
+
+    return make
 
 
 @pytest.fixture(scope="session")

@@ -58,12 +58,13 @@ def test_the_configuration_reaches_the_detector(tiny_options: list[str], classif
         tiny_options, classifier_weights, "roi.score_threshold=0.2", "rpn.pre_nms_train=70", *options
     )
     model = build_detector(config, 7)
-    assert model.rpn.anchors_inside_only and model.rpn.min_size == 16
-    assert (model.rpn.negative_iou, model.rpn.positive_iou) == (0.2, 0.6)
-    assert (model.roi_heads.negative_floor, model.roi_heads.positive_iou) == (0.1, 0.4)
+    rpn, roi = model.rpn.options, model.roi_heads.options
+    assert rpn.anchors_inside_only and rpn.min_size == 16
+    assert (rpn.negative_iou, rpn.positive_iou) == (0.2, 0.6)
+    assert (roi.negative_floor, roi.positive_iou) == (0.1, 0.4)
     assert (model.rpn.anchor_sizes, model.rpn.train_limits) == ((16, 32), (70, 2000))
     assert model.rpn.head.conv.out_channels == 16 and model.roi_heads.region_features.size == 2
-    assert (model.roi_heads.score_threshold, model.roi_heads.num_classes) == (0.2, 7)
+    assert (roi.score_threshold, model.roi_heads.num_classes) == (0.2, 7)
 
 
 def test_weights_of_the_other_pooling_are_refused_and_taken_as_what_they_are(

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,12 @@ from backbones import OptionError
 from backbones.export import read_metadata
 from backbones.spec import IMAGENET_INPUT, FeatureSpec
 from detection.build import LoadedDetector
-from detection.config import DetectionConfig
+from detection.config import DetectionConfig, DetectorConfig
 from detection.export import SHAPES, TRACED, ExportedDetector, check_export, export
-from detection.model.c4 import build_c4
-from detection.model.fpn import build_dc5, build_fpn
+from detection.model.detector_kinds import KINDS
+from detection.model.mask_head import MaskConfig
+from detection.model.roi_heads import RoiConfig
+from detection.model.rpn import RpnConfig
 from detection.types import Batch
 from foundation.errors import ExportError
 
@@ -66,27 +69,18 @@ class TinyHead(nn.Module):
 def make(kind: str, *, threshold: float = 0.1, mask: bool = True) -> LoadedDetector:
     """A detector of three classes whose random weights are scaled until it finds various things."""
     torch.manual_seed(0)
-    rpn = {"channels": 16, "pre_nms_test": 100, "post_nms_test": 30, "anchor_sizes": (16.0, 32.0)}
-    roi = {"score_threshold": threshold, "detections_per_image": 20}
+    sizes = (16.0, 32.0, 64.0, 128.0, 256.0) if kind == "fpn" else (16.0, 32.0)
+    config = DetectionConfig(
+        detector=DetectorConfig(kind, mask=mask, pyramid_channels=8),
+        rpn=RpnConfig(channels=16, pre_nms_test=100, post_nms_test=30, anchor_sizes=sizes),
+        roi=RoiConfig(size=4, channels=24, score_threshold=threshold, detections_per_image=20),
+        mask=MaskConfig(size=4, channels=8, convolutions=1),
+    )
     if kind == "c4":
-        channels = 8 if mask else None
-        model = build_c4(
-            TinyTrunk("res4"), TinyHead(), 3, roi_size=4, rpn=rpn, roi=roi, mask_channels=channels
-        )
+        networks: tuple = (TinyTrunk("res4"), TinyHead())
     else:
-        sizes = {"anchor_sizes": (16.0, 32.0, 64.0, 128.0, 256.0)} if kind == "fpn" else {}
-        build, features = (build_fpn, tuple(CHANNELS)) if kind == "fpn" else (build_dc5, ("res4",))
-        options = {"pyramid_channels": 8} if kind == "fpn" else {}
-        masks = {"size": 4, "channels": 8, "convolutions": 1} if mask else None
-        model = build(
-            *(TinyTrunk(*features), 3),
-            roi_size=4,
-            roi_channels=24,
-            rpn=rpn | sizes,
-            roi=roi,
-            mask=masks,
-            **options,
-        )
+        networks = (TinyTrunk(*(CHANNELS if kind == "fpn" else ["res4"])),)
+    model = KINDS[kind].build(*networks, 3, config.detector_options)
     with torch.no_grad():  # at their usual scale all scores are alike, and all boxes are anchors
         for module in model.modules():
             if isinstance(module, nn.Conv2d) and module.in_channels <= 12:
@@ -125,7 +119,8 @@ def test_nothing_found_beside_something_and_no_torch(tmp_path: Path):
     with torch.no_grad():
         least, most = sorted(module(torch.from_numpy(pictures))["scores"].amax(dim=1).tolist())
     assert 0.1 < least < most - 0.01
-    loaded.model.roi_heads.score_threshold = (least + most) / 2
+    heads = loaded.model.roi_heads
+    heads.options = replace(heads.options, score_threshold=(least + most) / 2)
     export(loaded, file, pixels="float32")
     session = onnxruntime.InferenceSession(file)
     (images,) = session.get_inputs()

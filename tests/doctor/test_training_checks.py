@@ -149,7 +149,7 @@ def test_memory_is_what_a_whole_step_keeps():
     model = build_detector(config, 3)
     size, pictures = (192, 256), 2
     estimated = memory.estimate(config, model, size, pictures)
-    model.roi_heads.regions_per_image = 24
+    model.roi_heads.options = replace(model.roi_heads.options, regions_per_image=24)
     batch = memory._noise(size, masks=False)
     own = {tensor.data_ptr() for tensor in chain(model.parameters(), model.buffers())}
     kept: dict[int, torch.Tensor] = {}

@@ -10,8 +10,7 @@ from safetensors.torch import load_file
 
 from detection.alternate import SHARED, UNSHARED
 from detection.build import load_detector
-from detection.model.detector import FasterRCNN
-from detection.model.two_trunks import TwoTrunkRCNN
+from detection.model.detector import FasterRCNN, TwoTrunkRCNN
 from training.loop import TrainingStep
 
 NAMES = [step.name for step in UNSHARED + SHARED]

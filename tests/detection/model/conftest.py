@@ -9,9 +9,11 @@ from torch import Tensor, nn
 
 from backbones import create_backbone
 from backbones.spec import IMAGENET_INPUT, FeatureSpec
-from detection.model.c4 import build_c4
-from detection.model.detector import FasterRCNN
-from detection.model.fpn import build_fpn
+from detection.config import DetectionConfig
+from detection.model.detector import DetectorOptions, FasterRCNN
+from detection.model.detector_kinds import build_c4, build_fpn
+from detection.model.roi_heads import RoiConfig
+from detection.model.rpn import RpnConfig
 from detection.types import Batch
 
 
@@ -44,9 +46,10 @@ def make_detector(num_classes: int = 4, *, seed: int = 0, **keywords: dict) -> F
     torch.manual_seed(seed)
     options: dict = {"channels": 16, "anchor_sizes": (32.0, 64.0), "anchors_per_image": 32}
     options |= {"pre_nms_train": 400, "post_nms_train": 60, "pre_nms_test": 300, "post_nms_test": 40}
-    roi = {"regions_per_image": 16, "detections_per_image": 30} | keywords.get("roi", {})
+    roi = {"size": 6, "regions_per_image": 16, "detections_per_image": 30} | keywords.get("roi", {})
     rpn = options | keywords.get("rpn", {})
-    model = build_c4(TinyTrunk(), TinyHead(), num_classes, roi_size=6, rpn=rpn, roi=roi)
+    config = DetectionConfig(rpn=RpnConfig(**rpn), roi=RoiConfig(**roi))
+    model = build_c4(TinyTrunk(), TinyHead(), num_classes, config.detector_options)
     with torch.no_grad():  # at their usual scale all scores are alike, and all boxes are anchors
         model.rpn.head.objectness.weight.mul_(40)
         model.rpn.head.deltas.weight.mul_(20)
@@ -93,7 +96,9 @@ def batches() -> Callable[..., Batch]:
 
 
 @pytest.fixture
-def detectors(detector: Callable[..., FasterRCNN]) -> Callable[[str], FasterRCNN]:
+def detectors(
+    detector: Callable[..., FasterRCNN], detector_options: Callable[..., DetectorOptions]
+) -> Callable[[str], FasterRCNN]:
     """By kind: c4, fpn, and mask, a pyramid with masks."""
 
     def make(kind: str) -> FasterRCNN:
@@ -102,9 +107,10 @@ def detectors(detector: Callable[..., FasterRCNN]) -> Callable[[str], FasterRCNN
         torch.manual_seed(0)
         network = create_backbone("resnet18", out_features=("res2", "res3", "res4", "res5"))
         rpn = {"anchors_per_image": 32, "pre_nms_train": 100, "post_nms_train": 60, "pre_nms_test": 100}
-        options: dict = {"pyramid_channels": 16, "roi_channels": 16, "rpn": rpn}
-        mask = {"channels": 8} if kind == "mask" else None
-        model = build_fpn(network, 4, roi={"regions_per_image": 16}, mask=mask, **options)
+        roi, mask = {"channels": 16, "regions_per_image": 16}, {"channels": 8} if kind == "mask" else None
+        rpn["channels"] = 16
+        options = detector_options("fpn", pyramid_channels=16, rpn=rpn, roi=roi, mask=mask)
+        model = build_fpn(network, 4, options)
         with torch.no_grad():  # at their usual scale all scores are alike
             model.rpn.head.objectness.weight.mul_(40)
             model.roi_heads.classifier.weight.mul_(100)

@@ -77,7 +77,7 @@ def choose(positives: int, negatives: int, seeds: list[int], count: int, fractio
     kind = torch.arange(positives + negatives + 5).expand(len(seeds), -1)  # the last five are neither
     positive, negative = kind < positives, (kind >= positives) & (kind < positives + negatives)
     keys = random_keys(torch.tensor(seeds), torch.arange(kind.shape[1]), stream=0)
-    chosen = sample(Matches(kind, positive, negative), keys, count=count, positive_fraction=fraction)
+    chosen = sample(Matches(kind, positive, negative), keys, count, fraction)
     assert torch.equal(positive.gather(1, chosen.rows) & chosen.valid, chosen.positive)
     negatives_chosen = negative.gather(1, chosen.rows) & chosen.valid
     assert torch.equal(chosen.positive | negatives_chosen, chosen.valid)
@@ -99,7 +99,7 @@ def test_sampled_numbers(positives: int, negatives: int, expected: tuple[int, in
 def test_every_box_is_chosen_as_often():
     positive = torch.tensor([[True] * 8 + [False] * 8]).expand(4000, -1)
     keys = random_keys(torch.arange(4000), torch.arange(16), stream=0)
-    chosen = sample(Matches(positive.long(), positive, ~positive), keys, count=4, positive_fraction=0.5)
+    chosen = sample(Matches(positive.long(), positive, ~positive), keys, 4, 0.5)
     assert chosen.valid.all()
     # 2 of 8 each: 1000 ± 27 (one standard deviation, binomial).
     assert (chosen.rows.flatten().bincount() - 1000).abs().max() < 120

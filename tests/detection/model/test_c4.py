@@ -6,15 +6,15 @@ import pytest
 import torch
 
 from backbones import create_trunk_and_head
-from detection.model.c4 import StageRegions, build_c4
+from detection.model.detector_kinds import StageRegions, build_c4
 from foundation.errors import UserError
 
 
-def test_a_head_of_another_network_is_refused():
+def test_a_head_of_another_network_is_refused(detector_options: Callable):
     trunk, _ = create_trunk_and_head("resnet18")
     _, head = create_trunk_and_head("resnet50")
     with pytest.raises(UserError, match="the head takes 1024 channels, the feature map has 256"):
-        build_c4(trunk, head, 3)
+        build_c4(trunk, head, 3, detector_options("c4", rpn={}, roi={}))
 
 
 def test_regions_of_constant_features_are_all_alike():
@@ -26,10 +26,11 @@ def test_regions_of_constant_features_are_all_alike():
     torch.testing.assert_close(first, second)
 
 
-def test_vgg16_is_trunk_and_head_of_fast_rcnn(batches: Callable):
+def test_vgg16_is_trunk_and_head_of_fast_rcnn(batches: Callable, detector_options: Callable):
     torch.manual_seed(0)
     trunk, head = create_trunk_and_head("vgg16", frozen_stages=2)
-    model = build_c4(trunk, head, 4, roi_size=7, rpn={"channels": 16, "post_nms_train": 8}).train()
+    options = detector_options("c4", rpn={"channels": 16, "post_nms_train": 8}, roi={"size": 7})
+    model = build_c4(trunk, head, 4, options).train()
     assert model.rpn.specs[0].stride == 16 and model.roi_heads.classifier.in_features == 4096
     losses = model(batches([(64, 96)], [2]))
     sum(losses.values()).backward()

@@ -14,9 +14,8 @@ from torch import Tensor, nn
 from backbones import create_backbone, create_model, create_trunk_and_head
 from backbones.convert.detectron2_format import from_ours
 from backbones.norm import calibrate_batchnorm, freeze_batchnorm
-from detection.model.c4 import build_c4
-from detection.model.detector import FasterRCNN
-from detection.model.fpn import build_fpn
+from detection.model.detector import DetectorOptions, FasterRCNN
+from detection.model.detector_kinds import build_c4, build_fpn
 from detection.types import Batch
 
 pytest.importorskip("detectron2", reason="needs detectron2; docs/detectron2.md says how to install it")
@@ -142,13 +141,14 @@ def compare(ours: FasterRCNN, model: Any, batch: Batch) -> None:
             torch.testing.assert_close(found.masks[i, valid], wanted.pred_masks[:, 0], rtol=1e-3, atol=5e-3)
 
 
-def test_c4(batches: Callable[..., Batch]):
+def test_c4(batches: Callable[..., Batch], detector_options: Callable[..., DetectorOptions]):
     state = resnet_state()
     trunk, head = create_trunk_and_head("resnet50")
     for part in (trunk, head):
         part.load_state_dict({name: value for name, value in state.items() if name in part.state_dict()})
     rpn = RPN | {"anchor_sizes": (32.0, 64.0, 128.0), "channels": 1024}
-    ours = freeze_batchnorm(build_c4(trunk, head, CLASSES, rpn=rpn, roi=ROI)).eval()
+    options = detector_options("c4", rpn=rpn, roi=ROI)
+    ours = freeze_batchnorm(build_c4(trunk, head, CLASSES, options)).eval()
     batch = batches([SIZE, SIZE], [0, 0])
     scale(ours, batch)
     peer = theirs(C4)
@@ -159,12 +159,15 @@ def test_c4(batches: Callable[..., Batch]):
     compare(ours, peer, batch)
 
 
-def test_mask_rcnn_on_a_pyramid(batches: Callable[..., Batch]):
+def test_mask_rcnn_on_a_pyramid(
+    batches: Callable[..., Batch], detector_options: Callable[..., DetectorOptions]
+):
     state = resnet_state()
     network = create_backbone("resnet50", out_features=("res2", "res3", "res4", "res5"))
     network.load_state_dict({name: value for name, value in state.items() if name in network.state_dict()})
-    rpn = RPN | {"anchor_sizes": (16.0, 32.0, 64.0, 128.0, 256.0)}
-    ours = freeze_batchnorm(build_fpn(network, CLASSES, rpn=rpn, roi=ROI, mask={})).eval()
+    rpn = RPN | {"anchor_sizes": (16.0, 32.0, 64.0, 128.0, 256.0), "channels": 256}
+    options = detector_options("fpn", rpn=rpn, roi=ROI, mask={})
+    ours = freeze_batchnorm(build_fpn(network, CLASSES, options)).eval()
     batch = batches([SIZE, SIZE], [0, 0])
     scale(ours, batch)
     peer = theirs(PYRAMID)

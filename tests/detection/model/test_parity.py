@@ -19,8 +19,8 @@ from torchvision.ops import roi_align
 
 from backbones import IMAGENET_INPUT, create_trunk_and_head
 from backbones.norm import FrozenBatchNorm2d
-from detection.model.c4 import build_c4
-from detection.model.detector import FasterRCNN
+from detection.model.detector import DetectorOptions, FasterRCNN
+from detection.model.detector_kinds import build_c4
 from detection.types import Batch
 
 ALL = 1_000_000
@@ -88,14 +88,14 @@ def torchvision_twin(model: FasterRCNN) -> TorchvisionFasterRCNN:
     )
     twin = TorchvisionFasterRCNN(
         Trunk(model),
-        rpn_anchor_generator=AnchorGenerator((rpn.anchor_sizes,), (rpn.anchor_ratios,)),
+        rpn_anchor_generator=AnchorGenerator((rpn.anchor_sizes,), (rpn.options.anchor_ratios,)),
         rpn_head=head,
         rpn_pre_nms_top_n_train=rpn.train_limits[0], rpn_post_nms_top_n_train=rpn.train_limits[1],
         rpn_pre_nms_top_n_test=rpn.test_limits[0], rpn_post_nms_top_n_test=rpn.test_limits[1],
         rpn_batch_size_per_image=ALL, box_batch_size_per_image=ALL,
         box_head=Pooled(heads.region_features.head), box_predictor=Predictor(model),
-        box_score_thresh=heads.score_threshold, box_nms_thresh=heads.nms_threshold,
-        box_detections_per_img=heads.detections_per_image,
+        box_score_thresh=heads.options.score_threshold, box_nms_thresh=heads.options.nms_threshold,
+        box_detections_per_img=heads.options.detections_per_image,
     )  # fmt: skip
     twin.roi_heads.box_roi_pool = AlignedPool(heads.region_features.size)
     twin.transform = SameSize(1, 1, IMAGENET_INPUT.mean, IMAGENET_INPUT.std)
@@ -191,14 +191,15 @@ def test_detections(detector: Callable[..., FasterRCNN], batch: Batch):
     assert compare_detections(detector(25, rpn=RPN, roi=ROI), batch) > 20
 
 
-def test_resnet18(batches: Callable[..., Batch]):
+def test_resnet18(batches: Callable[..., Batch], detector_options: Callable[..., DetectorOptions]):
     torch.manual_seed(0)
     trunk, head = create_trunk_and_head("resnet18", norm="frozen")
     for norm in (m for m in [*trunk.modules(), *head.modules()] if isinstance(m, FrozenBatchNorm2d)):
         norm.running_mean.normal_(std=0.1)
         norm.running_var.uniform_(1, 3)  # keeps activations of random weights near one
     rpn = {"channels": 32, "anchor_sizes": (32.0, 64.0), "post_nms_train": 20, "post_nms_test": 20} | RPN
-    model = build_c4(trunk, head, 3, roi_size=7, rpn=rpn, roi=ROI | {"score_threshold": 0.1})
+    options = detector_options("c4", rpn=rpn, roi=ROI | {"size": 7, "score_threshold": 0.1})
+    model = build_c4(trunk, head, 3, options)
     batch = batches(SIZES, [3, 2], num_classes=3)
     compare_training(model, batch)
     assert compare_detections(model, batch) > 5

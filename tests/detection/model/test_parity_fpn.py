@@ -21,8 +21,8 @@ from torchvision.ops.poolers import LevelMapper
 
 from backbones import IMAGENET_INPUT, create_backbone
 from backbones.adapters.torchvision import detector_arguments
-from detection.model.detector import FasterRCNN
-from detection.model.fpn import build_fpn
+from detection.model.detector import DetectorOptions, FasterRCNN
+from detection.model.detector_kinds import build_fpn
 from detection.model.mask_head import of_class
 from detection.model.roi_pooling import mask_targets
 from detection.types import Batch
@@ -64,13 +64,13 @@ class SameSize(GeneralizedRCNNTransform):
 
 
 @pytest.fixture(scope="module")
-def pair() -> tuple[FasterRCNN, MaskRCNN]:
+def pair(detector_options: Callable[..., DetectorOptions]) -> tuple[FasterRCNN, MaskRCNN]:
     """Ours, and torchvision's with the same weights."""
     torch.manual_seed(0)
     network = create_backbone("resnet18", out_features=("res2", "res3", "res4", "res5")).eval()
-    model = build_fpn(
-        network, CLASSES, pyramid_channels=32, roi_channels=64, rpn=RPN, roi=ROI, mask={"channels": 32}
-    )
+    roi, mask = ROI | {"channels": 64}, {"channels": 32}
+    options = detector_options("fpn", pyramid_channels=32, rpn=RPN, roi=roi, mask=mask)
+    model = build_fpn(network, CLASSES, options)
     scale_up(model)
     sizes = tuple((size,) for size in RPN["anchor_sizes"])
     arguments = detector_arguments(model.trunk)

@@ -9,7 +9,7 @@ import torch
 from detection.model import rpn as module
 from detection.model.box_targets import Sample
 from detection.model.detector import FasterRCNN
-from detection.model.rpn_head import RpnHead
+from detection.model.rpn import RpnHead
 from detection.types import Batch
 
 

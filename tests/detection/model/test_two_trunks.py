@@ -4,9 +4,8 @@ from collections.abc import Callable
 
 import torch
 
-from detection.model.detector import FasterRCNN
+from detection.model.detector import FasterRCNN, TwoTrunkRCNN
 from detection.model.rpn import Proposals
-from detection.model.two_trunks import TwoTrunkRCNN
 
 
 def test_proposals_come_from_their_own_trunk(detector: Callable, batches: Callable, monkeypatch):
