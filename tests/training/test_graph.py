@@ -1,6 +1,7 @@
 """Replayed steps. A function that runs its body again stands in for the capture where there is no GPU.
 
-A stricter one, which repeats operations on the same memory, is in tests/detection/model/test_graph.py.
+A stricter one, which repeats operations on the same memory, is in
+tests/detection/model/test_detector_graph.py.
 """
 
 import dataclasses

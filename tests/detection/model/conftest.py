@@ -85,6 +85,29 @@ def make_batch(
     )
 
 
+def random_boxes(*shape: int, seed: int = 0) -> Tensor:
+    draw = torch.Generator().manual_seed(seed)
+    corners = torch.rand(*shape, 2, generator=draw) * 60
+    return torch.cat([corners, corners + 1 + torch.rand(*shape, 2, generator=draw) * 50], dim=-1)
+
+
+def plain(boxes: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The boxes (N, M, 4), the best first, all valid and of one group."""
+    scores = -torch.arange(boxes.shape[1]).float().expand(boxes.shape[:2])
+    return (
+        boxes,
+        scores,
+        torch.ones_like(scores, dtype=torch.bool),
+        torch.zeros_like(scores, dtype=torch.int64),
+    )
+
+
+def row(size: int, width: float) -> Tensor:
+    """(1, size, 4), a pixel apart: 3 pixels wide, each suppresses the next at 0.4, every other one stays."""
+    left = torch.arange(float(size))[:, None]
+    return torch.cat([left, left * 0, left + width, left * 0 + 1], dim=1)[None]
+
+
 @pytest.fixture(scope="session")
 def detector() -> Callable[..., FasterRCNN]:
     return make_detector

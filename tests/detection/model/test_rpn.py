@@ -1,4 +1,4 @@
-"""What the region proposal network learns from; its numbers are compared in test_parity.py."""
+"""What the region proposal network learns from; its numbers are compared in test_detector_parity.py."""
 
 from collections.abc import Callable
 from dataclasses import replace
