@@ -24,7 +24,7 @@ from classification.data.labelled_batches import (
 from classification.data.opened_splits import open_split
 from classification.losses import classification_loss, dominant_labels
 from classification.mixing import Mixing
-from classification.score.evaluate import evaluate
+from classification.score.classifier_errors import evaluate
 from foundation.errors import UserError
 from training.devices import process_group, resolve_device, world_size
 from training.run import Evaluation, Task, train
@@ -39,7 +39,7 @@ def pretrain(
     """Trains a classifier in the run folder `out`; the same configuration always gives the same run.
 
     Returns:
-        What result.json holds; see `training.run.train` and `classification.score.outcomes.summarise`.
+        What result.json holds; see `training.run.train` and `classifier_errors.summarise`.
     Raises:
         UserError: data, weights or the folder are not as needed, or the loss is not finite.
     """

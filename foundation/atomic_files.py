@@ -39,3 +39,9 @@ def write_bytes(path: Path, content: bytes | memoryview) -> None:
     """Writes a file in one step: a reader sees the old file or the new one, never a part."""
     with replace_atomically(path) as temporary:
         temporary.write_bytes(content)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a file of UTF-8 text in one step, and its folder if need be."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(path, text.encode())

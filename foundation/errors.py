@@ -34,6 +34,14 @@ def suggest(name: str, choices: Iterable[str]) -> str:
     return f"; choose from {', '.join(choices)}"
 
 
+def first_difference(ours: Iterable[object], theirs: Iterable[object]) -> str:
+    """For an error about two lists: ", the first that differ are 'a' and 'b'", or "" where one ends early."""
+    for a, b in zip(ours, theirs, strict=False):
+        if a != b:
+            return f", the first that differ are {a!r} and {b!r}"
+    return ""
+
+
 def check_choice(option: str, value: object, choices: Iterable[str]) -> None:
     """Refuses a value that is not among the choices, naming the closest one.
 

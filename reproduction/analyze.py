@@ -24,8 +24,8 @@ from backbones.weights.weight_files import read_header
 from classification.data.data_sets import DataConfig
 from classification.data.labelled_batches import Pictures
 from classification.data.opened_splits import match_classes, open_pictures
-from classification.score.score_report import write_text
-from classification.score.weight_scores import digest
+from classification.score.weight_evaluation import digest
+from foundation.atomic_files import write_text
 from foundation.errors import UserError, suggest
 from reproduction.analysis_config import AnalyzeConfig, RandomNetworksConfig, RunOptions, read_config
 from training.command import watched

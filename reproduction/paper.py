@@ -66,7 +66,7 @@ class Table:
         source: paper, number, section.
         scores: the names of its columns in our result.json.
         protocol: how a network is scored: "last" takes the score at the end of training, others are those of
-            `classification.score.weight_scores.score_weights`; None: not scored here.
+            `classification.score.weight_evaluation.score_weights`; None: not scored here.
         rows: as in the paper; those without numbers belong to the figure of the same runs.
     """
 

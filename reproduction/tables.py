@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from classification.config import PretrainConfig
-from classification.score.weight_scores import score_weights
+from classification.score.weight_evaluation import score_weights
 from foundation.errors import UserError
 from reproduction.curves import Curves, epoch_steps, read_curves
 from reproduction.paper import Row, Table

@@ -53,8 +53,8 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: argparse.Namespace) -> None:
-    from classification.score.score_report import describe
-    from classification.score.weight_scores import score_ensemble, score_weights
+    from classification.score.evaluation_report import describe
+    from classification.score.weight_evaluation import score_ensemble, score_weights
     from foundation.errors import UserError
     from training.devices import is_main
 

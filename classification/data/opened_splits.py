@@ -10,7 +10,7 @@ from classification.data.class_folders import FolderReader, is_flat, pictures_in
 from classification.data.data_sets import OPENERS, DataConfig, PictureReader
 from classification.data.encoded_pictures import EncodedPictures
 from classification.data.labelled_batches import Pictures
-from foundation.errors import UserError
+from foundation.errors import UserError, first_difference
 
 UNKNOWN = -1  # the label of a picture without one
 
@@ -76,11 +76,10 @@ def match_classes(weights: Path, header: WeightsHeader, pictures: Pictures) -> N
     if pictures.classes != known and all(re.fullmatch(r"\d+", name) for name in pictures.classes):
         _number_classes(weights, known, pictures)
     if pictures.classes != known:
-        differing = [f"{a!r} and {b!r}" for a, b in zip(known, pictures.classes, strict=False) if a != b]
-        first = f", the first that differ are {differing[0]}" if differing else ""
         raise UserError(
-            f"{weights} knows {len(known)} classes, the data has {len(pictures.classes)}{first}; "
-            "choose data.kind, data.root and data.val_split to match"
+            f"{weights} knows {len(known)} classes, the data has {len(pictures.classes)}"
+            f"{first_difference(known, pictures.classes)}; choose data.kind, data.root and data.val_split to "
+            "match"
         )
 
 

@@ -37,7 +37,7 @@ class LabelFile:
         each is right, none where the picture is to be left out.
 
         Args:
-            ids: of the pictures, as `classification.score.score_files.portable_id` makes them. An object may
+            ids: of the pictures, as `classification.score.saved_scores.portable_id` makes them. An object may
                 name a picture by its whole id too, and other pictures besides.
             classes: K names.
         Raises:

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from foundation.atomic_files import replace_atomically, write_bytes
+from foundation.atomic_files import replace_atomically, write_bytes, write_text
 
 
 def test_a_file_is_replaced_as_a_whole(tmp_path: Path):
@@ -40,3 +40,10 @@ def test_others_may_read_what_the_umask_allows(tmp_path: Path):
     finally:
         os.umask(mask)
     assert (tmp_path / "x.bin").stat().st_mode & 0o777 == 0o644
+
+
+def test_text_brings_its_folder_along(tmp_path: Path):
+    for text in ("old", "Übung\n"):
+        write_text(tmp_path / "a" / "b" / "x.txt", text)
+    assert (tmp_path / "a" / "b" / "x.txt").read_bytes() == "Übung\n".encode()
+    assert len(list((tmp_path / "a" / "b").iterdir())) == 1

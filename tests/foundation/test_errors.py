@@ -1,6 +1,6 @@
 import pytest
 
-from foundation.errors import OptionError, UserError, check_choice, suggest
+from foundation.errors import OptionError, UserError, check_choice, first_difference, suggest
 
 
 def test_check_choice_names_the_closest_or_all():
@@ -21,3 +21,8 @@ def test_user_errors_are_value_errors_with_an_exit_status():
         check_choice("fruit", None, ["apple"])
     assert isinstance(caught.value, UserError) and caught.value.exit_status == 2
     check_choice("fruit", None, [None])
+
+
+def test_the_first_difference_of_two_lists():
+    assert first_difference(["a", "b"], ["a", "c"]) == ", the first that differ are 'b' and 'c'"
+    assert first_difference([1, 2], [1]) == first_difference([], []) == ""

@@ -20,7 +20,7 @@ PUBLIC = {
     "training.loop": ["TrainState", "TrainingStep", "fit"],
     "training.config": ["dump_config", "load_config"],
     "classification.pretrain": ["pretrain"],
-    "classification.score.weight_scores": ["score_ensemble", "score_weights"],
+    "classification.score.weight_evaluation": ["score_ensemble", "score_weights"],
     "detection.export": ["check_export", "export"],
     "detection.train": ["finetune"],
     "detection.types": ["Prediction", "Target"],

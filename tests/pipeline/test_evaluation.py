@@ -17,7 +17,7 @@ from PIL import Image
 from backbones import IMAGENET_INPUT, WeightsHeader, create_model, save_weights
 from classification.config import PretrainConfig
 from classification.data.shapes_folders import CLASSES
-from classification.score import weight_scores as score
+from classification.score import weight_evaluation as score
 from training.config import load_config
 
 SMALL = ["data.image_size=16", "data.resize=20", "run.device=cpu", "run.workers=0"]

@@ -3,8 +3,8 @@ import json
 import pytest
 import torch
 
+from classification.score.classifier_errors import judge, summarise
 from classification.score.label_files import read_labels
-from classification.score.outcomes import judge, summarise
 from foundation.errors import UserError
 
 CLASSES = ["ape", "bee", "cow"]

@@ -14,11 +14,11 @@ from backbones.weights.weight_files import read_header
 from classification.config import PretrainConfig
 from classification.data.labelled_batches import Batch, Pictures, evaluation_items
 from classification.data.opened_splits import open_validation
-from classification.score.evaluate import Readable, predict
-from classification.score.reestimate import reestimate_batchnorm
-from classification.score.score_files import Scores, average, check_place, portable_id, save_scores
-from classification.score.score_report import Wanted, report
-from classification.score.views import ViewReader, fully_convolutional, score_views, view_reader
+from classification.score.classifier_errors import MovableBatch, predict
+from classification.score.evaluation_report import ReportRequest, report
+from classification.score.picture_views import ViewReader, fully_convolutional, score_views, view_reader
+from classification.score.reestimated_batchnorm import reestimate_batchnorm
+from classification.score.saved_scores import Scores, average, check_archive_name, portable_id, save_scores
 from foundation.errors import UserError
 from training.command import watched
 from training.config import parse_config
@@ -47,30 +47,29 @@ def score_weights(
     Args:
         weights: best.safetensors or last.safetensors of a pretraining run.
         overrides: changes to its configuration, for instance "data.val_split=test".
-        out: folder for result.json and the other files of `report.report`; without it none is written.
+        out: folder for result.json and the other files of `report`; without it none is written.
         protocol: "centre" crop, "ten-crop" (Krizhevsky et al. 2012) or "dense" (He et al. 2015, §3.4).
-        scales: of "dense", short sides in pixels; without any those of `views.scales_for`.
+        scales: of "dense", short sides in pixels; by default those of `scales_for`.
         reestimate_bn: batches of training pictures from which the statistics of batch normalisation are first
             estimated anew (He et al. 2015, appendix A); `out` then also gets the weights with these
             statistics and their score, for detectors to start from.
-        labels: file of labels in place of the data set's; see `classification.score.label_files`.
-        save_logits: file for the scores of every picture; see `classification.score.score_files`.
-        submission: file of the numbers that a server has for the classes; see `report.read_class_ids`.
+        labels: file of labels in place of the data set's, see `read_labels`.
+        save_logits: file for the scores of every picture, see `save_scores`.
+        submission: file of the numbers that a server has for the classes, see `read_class_ids`.
     Returns:
-        See `report.report`.
+        See `report`.
     Raises:
-        UserError: no classifier's weights, data missing or with other classes, a wrong override; a protocol
-            that these pictures do not admit; no batch normalisation, or fewer training pictures than asked
-            for; a file that is not as it should be.
+        UserError: no classifier's weights, data missing or of other classes, an option or a file that is not
+            as it should be or does not suit network and pictures.
         WeightsError: the file is broken or does not fit its own header.
     """
     header = read_classifier_header(weights)
     config = parse_config(PretrainConfig, header.config, overrides, source=str(weights))
     if reestimate_bn is not None and reestimate_bn < 1:
         raise UserError(f"--reestimate-bn must be 1 or more batches, got {reestimate_bn}")
-    wanted = Wanted.read(header.classes, out, labels, submission)
+    request = ReportRequest.read(header.classes, out, labels, submission)
     if save_logits is not None:
-        check_place(save_logits)
+        check_archive_name(save_logits)
     pictures = open_validation(weights, header, config.data)
     reader = view_reader(pictures, config.data, protocol, scales)
     # One process's statistics are those of all: nothing is trained here.
@@ -87,7 +86,7 @@ def score_weights(
         scores.about["scales"] = list(reader.scales)
     if save_logits is not None and is_main():
         save_scores(save_logits, scores)
-    result = report(scores, wanted)
+    result = report(scores, request)
     if out is not None and reestimate_bn and is_main():
         kept = {name: value for name, value in result["scores"].items() if value is not None}
         save_weights(out / REESTIMATED, model.state_dict(), replace(header, score=kept))
@@ -103,12 +102,12 @@ def score_ensemble(
         files: what `score_weights` saved as `save_logits`.
         out, labels, submission: as of `score_weights`.
     Returns:
-        See `report.report`.
+        See `report`.
     Raises:
         UserError: a file cannot be read, or they are not of the same pictures and classes.
     """
     scores = average(files)
-    return report(scores, Wanted.read(scores.classes, out, labels, submission))
+    return report(scores, ReportRequest.read(scores.classes, out, labels, submission))
 
 
 def score_pictures(
@@ -125,7 +124,7 @@ def score_pictures(
     """
     size = BATCH_SIZE if reader is None else VIEWED_AT_ONCE
     items = evaluation_items(len(pictures), size)
-    read: Callable[[list[Item]], Readable] = pictures.read if reader is None else reader
+    read: Callable[[list[Item]], MovableBatch] = pictures.read if reader is None else reader
     batches = watched(BatchLoader(read, items, config.run.workers), len(items))
     score = scorer(model, pictures, reader)
     found = predict(model, batches, score, device=device, precision=config.run.precision)

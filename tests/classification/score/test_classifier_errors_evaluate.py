@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from classification.data.labelled_batches import Batch
-from classification.score import evaluate as module
-from classification.score.evaluate import evaluate, predict
+from classification.score import classifier_errors as module
+from classification.score.classifier_errors import evaluate, predict
 
 CLASSES = list("abcdefg")
 

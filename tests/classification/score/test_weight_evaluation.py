@@ -1,7 +1,9 @@
+"""Weight files are scored by what their own headers say, alone and together."""
+
 import json
 import subprocess
 import sys
-from dataclasses import asdict, replace
+from dataclasses import asdict
 
 import pytest
 import torch
@@ -12,75 +14,20 @@ from backbones import (
     InputSpec,
     WeightsError,
     WeightsHeader,
-    create_backbone,
     create_model,
-    read_weights,
     save_weights,
 )
 from classification.config import PretrainConfig
-from classification.data.labelled_batches import evaluation_batches
 from classification.data.opened_splits import open_split
-from classification.score import reestimate
-from classification.score import weight_scores as module
-from classification.score.evaluate import evaluate
-from classification.score.score_files import load_scores
-from classification.score.score_report import describe
-from classification.score.weight_scores import score_ensemble, score_weights
+from classification.score import weight_evaluation as module
+from classification.score.evaluation_report import describe
+from classification.score.saved_scores import load_scores
+from classification.score.weight_evaluation import score_ensemble, score_weights
 from foundation.errors import UserError
+from tests.classification.score.conftest import expected, same, write_weights
 from training.config import load_config
 
-CPU = torch.device("cpu")
 BGR = InputSpec(mean=(103.53, 116.28, 123.675), std=(1.0, 1.0, 1.0), order="BGR", range=255.0)
-
-
-def write_weights(path, overrides, names, spec=IMAGENET_INPUT, **header):
-    """Random weights of a small network, with the header of a pretraining run."""
-    torch.manual_seed(0)
-    model = create_model("resnet8_cifar", num_classes=len(names))
-    options = ["model.name=resnet8_cifar", "schedule.total_steps=1", "run.device=cpu", "run.workers=0"]
-    config = load_config(PretrainConfig, None, [*options, *overrides])
-    known = {
-        "model": model.name,
-        "options": model.options,
-        "input_spec": spec,
-        "config": asdict(config),
-        "classes": names,
-    }
-    save_weights(path, model.state_dict(), WeightsHeader(**(known | header)))
-    return model.eval()
-
-
-@pytest.fixture
-def data(folder_root):
-    return ["data.kind=folder", f"data.root={folder_root}", "data.image_size=16", "data.resize=20"]
-
-
-@pytest.fixture
-def weights(tmp_path):
-    return tmp_path / "run" / "last.safetensors"
-
-
-@pytest.fixture
-def model(weights, data):
-    weights.parent.mkdir()
-    return write_weights(weights, data, ["ape", "bee", "cow"])
-
-
-def expected(model, overrides, spec=IMAGENET_INPUT):
-    needed = ["model.name=x", "schedule.total_steps=1"]
-    pictures = open_split(load_config(PretrainConfig, None, [*needed, *overrides]).data, training=False)
-    return evaluate(
-        model,
-        evaluation_batches(pictures, 100, 0),
-        prepare=lambda batch: spec.normalise(batch.images),
-        classes=pictures.classes,
-        device=CPU,
-    )
-
-
-def same(result, evaluated):
-    """Whether a result says all that an evaluation says."""
-    return result | evaluated == result
 
 
 def test_the_header_alone_gives_the_score(model, weights, data):
@@ -193,84 +140,6 @@ def test_wrong_overrides_name_the_file(model, weights):
         score_weights(weights, ["data.val_spilt=train"], None)
     with pytest.raises(WeightsError, match="is of resnet8_cifar, not of resnet14_cifar"):
         score_weights(weights, ["model.name=resnet14_cifar"], None)
-
-
-def test_statistics_are_estimated_anew_from_training_pictures_as_in_evaluation(
-    model, weights, data, tmp_path, caplog
-):
-    caplog.set_level("INFO")
-    out = tmp_path / "out"
-    result = score_weights(weights, [], out, reestimate_bn=1)
-    assert "statistics of 7 layers from 12 training pictures" in caplog.text
-    # By hand: all twelve training pictures, each the centre crop, as one batch that normalises itself.
-    needed = ["model.name=x", "schedule.total_steps=1", *data, "data.val_split=train"]
-    pictures = open_split(load_config(PretrainConfig, None, needed).data, training=False)
-    (batch,) = evaluation_batches(pictures, 12, 0)
-    for norm in model.modules():
-        if isinstance(norm, torch.nn.BatchNorm2d):
-            norm.momentum = 1.0  # the statistics become the batch's
-    with torch.no_grad():
-        model.train()(IMAGENET_INPUT.normalise(batch.images))
-    assert result["scores"] == pytest.approx(expected(model.eval(), data)["scores"], rel=1e-5)
-    state, header = read_weights(out / "reestimated.safetensors")
-    for name, value in model.state_dict().items():
-        if "num_batches" not in name:
-            torch.testing.assert_close(state[name], value, rtol=1e-4, atol=1e-5)
-    before = read_weights(weights)
-    assert not torch.equal(state["bn1.running_mean"], before[0]["bn1.running_mean"])
-    assert torch.equal(state["layer1.0.conv1.weight"], before[0]["layer1.0.conv1.weight"])
-    assert header == replace(before[1], score=result["scores"])
-
-
-def test_reestimated_weights_score_and_start_a_backbone_as_they_are(model, weights, tmp_path):
-    out = tmp_path / "out"
-    result = score_weights(weights, [], out, reestimate_bn=1)
-    assert score_weights(out / "reestimated.safetensors", [], None) == result
-    state, _ = read_weights(out / "reestimated.safetensors")
-    backbone = create_backbone("resnet8_cifar", weights=out / "reestimated.safetensors", norm="frozen")
-    assert torch.equal(backbone.bn1.running_var, state["bn1.running_var"])
-    # A file for others to read is written only where a folder is given.
-    score_weights(weights, [], None, reestimate_bn=1)
-    assert [path.name for path in weights.parent.iterdir()] == ["last.safetensors"]
-
-
-def test_batches_are_a_fixed_random_choice_of_equal_size(model, weights, monkeypatch):
-    seen = []
-
-    def record(network, batches):
-        seen.append([batch.flatten(1).sum(1) for batch in batches])
-
-    monkeypatch.setattr(reestimate, "BATCH_SIZE", 5)
-    monkeypatch.setattr(reestimate, "calibrate_batchnorm", record)
-    for seed in (0, 0, 1):
-        score_weights(weights, [f"run.seed={seed}"], None, reestimate_bn=2)
-    first, again, other = (torch.stack(batches) for batches in seen)
-    assert first.shape == (2, 5) and len(first.unique()) == 10
-    assert torch.equal(first, again) and not torch.equal(first, other)
-
-
-def test_what_cannot_be_reestimated_is_refused(model, weights, data, tmp_path):
-    message = "train has 12 pictures, fewer than 2 batches of 12; give --reestimate-bn 1 or less"
-    with pytest.raises(UserError, match=message):
-        score_weights(weights, [], tmp_path / "out", reestimate_bn=2)
-    gated = create_model("highway19_cifar", num_classes=3)
-    _, header = read_weights(weights)
-    config = {**header.config, "model": {"name": "highway19_cifar"}}
-    header = replace(header, model="highway19_cifar", options=gated.options, config=config)
-    save_weights(tmp_path / "gated.safetensors", gated.state_dict(), header)
-    assert score_weights(tmp_path / "gated.safetensors", [], None)["pictures"] == 6
-    with pytest.raises(UserError, match="highway19_cifar has no batch normalisation; leave out"):
-        score_weights(tmp_path / "gated.safetensors", [], tmp_path / "out", reestimate_bn=1)
-    assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize("protocol", ["centre", "ten-crop", "dense"])
-def test_every_protocol_scores_the_network_with_new_statistics(model, weights, tmp_path, protocol):
-    out = tmp_path / "out"
-    result = score_weights(weights, [], out, protocol=protocol, reestimate_bn=1)
-    again = score_weights(out / "reestimated.safetensors", [], None, protocol=protocol)
-    assert again == result and result["protocol"] == protocol
-    assert score_weights(weights, [], None, protocol=protocol)["scores"] != result["scores"]
 
 
 def test_an_ensemble_of_saved_scores(model, weights, tmp_path):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from classification.score.score_files import Scores, average, load_scores, portable_id, save_scores
+from classification.score.saved_scores import Scores, average, load_scores, portable_id, save_scores
 from foundation.errors import UserError
 
 

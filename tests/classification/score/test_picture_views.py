@@ -16,7 +16,7 @@ from classification.data.class_folders import list_folder
 from classification.data.data_sets import DataConfig
 from classification.data.encoded_pictures import EncodedPictures
 from classification.data.labelled_batches import Batch
-from classification.score.views import (
+from classification.score.picture_views import (
     Views,
     at_scales,
     corners_and_centre,
@@ -136,7 +136,7 @@ def test_dense_is_the_mean_of_the_classifier_as_a_convolution(pictures, network)
 def test_neither_batches_nor_passes_nor_workers_change_a_score(pictures, network, protocol, monkeypatch):
     reader = view_reader(pictures, pictures.config, protocol)
     whole = found(pictures, network, reader, batch_size=6)
-    monkeypatch.setattr("classification.score.views.PIXELS", 1)
+    monkeypatch.setattr("classification.score.picture_views.PIXELS", 1)
     torch.testing.assert_close(found(pictures, network, reader, batch_size=1), whole, rtol=0, atol=1e-5)
     (views,) = BatchLoader(reader, [[Item(i, 0) for i in range(6)]], 1)
     here = pickle.loads(pickle.dumps(reader))([Item(i, 0) for i in range(6)])

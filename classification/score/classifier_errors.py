@@ -1,15 +1,28 @@
 """Which pictures a classifier gets right, one by one; and the errors over all of them."""
 
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any
+from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from classification.data.labelled_batches import Batch
+from training.devices import gather_objects
 
 MOST = 5  # classes that are kept of every picture, and that count as an answer in the top-5 error
+
+
+class MovableBatch(Protocol):
+    """Pictures as read; `to` gives them on a device, with `labels` (N,) int64."""
+
+    @property
+    def ids(self) -> list[str]: ...
+
+    def to(self, device: torch.device) -> Any: ...
 
 
 @dataclass(frozen=True)
@@ -36,6 +49,60 @@ class Outcomes:
 
     def __len__(self) -> int:
         return len(self.truth)
+
+
+def evaluate(
+    model: nn.Module,
+    batches: Iterable[Batch],
+    *,
+    prepare: Callable[[Batch], Tensor],
+    classes: list[str],
+    device: torch.device,
+    precision: str = "fp32",
+) -> dict[str, Any]:
+    """Top-1 and top-5 errors over all processes' batches; every process gets the same result.
+
+    Args:
+        model: gives logits (N, K); left in the mode it was in.
+        batches: this process's share of the set.
+        prepare: gives the network's input for a batch.
+        classes: K names.
+        precision: "bf16" runs the network under autocast.
+    Returns:
+        See `summarise`.
+    """
+    scored = predict(model, batches, lambda batch: model(prepare(batch)), device=device, precision=precision)
+    parts = [judge(scores, [[label] for label in labels.tolist()]) for _, labels, scores in scored]
+    return summarise(join([part for share in gather_objects(parts) for part in share]), classes)
+
+
+@torch.inference_mode()
+def predict(
+    model: nn.Module,
+    batches: Iterable[MovableBatch],
+    score: Callable[[Any], Tensor],
+    *,
+    device: torch.device,
+    precision: str = "fp32",
+) -> Iterator[tuple[list[str], Tensor, Tensor]]:
+    """What a network says of each batch: ids, labels (N,) and log probabilities (N, K) float32.
+
+    Args:
+        model: what `score` uses; in eval mode while the batches last, then in the mode it was in.
+        batches: this process's share of the set.
+        score: gives logits (N, K), or log probabilities, of a batch on the device.
+        precision: "bf16" runs `score` under autocast.
+    """
+    training = model.training
+    model.eval()
+    try:
+        for batch in batches:
+            on_device = batch.to(device)
+            with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+                scores = score(on_device)
+            yield batch.ids, on_device.labels, scores.float().log_softmax(1)
+    finally:
+        model.train(training)
 
 
 def judge(log_probabilities: Tensor, truth: list[list[int]]) -> Outcomes:
@@ -92,30 +159,27 @@ def summarise(outcomes: Outcomes, classes: list[str]) -> dict[str, Any]:
         With fewer than six classes every label is among the five highest, so there is no top5_error.
     """
     counted = torch.tensor([bool(labels) for labels in outcomes.truth])
-    total, pictures, wrong = int(counted.sum()), [0] * len(classes), [0] * len(classes)
-    for labels, right in zip(outcomes.truth, outcomes.top1.tolist(), strict=True):
-        for label in labels:
-            pictures[label] += 1
-            wrong[label] += not right
-    result: dict[str, Any] = {"pictures": total}
-    if total < len(outcomes):
-        result["left_out"] = len(outcomes) - total
-    result["scores"] = _scores(outcomes, counted, classes) if total else {}
-    result["class_top1_error"] = {
-        name: 100 * bad / all_ if all_ else None
-        for name, bad, all_ in zip(classes, wrong, pictures, strict=True)
-    }
-    return result
-
-
-def _scores(outcomes: Outcomes, counted: Tensor, classes: list[str]) -> dict[str, float | None]:
     total = int(counted.sum())
-    top1, top5 = (total - int(right[counted].sum()) for right in (outcomes.top1, outcomes.top5))
-    loss = float(outcomes.loss[counted].sum()) / total
-    scores: dict[str, float | None] = {"top1_error": 100 * top1 / total, "top5_error": 100 * top5 / total}
-    if len(classes) <= MOST:
-        del scores["top5_error"]
-    return scores | {"loss": loss if math.isfinite(loss) else None}
+    pictures, wrong = Counter[int](), Counter[int]()
+    for labels, right in zip(outcomes.truth, outcomes.top1.tolist(), strict=True):
+        pictures.update(labels)
+        wrong.update([] if right else labels)
+    scores: dict[str, float | None] = {}
+    if total:
+        scores["top1_error"] = 100 * (total - int(outcomes.top1[counted].sum())) / total
+        if len(classes) > MOST:
+            scores["top5_error"] = 100 * (total - int(outcomes.top5[counted].sum())) / total
+        loss = float(outcomes.loss[counted].sum()) / total
+        scores["loss"] = loss if math.isfinite(loss) else None
+    return {
+        "pictures": total,
+        **({"left_out": len(outcomes) - total} if total < len(outcomes) else {}),
+        "scores": scores,
+        "class_top1_error": {
+            name: 100 * wrong[label] / pictures[label] if pictures[label] else None
+            for label, name in enumerate(classes)
+        },
+    }
 
 
 def confusion(outcomes: Outcomes, num_classes: int) -> Tensor | None:

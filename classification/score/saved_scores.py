@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from foundation.atomic_files import replace_atomically
-from foundation.errors import UserError
+from foundation.errors import UserError, first_difference
 
 VERSION = 1
 ARRAYS = {"log_probabilities": "f", "labels": "i", "ids": "U", "classes": "U", "about": "U"}  # name: kind
@@ -53,7 +53,7 @@ def save_scores(path: Path, scores: Scores) -> None:
         UserError: the name has another ending.
         OSError: it could not be written.
     """
-    check_place(path)
+    check_archive_name(path)
     with replace_atomically(path) as temporary, temporary.open("wb") as file:
         np.savez(
             file,
@@ -65,7 +65,7 @@ def save_scores(path: Path, scores: Scores) -> None:
         )
 
 
-def check_place(path: Path) -> None:
+def check_archive_name(path: Path) -> None:
     """Refuses a file name that promises another format, and makes the folder; before anything is scored."""
     if path.suffix != ".npz":
         raise UserError(
@@ -132,30 +132,22 @@ def average(paths: Sequence[Path]) -> Scores:
         UserError: one cannot be read, or they are not of the same pictures, labels and classes.
     """
     files = [load_scores(path) for path in paths]
-    for path, scores in zip(paths[1:], files[1:], strict=True):
-        check_same(paths[0], files[0], path, scores)
+    first = files[0]
+    for path, other in zip(paths[1:], files[1:], strict=True):
+        for what, ours, theirs in (
+            ("classes", first.classes, other.classes),
+            ("pictures", first.ids, other.ids),
+            ("labels", first.labels.tolist(), other.labels.tolist()),
+        ):
+            if ours != theirs:
+                raise UserError(
+                    f"{paths[0]} has {len(ours)} {what}, {path} has {len(theirs)}"
+                    f"{first_difference(ours, theirs)}; an ensemble needs the same pictures, labels and "
+                    "classes in the same order: score all weights on the same data"
+                )
     # In double precision, so that one file gives its own scores to the last bit.
     stacked = torch.stack([scores.log_probabilities.double() for scores in files])
     mean = (stacked.logsumexp(0) - math.log(len(files))).float()
-    first = files[0]
-    about = {
-        "protocol": "ensemble",
-        "members": [{"file": str(p)} | s.about for p, s in zip(paths, files, strict=True)],
-    }
+    members = [{"file": str(path)} | scores.about for path, scores in zip(paths, files, strict=True)]
+    about = {"protocol": "ensemble", "members": members}
     return Scores(first.ids, first.labels, first.classes, mean, about)
-
-
-def check_same(path: Path, scores: Scores, other_path: Path, other: Scores) -> None:
-    """Refuses files whose rows or columns do not mean the same."""
-    for what, ours, theirs in (
-        ("classes", scores.classes, other.classes),
-        ("pictures", scores.ids, other.ids),
-        ("labels", scores.labels.tolist(), other.labels.tolist()),
-    ):
-        if ours != theirs:
-            differing = [f"{a!r} and {b!r}" for a, b in zip(ours, theirs, strict=False) if a != b]
-            first = f", the first that differ are {differing[0]}" if differing else ""
-            raise UserError(
-                f"{path} has {len(ours)} {what}, {other_path} has {len(theirs)}{first}; an ensemble needs "
-                "the same pictures, labels and classes in the same order: score all weights on the same data"
-            )

@@ -4,10 +4,9 @@ import json
 import pytest
 import torch
 
-from classification.score.outcomes import judge
-from classification.score.score_files import Scores
-from classification.score.score_report import (
-    Wanted,
+from classification.score.classifier_errors import judge
+from classification.score.evaluation_report import (
+    ReportRequest,
     describe,
     most_confused,
     read_class_ids,
@@ -16,6 +15,7 @@ from classification.score.score_report import (
     write_predictions,
     write_submission,
 )
+from classification.score.saved_scores import Scores
 from foundation.errors import UserError
 
 CLASSES = ["ape", "bee", "cow, brown", "dog", "eel", "fox"]
@@ -40,7 +40,7 @@ def test_report_by_hand(scores, tmp_path):
     (tmp_path / "map.txt").write_text(
         "\n".join(f"{name[:3]} {number} x" for number, name in enumerate("abc"))
     )
-    result = report(scores, Wanted.read(CLASSES, tmp_path / "new" / "out", None, None))
+    result = report(scores, ReportRequest.read(CLASSES, tmp_path / "new" / "out", None, None))
     assert result["protocol"] == "dense" and result["scales"] == [32, 48] and result["pictures"] == 3
     assert result["scores"]["top1_error"] == pytest.approx(200 / 3)
     assert result["scores"]["top5_error"] == pytest.approx(100 / 3)
@@ -93,7 +93,7 @@ def test_wrong_maps_of_classes(tmp_path):
     with pytest.raises(
         UserError, match="--submission writes submission.txt to the folder of --out; give --out"
     ):
-        Wanted.read(["a"], None, None, tmp_path / "map.txt")
+        ReportRequest.read(["a"], None, None, tmp_path / "map.txt")
 
 
 RESULT = {

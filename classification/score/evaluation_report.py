@@ -10,10 +10,10 @@ from typing import Any
 
 from torch import Tensor
 
+from classification.score.classifier_errors import Outcomes, confusion, judge, summarise
 from classification.score.label_files import LabelFile, read_labels
-from classification.score.outcomes import Outcomes, confusion, judge, summarise
-from classification.score.score_files import Scores
-from foundation.atomic_files import replace_atomically
+from classification.score.saved_scores import Scores
+from foundation.atomic_files import write_text
 from foundation.errors import UserError
 from training.devices import is_main
 
@@ -23,7 +23,7 @@ WORST = 10
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ReportRequest:
     """What a report is to hold, read and checked before anything is scored.
 
     Attributes:
@@ -39,7 +39,7 @@ class Wanted:
     @classmethod
     def read(
         cls, classes: list[str], out: Path | None, labels: Path | None, submission: Path | None
-    ) -> "Wanted":
+    ) -> "ReportRequest":
         """Reads the files; see `read_labels` and `read_class_ids` for the errors."""
         if submission is not None and out is None:
             raise UserError("--submission writes submission.txt to the folder of --out; give --out DIR")
@@ -50,51 +50,37 @@ class Wanted:
         )
 
 
-def report(scores: Scores, wanted: Wanted) -> dict[str, Any]:
+def report(scores: Scores, request: ReportRequest) -> dict[str, Any]:
     """Errors and what is written of them: result.json, predictions.csv, confusion.csv, submission.txt.
 
     Returns:
-        What result.json holds: how it was scored ("protocol" and so on), what `metrics.summarise` says, and
-        the "most_confused" classes.
+        What result.json holds: how it was scored ("protocol" and so on), what `summarise` gives, and the
+        "most_confused" classes.
     Raises:
         UserError: the label file does not fit the pictures.
     """
-    if wanted.labels is None:
+    if request.labels is None:
         truth = [[label] if label >= 0 else [] for label in scores.labels.tolist()]
     else:
-        truth = wanted.labels.match(scores.ids, scores.classes)
+        truth = request.labels.match(scores.ids, scores.classes)
     outcomes = judge(scores.log_probabilities, truth)
     result: dict[str, Any] = {
         key: scores.about[key] for key in ("protocol", "scales", "members") if key in scores.about
     }
-    if wanted.labels is not None:
-        result["labels"] = str(wanted.labels.path)
+    if request.labels is not None:
+        result["labels"] = str(request.labels.path)
     result |= summarise(outcomes, scores.classes)
     matrix = confusion(outcomes, len(scores.classes))
     if matrix is not None:
         result["most_confused"] = most_confused(matrix, scores.classes)
-    if wanted.out is not None and is_main():
-        write_files(wanted.out, scores, outcomes, matrix, wanted.class_ids)
-        write_text(wanted.out / "result.json", json.dumps(result, indent=1, allow_nan=False) + "\n")
+    if request.out is not None and is_main():
+        write_predictions(request.out / "predictions.csv", scores.ids, outcomes, scores.classes)
+        if matrix is not None:
+            write_confusion(request.out / "confusion.csv", matrix, scores.classes)
+        if request.class_ids is not None:
+            write_submission(request.out / "submission.txt", scores.ids, outcomes, request.class_ids)
+        write_text(request.out / "result.json", json.dumps(result, indent=1, allow_nan=False) + "\n")
     return result
-
-
-def write_files(
-    out: Path, scores: Scores, outcomes: Outcomes, matrix: Tensor | None, class_ids: list[str] | None
-) -> None:
-    """Everything beside result.json."""
-    write_predictions(out / "predictions.csv", scores.ids, outcomes, scores.classes)
-    if matrix is not None:
-        write_confusion(out / "confusion.csv", matrix, scores.classes)
-    if class_ids is not None:
-        write_submission(out / "submission.txt", scores.ids, outcomes, class_ids)
-
-
-def write_text(path: Path, text: str) -> None:
-    """The whole file or, at an error, what was there before."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replace_atomically(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
 
 
 def write_predictions(path: Path, ids: list[str], outcomes: Outcomes, classes: list[str]) -> None:
@@ -105,19 +91,19 @@ def write_predictions(path: Path, ids: list[str], outcomes: Outcomes, classes: l
     for name, truth, best, probabilities in found:
         pairs = [(classes[i], f"{p:.6g}") for i, p in zip(best, probabilities, strict=True)]
         rows.append([name, "|".join(classes[label] for label in truth), *chain(*pairs)])
-    write_text(path, _csv(rows))
+    _write_csv(path, rows)
 
 
 def write_confusion(path: Path, matrix: Tensor, classes: list[str]) -> None:
     """A CSV file: one row per label, one column per class a picture was taken for, numbers of pictures."""
     rows = [[name, *map(str, counts)] for name, counts in zip(classes, matrix.tolist(), strict=True)]
-    write_text(path, _csv([["label", *classes], *rows]))
+    _write_csv(path, [["label", *classes], *rows])
 
 
-def _csv(rows: list[list[str]]) -> str:
+def _write_csv(path: Path, rows: list[list[str]]) -> None:
     buffer = io.StringIO()
     csv.writer(buffer, lineterminator="\n").writerows(rows)
-    return buffer.getvalue()
+    write_text(path, buffer.getvalue())
 
 
 def read_class_ids(path: Path, classes: list[str]) -> list[str]:
@@ -151,12 +137,9 @@ def most_confused(matrix: Tensor, classes: list[str]) -> list[dict[str, Any]]:
     """The pairs of classes that are taken for each other most often, at most `WORST`, the worst first."""
     wrong = matrix.clone().fill_diagonal_(0).flatten()
     cells = wrong.argsort(descending=True, stable=True)[:WORST].tolist()
+    count = len(classes)
     return [
-        {
-            "label": classes[i // len(classes)],
-            "taken_for": classes[i % len(classes)],
-            "pictures": int(wrong[i]),
-        }
+        {"label": classes[i // count], "taken_for": classes[i % count], "pictures": int(wrong[i])}
         for i in cells
         if wrong[i]
     ]
@@ -164,46 +147,42 @@ def most_confused(matrix: Tensor, classes: list[str]) -> list[dict[str, Any]]:
 
 def describe(result: dict[str, Any]) -> str:
     """The result as a table for people."""
+    lines = []
+    protocol = result.get("protocol", "centre")
+    if protocol == "dense":
+        lines.append(
+            f"dense, short sides of {', '.join(map(str, result['scales']))} pixels and mirror images"
+        )
+    elif protocol == "ensemble":
+        lines.append(f"mean of {len(result['members'])} files of scores")
+    elif protocol != "centre":
+        lines.append(protocol)
     names = {"top1_error": "top-1 error, %", "top5_error": "top-5 error, %", "loss": "loss, nats"}
-    rows = [(name, result["scores"][key]) for key, name in names.items() if key in result["scores"]]
-    totals = len(rows)
-    rows += [(f"  {name}", error) for name, error in _listed(result["class_top1_error"])]
-    width = max((len(name) for name, _ in rows), default=0)
-    lines = [f"{name:<{width}}  {'-' if value is None else f'{value:.2f}':>6}" for name, value in rows]
-    return "\n".join(
-        [*_protocol(result), *lines[:totals], *_heading(result), *lines[totals:], *_confusions(result)]
+    totals = [(name, result["scores"][key]) for key, name in names.items() if key in result["scores"]]
+    heading, classes = _list_classes(result)
+    width = max((len(name) for name, _ in totals + classes), default=0)
+    total_rows, class_rows = (
+        [f"{name:<{width}}  {'-' if value is None else f'{value:.2f}':>6}" for name, value in rows]
+        for rows in (totals, classes)
     )
+    lines += [*total_rows, heading, *class_rows]
+    if pairs := result.get("most_confused", []):
+        lines.append("most frequent confusions (pictures, label → taken for):")
+    return "\n".join(lines + [f"  {p['pictures']:>5}  {p['label']} → {p['taken_for']}" for p in pairs])
 
 
-def _protocol(result: dict[str, Any]) -> list[str]:
-    name = result.get("protocol", "centre")
-    if name == "dense":
-        return [f"dense, short sides of {', '.join(map(str, result['scales']))} pixels and mirror images"]
-    if name == "ensemble":
-        return [f"mean of {len(result['members'])} files of scores"]
-    return [] if name == "centre" else [name]
-
-
-def _listed(errors: dict[str, float | None]) -> list[tuple[str, float | None]]:
-    known = [pair for pair in errors.items() if pair[1] is not None]
-    if len(errors) <= LISTED:
-        return list(errors.items()) if known else []
-    return sorted(known, key=lambda pair: pair[1] or 0, reverse=True)[:WORST]
-
-
-def _heading(result: dict[str, Any]) -> list[str]:
+def _list_classes(result: dict[str, Any]) -> tuple[str, list[tuple[str, float | None]]]:
+    """A heading, and the errors of all classes or of the worst."""
+    errors: dict[str, float | None] = result["class_top1_error"]
     left_out = result.get("left_out", 0)
-    counted = f"{result['pictures']} pictures in all" + (
-        f", {left_out} without label left out" if left_out else ""
-    )
     if not result["pictures"]:
-        return [f"no errors: none of the {left_out} pictures has a label"]
-    if len(result["class_top1_error"]) <= LISTED:
-        return [f"top-1 error of each class, %, - where it has no picture ({counted}):"]
-    return [f"top-1 error of the {WORST} worst classes, % ({counted}; result.json has every class):"]
-
-
-def _confusions(result: dict[str, Any]) -> list[str]:
-    pairs = result.get("most_confused", [])
-    lines = [f"  {pair['pictures']:>5}  {pair['label']} → {pair['taken_for']}" for pair in pairs]
-    return ["most frequent confusions (pictures, label → taken for):", *lines] if lines else []
+        return f"no errors: none of the {left_out} pictures has a label", []
+    counted = f"{result['pictures']} pictures in all"
+    if left_out:
+        counted += f", {left_out} without label left out"
+    rows = [(f"  {name}", error) for name, error in errors.items()]
+    if len(rows) <= LISTED:
+        return f"top-1 error of each class, %, - where it has no picture ({counted}):", rows
+    heading = f"top-1 error of the {WORST} worst classes, % ({counted}; result.json has every class):"
+    known = [row for row in rows if row[1] is not None]
+    return heading, sorted(known, key=lambda row: row[1] or 0, reverse=True)[:WORST]

@@ -1,16 +1,14 @@
 """Statistics of batch normalisation estimated anew, as before detection (He et al. 2015, appendix A)."""
 
 import logging
-from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from backbones import WeightsHeader
 from backbones.norm import FrozenBatchNorm2d, calibrate_batchnorm
 from classification.config import PretrainConfig
-from classification.data.labelled_batches import Pictures
 from classification.data.opened_splits import open_split
 from foundation.errors import UserError
 from training.loader import BatchLoader, Item
@@ -44,11 +42,5 @@ def reestimate_batchnorm(
     order = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(config.run.seed))
     chosen = order[: num_batches * batch_size].view(num_batches, batch_size).tolist()
     batches = [[Item(index, 0) for index in batch] for batch in chosen]
-    calibrate_batchnorm(model, _inputs(pictures, batches, config.run.workers, device))
-
-
-def _inputs(
-    pictures: Pictures, batches: list[list[Item]], workers: int, device: torch.device
-) -> Iterator[Tensor]:
-    for batch in BatchLoader(pictures.read, batches, workers):
-        yield pictures.prepare(batch.to(device))
+    loader = BatchLoader(pictures.read, batches, config.run.workers)
+    calibrate_batchnorm(model, (pictures.prepare(batch.to(device)) for batch in loader))

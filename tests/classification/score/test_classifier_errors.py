@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from classification.score.outcomes import confusion, join, judge, summarise
+from classification.score.classifier_errors import confusion, join, judge, summarise
 
 NAN = math.nan
 # Picture 0 (label 0): right. Picture 1 (label 1): its 2 is third. Picture 2 (label 1): its 0 is sixth.
