@@ -21,7 +21,6 @@ from analysis.untrained import untrained
 from backbones import WeightsHeader, load_network
 from backbones.spec import Network
 from backbones.weights.weight_files import read_header
-from classification.data.data_sets import DataConfig
 from classification.data.labelled_batches import Pictures
 from classification.data.opened_splits import match_classes, open_pictures
 from classification.score.weight_evaluation import digest
@@ -85,9 +84,8 @@ def analyze(name: str, weights: Sequence[Path], out: Path, overrides: Sequence[s
         measured[label] = _measure(name, network, pictures, config, out / f"{file_name(label)}.npz", about)
         merit = kind.summarise(measured[label], getattr(config, name))
         networks[label] = {"weights": str(file), "sha256": about["weights"], **merit}
-    result = {"command": _command(name, weights, out, overrides), **settings, "networks": networks}
-    _write(out, name, result, kind.draw(measured, getattr(config, name)))
-    return result
+    figure = kind.draw(measured, getattr(config, name))
+    return _write(out, figure, weights, overrides, settings | {"networks": networks})
 
 
 def _open_networks(
@@ -96,7 +94,13 @@ def _open_networks(
     """Each network under its name, and where asked for as it was before training, with the pictures."""
     device = resolve_device(config.run.device)
     labels = name_networks(weights, headers)
-    pictures = _open_pictures(config.data, headers[0].classes, kind)
+    pictures = open_pictures(config.data, headers[0].classes)
+    if kind.needs_labels and len(pictures) and int(pictures.labels.min()) < 0:
+        raise UserError(
+            "this analysis measures errors, and the pictures of "
+            f"data.val_split={config.data.val_split} have no labels; choose a split with a folder for each "
+            "class"
+        )
     classes, numbers = list(pictures.classes), pictures.labels
     for file, header, label in zip(weights, headers, labels, strict=True):
         network: Any = load_network(file).to(device).eval()
@@ -135,21 +139,21 @@ def _analyze_random_networks(out: Path, overrides: Sequence[str]) -> dict[str, A
     arrays = measure_shattering(config.seeds)
     settings = {"analysis": "gradients", "options": asdict(config)}
     save_arrays(out / "random_networks.npz", arrays, settings)
-    command = _command("gradients", [], out, overrides)
-    result = {"command": command, **settings, "networks": summarise_shattering(arrays)}
-    _write(out, "gradients", result, draw_shattering(arrays))
-    return result
+    networks = {"networks": summarise_shattering(arrays)}
+    return _write(out, draw_shattering(arrays), [], overrides, settings | networks)
 
 
-def _command(name: str, weights: Sequence[Path], out: Path, overrides: Sequence[str]) -> str:
-    """The command line that repeats it."""
+def _write(
+    out: Path, figure: Any, weights: Sequence[Path], overrides: Sequence[str], result: dict[str, Any]
+) -> dict[str, Any]:
+    """Writes the figure and result.json, which begins with the command line that repeats the analysis."""
+    name = result["analysis"]
     files = ["--weights", *map(str, weights)] if weights else []
-    return shlex.join(["python", "tools/analyze.py", name, *files, "--out", str(out), *overrides])
-
-
-def _write(out: Path, name: str, result: dict[str, Any], figure: Any) -> None:
+    command = ["python", "tools/analyze.py", name, *files, "--out", str(out), *overrides]
+    result = {"command": shlex.join(command), **result}
     write_text(out / "result.json", json.dumps(result, indent=1, allow_nan=False) + "\n")
     save_plot(figure, out / name)
+    return result
 
 
 def _read_header(file: Path) -> WeightsHeader:
@@ -216,16 +220,6 @@ def _identify(pictures: Pictures) -> list[Any]:
     return [len(pictures), list(pictures.classes), labels, name, pixels]
 
 
-def _open_pictures(data: DataConfig, classes: list[str], kind: Kind) -> Pictures:
-    pictures = open_pictures(data, classes)
-    if kind.needs_labels and len(pictures) and int(pictures.labels.min()) < 0:
-        raise UserError(
-            f"this analysis measures errors, and the pictures of data.val_split={data.val_split} have no "
-            "labels; choose a split with a folder for each class"
-        )
-    return pictures
-
-
 def _untrained(network: Network, pictures: Pictures, run: RunOptions) -> Network:
     """The network before its training, its normalisation calibrated on equal batches of a few pictures."""
     at_once = min(run.batch_size, CALIBRATED_ON, max(1, len(pictures)))
@@ -250,19 +244,18 @@ def describe_analysis(result: dict[str, Any]) -> str:
     """The figures of merit of each network, for people."""
     lines = []
     for label, found in result["networks"].items():
-        lines += [label, *_lines({k: v for k, v in found.items() if k not in ("weights", "sha256")}, "  ")]
+        lines.append(label)
+        merit = {key: value for key, value in found.items() if key not in ("weights", "sha256")}
+        for key, value in merit.items():
+            several = isinstance(value, list) and value and isinstance(value[0], dict)
+            parts = value if several else [value]
+            lines += [f"  {key.replace('_', ' ')}: {_as_text(part)}" for part in parts]
     return "\n".join(lines)
 
 
-def _lines(found: dict[str, Any], indent: str) -> Iterator[str]:
-    for key, value in found.items():
-        for part in value if isinstance(value, list) and value and isinstance(value[0], dict) else [value]:
-            yield f"{indent}{key.replace('_', ' ')}: {_said(part)}"
-
-
-def _said(value: Any) -> str:
+def _as_text(value: Any) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{key.replace('_', ' ')} {_said(part)}" for key, part in value.items())
+        return ", ".join(f"{key.replace('_', ' ')} {_as_text(part)}" for key, part in value.items())
     if isinstance(value, list):
-        return " / ".join(map(_said, value))
+        return " / ".join(map(_as_text, value))
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -54,8 +54,8 @@ class Cost:
     disk: int
 
 
-class Noise:
-    """Stands in for pictures that are not here: black ones, so that steps can be timed without the data."""
+class BlackPictures:
+    """Stands in for pictures that are not here, so that steps can be timed without the data."""
 
     input_spec: InputSpec = IMAGENET_INPUT
 
@@ -105,7 +105,7 @@ def _open(config: PretrainConfig, without_data: bool) -> Pictures:
         if not without_data:
             raise
         logger.warning("steps are timed on black pictures, without reading any: %s", error)
-        return Noise(config)
+        return BlackPictures(config)
 
 
 def _cost(run: Run, steps: int, step_seconds: float) -> Cost:
@@ -131,7 +131,7 @@ def seconds_per_step(config: PretrainConfig, pictures: Pictures) -> float:
         optim = replace(optim, batch_size=CPU_PICTURES[config.data.kind], accumulate=1)
     total = REPORTS * steps
     run = replace(config.run, log_every=steps, eval_every=total, checkpoint_every=total, early_stop=None)
-    if isinstance(pictures, Noise):
+    if isinstance(pictures, BlackPictures):
         # Nothing is read; and a plan is made without a GPU too.
         run = replace(run, cuda_graph=False, workers=0)
     schedule = replace(config.schedule, total_steps=total)

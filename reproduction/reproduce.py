@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from foundation.atomic_files import replace_atomically
+from foundation.atomic_files import write_bytes
 from foundation.errors import UserError, suggest
 from reproduction.cost import costs, plan_table
 from reproduction.figures import draw_curves, draw_degradation
@@ -18,8 +18,8 @@ DEGRADATION = "degradation"  # of Table 6's networks
 
 
 @dataclass(frozen=True)
-class Target:
-    """What is to be reproduced.
+class Selection:
+    """What is to be reproduced: a table with its figures, or a figure alone.
 
     Attributes:
         table: its number; a figure's is the table of the same networks.
@@ -39,7 +39,7 @@ class Target:
         return TABLES[self.table].protocol if self.print_table else "last"
 
 
-def find_target(table: str | None, figure: str | None) -> Target:
+def select(table: str | None, figure: str | None) -> Selection:
     """The rows and figures of a table, or of a figure alone.
 
     Raises:
@@ -53,23 +53,20 @@ def find_target(table: str | None, figure: str | None) -> Target:
         if TABLES[table].protocol is None:
             raise UserError(f"Table {table} comes from ImageNet's test server; choose another")
         figures = [number for number, other in FIGURES.items() if other.table == table]
-        return Target(table, list(TABLES[table].rows), True, figures + [DEGRADATION] * (table == "6"))
+        return Selection(table, list(TABLES[table].rows), True, figures + [DEGRADATION] * (table == "6"))
     assert figure is not None
     if figure not in (*FIGURES, DEGRADATION):
         raise UserError(f"no figure {figure!r} is held{suggest(figure, [*FIGURES, DEGRADATION])}")
     if figure == DEGRADATION:
-        return Target("6", [row for row in TABLES["6"].rows if _plain_or_residual(row)], False, [figure])
+        rows = [row for row in TABLES["6"].rows if row.key.startswith(("plain", "resnet"))]
+        return Selection("6", rows, False, [figure])
     frame = FIGURES[figure]
     keys = {key for _, panel in frame.panels for key in panel}
-    return Target(frame.table, [r for r in TABLES[frame.table].rows if r.key in keys], False, [figure])
-
-
-def _plain_or_residual(row: Row) -> bool:
-    return row.key.startswith(("plain", "resnet"))
+    return Selection(frame.table, [r for r in TABLES[frame.table].rows if r.key in keys], False, [figure])
 
 
 def reproduce(
-    target: Target,
+    selection: Selection,
     out: Path,
     *,
     names: Sequence[str] = (),
@@ -90,7 +87,7 @@ def reproduce(
         UserError: a wrong name, number or override, data missing, a folder of another configuration, or
             whatever `pretrain` refuses.
     """
-    rows = choose_rows(target.rows, names)
+    rows = choose_rows(selection.rows, names)
     if only_report and overrides:
         raise UserError(f"--only-report runs nothing, so {' '.join(overrides)} changes nothing; leave it out")
     if not only_report:
@@ -103,43 +100,35 @@ def reproduce(
                 return
             execute(runs, together)
             broadcast_object(None)  # the others wait until the main process has written the last result
-            score(target, rows, out)
-    if not is_main():
-        return
-    shown = [row for row in target.rows if not names or row in rows]
-    report(target, [read_line(row, target.protocol, out) for row in shown], out)
+            for row in rows:  # all processes score what has ended together
+                read_line(row, selection.protocol, out, score=True)
+    if is_main():
+        shown = [row for row in selection.rows if not names or row in rows]
+        report(selection, [read_line(row, selection.protocol, out) for row in shown], out)
 
 
-def score(target: Target, rows: Sequence[Row], out: Path) -> None:
-    """Applies the table's protocol to what has ended, all processes together."""
-    for row in rows:
-        read_line(row, target.protocol, out, score=True)
-
-
-def report(target: Target, lines: Sequence[Line], out: Path) -> None:
+def report(selection: Selection, lines: Sequence[Line], out: Path) -> None:
     """Writes table<number>.md and .json and the figures into `out`, and prints the Markdown."""
     out.mkdir(parents=True, exist_ok=True)
     parts = []
-    if target.print_table:
-        table = TABLES[target.table]
-        parts.append(markdown(target.table, table, lines))
-        numbers = {"table": target.table, "source": table.source, "rows": record(table, lines)}
-        _write(out / f"table{target.table}.json", json.dumps(numbers, indent=1, allow_nan=False) + "\n")
-    for name in target.figures:
-        file = out / (f"{name}.png" if name == DEGRADATION else f"figure{name}.png")
-        caption = (
-            draw_degradation(lines, file) if name == DEGRADATION else draw_curves(FIGURES[name], lines, file)
-        )
+    if selection.print_table:
+        table = TABLES[selection.table]
+        parts.append(markdown(selection.table, table, lines))
+        numbers = {"table": selection.table, "source": table.source, "rows": record(table, lines)}
+        text = json.dumps(numbers, indent=1, allow_nan=False) + "\n"
+        write_bytes(out / f"table{selection.table}.json", text.encode())
+    for name in selection.figures:
+        if name == DEGRADATION:
+            file = out / f"{name}.png"
+            caption = draw_degradation(lines, file)
+        else:
+            file = out / f"figure{name}.png"
+            caption = draw_curves(FIGURES[name], lines, file)
         if caption:
             parts.append(f"![{file.stem}]({file.name})\n\n{caption}")
-        elif not target.print_table:
+        elif not selection.print_table:
             parts.append(f"No run for {file.name} has ended yet.")
+    stem = f"table{selection.table}" if selection.print_table else file.stem
     text = "\n\n".join(parts)
-    stem = f"table{target.table}" if target.print_table else file.stem
-    _write(out / f"{stem}.md", text + "\n")
+    write_bytes(out / f"{stem}.md", f"{text}\n".encode())
     print(text)
-
-
-def _write(file: Path, text: str) -> None:
-    with replace_atomically(file) as temporary:
-        temporary.write_text(text, encoding="utf-8")

@@ -38,12 +38,12 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: argparse.Namespace) -> None:
-    from reproduction.reproduce import find_target, reproduce
+    from reproduction.reproduce import reproduce, select
 
     names = [name for name in arguments.rows if "=" not in name]
     overrides = [name for name in arguments.rows if "=" in name] + arguments.overrides
     reproduce(
-        find_target(arguments.table, arguments.figure),
+        select(arguments.table, arguments.figure),
         arguments.out,
         names=names,
         seeds=arguments.seeds,

@@ -10,7 +10,7 @@ import pytest
 from classification.config import PretrainConfig
 from foundation.errors import UserError
 from reproduction import cost, runs
-from reproduction.reproduce import find_target, reproduce
+from reproduction.reproduce import reproduce, select
 from training.config import dump_config
 
 Found = Callable[..., Any]
@@ -39,11 +39,11 @@ def test_a_folder_of_another_configuration_is_refused_before_anything_runs(
     write_run: Found, tmp_path: Path, trained: list
 ):
     write_run("plain20_cifar", 1, overrides=["optim.lr=0.3"], top1_error=1.0)
-    target = find_target("6", None)
+    selection = select("6", None)
     with pytest.raises(
         UserError, match=r"plain20_cifar_seed1 was .*\n  optim.lr: 0.3 before, 0.1 now\n.*--out"
     ):
-        reproduce(target, tmp_path, names=["resnet20", "plain20"], seeds=2)
+        reproduce(selection, tmp_path, names=["resnet20", "plain20"], seeds=2)
     assert trained == []
 
 
@@ -52,8 +52,8 @@ def test_what_is_missing_runs_and_what_has_begun_goes_on(
 ):
     write_run("resnet20_cifar", 0, top1_error=9.0)
     write_run("plain20_cifar", 0)
-    target = find_target("6", None)
-    reproduce(target, tmp_path, names=["resnet20", "plain20"], seeds=2)
+    selection = select("6", None)
+    reproduce(selection, tmp_path, names=["resnet20", "plain20"], seeds=2)
     assert trained == [
         ("plain20_cifar_seed0", 0, True),
         ("resnet20_cifar_seed1", 1, False),
@@ -69,7 +69,7 @@ def test_what_is_missing_runs_and_what_has_begun_goes_on(
     assert (tmp_path / "table6.md").read_text().strip() in printed
     written = json.loads((tmp_path / "table6.json").read_text())
     assert written["table"] == "6" and [len(row["runs"]) for row in written["rows"]] == [2, 2]
-    reproduce(target, tmp_path, names=["resnet20", "plain20"], seeds=2)
+    reproduce(selection, tmp_path, names=["resnet20", "plain20"], seeds=2)
     assert len(trained) == 3, "all complete: nothing runs again"
 
 
@@ -83,7 +83,7 @@ def test_several_at_once(write_run: Found, tmp_path: Path, trained: list, monkey
 
     monkeypatch.setattr(runs, "pretrain_together", stand_in)
     write_run("plain20_cifar", 0)
-    reproduce(find_target("6", None), tmp_path, names=["resnet20", "plain20", "plain32"], together=2, seeds=1)
+    reproduce(select("6", None), tmp_path, names=["resnet20", "plain20", "plain32"], together=2, seeds=1)
     assert groups == [
         [("resnet20_cifar_seed0", False), ("plain20_cifar_seed0", True)],
         [("plain32_cifar_seed0", False)],
@@ -97,10 +97,10 @@ def test_a_dry_run_and_a_report_train_nothing(
     before = sorted(tmp_path.rglob("*"))
     # Without the pictures, and without the GPU that the runs will need.
     options = [*TINY, "run.cuda_graph=true"]
-    reproduce(find_target("6", None), tmp_path, names=["resnet20"], seeds=1, overrides=options, dry_run=True)
+    reproduce(select("6", None), tmp_path, names=["resnet20"], seeds=1, overrides=options, dry_run=True)
     assert "| resnet20_cifar_seed0 | missing |" in capsys.readouterr().out
     assert sorted(tmp_path.rglob("*")) == before
-    reproduce(find_target("6", None), tmp_path, only_report=True)
+    reproduce(select("6", None), tmp_path, only_report=True)
     printed = capsys.readouterr().out
     assert "| ResNet-20 | 8.75 | 9.00 | 1 | (+0.25) not comparable |" in printed
     assert "| ResNet-32 | 7.51 | not run | 0 |" in printed and "| Maxout | 9.38 | not ours |" in printed
@@ -108,23 +108,23 @@ def test_a_dry_run_and_a_report_train_nothing(
 
 
 def test_a_figure_alone(write_run: Found, tmp_path: Path, trained: list, capsys: pytest.CaptureFixture):
-    assert [row.key for row in find_target(None, "4").rows] == [
+    assert [row.key for row in select(None, "4").rows] == [
         "plain18",
         "resnet18-A",
         "plain34",
         "resnet34-A",
     ]
-    assert "highway19_cifar" not in [row.key for row in find_target(None, "degradation").rows]
+    assert "highway19_cifar" not in [row.key for row in select(None, "degradation").rows]
     metrics = [{"step": 3, "val/top1_error": 9.0}]
     write_run("resnet20_cifar", metrics=metrics, top1_error=9.0)
-    reproduce(find_target(None, "6"), tmp_path, only_report=True)
+    reproduce(select(None, "6"), tmp_path, only_report=True)
     printed = capsys.readouterr().out
     assert printed.startswith("![figure6](figure6.png)") and "Maxout" not in printed
     assert {path.name for path in tmp_path.glob("figure6.*")} == {"figure6.png", "figure6.md"}
-    reproduce(find_target(None, "4"), tmp_path, only_report=True)
+    reproduce(select(None, "4"), tmp_path, only_report=True)
     assert capsys.readouterr().out == "No run for figure4.png has ended yet.\n"
 
 
 def test_a_table_brings_its_figures():
-    assert find_target("6", None).figures == ["6", "degradation"]
-    assert find_target("2", None).figures == ["4"] and find_target("3", None).figures == []
+    assert select("6", None).figures == ["6", "degradation"]
+    assert select("2", None).figures == ["4"] and select("3", None).figures == []
