@@ -1,1 +1,5 @@
 """Pretraining residual networks as classifiers: data, augmentation, metrics, training, evaluation."""
+
+from foundation import require_neighbours
+
+require_neighbours(__name__)
