@@ -6,13 +6,12 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from setuptools import find_packages
+from setuptools import Distribution, find_packages
+
+from foundation.shadowing import MAY_IMPORT
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = [
-    *("foundation", "backbones", "training", "pictures", "classification", "detection", "doctor", "analysis"),
-    "reproduction",
-]
+PACKAGES = list(MAY_IMPORT)
 
 
 def test_tools_configs_and_tests_are_not_packaged():
@@ -27,6 +26,18 @@ def test_every_folder_with_sources_is_a_package():
     for package in PACKAGES:
         for file in (ROOT / package).rglob("*.py"):
             assert (file.parent / "__init__.py").is_file(), f"{file.parent} has no __init__.py"
+
+
+def test_every_package_brings_its_annotations(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.chdir(ROOT)
+    distribution = Distribution({"script_name": "setup.py"})
+    distribution.parse_config_files(["pyproject.toml"])
+    build = distribution.get_command_obj("build_py")
+    build.build_lib, build.include_package_data = str(tmp_path), False
+    build.ensure_finalized()
+    files = {Path(file).relative_to(tmp_path).as_posix() for file in build.get_outputs()}
+    assert {f"{package}/py.typed" for package in PACKAGES} <= files
+    assert "training/loop.py" in files and not any(file.startswith("tests") for file in files)
 
 
 def test_hosts_are_imported_only_by_their_adapters():
