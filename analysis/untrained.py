@@ -6,7 +6,7 @@ from typing import cast
 from torch import Tensor
 
 from backbones import create_model
-from backbones.build import Options
+from backbones.families import Options
 from backbones.norm import calibrate_batchnorm, norm_eps, set_norm_eps
 from backbones.spec import Network
 from training.seeding import DRAWING, seeded

@@ -4,9 +4,9 @@ from backbones.build import (
     create_backbone,
     create_model,
     create_trunk_and_head,
-    list_models,
     load_network,
 )
+from backbones.families import list_models
 from backbones.spec import IMAGENET_INPUT, FeatureSpec, InputSpec
 from backbones.weights.weight_files import WeightsHeader, load_into, read_weights, save_weights
 from foundation.errors import OptionError, WeightsError

@@ -1,97 +1,31 @@
 """Networks by name, with weights loaded and checked."""
 
-import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal, TypedDict, Unpack, cast, get_args
+from typing import Any, Literal, Unpack, cast, get_args
 
 from torch import nn
 
+from backbones.families import Options, find_family, is_model
 from backbones.features import FeatureNetwork, StageHead, default_split, freeze_stages
-from backbones.networks.blocks import Bottleneck, Shortcut, StrideOn
-from backbones.networks.cifar_resnet import CifarResNet
-from backbones.networks.highway import HighwayNet
-from backbones.networks.preact import PreActBottleneck, PreActCifarResNet, PreActResNet
-from backbones.networks.resnet import VARIANTS, ResNet, StemPool
-from backbones.networks.vgg import VGG
+from backbones.networks.blocks import Shortcut, StrideOn, has_bottlenecks
+from backbones.networks.resnet import StemPool
 from backbones.norm import freeze_batchnorm
-from backbones.spec import Network
+from backbones.spec import LATER_OPTIONS, Network
 from backbones.weights.weight_files import read_weights
 from backbones.weights.weight_loading import load_weights
 from foundation.errors import OptionError, WeightsError, check_choice
 
 Norm = Literal["batch", "frozen", "sync"]
-NAMES = (
-    *("plain18", "plain34", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152", *VARIANTS),
-    *(f"preact_resnet{depth}" for depth in (18, 34, 50, 101, 152, 200)),
-    *("vgg16", "vgg19"),
-    *(f"{kind}{depth}_cifar" for kind in ("plain", "resnet") for depth in (20, 32, 44, 56, 110, 1202)),
-    *(f"preact_resnet{depth}_cifar" for depth in (110, 164, 1001)),
-    *("highway19_cifar", "highway32_cifar"),
-)
-# These exist for every depth of their pattern.
-FREE_DEPTH = r"(plain|resnet|preact_resnet)\d+_cifar"
-
-
-class Options(TypedDict, total=False):
-    """What a network can be built with; all have a default.
-
-    shortcut: "A", "B" or "C"; by default B on ImageNet and A on CIFAR (bottlenecks there B), as the papers.
-    stride_on: "3x3" (default; torchvision, timm) or "1x1" (the paper, Caffe); bottlenecks only.
-    zero_init_residual: start every residual at zero (Goyal et al. 2017).
-    stem_pool: "padded" (default; torchvision, timm, detectron2) or "ceil" (Caffe); ImageNet only.
-    dilation: of res3, res4, res5, the stages whose stride is replaced by dilation: ("res5",) for DC5 and
-        output stride 16, ("res4", "res5") for 8; ImageNet only. The weights are those of the strided network.
-    """
-
-    shortcut: Shortcut | None
-    stride_on: StrideOn
-    zero_init_residual: bool
-    stem_pool: StemPool
-    dilation: Sequence[str]
-
-
-@dataclass(frozen=True)
-class Family:
-    """How a kind of network is built, and which of `Options` mean something for it."""
-
-    build: Callable[..., Any]
-    options: tuple[str, ...] = ()
-
-
-_RESIDUAL = ("shortcut", "stride_on", "zero_init_residual")
-# By the name without its depth; a variant has its ResNet's.
-FAMILIES = {
-    "plain": Family(partial(ResNet, shortcut=None), ("stem_pool", "dilation")),
-    "resnet": Family(ResNet, (*_RESIDUAL, "stem_pool", "dilation")),
-    "preact_resnet": Family(PreActResNet, (*_RESIDUAL, "dilation")),
-    "vgg": Family(VGG),
-    "plain_cifar": Family(partial(CifarResNet, shortcut=None)),
-    "resnet_cifar": Family(CifarResNet, ("shortcut", "zero_init_residual")),
-    "preact_resnet_cifar": Family(PreActCifarResNet, _RESIDUAL),
-    "highway_cifar": Family(HighwayNet),
+# Option: its default, and what a network lacks for which it means nothing.
+_OPTIONS: dict[str, tuple[Any, str]] = {
+    "shortcut": (None, "residual shortcuts"),
+    "zero_init_residual": (False, "residual shortcuts"),
+    "stride_on": ("3x3", "bottlenecks"),
+    "stem_pool": (LATER_OPTIONS["stem_pool"], "such pooling in its stem"),
+    "dilation": ((), "stages that can be dilated"),
 }
-_DEFAULTS = {"stride_on": "3x3", "stem_pool": "padded"}  # of the others: not given, or nothing
-# Option: what it does not apply to has none of these.
-_NEEDS = {
-    "shortcut": "residual shortcuts",
-    "zero_init_residual": "residual shortcuts",
-    "stride_on": "bottlenecks",
-    "stem_pool": "such pooling in its stem",
-    "dilation": "stages that can be dilated",
-}
-
-
-def list_models(pattern: str = "*") -> list[str]:
-    """Names that match a shell pattern.
-
-    Of the plain and residual CIFAR networks, which exist for every depth, the papers' are listed.
-    """
-    return [name for name in NAMES if fnmatchcase(name, pattern)]
 
 
 def create_model(
@@ -119,9 +53,7 @@ def create_model(
     """
     _check_keywords(options, norm, "weights", "num_classes")
     network = _build(name, num_classes, norm, options)
-    if weights is not None:
-        load_weights(network, weights, parts=[network])
-    _set_norm(network, norm)
+    _finish(network, [network], weights, norm)
     return network
 
 
@@ -153,10 +85,7 @@ def create_backbone(
         )
     network = _build(name, None, norm, options)
     features = FeatureNetwork(network, out_features)
-    if weights is not None:
-        load_weights(network, weights, parts=[features])
-    freeze_stages(features, frozen_stages)
-    _set_norm(features, norm)
+    _finish(network, [features], weights, norm, frozen_stages)
     return features
 
 
@@ -189,11 +118,7 @@ def create_trunk_and_head(
     network = _build(name, None, norm, options)
     split = split or default_split(network)
     head, trunk = StageHead(network, split), FeatureNetwork(network, (split,))
-    if weights is not None:
-        load_weights(network, weights, parts=[trunk, head])
-    freeze_stages(trunk, frozen_stages)
-    _set_norm(trunk, norm)
-    _set_norm(head, norm)
+    _finish(network, [trunk, head], weights, norm, frozen_stages)
     return trunk, head
 
 
@@ -211,7 +136,7 @@ def load_network(
         WeightsError: the file has no header, is of a detector, or does not fit its header.
     """
     _, header = read_weights(weights)
-    if header is None or header.model not in NAMES and not re.fullmatch(FREE_DEPTH, header.model):
+    if header is None or not is_model(header.model):
         found = "no header" if header is None else f"that of a {header.model}"
         raise WeightsError(
             f"{weights}: expected a header that names one of our networks, found {found}; "
@@ -225,11 +150,23 @@ def load_network(
     return create_model(header.model, num_classes=num_classes, weights=weights, norm=norm, **options)
 
 
-def _set_norm(part: nn.Module, norm: Norm) -> None:
-    if norm == "frozen":
-        freeze_batchnorm(part)
-    elif norm == "sync":
-        nn.SyncBatchNorm.convert_sync_batchnorm(part)
+def _finish(
+    network: Network,
+    parts: Sequence[Network | FeatureNetwork | StageHead],
+    weights: str | Path | None,
+    norm: Norm,
+    frozen_stages: int = 0,
+) -> None:
+    """Loads the weights of the parts in use, fixes stages of the first, and sets their normalisation."""
+    if weights is not None:
+        load_weights(network, weights, parts)
+    if isinstance(parts[0], FeatureNetwork):
+        freeze_stages(parts[0], frozen_stages)
+    for part in parts:
+        if norm == "frozen":
+            freeze_batchnorm(part)
+        elif norm == "sync":
+            nn.SyncBatchNorm.convert_sync_batchnorm(part)
 
 
 def _check_keywords(options: Options, norm: Norm, *others: str) -> None:
@@ -240,25 +177,16 @@ def _check_keywords(options: Options, norm: Norm, *others: str) -> None:
 
 
 def _build(name: str, num_classes: int | None, norm: Norm, options: Options) -> Network:
-    if not re.fullmatch(FREE_DEPTH, name):
-        check_choice("model", name, NAMES)
+    family, arguments = find_family(name)
     _check_values(options)
-    given = _given(options)
-    depth = int(re.findall(r"\d+", name)[0])
-    arguments: dict[str, Any] = {} if num_classes is None else {"num_classes": num_classes}
     if num_classes is not None and num_classes < 1:
         raise OptionError(f"num_classes must be at least 1, got {num_classes}")
-    if name in VARIANTS:
-        family = FAMILIES["resnet"]
-        depth, arguments["groups"], arguments["width"] = VARIANTS[name]
-    else:
-        family = FAMILIES[re.sub(r"\d+", "", name)]
+    given = _given(options)
     for option in given:
         if option not in family.options:
-            raise OptionError(f"{name} has no {_NEEDS[option]}; leave out {option}={given[option]!r}")
-    network = family.build(depth, **arguments, **given)
-    bottlenecks = any(isinstance(module, Bottleneck | PreActBottleneck) for module in network.modules())
-    if "stride_on" in given and not bottlenecks:
+            raise OptionError(f"{name} has no {_OPTIONS[option][1]}; leave out {option}={given[option]!r}")
+    network = family.build(**arguments, num_classes=num_classes or family.num_classes, **given)
+    if "stride_on" in given and not has_bottlenecks(network):
         raise OptionError(f"{name} has no bottlenecks; leave out stride_on={given['stride_on']!r}")
     if norm == "sync" and not any(isinstance(module, nn.BatchNorm2d) for module in network.modules()):
         raise OptionError(f"{name} has no batch normalisation; leave out norm='sync'")
@@ -267,7 +195,7 @@ def _build(name: str, num_classes: int | None, norm: Norm, options: Options) -> 
 
 def _given(options: Options) -> dict[str, Any]:
     """The options that differ from the default."""
-    return {option: value for option, value in options.items() if value and value != _DEFAULTS.get(option)}
+    return {option: value for option, value in options.items() if value and value != _OPTIONS[option][0]}
 
 
 def _from_timm(name: str, options: Options) -> ModuleType:
@@ -275,17 +203,17 @@ def _from_timm(name: str, options: Options) -> ModuleType:
     for option, value in _given(options).items():
         raise OptionError(f"{name} is built by timm; leave out {option}={value!r}")
     try:
-        from backbones.networks import timm_networks as from_timm
+        from backbones.networks import timm_networks
     except ModuleNotFoundError as error:
         raise OptionError(f"{name} needs timm ({error}); pip install 'residual-backbones[timm]'") from error
-    return from_timm
+    return timm_networks
 
 
 def _check_values(options: Options) -> None:
-    if options.get("shortcut") is not None:
-        check_choice("shortcut", options["shortcut"], get_args(Shortcut))
-    check_choice("stride_on", options.get("stride_on", "3x3"), get_args(StrideOn))
-    check_choice("stem_pool", options.get("stem_pool", "padded"), get_args(StemPool))
+    for option, choices in (("shortcut", Shortcut), ("stride_on", StrideOn), ("stem_pool", StemPool)):
+        value = options.get(option, _OPTIONS[option][0])
+        if option != "shortcut" or value is not None:
+            check_choice(option, value, get_args(choices))
     dilation = options.get("dilation", ())
     if isinstance(dilation, str):  # it would be taken letter by letter
         raise OptionError(f"dilation must be a list of stages, such as ['res5'], got {dilation!r}")

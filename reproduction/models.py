@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from backbones import create_model
-from backbones.build import Options
 from backbones.complexity import LayerRow, count_parameters, layer_table
+from backbones.families import Options
 from backbones.spec import Network
 from reproduction.paper import ERRORS
 from reproduction.tables import markdown_table

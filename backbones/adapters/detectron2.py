@@ -16,7 +16,8 @@ from detectron2.modeling.backbone.fpn import LastLevelMaxPool
 from detectron2.modeling.roi_heads import Res5ROIHeads
 from torch import Tensor, nn
 
-from backbones.build import Norm, Options, create_backbone, create_model, create_trunk_and_head
+from backbones.build import Norm, create_backbone, create_model, create_trunk_and_head
+from backbones.families import Options
 from backbones.features import StageHead
 from backbones.spec import InputSpec
 from backbones.weights.weight_files import read_weights

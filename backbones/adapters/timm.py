@@ -16,15 +16,14 @@ from timm.models._features import feature_take_indices
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from backbones.build import Options, create_model, list_models
+from backbones.build import create_model
+from backbones.families import FAMILIES, Family, Options
 from backbones.spec import IMAGENET_INPUT, InputSpec, Network
 from backbones.weights.weight_files import read_weights
 from foundation.errors import OptionError
 
 logger = logging.getLogger(__name__)
 PREFIX = "rb_"
-# VGG and Highway networks do not end in pooling and one classifier, which is what timm's heads are.
-NAMES = [name for name in list_models() if not name.startswith(("vgg", "highway"))]
 _OUTPUT_STRIDES: dict[int, tuple[str, ...]] = {32: (), 16: ("res5",), 8: ("res4", "res5")}
 
 
@@ -208,25 +207,38 @@ def _described(spec: InputSpec, num_classes: int) -> dict[str, Any]:
     return {"mean": mean, "std": std, "num_classes": num_classes}
 
 
-def _default_cfg(name: str) -> dict[str, Any]:
-    cifar = name.endswith("_cifar")
+def _default_cfg(family: Family) -> dict[str, Any]:
+    size = family.image_size
+    small = size == 32
     return {
-        **_described(IMAGENET_INPUT, 10 if cifar else 1000),
-        "input_size": (3, 32, 32) if cifar else (3, 224, 224),
-        "pool_size": (8, 8) if cifar else (7, 7),
-        "crop_pct": 1.0 if cifar else 0.875,
+        **_described(IMAGENET_INPUT, family.num_classes),
+        "input_size": (3, size, size),
+        "pool_size": (8, 8) if small else (7, 7),
+        "crop_pct": 1.0 if small else 0.875,
         "interpolation": "bilinear",
         "first_conv": "conv1",
         "classifier": "fc",
     }
 
 
-def _register(name: str) -> None:
-    entrypoint: Any = partial(_create, name)
-    entrypoint.__name__, entrypoint.__module__ = PREFIX + name, __name__
-    globals()[PREFIX + name] = register_model(entrypoint)
+default_cfgs: dict[str, Any] = {}
 
 
-default_cfgs = generate_default_cfgs({PREFIX + name: _default_cfg(name) for name in NAMES})
-for _name in NAMES:
-    _register(_name)
+def register_networks() -> None:
+    """Registers what `backbones.list_models` lists and timm does not know yet.
+
+    VGG and Highway networks are left out: they do not end in pooling and one classifier, which is what
+    timm's heads are.
+    """
+    known = {
+        PREFIX + name: family for family in FAMILIES.values() if family.in_timm for name in family.models
+    }
+    new = {name: family for name, family in known.items() if name not in default_cfgs}
+    default_cfgs.update(generate_default_cfgs({name: _default_cfg(family) for name, family in new.items()}))
+    for name in new:
+        entrypoint: Any = partial(_create, name.removeprefix(PREFIX))
+        entrypoint.__name__, entrypoint.__module__ = name, __name__
+        globals()[name] = register_model(entrypoint)
+
+
+register_networks()

@@ -7,14 +7,15 @@ from typing import Literal
 
 from torch import Tensor
 
-from backbones.build import Options
 from backbones.convert.caffemodel import read_mean
 from backbones.convert.coverage import Coverage, compare
 from backbones.convert.foreign_weights import INCEPTION_INPUT, MSRA_INPUT, Contents
-from backbones.convert.format_limits import EPS, check_fits, has_bottlenecks
+from backbones.convert.format_limits import EPS, check_fits
 from backbones.convert.formats import FORMATS, guess_format
 from backbones.convert.identification import build_for
 from backbones.convert.input_rewriting import rewrite_input, same_pictures
+from backbones.families import Options
+from backbones.networks.blocks import has_bottlenecks
 from backbones.spec import IMAGENET_INPUT, InputSpec, Network
 from backbones.weights.weight_files import WeightsHeader
 from foundation.errors import WeightsError, check_choice
@@ -102,7 +103,8 @@ def convert(
     coverage.require(title, allow_missing=allow_missing, allow_unexpected=allow_unexpected)
     if target_input not in (None, "keep"):
         wanted = PICTURES[_known(target_input)]
-        state = rewrite_input(state, header.input_spec, wanted, _first_convolution(state))
+        first = next((key for key, tensor in state.items() if tensor.ndim == 4), "none")
+        state = rewrite_input(state, header.input_spec, wanted, first)
         header = replace(header, input_spec=wanted)
     check_fits(target_format, header, network, coverage, any_pictures=target_input == "keep")
     FORMATS[target_format].write(target, state, header)
@@ -199,7 +201,11 @@ def _cover(contents: Contents, network: Network, backbone_only: bool) -> tuple[d
     own: Mapping[str, Tensor] = network.state_dict()
     state, unused = dict(contents.state), dict(contents.unused)
     if backbone_only:
-        own, state = (_without_classifier(tensors, network) for tensors in (own, state))
+        last = f"{network.last_layer}."
+        own, state = (
+            {name: tensor for name, tensor in tensors.items() if not name.startswith(last)}
+            for tensors in (own, state)
+        )
         unused = {name: tensor for name, tensor in unused.items() if name not in contents.rest_of_detector}
     for name in [name for name in state if name not in own]:
         tensor = state.pop(name)
@@ -207,11 +213,3 @@ def _cover(contents: Contents, network: Network, backbone_only: bool) -> tuple[d
             unused[contents.originals.get(name, name)] = tensor
     coverage = compare(state, unused, own)
     return {name: state[name] for name in own if name in coverage.used}, coverage
-
-
-def _without_classifier(tensors: Mapping[str, Tensor], network: Network) -> dict[str, Tensor]:
-    return {name: tensor for name, tensor in tensors.items() if not name.startswith(f"{network.last_layer}.")}
-
-
-def _first_convolution(state: Mapping[str, Tensor]) -> str:
-    return "features.0.weight" if "features.0.weight" in state else "conv1.weight"

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from backbones.convert.foreign_weights import MSRA_INPUT, Contents, rename, without_counters
-from backbones.networks.resnet import VARIANTS
+from backbones.families import find_family
 from backbones.weights.weight_files import WeightsHeader
 
 EPS = 1e-5  # detectron2's, and the default of every network here
@@ -103,7 +103,8 @@ def settings(header: WeightsHeader) -> str:
     """detectron2's configuration for these weights."""
     spec, unit = header.input_spec, 255 / header.input_spec.range
     mean, std = ([round(value * unit, 4) for value in values] for values in (spec.mean, spec.std))
-    depth, groups, width = VARIANTS.get(header.model, (int(re.findall(r"\d+", header.model)[0]), 1, 1))
+    _, arguments = find_family(header.model)
+    depth, groups, width = (arguments.get(name, 1) for name in ("depth", "groups", "width"))
     keys = {"MODEL.RESNETS.DEPTH": depth}
     if depth < 50:
         keys |= {"MODEL.RESNETS.RES2_OUT_CHANNELS": 64}

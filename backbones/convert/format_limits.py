@@ -5,6 +5,7 @@ import re
 from backbones.convert.coverage import Coverage
 from backbones.convert.formats import FORMATS, Format
 from backbones.convert.input_rewriting import same_pictures
+from backbones.networks.blocks import has_bottlenecks
 from backbones.spec import InputSpec, Network
 from backbones.weights.weight_files import WeightsHeader
 from foundation.errors import WeightsError
@@ -44,10 +45,6 @@ def check_fits(
         raise WeightsError(f"{rest[0]} is missing; only ours can hold a part of a network, give --to ours")
     if not any_pictures:
         _check_pictures(name, form, header.input_spec)
-
-
-def has_bottlenecks(network: Network) -> bool:
-    return any(name.endswith(".conv3.weight") for name in network.state_dict())
 
 
 def _check_options(name: str, form: Format, header: WeightsHeader, *, bottlenecks: bool) -> None:

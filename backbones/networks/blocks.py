@@ -240,6 +240,11 @@ def make_stages(
     return stages
 
 
+def has_bottlenecks(network: nn.Module) -> bool:
+    """Whether its blocks have a third convolution, so that `stride_on` means something for them."""
+    return any(name.endswith(".conv3.weight") for name, _ in network.named_parameters())
+
+
 def initialise(network: nn.Module, *, zero_init_residual: bool) -> None:
     """He initialisation of every convolution (He et al. 2015, "Delving deep"), by fan-out as torchvision.
 

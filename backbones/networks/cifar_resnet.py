@@ -41,7 +41,7 @@ class CifarResNet(nn.Module):
         self,
         depth: int,
         *,
-        num_classes: int = 10,
+        num_classes: int,
         shortcut: Shortcut | None = "A",
         zero_init_residual: bool = False,
     ) -> None:

@@ -54,7 +54,7 @@ class HighwayNet(nn.Module):
     }
     last_layer = "fc"
 
-    def __init__(self, depth: int, *, num_classes: int = 10) -> None:
+    def __init__(self, depth: int, *, num_classes: int) -> None:
         super().__init__()
         (n1, width1), (n2, width2), (n3, width3) = STAGES[depth]
         self.dropout = nn.Dropout(0.2)

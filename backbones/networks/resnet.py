@@ -62,7 +62,7 @@ class ResNet(nn.Module):
         self,
         depth: int,
         *,
-        num_classes: int = 1000,
+        num_classes: int,
         shortcut: Shortcut | None = "B",
         stride_on: StrideOn = "3x3",
         zero_init_residual: bool = False,

@@ -44,7 +44,7 @@ class VGG(nn.Module):
     region_specs = {"fc": FeatureSpec(4096, 16 * REGION)}
     last_layer = "classifier.6"
 
-    def __init__(self, depth: int, *, num_classes: int = 1000) -> None:
+    def __init__(self, depth: int, *, num_classes: int) -> None:
         from torchvision import models  # here, because no other network needs it
 
         super().__init__()

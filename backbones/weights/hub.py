@@ -6,7 +6,7 @@ Nothing here uses the network until `push` or `pull` is called.
 import json
 from pathlib import Path
 
-from backbones.build import NAMES
+from backbones.families import is_model
 from backbones.weights.weight_files import WeightsHeader, read_weights
 from foundation.errors import WeightsError
 
@@ -90,7 +90,7 @@ def model_card(
     header: WeightsHeader, repository: str, *, license: str | None = None, description: str = ""
 ) -> str:
     """The card of a weight file: metadata that the hub searches by, what the file needs, how to use it."""
-    is_network = header.model in NAMES or header.model.endswith("_cifar")
+    is_network = is_model(header.model)
     data = ModelCardData(
         license=license,
         library_name="residual-backbones",

@@ -158,7 +158,7 @@ def test_plain_or_option_a_is_asked(tmp_path):
     torch.save(create_model("plain20_cifar").state_dict(), tmp_path / "p20.pth")
     options = {"source_format": "ours", "source_input": "imagenet"}
     message = refusal(tmp_path / "p20.pth", out, **options)
-    assert "the tensors are those of resnet20_cifar, plain20_cifar alike; give --model NAME" in message
+    assert "the tensors are those of plain20_cifar, resnet20_cifar alike; give --model NAME" in message
     convert(tmp_path / "p20.pth", out, **options, model="plain20_cifar")
     create_model("plain20_cifar", weights=out)
 

@@ -18,7 +18,7 @@ def test_same_seed_gives_torchvisions_initial_weights():
 @pytest.mark.parametrize("depth", [18, 34, 50, 101, 152])
 def test_names_and_their_order_are_torchvisions(depth):
     with torch.device("meta"):
-        ours, theirs = ResNet(depth), getattr(torchvision.models, f"resnet{depth}")()
+        ours, theirs = ResNet(depth, num_classes=1000), getattr(torchvision.models, f"resnet{depth}")()
     assert list(ours.state_dict()) == list(theirs.state_dict())
 
 
