@@ -1,10 +1,9 @@
 """Generates the Shapes detection set as files, in COCO's and in the VOC devkit's layout."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from xml.etree import ElementTree
 
 import numpy as np
 from numpy.random import Generator
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pycocotools import mask as coco_mask
 
+from detection.data.annotation_writers import coco_annotation, coco_content, coco_image, voc_annotation
 from pictures.shapes import CLASSES, VERSION, Placement, draw_picture, generated_folder, random_placement
 
 SPLITS = {"train": 200, "val": 100}
@@ -117,33 +117,26 @@ def write_coco(folder: Path) -> None:
 
 def coco_annotations(scenes: list[Scene]) -> dict[str, object]:
     """The scenes as one COCO "instances" dictionary; masks as compressed RLE, since a ring is no polygon."""
-    images = [
-        {"id": int(scene.name), "file_name": f"{scene.name}.jpg", "height": height, "width": width}
-        for scene in scenes
-        for height, width, _ in [scene.image.shape]
-    ]
-    pairs = [(scene, shape) for scene in scenes for shape in scene.shapes]
-    return {
-        "info": {"description": "Shapes, generated"},
-        "images": images,
-        "categories": [{"id": i, "name": name} for i, name in zip(CATEGORY_IDS, CLASSES, strict=True)],
-        "annotations": [
-            {"id": number, "image_id": int(scene.name), **coco_annotation(shape)}
-            for number, (scene, shape) in enumerate(pairs, start=1)
-        ],
-    }
-
-
-def coco_annotation(shape: Shape) -> dict[str, object]:
-    x1, y1, x2, y2 = shape.box
-    encoded = coco_mask.encode(np.asfortranarray(shape.mask, dtype=np.uint8))
-    return {
-        "category_id": CATEGORY_IDS[shape.label],
-        "bbox": [x1, y1, x2 - x1, y2 - y1],
-        "area": int(shape.mask.sum()),
-        "segmentation": {"size": list(encoded["size"]), "counts": encoded["counts"].decode()},
-        "iscrowd": 0,
-    }
+    images = [coco_image(int(s.name), f"{s.name}.jpg", (s.image.shape[0], s.image.shape[1])) for s in scenes]
+    annotations: list[dict[str, object]] = []
+    for scene in scenes:
+        for shape in scene.shapes:
+            encoded = coco_mask.encode(np.asfortranarray(shape.mask, dtype=np.uint8))
+            run_length = {"size": list(encoded["size"]), "counts": encoded["counts"].decode()}
+            area, number, category_id = int(shape.mask.sum()), len(annotations) + 1, CATEGORY_IDS[shape.label]
+            annotations.append(
+                coco_annotation(
+                    number,
+                    int(scene.name),
+                    category_id,
+                    shape.box,
+                    crowd=False,
+                    area=area,
+                    segmentation=run_length,
+                )
+            )
+    content = coco_content(images, CLASSES, CATEGORY_IDS, annotations)
+    return {"info": {"description": "Shapes, generated"}, **content}
 
 
 def write_voc(folder: Path) -> None:
@@ -154,33 +147,14 @@ def write_voc(folder: Path) -> None:
     scenes = draw_scenes()
     for scene in scenes:
         save_picture(scene, year / "JPEGImages")
-        voc_annotation(scene).write(year / "Annotations" / f"{scene.name}.xml")
+        height, width, channels = scene.image.shape
+        objects = [(CLASSES[shape.label], shape.box, shape.difficult) for shape in scene.shapes]
+        annotation = voc_annotation(year.name, f"{scene.name}.jpg", (height, width, channels), objects)
+        annotation.write(year / "Annotations" / f"{scene.name}.xml")
         save_instances(scene, year / "SegmentationObject")
     for split, members in {**{name: [name] for name in SPLITS}, "trainval": list(SPLITS)}.items():
         names = [scene.name for scene in scenes if scene.split in members]
         (year / "ImageSets" / "Main" / f"{split}.txt").write_text("\n".join(names) + "\n")
-
-
-def voc_annotation(scene: Scene) -> ElementTree.ElementTree:
-    """The devkit's XML: boxes 1-based and inclusive, that is x1 + 1, y1 + 1, x2, y2."""
-    root = ElementTree.Element("annotation")
-    add_texts(root, {"folder": "VOC2007", "filename": f"{scene.name}.jpg"})
-    height, width, depth = scene.image.shape
-    add_texts(ElementTree.SubElement(root, "size"), {"width": width, "height": height, "depth": depth})
-    add_texts(root, {"segmented": 1})
-    for shape in scene.shapes:
-        element = ElementTree.SubElement(root, "object")
-        texts = {"name": CLASSES[shape.label], "pose": "Unspecified", "truncated": 0}
-        add_texts(element, {**texts, "difficult": int(shape.difficult)})
-        x1, y1, x2, y2 = shape.box
-        corners = {"xmin": x1 + 1, "ymin": y1 + 1, "xmax": x2, "ymax": y2}
-        add_texts(ElementTree.SubElement(element, "bndbox"), corners)
-    return ElementTree.ElementTree(root)
-
-
-def add_texts(parent: ElementTree.Element, texts: Mapping[str, object]) -> None:
-    for name, text in texts.items():
-        ElementTree.SubElement(parent, name).text = str(text)
 
 
 def save_picture(scene: Scene, folder: Path) -> None:

@@ -16,9 +16,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from detection.data.annotation_writers import coco_annotation, coco_content, coco_image
 from detection.data.annotations import DetectionDataset
 from detection.data.coco_checks import check_known, xywh_boxes
-from detection.data.segmentation_checks import check_segmentations
+from detection.data.coco_masks import check_segmentations
 from detection.results.pasted_masks import as_run_length, mask_boxes
 from detection.types import Prediction, Target
 from foundation.atomic_files import replace_atomically
@@ -214,34 +215,21 @@ def to_coco_annotations(
 
     Ignored objects become crowds, whose detections COCO does not count either. The area is the box's.
     """
-    images = [
-        {
-            "id": target.image_id,
-            "file_name": str(target.image_id),
-            "height": target.size[0],
-            "width": target.size[1],
-        }
+    # Numbers from 1: pycocotools takes a match with object 0 for none.
+    objects = (
+        (target.image_id, *columns)
         for target in targets
-    ]
-    objects: list[dict[str, Any]] = []
-    for target in targets:
-        for (x1, y1, x2, y2), label, ignore in zip(
-            target.boxes.tolist(), target.labels.tolist(), target.ignore.tolist(), strict=True
-        ):
-            objects.append(
-                {
-                    "id": len(objects) + 1,  # pycocotools takes a match with object 0 for none
-                    "image_id": target.image_id,
-                    "category_id": category_ids[label - 1],
-                    "bbox": [x1, y1, x2 - x1, y2 - y1],
-                    "area": (x2 - x1) * (y2 - y1),
-                    "iscrowd": int(ignore),
-                }
-            )
-    categories = [
-        {"id": category_id, "name": name} for category_id, name in zip(category_ids, classes, strict=True)
-    ]
-    return {"images": images, "annotations": objects, "categories": categories}
+        for columns in zip(target.labels.tolist(), target.boxes.tolist(), target.ignore.tolist(), strict=True)
+    )
+    return coco_content(
+        [coco_image(target.image_id, str(target.image_id), target.size) for target in targets],
+        classes,
+        category_ids,
+        [
+            coco_annotation(number, image_id, category_ids[label - 1], box, crowd=ignore)
+            for number, (image_id, label, box, ignore) in enumerate(objects, start=1)
+        ],
+    )
 
 
 def write_json(path: Path, content: Any, *, indent: int | None = None) -> None:

@@ -1,6 +1,5 @@
 import json
 from pathlib import Path
-from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -17,7 +16,6 @@ from detection.data.shapes_scenes import (
     coco_annotations,
     draw_scene,
     ensure_shapes,
-    voc_annotation,
 )
 from detection.data.voc_dataset import VocDataset, VocSplit
 from pictures.decoding import load_image
@@ -109,14 +107,6 @@ def test_coco_entry_by_hand():
     assert (entry["category_id"], CLASSES[6]) == (8, "ring")
     assert {"id": 8, "name": "ring"} in content["categories"]
     assert entry["segmentation"]["size"] == [5, 6]
-
-
-def test_voc_entry_by_hand():
-    text = ElementTree.tostring(voc_annotation(scene()).getroot(), encoding="unicode")
-    # 1-based and inclusive: (2 + 1, 1 + 1, 5, 3).
-    assert "<bndbox><xmin>3</xmin><ymin>2</ymin><xmax>5</xmax><ymax>3</ymax></bndbox>" in text
-    assert "<difficult>1</difficult>" in text
-    assert "<width>6</width><height>5</height><depth>3</depth>" in text
 
 
 def test_written_once(shapes: ShapesFolders, monkeypatch: pytest.MonkeyPatch):
