@@ -7,7 +7,8 @@ import numpy as np
 from hotcoco import COCO
 from numpy.typing import NDArray
 
-from doctor.findings import Finding, Severity, find
+from detection.data.annotation_writers import coco_annotation, coco_content, coco_image
+from doctor.findings import Finding, find
 from doctor.survey import Survey, clipped
 
 TOLERANCE = 0.5  # pixels beyond the border that rounding explains
@@ -19,7 +20,7 @@ def check_objects(survey: Survey) -> list[Finding]:
     findings = [] if survey.pictures else [find("no_pictures", survey.name, "holds no picture")]
     if not survey.annotated:
         return findings + _class_counts(survey, [picture.path.parent.name for picture in survey.pictures])
-    names = [survey.classes[thing.category] for thing in survey.objects]
+    names = [survey.classes[item.category] for item in survey.objects]
     return [
         *findings,
         *_check_borders(survey),
@@ -39,10 +40,9 @@ def _check_borders(survey: Survey) -> list[Finding]:
     findings = []
     for row in np.flatnonzero(gone | (beyond > TOLERANCE)):
         check = "outside_box" if gone[row] else "crossing_box"
-        # VOC's loader stops at a box outside, COCO's leaves it out.
-        severity: Severity | None = "error" if gone[row] and not survey.clips else None
-        detail = f"{_text(boxes[row])} in a picture of {_size(sizes[row])}"
-        findings.append(find(check, survey.objects[row].where, detail, severity))
+        height, width = sizes[row]
+        detail = f"{_text(boxes[row])} in a picture of {width:g}x{height:g}"
+        findings.append(find(check, survey.objects[row].where, detail))
     tiny = ~gone & ((inside[:, 2:] - inside[:, :2]).min(axis=1, initial=np.inf) < TINY)
     findings += [
         find("tiny_box", survey.objects[row].where, f"{_text(boxes[row])}: a side below {TINY:g} pixel")
@@ -54,12 +54,12 @@ def _check_borders(survey: Survey) -> list[Finding]:
 def _check_duplicates(survey: Survey) -> list[Finding]:
     seen: dict[tuple[Any, ...], str] = {}
     findings = []
-    for thing in survey.objects:
-        key = (thing.picture, thing.category, thing.box)
+    for item in survey.objects:
+        key = (item.picture, item.category, item.box)
         if key in seen:
-            detail = f"{_text(thing.box)}, same box and class as {seen[key]}"
-            findings.append(find("duplicate_box", thing.where, detail))
-        seen.setdefault(key, thing.where)
+            detail = f"{_text(item.box)}, same box and class as {seen[key]}"
+            findings.append(find("duplicate_box", item.where, detail))
+        seen.setdefault(key, item.where)
     return findings
 
 
@@ -77,10 +77,10 @@ def _health(survey: Survey) -> list[Finding]:
     same = {(t.picture, t.category, t.box): row for row, t in reversed(list(enumerate(survey.objects)))}
     findings = []
     for row in sorted(found.get("near_duplicate", ())):  # it gives them in any order
-        thing = survey.objects[row]
-        if same[thing.picture, thing.category, thing.box] == row:
-            detail = f"{_text(thing.box)} overlaps another of its class with an IoU above 0.95"
-            findings.append(find("near_duplicate_box", thing.where, detail))
+        item = survey.objects[row]
+        if same[item.picture, item.category, item.box] == row:
+            detail = f"{_text(item.box)} overlaps another of its class with an IoU above 0.95"
+            findings.append(find("near_duplicate_box", item.where, detail))
     for code, check, detail in (
         ("zero_instance_category", "unused_category", "no object of this class"),
         ("low_instance_category", "rare_category", "fewer than ten objects of this class"),
@@ -91,31 +91,19 @@ def _health(survey: Survey) -> list[Finding]:
 
 def as_numbered_coco(survey: Survey) -> dict[str, Any]:
     """A survey as a COCO file whose ids are the rows of its pictures, classes and objects."""
-    sizes = [picture.size or (1, 1) for picture in survey.pictures]
-    annotations = [
-        {
-            "id": row,
-            "image_id": thing.picture,
-            "category_id": thing.category,
-            "bbox": [x1, y1, x2 - x1, y2 - y1],
-            "area": (x2 - x1) * (y2 - y1),
-            "iscrowd": int(thing.ignore),
-        }
-        for row, thing in enumerate(survey.objects)
-        for x1, y1, x2, y2 in [map(float, thing.box)]
-    ]
-    return {
-        "images": [
-            {"id": row, "file_name": picture.where, "height": size[0], "width": size[1]}
-            for row, (picture, size) in enumerate(zip(survey.pictures, sizes, strict=True))
+    return coco_content(
+        [coco_image(row, item.where, item.size or (1, 1)) for row, item in enumerate(survey.pictures)],
+        survey.classes,
+        range(len(survey.classes)),
+        [
+            coco_annotation(row, item.picture, item.category, list(map(float, item.box)), crowd=item.ignore)
+            for row, item in enumerate(survey.objects)
         ],
-        "categories": [{"id": row, "name": name} for row, name in enumerate(survey.classes)],
-        "annotations": annotations,
-    }
+    )
 
 
 def _empty_pictures(survey: Survey) -> list[Finding]:
-    used = {thing.picture for thing in survey.objects}
+    used = {item.picture for item in survey.objects}
     return [
         find("no_objects", picture.where, "no object; trained on as background")
         for index, picture in enumerate(survey.pictures)
@@ -133,17 +121,13 @@ def _class_counts(survey: Survey, names: list[str]) -> list[Finding]:
 
 
 def _ignored(survey: Survey) -> list[Finding]:
-    check, word = ("crowd", "crowds") if survey.clips else ("difficult", "difficult objects")
+    word = "crowds" if survey.ignored == "crowd" else "difficult objects"
     return [
-        find(check, thing.where, f"one of the {word}, which count neither as found nor as missed")
-        for thing in survey.objects
-        if thing.ignore
+        find(survey.ignored, found.where, f"one of the {word}, which count neither as found nor as missed")
+        for found in survey.objects
+        if found.ignore
     ]
 
 
 def _text(box: NDArray[np.float64] | tuple[float, ...]) -> str:
     return f"box {' '.join(f'{side:.6g}' for side in box)}"
-
-
-def _size(size: NDArray[np.float64]) -> str:
-    return f"{size[1]:g}x{size[0]:g}"

@@ -1,19 +1,35 @@
-"""The command: what to look at, what to print, what to write."""
+"""The command: which sets to look at, what is wrong with them, what to print and what to write."""
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from detection.config import DetectionConfig
-from detection.data.dataset_splits import parse_split
+from detection.data.coco_dataset import CocoSplit
+from detection.data.dataset_splits import DATASETS, DataConfig, locate_splits, open_dataset, parse_split
 from detection.data.voc_dataset import VocSplit
-from doctor import coco_repair as repair_coco
-from doctor import voc_repair as repair_voc
-from doctor.examination import Examination, examine, open_sets, sets_of
+from doctor.box_findings import check_objects
 from doctor.findings import Finding, as_json, is_clean, table
+from doctor.picture_checks import PictureFacts, inspect_all
+from doctor.repair import repair_coco, repair_voc, require_absent
+from doctor.survey import Survey
+from doctor.survey_readers import compare_classes, survey_dataset, survey_folders, survey_split
 from doctor.training_checks import check_config
+from doctor.twins import check_twins
 from foundation.errors import UserError
 from training.config import load_config
+
+FORMS = "coco:ANNOTATIONS.json[:PICTURE_FOLDER], voc:DEVKIT/VOC2007:trainval or folder:DIR"
+
+
+@dataclass
+class Examination:
+    """Surveys, the facts of their pictures, and everything found, in the order of the sets."""
+
+    surveys: list[Survey]
+    facts: list[list[PictureFacts]]
+    findings: list[Finding]
 
 
 def diagnose(
@@ -28,6 +44,12 @@ def diagnose(
 ) -> bool:
     """Prints what is wrong with data sets, or with a configuration and its sets.
 
+    Args:
+        sets: as `FORMS`; none with a configuration.
+        overrides: changes to the configuration.
+        json_file: written with everything found.
+        repair: the file or folder to write repaired annotations to.
+        quick, workers: as of `examine`.
     Returns:
         Whether nothing is worse than a note.
     Raises:
@@ -36,43 +58,92 @@ def diagnose(
     lines: list[str] = []
     findings: list[Finding] = []
     if config is None:
-        surveys = open_sets(sets)
+        surveys = [survey for text in sets for survey in open_set(text)]
     else:
         loaded = load_config(DetectionConfig, config, overrides)
         training, validation = sets_of(loaded.data)
         lines, findings = check_config(loaded, training, str(config))
         surveys = training + validation
     if repair is not None:
-        _check_repairable(sets, repair)
+        if len(sets) != 1 or sets[0].startswith("folder:"):
+            given = " ".join(sets) or "a configuration"
+            raise UserError(f"--repair takes one coco: or voc: set, got {given}")
+        require_absent(repair)
     examination = examine(surveys, quick=quick, workers=workers)
     findings += examination.findings
-    _print(lines, findings)
-    if json_file is not None:
-        json_file.write_text(json.dumps({"config": lines, **as_json(findings)}, indent=1), encoding="utf-8")
-    if repair is not None:
-        print("\n".join(_repair(sets[0], examination, repair)))
-    return is_clean(findings)
-
-
-def _check_repairable(sets: Sequence[str], out: Path) -> None:
-    if len(sets) != 1 or sets[0].startswith("folder:"):
-        raise UserError(f"--repair takes one coco: or voc: set, got {' '.join(sets) or 'a configuration'}")
-    if out.exists():
-        raise UserError(f"{out} exists, and repairs overwrite nothing; choose another name")
-
-
-def _print(lines: Sequence[str], findings: Sequence[Finding]) -> None:
     if lines:
         print("\n".join(lines), end="\n\n")
     print(table(findings))
     print("clean" if is_clean(findings) else "not clean: errors or warnings above")
+    if json_file is not None:
+        json_file.write_text(json.dumps({"config": lines, **as_json(findings)}, indent=1), encoding="utf-8")
+    if repair is not None:
+        print("\n".join(repair_set(sets[0], examination, repair)))
+    return is_clean(findings)
 
 
-def _repair(text: str, examination: Examination, out: Path) -> list[str]:
-    survey, facts = examination.surveys[0], examination.facts[0]
+def open_set(text: str) -> list[Survey]:
+    """The surveys of a set as the command line writes it.
+
+    Raises:
+        UserError: it has another form, or the files are not there.
+    """
+    if text.startswith("folder:") and text != "folder:":
+        return survey_folders(Path(text.removeprefix("folder:")))
     split = parse_split(text)
+    if split is None:
+        raise UserError(f"{text!r} is no set; expected {FORMS}")
+    if isinstance(split, CocoSplit) and split.annotation_file.is_file() and not split.pictures.is_dir():
+        file, folder = split
+        raise UserError(f"{folder}: no such folder for the pictures of {file}; write coco:{file}:FOLDER")
+    return [survey_split(split)]
+
+
+def sets_of(data: DataConfig) -> tuple[list[Survey], list[Survey]]:
+    """The surveys of a configuration's training and validation sets.
+
+    Raises:
+        UserError: the files are not there.
+    """
+    training, validation = (_survey(data, data.train), _survey(data, data.val))
+    for role, surveys in (("train", training), ("val", validation)):
+        for survey in surveys:
+            survey.role = role
+    compare_classes([*training, *validation], "data.train")
+    return training, validation
+
+
+def _survey(data: DataConfig, split: str) -> list[Survey]:
+    if DATASETS[data.kind].locate is None:
+        return [survey_dataset(open_dataset(data, split), f"{data.kind}:{split}")]
+    return [survey_split(files) for files in locate_splits(data, split)]
+
+
+def examine(surveys: Sequence[Survey], *, quick: bool = False, workers: int = 2) -> Examination:
+    """Looks at objects, files, duplicates and, where there are several sets, leaks.
+
+    Args:
+        quick: read headers of pictures instead of decoding them: nothing is said of truncated pictures and
+            of those that only look alike.
+        workers: threads that read pictures.
+    """
+    facts = [inspect_all(survey.pictures, quick=quick, workers=workers) for survey in surveys]
+    findings = []
+    for survey, rows in zip(surveys, facts, strict=True):
+        findings += survey.findings + check_objects(survey)
+        findings += [finding for row in rows for finding in row.findings]
+    return Examination(list(surveys), facts, findings + check_twins(surveys, facts))
+
+
+def repair_set(text: str, examination: Examination, out: Path) -> list[str]:
+    """Writes the repaired annotations of the one examined set, which the command line calls `text`.
+
+    Returns:
+        What was changed, one line each, and how much that is.
+    """
+    split, survey, facts = parse_split(text), examination.surveys[0], examination.facts[0]
     if isinstance(split, VocSplit):
-        changes = repair_voc.write_repaired(split, survey, facts, out)
+        changes = repair_voc(split, survey, facts, out)
     else:
-        changes = repair_coco.write_repaired(survey, facts, out)
+        changes = repair_coco(survey, facts, out)
     return [*changes, f"{out}: {len(changes)} changes"]

@@ -14,7 +14,7 @@ from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
 from doctor.findings import Finding, find
-from doctor.survey import Picture
+from doctor.survey import SurveyedPicture
 from foundation.errors import UserError
 from pictures.decoding import decode_image, read_file
 
@@ -42,7 +42,7 @@ _HEADER_ERRORS = (OSError, SyntaxError, ValueError, EOFError, Image.Decompressio
 
 
 @dataclass
-class Facts:
+class PictureFacts:
     """What a file turned out to be.
 
     Attributes:
@@ -59,7 +59,7 @@ class Facts:
     findings: list[Finding] = field(default_factory=list)
 
 
-def inspect_all(pictures: Sequence[Picture], *, quick: bool, workers: int = 2) -> list[Facts]:
+def inspect_all(pictures: Sequence[SurveyedPicture], *, quick: bool, workers: int = 2) -> list[PictureFacts]:
     """The facts of every picture, with a progress line on a terminal.
 
     Args:
@@ -72,9 +72,9 @@ def inspect_all(pictures: Sequence[Picture], *, quick: bool, workers: int = 2) -
         return list(bar)
 
 
-def inspect(picture: Picture, *, quick: bool) -> Facts:
+def inspect(picture: SurveyedPicture, *, quick: bool) -> PictureFacts:
     """The facts of one picture."""
-    facts = Facts()
+    facts = PictureFacts()
     if not picture.path.is_file():
         facts.findings.append(find("missing_picture", picture.where, f"no file {picture.path}"))
         return facts
@@ -101,13 +101,13 @@ def inspect(picture: Picture, *, quick: bool) -> Facts:
     return facts
 
 
-def _reason(error: Exception, picture: Picture) -> str:
+def _reason(error: Exception, picture: SurveyedPicture) -> str:
     if isinstance(error, UnidentifiedImageError):
         return "no picture format begins like this file"
     return str(error).removeprefix(f"{picture.path}: ").split("; replace")[0]
 
 
-def _read_header(image: Image.Image, content: bytes, picture: Picture, facts: Facts) -> int:
+def _read_header(image: Image.Image, content: bytes, picture: SurveyedPicture, facts: PictureFacts) -> int:
     """Notes on format and mode, sizes; gives the EXIF orientation."""
     where, deep = picture.where, image.mode.startswith("I;16") or _has_16_bits(content)
     notes = {check: f"mode {image.mode}" for check, modes in ODD_MODES.items() if image.mode in modes}
@@ -148,7 +148,7 @@ def _orientation(image: Image.Image) -> tuple[int, str | None]:
     return (value if isinstance(value, int) and 1 <= value <= 8 else 1), None
 
 
-def _compare_sizes(picture: Picture, facts: Facts, orientation: int) -> None:
+def _compare_sizes(picture: SurveyedPicture, facts: PictureFacts, orientation: int) -> None:
     """The stated size against that of the file, upright and as stored."""
     turned = orientation > 1
     if picture.size is None:

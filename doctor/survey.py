@@ -1,9 +1,8 @@
 """A data set as it stands in its files, faults included: what the loaders would refuse to give."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,24 +10,24 @@ from numpy.typing import NDArray
 from doctor.findings import Finding
 
 
-class Picture(NamedTuple):
+class SurveyedPicture(NamedTuple):
     """One picture of a set.
 
     Attributes:
         where: how findings call it.
         path: its file.
         size: (height, width) as stated, None where none is, or none that can be.
-        entry: row of the annotation file's list; -1 where there is no such list.
+        row: of the annotation file's list; -1 where there is no such list.
     """
 
     where: str
     path: Path
     size: tuple[int, int] | None
-    entry: int = -1
+    row: int = -1
 
 
-class Thing(NamedTuple):
-    """One object: a row of `Survey.objects`.
+class SurveyedObject(NamedTuple):
+    """One object of a set.
 
     Attributes:
         where: how findings call it.
@@ -36,15 +35,15 @@ class Thing(NamedTuple):
         category: index into `Survey.classes`.
         box: x1, y1, x2, y2, finite.
         ignore: crowd or difficult.
-        entry: row of the annotation file's list, or of its picture's objects.
+        row: of the annotation file's list, or of its picture's objects.
     """
 
     where: str
     picture: int
     category: int
-    box: tuple[float, float, float, float]
+    box: tuple[float, ...]
     ignore: bool
-    entry: int
+    row: int
 
 
 @dataclass
@@ -55,34 +54,33 @@ class Survey:
         name: as the command line calls it.
         classes: names, those of a COCO file in order of id.
         findings: of the reading itself.
-        clips: whether the loader cuts boxes at the picture's border and drops what is left empty (COCO), or
-            refuses those outside (VOC).
+        ignored: what objects are called that count neither as found nor as missed.
         annotated: whether pictures have boxes (class folders do not).
         content: a COCO file's content as read, for repair.
-        part: sets of the same part, for instance training, belong together; between others pictures leak.
+        role: sets of the same role, for instance training, belong together; between others pictures leak.
     """
 
     name: str
     classes: list[str]
-    pictures: list[Picture] = field(default_factory=list)
-    objects: list[Thing] = field(default_factory=list)
+    pictures: list[SurveyedPicture] = field(default_factory=list)
+    objects: list[SurveyedObject] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
-    clips: bool = True
+    ignored: Literal["crowd", "difficult"] = "crowd"
     annotated: bool = True
     content: Any = None
-    part: str | None = None
+    role: str | None = None
 
     def is_apart(self, other: "Survey") -> bool:
         """Whether a picture of both would be a leak."""
-        return self is not other and (self.part is None or self.part != other.part)
+        return self is not other and (self.role is None or self.role != other.role)
 
     def boxes(self) -> NDArray[np.float64]:
         """(T, 4) xyxy."""
-        return np.array([thing.box for thing in self.objects], dtype=np.float64).reshape(-1, 4)
+        return np.array([found.box for found in self.objects], dtype=np.float64).reshape(-1, 4)
 
-    def sizes(self, things: Sequence[Thing] | None = None) -> NDArray[np.float64]:
+    def sizes(self) -> NDArray[np.float64]:
         """(T, 2) height and width of every object's picture, NaN where no size is stated."""
-        rows = [self.pictures[thing.picture].size for thing in (self.objects if things is None else things)]
+        rows = [self.pictures[found.picture].size for found in self.objects]
         return np.array([row or (np.nan, np.nan) for row in rows], dtype=np.float64).reshape(-1, 2)
 
 

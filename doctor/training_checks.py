@@ -66,9 +66,9 @@ def _resized(config: DetectionConfig, surveys: Sequence[Survey]) -> tuple[Sizes,
     for survey in surveys:
         stated = [picture.size for picture in survey.pictures if picture.size is not None]
         sizes.append(_resize_all(stated, data.short_side, data.max_side))
-        things = [t for t in survey.objects if not t.ignore and survey.pictures[t.picture].size is not None]
-        before = survey.sizes(things)
-        found = clipped(np.array([t.box for t in things], dtype=np.float64).reshape(-1, 4), before)
+        before, ignored = survey.sizes(), np.array([found.ignore for found in survey.objects], dtype=bool)
+        kept = np.isfinite(before).all(axis=1) & ~ignored
+        found, before = clipped(survey.boxes()[kept], before[kept]), before[kept]
         own = [(int(h), int(w)) for h, w in before]
         scales = _resize_all(own, data.short_side, data.max_side) / np.maximum(before, 1)
         sides = (found[:, 2:] - found[:, :2]) * scales[:, ::-1]

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from doctor.findings import Finding, find
-from doctor.picture_checks import Facts
+from doctor.picture_checks import PictureFacts
 from doctor.survey import Survey
 
 DISTANCE = 7  # differing bits of 256
@@ -16,7 +16,7 @@ NEIGHBOURS = (
 )
 
 
-def check_twins(surveys: Sequence[Survey], facts: Sequence[Sequence[Facts]]) -> list[Finding]:
+def check_twins(surveys: Sequence[Survey], facts: Sequence[Sequence[PictureFacts]]) -> list[Finding]:
     """Duplicates inside sets and leaks between them.
 
     Args:
@@ -50,7 +50,7 @@ def _check(apart: bool, distance: int, same_file: bool) -> str:
     return "duplicate_picture" if distance < 0 else "near_duplicate_picture"
 
 
-def _equal_bytes(facts: Sequence[Facts]) -> Iterator[tuple[int, int]]:
+def _equal_bytes(facts: Sequence[PictureFacts]) -> Iterator[tuple[int, int]]:
     """Every later file with the first of the same bytes."""
     first: dict[bytes, int] = {}
     for index, fact in enumerate(facts):
@@ -58,7 +58,7 @@ def _equal_bytes(facts: Sequence[Facts]) -> Iterator[tuple[int, int]]:
             yield first[fact.digest], index
 
 
-def _alike(facts: Sequence[Facts]) -> Iterator[tuple[tuple[int, int], int]]:
+def _alike(facts: Sequence[PictureFacts]) -> Iterator[tuple[tuple[int, int], int]]:
     """Pairs of files of different bytes whose looks are within DISTANCE, with that."""
     seen: set[bytes] = set()
     rows, hashes = [], []

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -43,6 +43,26 @@ class DetectionDataset(Protocol):
     def image_path(self, index: int) -> Path: ...
 
     def load_target(self, index: int) -> Target: ...
+
+
+class Problem(NamedTuple):
+    """One reason for which the loader of a data set refuses an annotation file.
+
+    Attributes:
+        check: its name in docs/doctor.md.
+        where: the entry, such as "annotation 11"; "" means the file as a whole.
+        text: what is wrong, and the remedy.
+        row: section and row of an entry of a COCO file of which nothing can be used.
+    """
+
+    check: str
+    where: str
+    text: str
+    row: tuple[str, int] | None = None
+
+    def error(self, file: str | Path) -> UserError:
+        """As an error; `file` is named first."""
+        return UserError(": ".join(part for part in (str(file), self.where, self.text) if part))
 
 
 def no_objects(image_id: int | str, size: tuple[int, int]) -> Target:

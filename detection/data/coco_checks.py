@@ -1,8 +1,13 @@
-"""COCO's JSON: read and checked entry by entry before anything is learnt or scored from it."""
+"""What a legal COCO annotation file is; the loader, the doctor, its repairs and the scorer all ask here.
+
+`problems` finds everything for which a file is refused. The loader and the scorer raise the first, the doctor
+lists all.
+"""
 
 import json
 import logging
-from collections.abc import Callable, Hashable, Sequence
+import sys
+from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
 from itertools import chain
 from operator import itemgetter
 from pathlib import Path
@@ -11,15 +16,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from detection.data.annotations import Problem
 from foundation.errors import UserError
 
 _log = logging.getLogger(__name__)
 
-_FIELDS = {
+# The sections of a file, and the fields that every entry needs.
+FIELDS = {
     "images": ("id", "file_name", "height", "width"),
     "categories": ("id", "name"),
     "annotations": ("id", "image_id", "category_id", "bbox"),
 }
+_Entries = list[tuple[int, dict[str, Any]]]
 
 
 def read_json(path: str | Path) -> Any:
@@ -47,80 +55,182 @@ def read_coco(path: str | Path) -> dict[str, Any]:
 
 def checked_coco(content: Any, where: str) -> dict[str, Any]:
     """The content of an annotation file, checked as `check_coco` does; `annotations` may be missing."""
-    if isinstance(content, dict) and "images" in content and "annotations" not in content:
-        # As COCO's own image_info_test-dev2017.json: pictures to predict on.
-        _log.warning("%s lists no annotations: every picture counts as without objects", where)
-        content = {**content, "annotations": []}
+    content = with_annotations(content, where)
     check_coco(content, where)
     return content
+
+
+def with_annotations(content: Any, where: str) -> Any:
+    """The content with an empty list of annotations where it has none, as image_info_test-dev2017.json."""
+    if not isinstance(content, dict) or "images" not in content or "annotations" in content:
+        return content
+    _log.warning("%s lists no annotations: every picture counts as without objects", where)
+    return {**content, "annotations": []}
 
 
 def check_coco(content: Any, where: str) -> None:
     """Refuse an annotation file that would train or score something else than its author meant.
 
     Raises:
-        UserError: a section or field is missing, an id stands twice or refers to nothing, a picture has no
-            size, a box is not [x, y, width, height] with sizes of at least 0, an id is neither a whole number
-            nor text (categories: not a whole number).
+        UserError: the first of `problems`.
     """
-    for section, names in _FIELDS.items():
-        entries = content.get(section) if isinstance(content, dict) else None
-        if not isinstance(entries, list):
-            raise UserError(
-                f"{where}: expected a COCO file with lists named {', '.join(_FIELDS)}; {section} is missing"
-            )
-        id_type = int if section == "categories" else (int, str)
-        _check_entries(entries, names, id_type, f"{where}: {section}")
-    for image in content["images"]:
-        if not all(isinstance(image[side], int) and image[side] > 0 for side in ("height", "width")):
-            raise UserError(
-                f"{where}: image {image['id']} is {image['width']}x{image['height']} (width x height), "
-                "expected whole pixels above 0; enter the size of its file"
-            )
+    for problem in problems(content):
+        raise problem.error(where)
+
+
+def section_of(content: Any, section: str) -> list[Any]:
+    """The entries of a section, none where it is missing."""
+    entries = content.get(section) if isinstance(content, dict) else None
+    return entries if isinstance(entries, list) else []
+
+
+def stated_size(image: dict[str, Any]) -> tuple[int, int] | None:
+    """(height, width) of an entry of `images`; None unless both are whole numbers above 0."""
+    height, width = image["height"], image["width"]
+    whole = isinstance(height, int) and isinstance(width, int) and bool not in (type(height), type(width))
+    return (height, width) if whole and height > 0 and width > 0 else None
+
+
+def problems(content: Any) -> Iterator[Problem]:
+    """Everything for which a file is refused, in the order of its entries.
+
+    A section or field is missing, an id stands twice, refers to nothing or is neither a whole number nor text
+    (of categories: no whole number), a picture has no size, or a box is not [x, y, width, height] with finite
+    numbers and sizes of at least 0. Whatever has no problem can be used: of a picture without a size the rest.
+    """
+    if _is_sound(content):
+        return
+    images = yield from _entry_problems(content, "images")
+    categories = yield from _entry_problems(content, "categories")
+    annotations = yield from _entry_problems(content, "annotations")
+    for _, image in images:
+        if stated_size(image) is None:
+            text = f"size is {image['width']}x{image['height']} (width x height), expected whole pixels above 0"
+            yield Problem("malformed_entry", f"image {image['id']}", f"{text}; enter the size of its file")
+    references = (
+        ("unknown_image", "image_id", {image["id"] for _, image in images}),
+        ("unknown_category", "category_id", {category["id"] for _, category in categories}),
+    )
+    boxes = _as_numbers([entry["bbox"] for _, entry in annotations])
+    bad = _are_bad(boxes)
+    for number, (index, entry) in enumerate(annotations):
+        where, row = f"annotation {entry['id']}", ("annotations", index)
+        for check, field, known in references:
+            if not _all_known([entry[field]], known):
+                yield Problem(check, where, _unknown(entry[field], field, known), row)
+        if bad[number]:
+            check = "negative_box" if np.isfinite(boxes[number]).all() else "malformed_box"
+            yield Problem(check, where, _bad_box(entry["bbox"]), row)
+
+
+def _is_sound(content: Any) -> bool:
+    """Whether nothing is wrong, without saying what; quick, for the many files with which nothing is."""
+    if not isinstance(content, dict):
+        return False
+    ids = {}
+    for section, names in FIELDS.items():
+        try:
+            ids[section] = [first for first, *_ in map(itemgetter("id", *names), content[section])]
+        except (KeyError, TypeError):
+            return False
+        kinds = {int} if section == "categories" else {int, str}
+        if not isinstance(content[section], list) or not set(map(type, ids[section])) <= kinds:
+            return False
+        if len(set(ids[section])) < len(ids[section]):
+            return False
     annotations = content["annotations"]
-    for field, section in (("image_id", "images"), ("category_id", "categories")):
-        check_known(
-            [annotation[field] for annotation in annotations],
-            {entry["id"] for entry in content[section]},
-            field,
-            lambda index: f"{where}: annotation {annotations[index]['id']}",
-        )
-    xywh_boxes(annotations, lambda index: f"{where}: annotation {annotations[index]['id']}")
+    return (
+        all(map(stated_size, content["images"]))
+        and _all_known([entry["image_id"] for entry in annotations], set(ids["images"]))
+        and _all_known([entry["category_id"] for entry in annotations], set(ids["categories"]))
+        and not _are_bad(_as_numbers([entry["bbox"] for entry in annotations])).any()
+    )
+
+
+def _entry_problems(content: Any, section: str) -> Generator[Problem, None, _Entries]:
+    """Yields the problems of a section by itself; returns the entries without one, and their rows."""
+    entries, names = content.get(section) if isinstance(content, dict) else None, FIELDS[section]
+    if not isinstance(entries, list):
+        text = f"expected a COCO file with lists named {', '.join(FIELDS)}; {section} is missing"
+        yield Problem("malformed_entry", "", text)
+        return []
+    kinds, expected = (int, "") if section == "categories" else (int | str, " or text")
+    usable: _Entries = []
+    seen: set[Hashable] = set()
+    for index, entry in enumerate(entries):
+        check = "malformed_entry"
+        missing = [name for name in names if not isinstance(entry, dict) or name not in entry]
+        if missing:
+            text = f"{', '.join(missing)} missing; every entry needs {', '.join(names)}"
+        elif not isinstance(entry["id"], kinds) or isinstance(entry["id"], bool):
+            text = f"id is {entry['id']!r}, expected a whole number{expected}; renumber them"
+        elif entry["id"] in seen:
+            check = f"duplicate_{'category' if section == 'categories' else section[:-1]}_id"
+            text = f"id {entry['id']} stands twice; ids must be unique: renumber one of them"
+        else:
+            seen.add(entry["id"])
+            usable.append((index, entry))
+            continue
+        yield Problem(check, f"{section}[{index}]", text, (section, index))
+    return usable
 
 
 def check_known(values: Sequence, known: set, field: str, name: Callable[[int], str]) -> None:
-    """Refuse the first value that is not known; `name(index)` says where it stands."""
+    """Refuse the first value that is not known; `name(index)` says where it stands.
+
+    Raises:
+        UserError: there is one.
+    """
+    if not _all_known(values, known):
+        index = next(i for i, value in enumerate(values) if not _all_known([value], known))
+        raise UserError(f"{name(index)}: {_unknown(values[index], field, known)}")
+
+
+def _all_known(values: Sequence, known: set) -> bool:
     hashable = all(issubclass(kind, Hashable) for kind in set(map(type, values)))
-    if hashable and known.issuperset(values):
-        return
-    unknown = next(
-        (i for i, value in enumerate(values) if not isinstance(value, Hashable) or value not in known), None
+    return hashable and known.issuperset(values)
+
+
+def _unknown(value: Any, field: str, known: set) -> str:
+    examples = ", ".join(str(value) for value in sorted(known, key=str)[:5])
+    return (
+        f"{field} {value!r} is not in the annotation file, which has {len(known)} "
+        f"({examples}{', …' if len(known) > 5 else ''}); correct or remove the entry"
     )
-    if unknown is not None:
-        examples = ", ".join(str(value) for value in sorted(known, key=str)[:5])
-        raise UserError(
-            f"{name(unknown)}: {field} {values[unknown]!r} is not in the annotation file, "
-            f"which has {len(known)} ({examples}{', …' if len(known) > 5 else ''}); "
-            "correct or remove the entry"
-        )
 
 
 def xywh_boxes(entries: Sequence[dict[str, Any]], name: Callable[[int], str]) -> NDArray[np.float64]:
-    """The `bbox` of every entry, (T, 4) x, y, width, height; `name(index)` says where a wrong one stands."""
+    """The `bbox` of every entry, (T, 4) x, y, width, height; `name(index)` says where a wrong one stands.
+
+    Raises:
+        UserError: one is not four finite numbers, or has a negative size.
+    """
     rows = [entry["bbox"] for entry in entries]
+    boxes = _as_numbers(rows)
+    for index in np.flatnonzero(_are_bad(boxes))[:1]:
+        raise UserError(f"{name(index)}: {_bad_box(rows[index])}")
+    return boxes
+
+
+def _bad_box(value: Any) -> str:
+    return (
+        f"bbox is {value}, expected [x, y, width, height] in pixels with finite numbers and sizes of at least "
+        "0; correct or remove the entry"
+    )
+
+
+def _are_bad(boxes: NDArray[np.float64]) -> NDArray[np.bool_]:
+    return np.asarray(~np.isfinite(boxes).all(axis=1) | (boxes[:, 2:] < 0).any(axis=1))
+
+
+def _as_numbers(rows: Sequence[Any]) -> NDArray[np.float64]:
+    """Boxes (T, 4); NaN where one is not a list of four numbers."""
     whole = set(map(type, rows)) <= {list, tuple} and set(map(len, rows)) <= {4}
     # One flat list becomes an array three times as fast as rows do; text or None in it shows in the type.
     boxes = np.array(list(chain.from_iterable(rows)) if whole and rows else [np.nan] * 4 * len(rows))
     if boxes.dtype.kind not in "iuf" or not whole:  # find out which row is to blame
         boxes = np.array([row if _has_four_numbers(row) else [np.nan] * 4 for row in rows])
-    boxes = boxes.astype(np.float64).reshape(-1, 4)
-    wrong = np.flatnonzero(~np.isfinite(boxes).all(axis=1) | (boxes[:, 2:] < 0).any(axis=1))
-    if len(wrong):
-        raise UserError(
-            f"{name(wrong[0])}: bbox is {rows[wrong[0]]}, expected [x, y, width, height] in pixels with "
-            "finite numbers and sizes of at least 0; correct or remove the entry"
-        )
-    return boxes
+    return boxes.astype(np.float64).reshape(-1, 4)
 
 
 def _has_four_numbers(row: Any) -> bool:
@@ -129,36 +239,5 @@ def _has_four_numbers(row: Any) -> bool:
     return (
         isinstance(row, list | tuple)
         and len(row) == 4
-        and all(isinstance(number, int | float) for number in row)
+        and all(isinstance(n, int | float) and not abs(n) > sys.float_info.max for n in row)
     )
-
-
-def _all_whole(entries: list[Any], names: tuple[str, ...], id_type: type | tuple[type, ...]) -> bool:
-    """Whether nothing is wrong, without saying what; quick, for the many files with which nothing is."""
-    try:
-        ids = [identifier for identifier, *_ in map(itemgetter("id", *names), entries)]
-    except (KeyError, TypeError):
-        return False
-    return all(issubclass(kind, id_type) for kind in set(map(type, ids))) and len(set(ids)) == len(ids)
-
-
-def _check_entries(
-    entries: list[Any], names: tuple[str, ...], id_type: type | tuple[type, ...], where: str
-) -> None:
-    if _all_whole(entries, names, id_type):
-        return
-    seen = set()
-    for index, entry in enumerate(entries):
-        missing = [name for name in names if not isinstance(entry, dict) or name not in entry]
-        if missing:
-            raise UserError(
-                f"{where}[{index}]: {', '.join(missing)} missing; every entry needs {', '.join(names)}"
-            )
-        if not isinstance(entry["id"], id_type):
-            expected = "a whole number" if id_type is int else "a whole number or text"
-            raise UserError(f"{where}[{index}]: id is {entry['id']!r}, expected {expected}; renumber them")
-        if entry["id"] in seen:
-            raise UserError(
-                f"{where}[{index}]: id {entry['id']} stands twice; ids must be unique: renumber one of them"
-            )
-        seen.add(entry["id"])

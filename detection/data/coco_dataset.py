@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from detection.data.annotations import PackedObjects
 from detection.data.coco_checks import checked_coco, read_json, xywh_boxes
-from detection.data.mask_drawing import draw_mask
-from detection.data.segmentation_checks import check_segmentations
+from detection.data.coco_masks import check_segmentations, draw_mask
 from detection.types import Target, Window
 
 _log = logging.getLogger(__name__)
@@ -87,22 +86,32 @@ class CocoDataset:
         self._file_names = np.array([image["file_name"] for image in images], dtype=np.str_)
 
         index_of = {image_id: index for index, image_id in enumerate(self.image_ids)}
-        annotations = sorted(content["annotations"], key=lambda annotation: index_of[annotation["image_id"]])
-        sizes = [self.image_sizes[index_of[annotation["image_id"]]] for annotation in annotations]
-        boxes = _clipped_xyxy(annotations, np.array(sizes, dtype=np.int64).reshape(-1, 2))
-        kept = _rows_with_area(boxes, str(annotation_file))
-        annotations = [annotations[row] for row in kept]
         label_of = {category_id: label for label, category_id in enumerate(self.category_ids, start=1)}
+        annotations = sorted(content["annotations"], key=lambda annotation: index_of[annotation["image_id"]])
+        pictures = np.array([index_of[a["image_id"]] for a in annotations], dtype=np.int64)
+        sizes = np.array(self.image_sizes, dtype=np.int64).reshape(-1, 2)[pictures]
+        boxes = _clipped_xyxy(annotations, sizes)
+        kept = np.flatnonzero((boxes[:, 2:] > boxes[:, :2]).all(axis=1))
+        if dropped := len(boxes) - len(kept):
+            text = "%s: dropped %d of %d boxes without area inside their picture"
+            _log.warning(text, annotation_file, dropped, len(boxes))
         self._objects = PackedObjects.pack(
-            image_index=np.array([index_of[a["image_id"]] for a in annotations], dtype=np.int64),
+            image_index=pictures[kept],
             boxes=boxes[kept],
-            labels=np.array([label_of[a["category_id"]] for a in annotations], dtype=np.int64),
-            ignore=np.array([bool(a.get("iscrowd", 0)) for a in annotations], dtype=bool),
+            labels=np.array([label_of[a["category_id"]] for a in annotations], dtype=np.int64)[kept],
+            ignore=np.array([bool(a.get("iscrowd", 0)) for a in annotations], dtype=bool)[kept],
             image_ids=self.image_ids,
             image_sizes=self.image_sizes,
         )
-        sizes = [sizes[row] for row in kept]
-        self._segmentations = _Segmentations(annotations, sizes, str(annotation_file)) if masks else None
+        self._segmentations: _Segmentations | None = None
+        if masks:
+            segmentations = [annotation.get("segmentation") for annotation in annotations]
+            check_segmentations(
+                segmentations,
+                list(map(tuple, sizes.tolist())),
+                lambda index: f"{annotation_file}: annotation {annotations[index]['id']}",
+            )
+            self._segmentations = _Segmentations([segmentations[row] for row in kept.tolist()])
 
     def __len__(self) -> int:
         return len(self.image_ids)
@@ -121,12 +130,12 @@ class CocoDataset:
         target = self._objects.target(index)
         if self._segmentations is None:
             return target
-        draw, first = self._segmentations.draw, self._objects.rows(index).start
+        read, first = self._segmentations.read, self._objects.rows(index).start
 
         def mask(
             number: int, /, resized: tuple[int, int] | None = None, window: Window | None = None
         ) -> NDArray[np.bool_]:
-            return draw(first + number, target.size, resized, window)
+            return draw_mask(read(first + number), target.size, resized, window)
 
         return replace(target, mask=mask)
 
@@ -138,36 +147,14 @@ def _clipped_xyxy(annotations: Sequence[dict[str, Any]], sizes: NDArray[np.int64
     return np.clip(corners, 0, sizes[:, [1, 0, 1, 0]]).astype(np.float32)
 
 
-def _rows_with_area(boxes: NDArray[np.float32], where: str) -> NDArray[np.int64]:
-    kept = np.flatnonzero((boxes[:, 2:] > boxes[:, :2]).all(axis=1))
-    if dropped := len(boxes) - len(kept):
-        _log.warning(
-            "%s: dropped %d of %d boxes without area inside their picture", where, dropped, len(boxes)
-        )
-    return kept
-
-
 class _Segmentations:
     """Polygons and run-lengths as one array of JSON text, for the reason given in annotations.py."""
 
-    def __init__(
-        self, annotations: Sequence[dict[str, Any]], sizes: Sequence[tuple[int, int]], where: str
-    ) -> None:
-        segmentations = [annotation.get("segmentation") for annotation in annotations]
-        check_segmentations(
-            segmentations, sizes, lambda index: f"{where}: annotation {annotations[index]['id']}"
-        )
+    def __init__(self, segmentations: Sequence[Any]) -> None:
         texts = [json.dumps(segmentation).encode() for segmentation in segmentations]
         self._text = np.frombuffer(b"".join(texts), dtype=np.uint8)
         self._starts = np.cumsum([0, *map(len, texts)])
 
-    def draw(
-        self,
-        row: int,
-        source: tuple[int, int],
-        resized: tuple[int, int] | None = None,
-        window: Window | None = None,
-    ) -> NDArray[np.bool_]:
-        """The mask of one object; see `draw_mask`."""
-        text = self._text[self._starts[row] : self._starts[row + 1]].tobytes()
-        return draw_mask(json.loads(text), source, resized, window)
+    def read(self, row: int) -> Any:
+        """The segmentation of one object."""
+        return json.loads(self._text[self._starts[row] : self._starts[row + 1]].tobytes())

@@ -1,7 +1,5 @@
 """PASCAL VOC as the devkit unpacks: Annotations/*.xml, ImageSets/Main/*.txt, JPEGImages/*.jpg."""
 
-import math
-import xml.etree.ElementTree as ET
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from detection.data.annotations import PackedObjects, no_objects
+from detection.data.voc_checks import read_annotation
 from detection.types import Target
 from foundation.errors import UserError, suggest
 from pictures.decoding import image_size
@@ -36,9 +35,6 @@ VOC_CLASSES = (
     "train",
     "tvmonitor",
 )
-
-# x1, y1, x2, y2, label, difficult
-_Row = tuple[float, float, float, float, int, bool]
 
 
 class VocSplit(NamedTuple):
@@ -148,8 +144,14 @@ class VocDataset:
 
 
 def _read_objects(listed: Mapping[str, VocSplit], classes: Sequence[str]) -> PackedObjects:
-    read = [_read_annotation(split.annotation_file(image_id), classes) for image_id, split in listed.items()]
-    rows = [(index, *row) for index, (_, objects) in enumerate(read) for row in objects]
+    sizes, rows = [], []
+    for index, (image_id, split) in enumerate(listed.items()):
+        path = split.annotation_file(image_id)
+        size, objects, problems = read_annotation(path, classes)
+        if problems or size is None:
+            raise problems[0].error(path)
+        sizes.append(size)
+        rows += [(index, *found.box, found.label, found.difficult) for found in objects]
     table = np.array(rows, dtype=np.float64).reshape(-1, 7)
     return PackedObjects.pack(
         image_index=table[:, 0].astype(np.int64),
@@ -157,7 +159,7 @@ def _read_objects(listed: Mapping[str, VocSplit], classes: Sequence[str]) -> Pac
         labels=table[:, 5].astype(np.int64),
         ignore=table[:, 6].astype(bool),
         image_ids=list(listed),
-        image_sizes=[size for size, _ in read],
+        image_sizes=sizes,
     )
 
 
@@ -173,51 +175,3 @@ def _list_images(splits: Sequence[VocSplit]) -> dict[str, VocSplit]:
                 )
             listed[image_id] = split
     return listed
-
-
-def _read_annotation(path: Path, classes: Sequence[str]) -> tuple[tuple[int, int], list[_Row]]:
-    """((height, width), objects) of one picture's XML file."""
-    try:
-        root = ET.parse(path).getroot()
-    except FileNotFoundError:
-        raise UserError(f"{path}: missing, though ImageSets/Main lists {path.stem}; restore it") from None
-    except ET.ParseError as error:
-        raise UserError(f"{path}: not a readable XML file ({error}); restore it") from error
-    height, width = (int(_number(root, f"size/{name}", str(path))) for name in ("height", "width"))
-    if height <= 0 or width <= 0:
-        raise UserError(
-            f"{path}: size is {width}x{height}, expected the picture's width and height in pixels"
-        )
-    objects = [
-        _read_object(node, f"{path}: object {number}", classes, (height, width))
-        for number, node in enumerate(root.findall("object"), start=1)
-    ]
-    return (height, width), objects
-
-
-def _read_object(node: ET.Element, where: str, classes: Sequence[str], size: tuple[int, int]) -> _Row:
-    name = (node.findtext("name") or "").strip()
-    if name not in classes:
-        raise UserError(f"{where}: {name!r} is not among the classes{suggest(name, classes)}")
-    xmin, ymin, xmax, ymax = (
-        _number(node, f"bndbox/{side}", where) for side in ("xmin", "ymin", "xmax", "ymax")
-    )
-    if xmax < xmin or ymax < ymin or xmin > size[1] or ymin > size[0] or xmax < 1 or ymax < 1:
-        raise UserError(
-            f"{where}: box xmin {xmin:g}, ymin {ymin:g}, xmax {xmax:g}, ymax {ymax:g} covers nothing of the "
-            f"{size[1]}x{size[0]} picture; expected 1 <= xmin <= xmax and 1 <= ymin <= ymax: correct or "
-            "remove it"
-        )
-    difficult = node.findtext("difficult", "0").strip() == "1"
-    return xmin - 1, ymin - 1, xmax, ymax, classes.index(name) + 1, difficult
-
-
-def _number(node: ET.Element, name: str, where: str) -> float:
-    text = (node.findtext(name) or "").strip()
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise UserError(f"{where}: <{name}> is {text!r}, expected a number of pixels; correct the annotation")
-    return value

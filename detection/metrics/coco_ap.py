@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detection.data.coco_checks import check_coco, read_coco, read_json
-from detection.data.segmentation_checks import check_segmentations
+from detection.data.coco_masks import check_segmentations
 from detection.results.result_records import Columns, Record, check_record_masks, check_records
 from foundation.errors import UserError
 

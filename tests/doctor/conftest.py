@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from doctor.examination import examine, open_sets
+from doctor.diagnosis import examine, open_set
 from doctor.findings import Finding
 
 WIDTH, HEIGHT = 64, 48
@@ -85,4 +85,6 @@ def write_xml(
 @pytest.fixture
 def diagnosis() -> Callable[..., list[Finding]]:
     """Everything found in sets as the command line writes them."""
-    return lambda *texts, **options: examine(open_sets(list(texts)), **options).findings
+    return lambda *texts, **options: (
+        examine([s for text in texts for s in open_set(text)], **options).findings
+    )

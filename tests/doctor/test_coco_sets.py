@@ -41,10 +41,10 @@ CASES = {
     "an id that is a fraction": (
         lambda c: change(c, "annotations", 0, id=1.5),
         "malformed_entry",
-        "id 1.5",
+        "id is 1.5",
         True,
     ),
-    "no size": (lambda c: change(c, "images", 0, width=0), "malformed_entry", "image 1: size 0x48", True),
+    "no size": (lambda c: change(c, "images", 0, width=0), "malformed_entry", "image 1: size is 0x48", True),
     "an image twice": (
         lambda c: c["images"].append(c["images"][0]),
         "duplicate_image_id",
@@ -150,7 +150,7 @@ CASES = {
     "a damaged polygon": (
         lambda c: change(c, "annotations", 3, segmentation=[[1, 2, 3, 4]]),
         "damaged_segmentation",
-        "annotation 22: [[1, 2, 3, 4]]",
+        "got [[1, 2, 3, 4]]",
         False,
     ),
     "a run-length of another picture": (

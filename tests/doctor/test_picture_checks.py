@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from doctor.picture_checks import inspect, look_of
-from doctor.survey import Picture
+from doctor.survey import SurveyedPicture
 from tests.doctor.conftest import draw, whole_coco, write
 
 ODD = {
@@ -32,7 +32,9 @@ ODD = {
 
 
 def named(path: Path, size: tuple[int, int] | None = None, *, quick: bool = False) -> set[str]:
-    return {finding.check for finding in inspect(Picture(path.name, path, size), quick=quick).findings}
+    return {
+        finding.check for finding in inspect(SurveyedPicture(path.name, path, size), quick=quick).findings
+    }
 
 
 def test_odd_pictures_are_named(real_data: Path):
@@ -44,7 +46,7 @@ def test_quick_reads_headers_only(real_data: Path):
     folder = real_data / "odd_images"
     assert named(folder / "derived_cut_half.jpg", quick=True) == set()
     assert named(folder / "derived_empty.jpg", quick=True) == {"empty_picture"}
-    facts = inspect(Picture("", folder / "exif_portrait_6.jpg", None), quick=True)
+    facts = inspect(SurveyedPicture("", folder / "exif_portrait_6.jpg", None), quick=True)
     assert (facts.size, facts.stored, facts.look) == ((1800, 1200), (1200, 1800), None)
 
 

@@ -9,21 +9,20 @@ import pytest
 from detection.data.coco_dataset import CocoDataset
 from detection.data.dataset_splits import parse_split
 from detection.data.voc_dataset import VocDataset, VocSplit
-from doctor import coco_repair as repair_coco
-from doctor import voc_repair as repair_voc
-from doctor.examination import examine, open_sets
+from doctor.diagnosis import examine, open_set
 from doctor.findings import is_clean
+from doctor.repair import repair_coco, repair_voc
 from foundation.errors import UserError
 from tests.doctor.conftest import WIDTH, draw, whole_coco, write, write_xml
 
 
 def repair(text: str, out: Path) -> list[str]:
-    examined = examine(open_sets([text]))
+    examined = examine(open_set(text))
     if text.startswith("coco:"):
-        return repair_coco.write_repaired(examined.surveys[0], examined.facts[0], out)
+        return repair_coco(examined.surveys[0], examined.facts[0], out)
     split = parse_split(text)
     assert isinstance(split, VocSplit)
-    return repair_voc.write_repaired(split, examined.surveys[0], examined.facts[0], out)
+    return repair_voc(split, examined.surveys[0], examined.facts[0], out)
 
 
 def broken_coco(folder: Path) -> dict:
@@ -61,7 +60,7 @@ def test_a_repaired_coco_file_is_clean(coco: Path, tmp_path: Path):
     before = coco.read_bytes()
     changes = repair(f"coco:{coco}:{folder}", out)
     assert coco.read_bytes() == before
-    findings = examine(open_sets([f"coco:{out}:{folder}"])).findings
+    findings = examine(open_set(f"coco:{out}:{folder}")).findings
     assert is_clean(findings), [f for f in findings if f.severity != "note"]
     content = json.loads(out.read_text())
     assert [image["id"] for image in content["images"]] == [1, 2, 3]

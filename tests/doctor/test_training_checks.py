@@ -18,7 +18,7 @@ from detection.build import build_detector
 from detection.config import DetectionConfig
 from doctor import step_memory as memory
 from doctor.anchor_fit import best_iou, fit_anchors
-from doctor.examination import examine, sets_of
+from doctor.diagnosis import examine, sets_of
 from doctor.findings import Finding
 from doctor.training_checks import check_config
 from training.config import parse_config

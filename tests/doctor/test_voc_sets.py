@@ -29,8 +29,13 @@ CASES = {
     "unknown class": ([("catt", (5, 6, 30, 40))], (64, 48), "unknown_category", "did you mean 'cat'"),
     "text for a number": ([("cat", (5, 6, "x", 40))], (64, 48), "malformed_box", "'x'"),
     "infinite": ([("cat", (5, 6, "inf", 40))], (64, 48), "malformed_box", "'inf'"),
-    "ends before it begins": ([("cat", (5, 6, 3, 40))], (64, 48), "negative_box", "5, 6, 3, 40"),
-    "outside": ([("cat", (66, 6, 70, 40))], (64, 48), "outside_box", "box 65 5 70 40"),
+    "ends before it begins": (
+        [("cat", (5, 6, 3, 40))],
+        (64, 48),
+        "negative_box",
+        "xmin 5, ymin 6, xmax 3, ymax 40",
+    ),
+    "outside": ([("cat", (66, 6, 70, 40))], (64, 48), "outside_box", "box xmin 66"),
     "no size": ([("cat", (5, 6, 30, 40))], (0, 48), "malformed_entry", "000002.xml"),
 }
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from detection.data.coco_checks import check_coco, check_known, read_coco, read_json, xywh_boxes
+from detection.data.coco_checks import check_coco, check_known, problems, read_coco, read_json, xywh_boxes
 from foundation.errors import UserError
 
 Content = dict[str, Any]
@@ -64,9 +64,9 @@ def test_not_coco(content: Any):
         ("images", 1, "id", [10], r"images\[1\]: id is \[10\], expected a whole number or text"),
         ("images", 1, "id", 10.5, r"images\[1\]: id is 10\.5, expected a whole number or text"),
         ("categories", 1, "id", "person", r"categories\[1\]: id is 'person', expected a whole number;"),
-        ("images", 0, "height", 0, r"image 30 is 6x0 \(width x height\), expected whole pixels above 0"),
-        ("images", 0, "width", 6.5, r"image 30 is 6\.5x4"),
-        ("images", 0, "width", None, "image 30 is Nonex4"),
+        ("images", 0, "height", 0, r"image 30: size is 6x0 \(width x height\), expected whole pixels above 0"),
+        ("images", 0, "width", 6.5, r"image 30: size is 6\.5x4"),
+        ("images", 0, "width", None, "image 30: size is Nonex4"),
         ("annotations", 0, "image_id", 11, "annotation 1: image_id 11 is not in .* which has 3"),
         ("annotations", 0, "image_id", [10], r"annotation 1: image_id \[10\] is not in"),
         ("annotations", 0, "category_id", 2, r"annotation 1: category_id 2 is not in .* has 2 \(1, 18\)"),
@@ -122,3 +122,37 @@ def test_known_values_pass_and_many_are_abbreviated():
 def test_real_annotations_pass(real_data: Path):
     for path in sorted((real_data / "coco" / "annotations").glob("instances_*.json")):
         assert read_coco(path) == json.loads(path.read_text())
+
+
+def test_all_problems_are_given(coco_content: Content):
+    images, annotations = coco_content["images"], coco_content["annotations"]
+    images[0]["height"] = 0
+    images.append({**images[1]})
+    annotations[0].update(image_id=7, bbox=[1, 2, -3, 4])
+    annotations[1]["bbox"] = [1, 2, float("nan"), 4]
+    annotations.append({"id": 9})
+    found = list(problems(coco_content))
+    assert [(p.check, p.where, p.row) for p in found] == [
+        ("duplicate_image_id", "images[3]", ("images", 3)),
+        ("malformed_entry", "annotations[3]", ("annotations", 3)),
+        ("malformed_entry", "image 30", None),  # the rest of it can be used
+        ("unknown_image", "annotation 1", ("annotations", 0)),
+        ("negative_box", "annotation 1", ("annotations", 0)),
+        ("malformed_box", "annotation 2", ("annotations", 1)),
+    ]
+    with pytest.raises(UserError) as error:
+        check_coco(coco_content, "gt")
+    assert str(error.value) == f"gt: images[3]: {found[0].text}"
+
+
+@pytest.mark.parametrize("section", ["images", "categories", "annotations"])
+def test_truth_values_are_no_ids(coco_content: Content, section: str):
+    coco_content[section][0]["id"] = True
+    with pytest.raises(UserError, match=rf"{section}\[0\]: id is True, expected a whole number"):
+        check_coco(coco_content, "gt")
+
+
+def test_numbers_beyond_floats_are_no_boxes(coco_content: Content):
+    coco_content["annotations"][0]["bbox"] = [1, 2, 10**400, 4]
+    with pytest.raises(UserError, match="annotation 1: bbox is"):
+        check_coco(coco_content, "gt")

@@ -140,3 +140,11 @@ def test_real_pictures_equal_pycocotools(real_data: Path, split: str):
         for number, entry in enumerate(expected):
             assert np.array_equal(target.mask(number), reference.annToMask(entry))
         assert load_image(dataset.image_path(index), target.size).shape == (*target.size, 3)
+
+
+def test_masks_of_dropped_boxes_are_checked_as_the_scorer_does(
+    write_coco: Callable[..., Path], coco_content: Content
+):
+    coco_content["annotations"][0].update(bbox=[1, 1, 0, 2], segmentation=[[1, 2]])
+    with pytest.raises(UserError, match="annotation 1: segmentation is missing or malformed"):
+        open_coco(write_coco(), masks=True)

@@ -4,7 +4,7 @@ import torch
 from pycocotools import mask as coco_mask
 from torch.nn import functional as F
 
-from detection.data.mask_drawing import draw_mask
+from detection.data.coco_masks import draw_mask
 from detection.data.transforms import View, jittered_view, resized_size
 
 # Every decoded mask brings one, from inside pycocotools.

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
-from detection.data.segmentation_checks import check_segmentations
+from detection.data.coco_masks import check_segmentations, segmentation_problems
 from foundation.errors import UserError
 
 
@@ -75,3 +75,12 @@ def test_missing_and_malformed(segmentation: Any):
 
 def test_nothing_is_whole():
     check(size=(3, 4))
+
+
+def test_all_damaged_ones_are_given():
+    whole, size = {"size": [2, 5], "counts": "442L"}, (2, 5)
+    unreadable, short = {**whole, "counts": "zz~"}, {**whole, "counts": "44"}
+    given = [None, whole, unreadable, short, [[0, 0, 1, 1, 2, 2]], short]
+    found = segmentation_problems(given, [size] * 6)
+    assert list(found) == [0, 2, 3, 5]
+    assert "got None" in found[0] and all("are damaged" in found[index] for index in (2, 3, 5))

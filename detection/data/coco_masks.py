@@ -1,0 +1,198 @@
+"""Masks of COCO segmentations: whether they are whole, and how they are drawn.
+
+A segmentation is a list of polygons, a run-length as numbers, or a compressed run-length.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pycocotools import mask as coco_mask
+
+from detection.types import Window
+from foundation.errors import UserError
+
+_Numbers = NDArray[np.int64]
+
+
+def draw_mask(
+    segmentation: Any,
+    source: tuple[int, int],
+    resized: tuple[int, int] | None = None,
+    window: Window | None = None,
+) -> NDArray[np.bool_]:
+    """The mask (height, width) of one object.
+
+    Polygons are scaled and drawn anew, by COCO's own rule: at any size but the file's this is nearer to the
+    outline than resizing the file's mask. Run-lengths are resized: each pixel takes the file's under its
+    centre.
+
+    Args:
+        segmentation: polygons or a run-length, sound as of `check_segmentations`.
+        source: (height, width) of the file.
+        resized: (height, width) of the whole picture after resizing; None keeps the file's.
+        window: (top, left, height, width) of the part wanted, in resized pixels; None wants everything.
+    """
+    resized = resized or source
+    if isinstance(segmentation, list):
+        polygons = [_scaled(polygon, source, resized) for polygon in segmentation]
+        if resized == source and window is None:  # to the last pixel as COCO
+            return _draw_all(polygons, *source).astype(bool)
+        return _draw_polygons(polygons, window or (0, 0, *resized))
+    if isinstance(segmentation["counts"], list):
+        segmentation = coco_mask.frPyObjects(segmentation, *source)
+    mask = coco_mask.decode(segmentation).astype(bool)
+    top, left, height, width = window or (0, 0, *resized)
+    rows = _under_centres(top, height, source[0], resized[0])
+    return np.take(mask[rows], _under_centres(left, width, source[1], resized[1]), axis=1)
+
+
+def _scaled(
+    polygon: Sequence[float], source: tuple[int, int], resized: tuple[int, int]
+) -> NDArray[np.float64]:
+    """(P, 2) x and y in resized pixels.
+
+    Drawing takes memory for every pixel of an edge, so corners far outside the picture are brought nearer.
+    """
+    size = np.array(source[::-1], dtype=np.float64)
+    return np.clip(np.reshape(polygon, (-1, 2)), -size, 2 * size) * (resized[::-1] / size)
+
+
+def _draw_polygons(polygons: Sequence[NDArray[np.float64]], window: Window) -> NDArray[np.bool_]:
+    """Only the pixels around the polygons are drawn: an object is seldom as large as its picture."""
+    top, left, height, width = window
+    corners = np.concatenate(polygons) - (left, top)
+    x1, y1 = np.clip(np.floor(corners.min(axis=0)).astype(int) - 1, 0, (width, height)).tolist()
+    x2, y2 = np.clip(np.ceil(corners.max(axis=0)).astype(int) + 1, 0, (width, height)).tolist()
+    mask = np.zeros((height, width), dtype=bool)
+    if x1 < x2 and y1 < y2:
+        moved = [polygon - (left + x1, top + y1) for polygon in polygons]
+        mask[y1:y2, x1:x2] = _draw_all(moved, y2 - y1, x2 - x1)
+    return mask
+
+
+def _draw_all(polygons: Sequence[NDArray[np.float64]], height: int, width: int) -> NDArray[np.uint8]:
+    flat = [polygon.ravel().tolist() for polygon in polygons]
+    return coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(flat, height, width)))
+
+
+def _under_centres(start: int, count: int, source: int, resized: int) -> NDArray[np.int64]:
+    """For `count` resized rows from `start` on, the file's row under the centre of each."""
+    centres = 2 * np.arange(start, start + count, dtype=np.int64) + 1  # in halves of pixels
+    return centres * source // (2 * resized)
+
+
+def check_segmentations(
+    segmentations: Sequence[Any], sizes: Sequence[tuple[int, int]], name: Callable[[int], str]
+) -> None:
+    """Refuse the first segmentation that is missing, malformed or of another size than its picture.
+
+    Args:
+        segmentations: what stands under `segmentation`; None where nothing does.
+        sizes: (height, width) of the picture of each.
+        name: says where entry `index` stands.
+    Raises:
+        UserError: one is not what it should be.
+    """
+    for index, text in segmentation_problems(segmentations, sizes).items():
+        raise UserError(f"{name(index)}: {text}")
+
+
+def segmentation_problems(
+    segmentations: Sequence[Any], sizes: Sequence[tuple[int, int]]
+) -> dict[int, str]:
+    """What is wrong with segmentations, by their place; see `check_segmentations`.
+
+    The decoders of pycocotools and hotcoco take most damaged text for a mask of something else.
+    """
+    found, compressed = {}, []
+    for index, (value, size) in enumerate(zip(segmentations, sizes, strict=True)):
+        if not _is_segmentation(value, size):
+            found[index] = (
+                f"segmentation is missing or malformed, got {_shown(value)}; expected polygons "
+                "[[x1, y1, x2, y2, x3, y3, …], …] or a run-length {size, counts} of size "
+                f"{list(size)} (height, width): correct it or do without masks"
+            )
+        elif isinstance(value, dict) and isinstance(value["counts"], str | bytes):
+            compressed.append(index)
+    texts = [segmentations[index]["counts"] for index in compressed]
+    pixels = np.array([math.prod(sizes[index]) for index in compressed], dtype=np.int64)
+    for place in _damaged(texts, pixels).tolist():
+        found[compressed[place]] = (
+            f"the counts {_shown(texts[place])} of its segmentation are damaged; expected COCO's compressed "
+            f"run-length of all {pixels[place]} pixels: write the file again or remove the entry"
+        )
+    return dict(sorted(found.items()))
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 42 else f"{text[:41]}…"
+
+
+def _is_segmentation(value: Any, size: tuple[int, int]) -> bool:
+    if isinstance(value, dict):
+        counts = value.get("counts")
+        if isinstance(counts, list):
+            fits = all(isinstance(count, int) and count >= 0 for count in counts)
+            fits = fits and sum(counts) == math.prod(size)
+        else:
+            fits = isinstance(counts, str | bytes)
+        return fits and value.get("size") == list(size)
+    return isinstance(value, list) and bool(value) and all(_is_polygon(polygon) for polygon in value)
+
+
+def _is_polygon(value: Any) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) >= 6
+        and len(value) % 2 == 0
+        and all(isinstance(number, int | float) and math.isfinite(number) for number in value)
+    )
+
+
+def _damaged(texts: Sequence[str | bytes], pixels: _Numbers) -> _Numbers:
+    """Which compressed run-lengths do not decode to runs that fill their picture, in one pass over all.
+
+    A character holds five bits of a number, the lowest first, and a sixth that says whether more follow; from
+    the fourth number on it is the difference to the last but one (cocoapi's maskApi.c, rleFrString).
+    """
+    encoded = [text.encode() if isinstance(text, str) else text for text in texts]
+    lengths = np.array([len(text) for text in encoded], dtype=np.int64)
+    codes = np.frombuffer(b"".join(encoded), dtype=np.uint8).astype(np.int64) - 48
+    owner = np.repeat(np.arange(len(encoded)), lengths)
+    ends = (codes & 32) == 0
+    unfinished = (lengths == 0) | ~np.append(ends, False)[np.cumsum(lengths) - 1]
+    unreadable = np.bincount(owner[(codes < 0) | (codes > 63)], minlength=len(encoded)) > 0
+    bad = unfinished | unreadable
+    if bad.any():
+        rest = np.flatnonzero(~bad)
+        worse = rest[_damaged([encoded[index] for index in rest], pixels[rest])]
+        return np.union1d(np.flatnonzero(bad), worse)
+    if not encoded:
+        return np.zeros(0, dtype=np.int64)
+    starts = np.flatnonzero(np.append(True, ends[:-1]))
+    owner = owner[starts]
+    runs = _runs(codes, starts, owner)
+    filled = np.zeros(len(encoded), dtype=np.int64)
+    np.add.at(filled, owner, runs)
+    negative = np.bincount(owner[runs < 0], minlength=len(encoded)) > 0
+    return np.flatnonzero(negative | (filled != pixels))
+
+
+def _runs(codes: _Numbers, starts: _Numbers, owner: _Numbers) -> _Numbers:
+    """The run-lengths of all texts, from the first character and the text of each number."""
+    lengths = np.diff(np.append(starts, len(codes)))
+    place = np.arange(len(codes)) - np.repeat(starts, lengths)
+    values = np.add.reduceat((codes & 31) << 5 * np.minimum(place, 12), starts)
+    sign = (codes[starts + lengths - 1] & 16) > 0
+    values -= sign.astype(np.int64) << 5 * np.minimum(lengths, 12)
+    position = np.arange(len(owner)) - np.searchsorted(owner, owner)
+    series = 3 * owner + np.where(position == 0, 0, 1 + position % 2)  # each adds up its own differences
+    order = np.argsort(series, kind="stable")
+    sums, first = np.cumsum(values[order]), np.searchsorted(series[order], series[order])
+    runs = np.empty_like(values)
+    runs[order] = sums - sums[first] + values[order][first]
+    return runs

@@ -1,0 +1,121 @@
+"""What a legal annotation of PASCAL VOC is; the loader, the doctor and its repairs all ask here."""
+
+import math
+import xml.etree.ElementTree as ET
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from detection.data.annotations import Problem
+from foundation.errors import suggest
+
+
+class VocObject(NamedTuple):
+    """One object of an annotation.
+
+    Attributes:
+        number: its place in the file, 1 first.
+        label: 1…K.
+        box: x1, y1, x2, y2 in pixels. The file's are 1-based and inclusive; (xmin − 1, ymin − 1, xmax, ymax)
+            makes a plain IoU equal to the devkit's with its "+1".
+        difficult: not counted, neither as found nor as missed.
+    """
+
+    number: int
+    label: int
+    box: tuple[float, float, float, float]
+    difficult: bool
+
+
+class VocAnnotation(NamedTuple):
+    """What could be read of one picture's XML file; `size` is (height, width), None if it is not usable."""
+
+    size: tuple[int, int] | None
+    objects: list[VocObject]
+    problems: list[Problem]
+
+
+def read_annotation(path: Path, classes: Sequence[str]) -> VocAnnotation:
+    """One annotation, and everything for which the loader refuses it."""
+    root = read_xml(path)
+    if isinstance(root, Problem):
+        return VocAnnotation(None, [], [root])
+    stated = read_size(root)
+    size, problems = (None, [stated]) if isinstance(stated, Problem) else (stated, [])
+    read = [
+        read_object(node, number, classes, size) for number, node in enumerate(root.findall("object"), start=1)
+    ]
+    objects = [found for found in read if isinstance(found, VocObject)]
+    problems += [problem for found in read if not isinstance(found, VocObject) for problem in found]
+    return VocAnnotation(size, objects, problems)
+
+
+def read_xml(path: Path) -> ET.Element | Problem:
+    """The root of an annotation, or why there is none."""
+    try:
+        return ET.parse(path).getroot()
+    except FileNotFoundError:
+        text = f"missing, though ImageSets/Main lists {path.stem}; restore it"
+    except ET.ParseError as error:
+        text = f"not a readable XML file ({error}); restore it"
+    return Problem("malformed_entry", "", text)
+
+
+def read_size(root: ET.Element) -> tuple[int, int] | Problem:
+    """(height, width) of the picture, or what is wrong with them."""
+    numbers = _numbers(root, "size/height", "size/width")
+    if isinstance(numbers, str):
+        return Problem("malformed_entry", "", numbers)
+    height, width = map(int, numbers)
+    if height > 0 and width > 0:
+        return height, width
+    text = f"size is {width}x{height}, expected the picture's width and height in pixels"
+    return Problem("malformed_entry", "", text)
+
+
+def read_object(
+    node: ET.Element, number: int, classes: Sequence[str], size: tuple[int, int] | None
+) -> VocObject | list[Problem]:
+    """One object, or everything that is wrong with it.
+
+    Args:
+        number: its place in the file, 1 first.
+        size: (height, width) of the picture; where it is not known, a box may lie anywhere.
+    """
+    where, problems = f"object {number}", []
+    name = (node.findtext("name") or "").strip()
+    if name not in classes:
+        text = f"{name!r} is not among the classes{suggest(name, classes)}"
+        problems.append(Problem("unknown_category", where, text))
+    numbers = _numbers(node, *(f"bndbox/{side}" for side in ("xmin", "ymin", "xmax", "ymax")))
+    if isinstance(numbers, str):
+        return [*problems, Problem("malformed_box", where, numbers)]
+    xmin, ymin, xmax, ymax = numbers
+    height, width = size or (math.inf, math.inf)
+    turned = xmax < xmin or ymax < ymin
+    if turned or xmin > width or ymin > height or xmax < 1 or ymax < 1:
+        text = (
+            f"box xmin {xmin:g}, ymin {ymin:g}, xmax {xmax:g}, ymax {ymax:g} covers nothing of the "
+            f"{width:g}x{height:g} picture; expected 1 <= xmin <= xmax and 1 <= ymin <= ymax: correct or "
+            "remove it"
+        )
+        problems.append(Problem("negative_box" if turned else "outside_box", where, text))
+    if problems:
+        return problems
+    difficult = node.findtext("difficult", "0").strip() == "1"
+    return VocObject(number, classes.index(name) + 1, (xmin - 1, ymin - 1, xmax, ymax), difficult)
+
+
+def _numbers(node: ET.Element, *names: str) -> list[float] | str:
+    """The finite numbers of these elements, or what is wrong with the first that has none."""
+    numbers = []
+    for name in names:
+        text = (node.findtext(name) or "").strip()
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not math.isfinite(value):
+            return f"<{name}> is {text!r}, expected a number of pixels; correct the annotation"
+        numbers.append(value)
+    return numbers

@@ -1,0 +1,238 @@
+"""Annotations made fit for the loaders: what cannot be used is left out, what can be corrected is."""
+
+import copy
+import json
+import xml.etree.ElementTree as ET
+from collections.abc import Hashable, Sequence
+from pathlib import Path
+from typing import Any
+
+from detection.data.annotation_writers import set_texts, voc_corners
+from detection.data.annotations import Problem
+from detection.data.coco_checks import FIELDS, problems, section_of, stated_size
+from detection.data.coco_masks import segmentation_problems
+from detection.data.voc_checks import VocObject, read_object, read_size, read_xml
+from detection.data.voc_dataset import VOC_CLASSES, VocSplit
+from doctor.picture_checks import PictureFacts
+from doctor.survey import Survey
+from foundation.errors import UserError
+
+Changes = list[str]
+Entries = list[dict[str, Any]]
+
+
+def require_absent(out: Path) -> None:
+    """Refuse to write where something is.
+
+    Raises:
+        UserError: `out` exists.
+    """
+    if out.exists():
+        raise UserError(f"{out} exists, and repairs overwrite nothing; choose another name")
+
+
+def repair_coco(survey: Survey, facts: Sequence[PictureFacts], out: Path) -> Changes:
+    """Writes the repaired annotations of a COCO file to `out`, which must not exist.
+
+    Args:
+        facts: of the survey's pictures.
+    Returns:
+        What was changed, one line each.
+    Raises:
+        UserError: `out` exists, or there is nothing to repair.
+    """
+    require_absent(out)
+    content, changes = repaired(survey, facts)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(content), encoding="utf-8")
+    return changes
+
+
+def repaired(survey: Survey, facts: Sequence[PictureFacts]) -> tuple[dict[str, Any], Changes]:
+    """The repaired content of a COCO file, and what was changed; `facts` are of the survey's pictures."""
+    if not isinstance(survey.content, dict):
+        raise UserError(f"{survey.name} holds no sections images, categories, annotations; write it again")
+    content, changes = copy.deepcopy(survey.content), Changes()
+    malformed = {p.row: p.text for p in problems(content) if p.row and p.check == "malformed_entry"}
+    changes += [f"{section}[{row}] left out: {text}" for (section, row), text in malformed.items()]
+    fact_of = {picture.row: fact for picture, fact in zip(survey.pictures, facts, strict=True)}
+    numbered, categories, annotations = (
+        [(row, e) for row, e in enumerate(section_of(content, section)) if (section, row) not in malformed]
+        for section in FIELDS
+    )
+    images = _repair_images([(image, fact_of.get(row)) for row, image in numbered], changes)
+    content["images"], moved = _merge_files(images, changes)
+    content["categories"], renamed = _repair_categories([entry for _, entry in categories], changes)
+    content["annotations"] = [entry for _, entry in annotations]
+    for entry in content["annotations"]:
+        for field, new in (("image_id", moved), ("category_id", renamed)):
+            if isinstance(entry[field], Hashable):
+                entry[field] = new.get(entry[field], entry[field])
+    content["annotations"] = _repair_annotations(content, changes)
+    return content, changes
+
+
+def _repair_images(images: Sequence[tuple[dict[str, Any], PictureFacts | None]], changes: Changes) -> Entries:
+    """Pictures that can be read, each once, with the size of their file.
+
+    A second entry of an id is left out: which of the two its objects are of cannot be known, and the loaders
+    of others take the last.
+    """
+    kept: dict[Hashable, dict[str, Any]] = {}
+    for image, fact in images:
+        name = f"image {image['id']}"
+        if image["id"] in kept:
+            changes.append(f"{name} ({image['file_name']}) left out: its id stands before")
+            continue
+        if fact is None or fact.size is None or fact.stored is None:
+            changes.append(f"{name} ({image['file_name']}) left out: no readable picture")
+            continue
+        if stated_size(image) not in (fact.size, fact.stored):
+            before = f"{image['width']}x{image['height']}"
+            image["height"], image["width"] = fact.size
+            changes.append(f"{name}: size {before} is now {fact.size[1]}x{fact.size[0]}")
+        kept[image["id"]] = image
+    return list(kept.values())
+
+
+def _merge_files(images: Entries, changes: Changes) -> tuple[Entries, dict[Any, Any]]:
+    """One entry a file, and what the ids left out have become."""
+    first: dict[str, Any] = {}
+    moved: dict[Any, Any] = {}
+    for image in images:
+        name = str(image["file_name"])
+        if name in first:
+            changes.append(f"image {image['id']} joined with image {first[name]}: the same file {name}")
+            moved[image["id"]] = first[name]
+        first.setdefault(name, image["id"])
+    return [image for image in images if image["id"] not in moved], moved
+
+
+def _repair_categories(categories: Entries, changes: Changes) -> tuple[Entries, dict[Any, Any]]:
+    """One category for each id and name, and what the ids left out have become."""
+    kept: dict[str, dict[str, Any]] = {}
+    renamed: dict[Any, Any] = {}
+    numbers = [category["id"] for category in categories]
+    ids: set[Any] = set()
+    for category in categories:
+        name, identity = str(category["name"]), category["id"]
+        if name in kept:
+            changes.append(f"category {identity} {name!r} joined with category {kept[name]['id']}")
+            if identity not in ids:
+                renamed[identity] = kept[name]["id"]
+            continue
+        if identity in ids:
+            category["id"] = max(numbers) + 1
+            numbers.append(category["id"])
+            changes.append(f"category {identity} {name!r} is now {category['id']}: its id stands before")
+        ids.add(category["id"])
+        kept[name] = category
+    return list(kept.values()), renamed
+
+
+def _repair_annotations(content: dict[str, Any], changes: Changes) -> Entries:
+    """Objects that can be used, each once, numbered apart and inside their pictures."""
+    entries: Entries = content["annotations"]
+    following = max((e["id"] for e in entries if isinstance(e["id"], int)), default=0) + 1
+    ids: set[Hashable] = set()
+    for entry in entries:
+        if entry["id"] in ids:
+            changes.append(f"annotation {entry['id']} is now {following}: its id stands before")
+            entry["id"], following = following, following + 1
+        ids.add(entry["id"])
+    unusable = {problem.row: problem.text for problem in problems(content)}
+    sizes = {image["id"]: (image["height"], image["width"]) for image in content["images"]}
+    kept: dict[tuple[Hashable, Hashable, str], dict[str, Any]] = {}
+    for row, entry in enumerate(entries):
+        fault = unusable.get(("annotations", row)) or _clip(entry, sizes[entry["image_id"]], changes)
+        key = (str(entry["image_id"]), str(entry["category_id"]), str(entry["bbox"]))
+        if not fault and key in kept:
+            fault = "the same box and class stand before"
+        if fault:
+            changes.append(f"annotation {entry['id']} left out: {fault}")
+        else:
+            kept[key] = entry
+    masked = [entry for entry in kept.values() if entry.get("segmentation")]
+    segmentations = [entry["segmentation"] for entry in masked]
+    for index in segmentation_problems(segmentations, [sizes[entry["image_id"]] for entry in masked]):
+        del masked[index]["segmentation"]
+        changes.append(f"annotation {masked[index]['id']}: without its damaged segmentation")
+    return list(kept.values())
+
+
+def _clip(entry: dict[str, Any], size: tuple[int, int], changes: Changes) -> str | None:
+    """Cuts the box at the picture's border; says so where nothing is left."""
+    x, y, width, height = entry["bbox"]
+    x1, y1 = max(x, 0), max(y, 0)
+    x2, y2 = min(x + width, size[1]), min(y + height, size[0])
+    if x2 <= x1 or y2 <= y1:
+        return f"bbox {entry['bbox']!r} has no area inside its picture"
+    if (x1, y1, x2, y2) != (x, y, x + width, y + height):
+        before, entry["bbox"] = entry["bbox"], [x1, y1, x2 - x1, y2 - y1]
+        changes.append(f"annotation {entry['id']}: bbox {before} is now {entry['bbox']}")
+    return None
+
+
+def repair_voc(split: VocSplit, survey: Survey, facts: Sequence[PictureFacts], out: Path) -> Changes:
+    """Writes `out`/VOC2007 with Annotations, the split's list, and a link to the pictures.
+
+    Args:
+        split: the original.
+        facts: of the survey's pictures.
+        out: a folder that does not exist.
+    Returns:
+        What was changed, one line each.
+    Raises:
+        UserError: `out` exists.
+    """
+    require_absent(out)
+    target = VocSplit(out / split.folder.name, split.name)
+    (target.folder / "Annotations").mkdir(parents=True)
+    target.list_file.parent.mkdir(parents=True)
+    pictures = (split.folder / "JPEGImages").absolute()
+    (target.folder / "JPEGImages").symlink_to(pictures, target_is_directory=True)
+    changes, kept = Changes(), []
+    for picture, fact in zip(survey.pictures, facts, strict=True):
+        root = read_xml(split.annotation_file(picture.where))
+        if isinstance(root, Problem) or fact.size is None:
+            reason = root.text if isinstance(root, Problem) else "no readable picture"
+            changes.append(f"{picture.where} left out: {reason}")
+            continue
+        size = read_size(root)
+        if size not in (fact.size, fact.stored):
+            before = "" if isinstance(size, Problem) else f"{size[::-1]} "
+            size = fact.size
+            changes.append(f"{picture.where}: size {before}is now {size[::-1]} (width, height)")
+            set_texts(root, "size", {"width": size[1], "height": size[0]})
+        _repair_objects(
+            root, f"{picture.where}.xml", fact.size if isinstance(size, Problem) else size, changes
+        )
+        ET.ElementTree(root).write(target.annotation_file(picture.where))
+        kept.append(picture.where)
+    target.list_file.write_text("".join(f"{name}\n" for name in kept))
+    return changes
+
+
+def _repair_objects(root: ET.Element, name: str, size: tuple[int, int], changes: Changes) -> None:
+    """Leaves out the objects that cannot be used or stand twice, and cuts boxes at the picture's border."""
+    seen: set[tuple[object, ...]] = set()
+    for number, node in enumerate(root.findall("object"), start=1):
+        where, found = f"{name} object {number}", read_object(node, number, VOC_CLASSES, size)
+        fault = ""
+        if isinstance(found, VocObject):
+            x1, y1, x2, y2 = found.box
+            box = max(x1, 0), max(y1, 0), min(x2, size[1]), min(y2, size[0])
+            if box != found.box:
+                before, after = (
+                    ", ".join(f"{v:g}" for v in voc_corners(b).values()) for b in (found.box, box)
+                )
+                changes.append(f"{where}: bndbox {before} is now {after}")
+                set_texts(node, "bndbox", voc_corners(box))
+            if (found.label, box) in seen:
+                fault = "the same box and class stand before"
+            seen.add((found.label, box))
+        else:
+            fault = found[0].text
+        if fault:
+            root.remove(node)
+            changes.append(f"{where} left out: {fault}")

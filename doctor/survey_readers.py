@@ -1,0 +1,190 @@
+"""Data sets read for the doctor: every fault becomes a finding, and the reading goes on."""
+
+from collections import Counter
+from collections.abc import Hashable, Sequence
+from pathlib import Path
+from typing import Any
+
+from detection.data.annotations import DetectionDataset, Problem
+from detection.data.coco_checks import FIELDS, problems, read_json, section_of, stated_size, with_annotations
+from detection.data.coco_dataset import CocoSplit
+from detection.data.coco_masks import segmentation_problems
+from detection.data.picture_folder import SUFFIXES
+from detection.data.voc_checks import read_annotation
+from detection.data.voc_dataset import VOC_CLASSES, VocSplit
+from doctor.findings import Finding, find
+from doctor.survey import Survey, SurveyedObject, SurveyedPicture
+from foundation.errors import UserError
+
+FOLDER_SUFFIXES = SUFFIXES | {".ppm", ".pgm"}  # what pretraining reads
+
+
+def survey_split(split: CocoSplit | VocSplit) -> Survey:
+    """A split whose files are known.
+
+    Raises:
+        UserError: the annotation file or the list of pictures is not there.
+    """
+    return survey_coco(split) if isinstance(split, CocoSplit) else survey_voc(split)
+
+
+def _refusal(problem: Problem, where: object) -> Finding:
+    """What the loader refuses is an error; `where` names the entry."""
+    return find(problem.check, where, problem.text, "error")
+
+
+def survey_coco(split: CocoSplit) -> Survey:
+    """What of a COCO file can be used, and what is wrong with the rest."""
+    file, folder = split
+    content = with_annotations(read_json(file), str(file))
+    found = list(problems(content))
+    survey = Survey(f"coco:{file}", [], content=content)
+    survey.findings = [_refusal(problem, problem.where or file) for problem in found]
+    unusable = {problem.row for problem in found}
+    images, categories, annotations = (
+        [(row, e) for row, e in enumerate(section_of(content, section)) if (section, row) not in unusable]
+        for section in FIELDS
+    )
+    categories.sort(key=lambda numbered: numbered[1]["id"])
+    survey.findings += _repeated(images, "file_name", "image", "duplicate_file_name")
+    survey.findings += _repeated(categories, "name", "category", "duplicate_category_name")
+    survey.findings += _gaps([category["id"] for _, category in categories])
+    survey.classes = [str(category["name"]) for _, category in categories]
+    for row, image in images:
+        name = str(image["file_name"])
+        survey.pictures.append(SurveyedPicture(name, folder / name, stated_size(image), row))
+    index_of = {image["id"]: index for index, (_, image) in enumerate(images)}
+    class_of = {category["id"]: index for index, (_, category) in enumerate(categories)}
+    for row, entry in annotations:
+        where, (x, y, width, height) = f"annotation {entry['id']}", entry["bbox"]
+        if min(width, height) == 0:
+            detail = f"bbox {entry['bbox']!r}, expected x, y, width, height; the loader drops it"
+            survey.findings.append(find("empty_box", where, detail))
+            continue
+        picture, category = index_of[entry["image_id"]], class_of[entry["category_id"]]
+        box, crowd = (x, y, x + width, y + height), bool(entry.get("iscrowd", 0))
+        survey.objects.append(SurveyedObject(where, picture, category, box, crowd, row))
+    sizes = [survey.pictures[index_of[entry["image_id"]]].size for _, entry in annotations]
+    survey.findings += _segmentation_findings([entry for _, entry in annotations], sizes)
+    return survey
+
+
+def _repeated(
+    entries: Sequence[tuple[int, dict[str, Any]]], field: str, name: str, check: str
+) -> list[Finding]:
+    ids: dict[str, list[Hashable]] = {}
+    for _, entry in entries:
+        ids.setdefault(str(entry[field]), []).append(entry["id"])
+    return [
+        find(check, f"{name} {those[1]}", f"{text!r} is also that of {name} {those[0]}")
+        for text, those in ids.items()
+        if len(those) > 1
+    ]
+
+
+def _gaps(ids: Sequence[int]) -> list[Finding]:
+    """Numbers that the ascending ids of the categories leave out."""
+    missing = sorted(set(range(1, max(ids, default=0) + 1)) - set(ids))
+    if not missing and (not ids or ids[0] == 1):
+        return []
+    shown = f"{', '.join(map(str, missing[:8]))}{', …' if len(missing) > 8 else ''}"
+    detail = f"{len(ids)} ids from {ids[0]} to {ids[-1]}, without {shown or 'a start at 1'}"
+    return [find("category_gap", "categories", f"{detail}; labels follow the order of ids")]
+
+
+def _segmentation_findings(
+    entries: Sequence[dict[str, Any]], sizes: Sequence[tuple[int, int] | None]
+) -> list[Finding]:
+    """Damaged segmentations, and missing ones where others are there; `sizes` are those of the pictures."""
+    with_one = [(e, size) for e, size in zip(entries, sizes, strict=True) if e.get("segmentation")]
+    if not with_one:
+        return []
+    findings = [
+        find("missing_segmentation", f"annotation {entry['id']}", "others have one; training masks needs all")
+        for entry in entries
+        if not entry.get("segmentation")
+    ]
+    checked = [(entry, size) for entry, size in with_one if size is not None]
+    damaged = segmentation_problems([e["segmentation"] for e, _ in checked], [size for _, size in checked])
+    return findings + [
+        find("damaged_segmentation", f"annotation {checked[row][0]['id']}", text)
+        for row, text in damaged.items()
+    ]
+
+
+def survey_voc(split: VocSplit) -> Survey:
+    """One split of one year."""
+    survey = Survey(f"voc:{split.folder}:{split.name}", list(VOC_CLASSES), ignored="difficult")
+    names, secret = split.image_ids(), split.is_secret()
+    for name in (name for name, count in Counter(names).items() if count > 1):
+        survey.findings.append(find("duplicate_image_id", name, f"stands several times in {split.name}.txt"))
+    for index, name in enumerate(dict.fromkeys(names)):
+        path = split.annotation_file(name)
+        size, objects, refused = (None, [], []) if secret else read_annotation(path, VOC_CLASSES)
+        survey.findings += [_refusal(p, f"{name}.xml {p.where}" if p.where else path) for p in refused]
+        survey.pictures.append(SurveyedPicture(name, split.image_path(name), size))
+        survey.objects += [
+            SurveyedObject(f"{name}.xml object {o.number}", index, o.label - 1, o.box, o.difficult, o.number)
+            for o in objects
+        ]
+    return survey
+
+
+def survey_dataset(dataset: DetectionDataset, name: str) -> Survey:
+    """A data set of a kind whose files are not known here: what its loader gives."""
+    survey = Survey(name, list(dataset.classes))
+    for index, (size, target) in enumerate(zip(dataset.image_sizes, dataset.targets, strict=True)):
+        where = str(target.image_id)
+        survey.pictures.append(SurveyedPicture(where, dataset.image_path(index), size, index))
+        columns = (target.boxes.tolist(), target.labels.tolist(), target.ignore.tolist())
+        survey.objects += [
+            SurveyedObject(f"{where} object {number}", index, label - 1, tuple(box), ignore, number)
+            for number, (box, label, ignore) in enumerate(zip(*columns, strict=True), start=1)
+        ]
+    return survey
+
+
+def survey_folders(folder: Path) -> list[Survey]:
+    """Class folders as ImageNet's, DIR/<class>/<picture> or DIR/<split>/<class>/<picture>.
+
+    Returns:
+        One survey for each split below `folder`, or one where it holds the classes itself.
+    Raises:
+        UserError: there is no such folder.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; expected folder:DIR with DIR/<split>/<class>/<picture>")
+    splits = [child for child in _subfolders(folder) if _subfolders(child)]
+    surveys = [_survey_class_folders(split) for split in splits or [folder]]
+    compare_classes(surveys, surveys[0].name)
+    return surveys
+
+
+def compare_classes(surveys: Sequence[Survey], first: str) -> None:
+    """A finding for each survey with other classes, or in another order, than the first, which is named."""
+    for survey in surveys:
+        if survey.classes != surveys[0].classes:
+            differing = sorted(set(survey.classes) ^ set(surveys[0].classes))
+            detail = f"not the classes of {first}, or in another order: {', '.join(differing[:5])}"
+            survey.findings.append(find("different_classes", survey.name, detail))
+
+
+def _survey_class_folders(folder: Path) -> Survey:
+    classes = _subfolders(folder)
+    survey = Survey(f"folder:{folder}", [path.name for path in classes], annotated=False)
+    if not classes:
+        detail = "holds no class folders; pictures belong into one folder per class"
+        survey.findings.append(find("no_class_folders", folder, detail))
+    for path in classes:
+        pictures = sorted(
+            file for file in path.iterdir() if file.suffix.lower() in FOLDER_SUFFIXES and file.name[0] != "."
+        )
+        if not pictures:
+            detail = f"holds no picture ({', '.join(sorted(FOLDER_SUFFIXES))}); fill it or remove it"
+            survey.findings.append(find("empty_class_folder", path, detail))
+        survey.pictures += [SurveyedPicture(f"{path.name}/{p.name}", p, None) for p in pictures]
+    return survey
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")

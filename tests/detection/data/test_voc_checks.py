@@ -1,0 +1,62 @@
+"""What is read of a VOC annotation, and everything that is wrong with one."""
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+from detection.data.voc_checks import VocObject, read_annotation, read_object
+
+CAT = "<object><name>cat</name><difficult>1</difficult><bndbox>{}</bndbox></object>"
+CLASSES = ["bird", "cat"]
+
+
+def corners(*values: object) -> str:
+    sides = ("xmin", "ymin", "xmax", "ymax")
+    return CAT.format("".join(f"<{side}>{v}</{side}>" for side, v in zip(sides, values, strict=True)))
+
+
+def write(path: Path, size: str, *objects: str) -> Path:
+    path.write_text(f"<annotation><size>{size}</size>{''.join(objects)}</annotation>")
+    return path
+
+
+SIZE = "<width>6</width><height>4</height>"
+
+
+def test_a_whole_annotation(tmp_path: Path):
+    read = read_annotation(write(tmp_path / "1.xml", SIZE, corners(1, 2, 6, 4)), CLASSES)
+    # 1-based and inclusive (1, 2, 6, 4) begins at edge 0, 1.
+    assert read == ((4, 6), [VocObject(1, 2, (0, 1, 6, 4), True)], [])
+
+
+def test_all_problems_are_given(tmp_path: Path):
+    wrong = [corners(5, 1, 3, 2).replace("cat", "cow"), corners(1, 1, "x", 2), corners(7, 1, 9, 2)]
+    read = read_annotation(write(tmp_path / "1.xml", SIZE, *wrong, corners(1, 1, 2, 2)), CLASSES)
+    assert [(p.check, p.where) for p in read.problems] == [
+        ("unknown_category", "object 1"),
+        ("negative_box", "object 1"),
+        ("malformed_box", "object 2"),
+        ("outside_box", "object 3"),
+    ]
+    assert [found.number for found in read.objects] == [4]
+    error = read.problems[2].error("1.xml")
+    assert str(error).startswith("1.xml: object 2: <bndbox/xmax> is 'x', expected a number of pixels")
+
+
+def test_without_a_size_a_box_may_lie_anywhere(tmp_path: Path):
+    read = read_annotation(write(tmp_path / "1.xml", "<width>6</width>", corners(70, 1, 90, 2)), CLASSES)
+    assert read.size is None and [found.box for found in read.objects] == [(69, 0, 90, 2)]
+    assert [(p.check, p.where) for p in read.problems] == [("malformed_entry", "")]
+
+
+def test_a_box_between_the_border_and_the_first_pixel_is_outside():
+    # Edge 0.5 lies in the picture, but 1-based pixel 0.5 does not: loader and doctor must agree.
+    node = ElementTree.fromstring(corners(-3, 1, 0.5, 2))
+    (problem,) = read_object(node, 1, CLASSES, (4, 6))
+    assert problem.check == "outside_box"  # type: ignore[union-attr]
+
+
+def test_unreadable_files(tmp_path: Path):
+    missing = read_annotation(tmp_path / "7.xml", CLASSES)
+    assert missing.problems[0].text == "missing, though ImageSets/Main lists 7; restore it"
+    (tmp_path / "7.xml").write_text("<annotation>")
+    assert "not a readable XML file" in read_annotation(tmp_path / "7.xml", CLASSES).problems[0].text
