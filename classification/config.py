@@ -1,8 +1,12 @@
 """What a pretraining run can be told; defaults are the paper's ImageNet values."""
 
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
 
+from backbones import create_model
+from backbones.networks.blocks import Shortcut, StrideOn
+from backbones.networks.resnet import StemPool
+from backbones.spec import Network
 from classification.data.data_sets import DataConfig
 from classification.losses import LossConfig
 from classification.mixing import MixingConfig
@@ -15,23 +19,24 @@ class ModelConfig:
 
     Attributes:
         name: as `backbones.list_models()` lists it.
-        shortcut: option A, B or C of the paper; None takes the family's (ImageNet B, CIFAR A).
-        stride_on: which convolution of a bottleneck strides; "1x1" is the paper's.
-        zero_init_residual: start every block as the identity (Goyal et al. 2017; not the paper's).
-        stem_pool: "ceil" pools in the stem as the Caffe release, whose weights want it.
-        dilation: stages of an ImageNet network whose stride is replaced by dilation, of res3, res4, res5.
+        shortcut, stride_on, zero_init_residual, stem_pool, dilation: see `backbones.build.Options`.
         norm: "sync" normalises by the statistics of all processes (GPUs) instead of each one's own.
         weights: file to start from instead of He initialisation.
     """
 
     name: str
-    shortcut: Literal["A", "B", "C"] | None = None
-    stride_on: Literal["1x1", "3x3"] = "3x3"
+    shortcut: Shortcut | None = None
+    stride_on: StrideOn = "3x3"
     zero_init_residual: bool = False
-    stem_pool: Literal["padded", "ceil"] = "padded"
+    stem_pool: StemPool = "padded"
     dilation: tuple[str, ...] = ()
     norm: Literal["batch", "sync"] = "batch"
     weights: str | None = None
+
+    def create(self, num_classes: int, **changes: Any) -> Network:
+        """The network, with some of the arguments changed."""
+        arguments = asdict(self) | changes
+        return create_model(arguments.pop("name"), num_classes=num_classes, **arguments)
 
 
 @dataclass(frozen=True)

@@ -94,13 +94,12 @@ def build_classifier(config: ModelConfig, pictures: Pictures) -> nn.Module:
     Raises:
         UserError: the weights to start from want other pictures.
     """
-    arguments = asdict(config)
     known = len(pictures.classes)
     if config.weights is not None:
         with torch.device("meta"):
             last = create_model(config.name).last_layer
         known = len(read_weights(config.weights)[0].get(f"{last}.weight", pictures.classes))
-    model = create_model(arguments.pop("name"), num_classes=known, **arguments)
+    model = config.create(known)
     if known != len(pictures.classes):
         logger.info("%s is for %d classes: the classifier starts anew", config.weights, known)
         before = model.get_submodule(model.last_layer)

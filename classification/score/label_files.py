@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
@@ -22,13 +23,10 @@ class LabelFile:
     Attributes:
         path: of the file.
         entries: file name → entry, or the entries in order of file name.
-        unit, first: what an entry of a list is called, and the number of the first.
     """
 
     path: Path
     entries: dict[str, Any] | list[Any]
-    unit: str = "entry"
-    first: int = 0
 
     def match(self, ids: list[str], classes: list[str]) -> list[list[int]]:
         """The labels of each picture.
@@ -37,19 +35,67 @@ class LabelFile:
         each is right, none where the picture is to be left out.
 
         Args:
-            ids: of the pictures, as `classification.score.saved_scores.portable_id` makes them. An object may
-                name a picture by its whole id too, and other pictures besides.
+            ids: of the pictures, as `portable_id` makes them. An object may name a picture by its whole id
+                too, and other pictures besides.
             classes: K names.
         Raises:
             UserError: an entry is missing, one too many, or wrong.
         """
         numbers = {name: number for number, name in enumerate(classes)}
+        names = [PurePath(name).name for name in ids]
         if isinstance(self.entries, dict):
-            found = [(f"entry {key!r}", self.entries[key]) for key in _keys(self.path, self.entries, ids)]
+            found = [(f"entry {key!r}", self.entries[key]) for key in self._keys(ids, names)]
         else:
-            places = _places(self.path, len(self.entries), ids)
-            found = [(f"{self.unit} {place + self.first}", self.entries[place]) for place in places]
-        return [_parse_entry(f"--labels {self.path}, {where}", entry, numbers) for where, entry in found]
+            unit, first = ("entry", 0) if self.path.suffix == ".json" else ("line", 1)
+            found = [(f"{unit} {at + first}", self.entries[at]) for at in self._positions(names)]
+        result = []
+        for where, entry in found:
+            labels = entry if isinstance(entry, list) else [entry]
+            numbered = [_parse_label(f"--labels {self.path}, {where}", label, numbers) for label in labels]
+            result.append(list(dict.fromkeys(numbered)))
+        return result
+
+    def _keys(self, ids: list[str], names: list[str]) -> list[str]:
+        """Under which key of an object each picture stands."""
+        repeated = _repeated(names)
+        keys = [whole if whole in self.entries else name for whole, name in zip(ids, names, strict=True)]
+        for whole, key in zip(ids, keys, strict=True):
+            if key not in self.entries:
+                raise UserError(
+                    f"--labels {self.path} has no entry {key!r}; add it, with [] if the picture is to be "
+                    "left out"
+                )
+            if key != whole and key in repeated:
+                raise UserError(
+                    f"--labels {self.path}: several pictures are called {key!r}; name them with folder, as "
+                    f"{whole!r}"
+                )
+        return keys
+
+    def _positions(self, names: list[str]) -> list[int]:
+        """Where in a list in order of file name each picture stands."""
+        length = len(self.entries)
+        matches = [VALIDATION_NAME.fullmatch(name) for name in names]
+        if all(matches):  # a part of ImageNet's validation set will do
+            positions = [int(match[1]) - 1 for match in matches if match]
+            if max(positions) >= length:
+                raise UserError(
+                    f"--labels {self.path} has {length} entries, none for "
+                    f"{names[positions.index(max(positions))]}; expected one for each of the 50000 pictures "
+                    "of ImageNet's validation set"
+                )
+            return positions
+        if length != len(names):
+            raise UserError(
+                f"--labels {self.path} has {length} entries for {len(names)} pictures; expected {FORMS}"
+            )
+        if repeated := _repeated(names):
+            raise UserError(
+                f"--labels {self.path}: several pictures are called {min(repeated)!r}, so a list in order of "
+                "file name has no sure order; give a JSON object from '<folder>/<file>' to labels"
+            )
+        ordered = {name: position for position, name in enumerate(sorted(names, key=_natural))}
+        return [ordered[name] for name in names]
 
 
 def read_labels(path: Path) -> LabelFile:
@@ -60,76 +106,27 @@ def read_labels(path: Path) -> LabelFile:
     """
     try:
         text = path.read_text(encoding="utf-8")
-        content = json.loads(text) if path.suffix == ".json" else _text_labels(text)
+        if path.suffix == ".json":
+            content = json.loads(text)
+        else:
+            lines = [line.strip() for line in text.rstrip().split("\n")]
+            content = [int(line) if re.fullmatch(r"-?\d+", line) else line for line in lines]
     except (FileNotFoundError, IsADirectoryError):
         raise UserError(f"--labels: no file {path.absolute()}; expected {FORMS}") from None
     except ValueError as error:
         raise UserError(f"--labels {path} cannot be read ({error}); expected {FORMS}") from error
     if not isinstance(content, dict | list):
         raise UserError(f"--labels {path} holds a {type(content).__name__}; expected {FORMS}")
-    return LabelFile(path, content) if path.suffix == ".json" else LabelFile(path, content, "line", 1)
-
-
-def _text_labels(text: str) -> list[int | str]:
-    lines = [line.strip() for line in text.rstrip().split("\n")]
-    return [int(line) if re.fullmatch(r"-?\d+", line) else line for line in lines]
-
-
-def _keys(path: Path, content: dict[str, Any], ids: list[str]) -> list[str]:
-    """Under which key each picture stands."""
-    names = [PurePath(name).name for name in ids]
-    repeated = _repeated(names)
-    keys = [whole if whole in content else name for whole, name in zip(ids, names, strict=True)]
-    for whole, key in zip(ids, keys, strict=True):
-        if key not in content:
-            raise UserError(
-                f"--labels {path} has no entry {key!r}; add it, with [] if the picture is to be left out"
-            )
-        if key != whole and key in repeated:
-            raise UserError(
-                f"--labels {path}: several pictures are called {key!r}; name them with folder, as {whole!r}"
-            )
-    return keys
-
-
-def _places(path: Path, length: int, ids: list[str]) -> list[int]:
-    """Where in a list in order of file name each picture stands."""
-    names = [PurePath(name).name for name in ids]
-    numbers = [VALIDATION_NAME.fullmatch(name) for name in names]
-    if all(numbers):  # a part of ImageNet's validation set will do
-        places = [int(match[1]) - 1 for match in numbers if match]
-        if max(places) >= length:
-            raise UserError(
-                f"--labels {path} has {length} entries, none for {names[places.index(max(places))]}; "
-                "expected one for each of the 50000 pictures of ImageNet's validation set"
-            )
-        return places
-    if length != len(ids):
-        raise UserError(f"--labels {path} has {length} entries for {len(ids)} pictures; expected {FORMS}")
-    if repeated := _repeated(names):
-        raise UserError(
-            f"--labels {path}: several pictures are called {min(repeated)!r}, so a list in order of file "
-            "name has no sure order; give a JSON object from '<folder>/<file>' to labels"
-        )
-    places = [0] * len(names)
-    for place, picture in enumerate(sorted(range(len(names)), key=lambda i: _natural(names[i]))):
-        places[picture] = place
-    return places
+    return LabelFile(path, content)
 
 
 def _repeated(names: list[str]) -> set[str]:
-    seen: set[str] = set()
-    return {name for name in names if name in seen or seen.add(name)}  # type: ignore[func-returns-value]
+    return {name for name, times in Counter(names).items() if times > 1}
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
     """Sorts 9 before 10, and equal to the alphabet where numbers are padded with zeros."""
     return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", name)]
-
-
-def _parse_entry(where: str, entry: object, numbers: dict[str, int]) -> list[int]:
-    labels = entry if isinstance(entry, list) else [entry]
-    return list(dict.fromkeys(_parse_label(where, label, numbers) for label in labels))
 
 
 def _parse_label(where: str, label: object, numbers: dict[str, int]) -> int:

@@ -68,27 +68,16 @@ class ViewReader:
     scales: tuple[int, ...] = ()
 
     def __call__(self, items: Sequence[Item]) -> Views:
-        read = [self.pictures.read_whole(item.index) for item in items]
-        views = [(of, view) for of, (image, _, _) in enumerate(read) for view in self.cut(image)]
-        return Views(
-            group_by_size(views),
-            torch.tensor([label for _, label, _ in read]),
-            [name for _, _, name in read],
-        )
-
-
-def group_by_size(views: list[tuple[int, Picture]]) -> list[tuple[Tensor, Tensor]]:
-    """`Views.groups` of views with the number of their picture."""
-    groups: dict[tuple[int, ...], list[tuple[int, Picture]]] = {}
-    for of, view in views:
-        groups.setdefault(view.shape, []).append((of, view))
-    return [
-        (
-            torch.tensor([of for of, _ in group]),
-            torch.from_numpy(np.stack([view for _, view in group])).permute(0, 3, 1, 2),
-        )
-        for group in groups.values()
-    ]
+        images, labels, names = zip(*(self.pictures.read_whole(item.index) for item in items), strict=True)
+        by_size: dict[tuple[int, ...], list[tuple[int, Picture]]] = {}
+        for of, image in enumerate(images):
+            for view in self.cut(image):
+                by_size.setdefault(view.shape, []).append((of, view))
+        groups = []
+        for group in by_size.values():
+            numbers, views = zip(*group, strict=True)
+            groups.append((torch.tensor(numbers), torch.from_numpy(np.stack(views)).permute(0, 3, 1, 2)))
+        return Views(groups, torch.tensor(labels), list(names))
 
 
 def view_reader(
@@ -98,9 +87,9 @@ def view_reader(
 
     Args:
         pictures: a split.
-        config: of it: short side and crop of the ten crops.
+        config: what it was opened with, for the sizes of the views.
         protocol: one of PROTOCOLS.
-        scales: short sides of "dense" in pixels; without any those of `scales_for`.
+        scales: short sides of "dense" in pixels; by default those of `scales_for`.
     Raises:
         UserError: the protocol or the scales are none, or the pictures are small squares (CIFAR-10).
     """
@@ -118,9 +107,8 @@ def view_reader(
             "use --protocol centre"
         )
     if protocol == "ten-crop":
-        return ViewReader(
-            pictures, partial(corners_and_centre, resize=config.resize, size=config.centre_size())
-        )
+        cut = partial(corners_and_centre, resize=config.resize, size=config.centre_size())
+        return ViewReader(pictures, cut)
     scales = tuple(scales) or scales_for(config.image_size)
     return ViewReader(pictures, partial(at_scales, scales=scales), scales)
 
@@ -168,32 +156,23 @@ def score_views(
     Returns:
         (N, K) float32.
     """
-    scores = [_score_pair(network, prepare, part) for _, images in views.groups for part in _parts(images)]
+    scores = []
+    for _, images in views.groups:
+        height, width = images.shape[-2:]
+        for part in images.split(max(1, PIXELS // (2 * height * width))):
+            logits = network(prepare(torch.cat([part, part.flip(3)])))
+            view, mirrored = logits.float().log_softmax(1).chunk(2)
+            scores.append(torch.logaddexp(view, mirrored) - math.log(2))
     order = torch.cat([of for of, _ in views.groups]).argsort(stable=True)
     by_picture = torch.cat(scores)[order.to(scores[0].device)].unflatten(0, (len(views.ids), -1))
     return by_picture.logsumexp(1) - math.log(by_picture.shape[1])
 
 
-def _parts(images: Tensor) -> Sequence[Tensor]:
-    height, width = images.shape[-2:]
-    return images.split(max(1, PIXELS // (2 * height * width)))
-
-
-def _score_pair(
-    network: Callable[[Tensor], Tensor], prepare: Callable[[Tensor], Tensor], images: Tensor
-) -> Tensor:
-    """Log of the mean probability of each view and its mirror image."""
-    logits = network(prepare(torch.cat([images, images.flip(3)])))
-    one, other = logits.float().log_softmax(1).chunk(2)
-    return torch.logaddexp(one, other) - math.log(2)
-
-
 def fully_convolutional(model: nn.Module) -> Callable[[Tensor], Tensor]:
     """The network for pictures of any size: the mean over places of what its classifier says of each.
 
-    The classifier is a 1x1 convolution of the last features. Where it is linear behind a global average, as
-    in all residual and plain networks, the mean of its map is what the network gives as it is. VGG's fc6 is
-    a 7x7 convolution (Simonyan and Zisserman 2014, §3.2).
+    Residual and plain networks give that as they are, since their classifier is linear behind a global
+    average. VGG's fc6 becomes a 7x7 convolution (Simonyan and Zisserman 2014, §3.2).
     """
     if not isinstance(model, VGG):
         return model

@@ -2,14 +2,15 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from backbones import WeightsHeader, create_model, save_weights
+from backbones import WeightsHeader, save_weights
 from backbones.weights.weight_files import read_header
 from classification.config import PretrainConfig
 from classification.data.labelled_batches import Batch, Pictures, evaluation_items
@@ -73,8 +74,7 @@ def score_weights(
     pictures = open_validation(weights, header, config.data)
     reader = view_reader(pictures, config.data, protocol, scales)
     # One process's statistics are those of all: nothing is trained here.
-    arguments = asdict(config.model) | {"weights": weights, "norm": "batch"}
-    model = create_model(arguments.pop("name"), num_classes=len(header.classes), **arguments)
+    model = config.model.create(len(header.classes), weights=weights, norm="batch")
     device = resolve_device(config.run.device)
     with process_group(device):
         model.to(device)
@@ -122,27 +122,24 @@ def score_pictures(
     Args:
         reader: cuts the views that are averaged; None for the one view that `pictures` give.
     """
-    size = BATCH_SIZE if reader is None else VIEWED_AT_ONCE
+    read: Callable[[list[Item]], MovableBatch]
+    score: Callable[[Any], Tensor]
+    if reader is None:
+        size, read, score = BATCH_SIZE, pictures.read, lambda batch: model(pictures.prepare(batch))
+    else:
+        size, read = VIEWED_AT_ONCE, reader
+        network = fully_convolutional(model) if reader.scales else model
+        none = torch.zeros(0, dtype=torch.int64)
+        score = partial(
+            score_views, network, prepare=lambda images: pictures.prepare(Batch(images, none, none, []))
+        )
     items = evaluation_items(len(pictures), size)
-    read: Callable[[list[Item]], MovableBatch] = pictures.read if reader is None else reader
-    batches = watched(BatchLoader(read, items, config.run.workers), len(items))
-    score = scorer(model, pictures, reader)
-    found = predict(model, batches, score, device=device, precision=config.run.precision)
+    loader: BatchLoader[Any] = BatchLoader(read, items, config.run.workers)
+    found = predict(model, watched(loader, len(items)), score, device=device, precision=config.run.precision)
     share = [(ids, labels.cpu(), scores.cpu()) for ids, labels, scores in found]
     ids, labels, scores = zip(*(part for share in gather_objects(share) for part in share), strict=True)
     names = [portable_id(name) for batch in ids for name in batch]
     return Scores(names, torch.cat(labels), list(pictures.classes), torch.cat(scores), {})
-
-
-def scorer(model: nn.Module, pictures: Pictures, reader: ViewReader | None) -> Callable[[Any], Tensor]:
-    """What gives the logits, or log probabilities, of a batch as read."""
-    if reader is None:
-        return lambda batch: model(pictures.prepare(batch))
-    network = fully_convolutional(model) if reader.scales else model
-    none = torch.zeros(0, dtype=torch.int64)
-    return lambda views: score_views(
-        network, views, lambda images: pictures.prepare(Batch(images, none, none, []))
-    )
 
 
 def digest(path: Path) -> str:
@@ -158,15 +155,14 @@ def read_classifier_header(weights: Path) -> WeightsHeader:
         UserError: the file has none, or is of another kind of run.
     """
     header = read_header(weights)
-    expected = "expected a classifier's weights (best.safetensors of tools/pretrain.py)"
     if header is None:
-        raise UserError(
-            f"{weights}: {expected}, found no header that says what network and data it belongs to"
-        )
-    if "backbone" in header.config:
-        raise UserError(
-            f"{weights}: {expected}, found those of a {header.model}; score it with tools/eval_det.py"
-        )
-    if not header.config or not header.classes:
-        raise UserError(f"{weights}: {expected}, found a {header.model} without configuration or class names")
-    return header
+        found = "no header that says what network and data it belongs to"
+    elif "backbone" in header.config:
+        found = f"those of a {header.model}; score it with tools/eval_det.py"
+    elif not header.config or not header.classes:
+        found = f"a {header.model} without configuration or class names"
+    else:
+        return header
+    raise UserError(
+        f"{weights}: expected a classifier's weights (best.safetensors of tools/pretrain.py), found {found}"
+    )
