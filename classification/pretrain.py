@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from backbones import WeightsHeader, create_model, read_weights, save_weights
 from backbones.norm import norm_eps
 from classification.config import ModelConfig, PretrainConfig
-from classification.data.cifar10 import Cifar10
 from classification.data.labelled_batches import (
     Batch,
     Pictures,
+    PicturesInMemory,
     PicturesOnDevice,
     evaluation_batches,
     training_batches,
@@ -139,7 +139,7 @@ def pretraining_task(
     return Task(
         model=model,
         batches=batch_source(config, training, device),
-        resident=isinstance(training, Cifar10),
+        resident=isinstance(training, PicturesInMemory),
         losses=batch_losses(config, training, device),
         evaluate=score,
         save_weights=save,
@@ -175,7 +175,7 @@ def batch_source(
     config: PretrainConfig, training: Pictures, device: torch.device
 ) -> Callable[[int], Iterable[Any]]:
     """Endless micro-batches from an optimiser step on: gathered on the device, or brought by a loader."""
-    if not isinstance(training, Cifar10):
+    if not isinstance(training, PicturesInMemory):
         return lambda step: training_batches(training, config.optim, config.run, step)
     resident = PicturesOnDevice(training, device)
     return lambda step: resident.drawn(training_items(len(training), config.optim, config.run, step))

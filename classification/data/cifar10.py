@@ -2,7 +2,8 @@
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -49,20 +50,15 @@ def read_batch_file(path: Path) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         UserError: the file is missing, not such a batch, or would run code if unpickled.
     """
-    try:
+    with _official(path, "a CIFAR-10 python batch"):
         content = path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        raise UserError(f"CIFAR-10: no file {path.absolute()}; {HOW_TO_GET}") from None
-    if hashlib.md5(content).hexdigest() != MD5[path.name]:
-        # Not an error: a copy rebuilt from pictures in another order trains just as well.
-        logger.warning("%s is not the official file (md5 differs); its structure is checked", path)
-    try:
+        if hashlib.md5(content).hexdigest() != MD5[path.name]:
+            # Not an error: a copy rebuilt from pictures in another order trains just as well.
+            logger.warning("%s is not the official file (md5 differs); its structure is checked", path)
         batch = read_arrays(content, text="bytes")
         data, labels = batch[b"data"], np.asarray(batch[b"labels"])
         if not isinstance(data, Tensor) or data.dtype != torch.uint8:
             raise ValueError("pictures must be an array of uint8")
-    except (PickleError, LookupError, TypeError, ValueError) as error:
-        raise UserError(f"{path}: not a CIFAR-10 python batch ({error}); {HOW_TO_GET}") from error
     if data.shape != (10_000, 3072):
         raise UserError(
             f"{path}: pictures must be (10000, 3072) uint8, got {tuple(data.shape)}; {HOW_TO_GET}"
@@ -74,16 +70,23 @@ def read_batch_file(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 def read_class_names(path: Path) -> list[str]:
     """The ten class names of `batches.meta`, in label order."""
-    try:
+    with _official(path, "CIFAR-10's batches.meta"):
         content = read_arrays(path.read_bytes(), text="bytes")
         names = [name.decode() for name in content[b"label_names"]]
-    except (FileNotFoundError, NotADirectoryError):
-        raise UserError(f"CIFAR-10: no file {path.absolute()}; {HOW_TO_GET}") from None
-    except (PickleError, LookupError, TypeError, ValueError, AttributeError) as error:
-        raise UserError(f"{path}: not CIFAR-10's batches.meta ({error}); {HOW_TO_GET}") from error
     if len(names) != 10:
         raise UserError(f"{path}: expected 10 class names, got {len(names)}")
     return names
+
+
+@contextmanager
+def _official(path: Path, kind: str) -> Iterator[None]:
+    """Says how to get the official file where this one is missing or of another kind."""
+    try:
+        yield
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(f"CIFAR-10: no file {path.absolute()}; {HOW_TO_GET}") from None
+    except (PickleError, LookupError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"{path}: not {kind} ({error}); {HOW_TO_GET}") from error
 
 
 class Cifar10:
@@ -177,7 +180,7 @@ def pixel_mean(images: Tensor) -> Tensor:
 def crop_and_flip(images: Tensor, seeds: Tensor) -> Tensor:
     """Zero-pads by 4, crops at random to the old size, flips half (He et al. 2015, §4.2).
 
-    The zeros are added to mean-free pictures, that is, the border has the mean's colour.
+    The border has the mean's colour, since the mean is subtracted before.
 
     Args:
         images: (N, C, H, W) float, mean subtracted.

@@ -1,7 +1,5 @@
 """Hugging Face data sets, read by timm's reader from their memory-mapped tables."""
 
-from typing import Any
-
 import torch
 
 from foundation.errors import UserError
@@ -26,7 +24,30 @@ class HuggingFaceReader:
                 or a picture has none.
         """
         self._title = f"{root}, split {split}"
-        self._reader = self._open(root, split, picture_column, label_column)
+        try:
+            from timm.data.readers.reader_hfds import ReaderHfds
+        except ImportError as error:
+            raise UserError(
+                f"data.kind=huggingface needs timm and datasets ({error}); "
+                'pip install "residual-backbones[datasets]"'
+            ) from error
+        try:
+            self._reader = ReaderHfds(root, split=split, input_key=picture_column, target_key=label_column)
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"cannot open the Hugging Face data set {self._title}: {error}; set data.root to its name on "
+                "the hub or its folder, and data.train_split and data.val_split to its splits"
+            ) from error
+        self._check_columns(picture_column, label_column)
+        data = self._reader.dataset
+        self.classes = list(data.features[label_column].names)
+        numbers = [-1 if label is None else label for label in data[label_column][:]]
+        self.labels = torch.tensor(numbers, dtype=torch.int64)
+        without = torch.nonzero(self.labels < 0).flatten().tolist()
+        if without:
+            raise UserError(f"{self.name(without[0])} has no label; choose a split with labels")
+
+    def _check_columns(self, picture_column: str, label_column: str) -> None:
         data = self._reader.dataset
         # timm's reader adds the column of pictures where there is none, with nothing in it.
         empty = data.data.column(picture_column).null_count == len(data)
@@ -37,31 +58,8 @@ class HuggingFaceReader:
                     f"{self._title} has no column {column!r}, but {', '.join(columns)}; "
                     "set data.picture_column and data.label_column"
                 )
-        names = getattr(data.features[label_column], "names", None)
-        if names is None:
+        if getattr(data.features[label_column], "names", None) is None:
             raise UserError(f"{self._title}: column {label_column!r} holds no class labels; choose another")
-        self.classes = list(names)
-        numbers = [-1 if label is None else label for label in data[label_column][:]]
-        self.labels = torch.tensor(numbers, dtype=torch.int64)
-        without = torch.nonzero(self.labels < 0).flatten().tolist()
-        if without:
-            raise UserError(f"{self.name(without[0])} has no label; choose a split with labels")
-
-    def _open(self, root: str, split: str, picture_column: str, label_column: str) -> Any:
-        try:
-            from timm.data.readers.reader_hfds import ReaderHfds
-        except ImportError as error:
-            raise UserError(
-                f"data.kind=huggingface needs timm and datasets ({error}); "
-                'pip install "residual-backbones[datasets]"'
-            ) from error
-        try:
-            return ReaderHfds(root, split=split, input_key=picture_column, target_key=label_column)
-        except (OSError, ValueError) as error:
-            raise UserError(
-                f"cannot open the Hugging Face data set {self._title}: {error}; set data.root to its name on "
-                "the hub or its folder, and data.train_split and data.val_split to its splits"
-            ) from error
 
     def name(self, index: int) -> str:
         return f"{self._title}, picture {index}"

@@ -4,7 +4,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -79,16 +79,14 @@ def mean_spec(mean: Tensor) -> InputSpec:
 def training_batches(
     pictures: Pictures, optim: OptimConfig, run: RunConfig, start_step: int
 ) -> Iterator[Batch]:
-    """This process's endless micro-batches from optimiser step `start_step` on."""
+    """This process's endless micro-batches from optimiser step `start_step` on.
+
+    Each broken picture that was left out of a batch is logged once, and their number at the end.
+    """
     items = training_items(len(pictures), optim, run, start_step)
-    return report_skipped(BatchLoader(pictures.read, items, run.workers))
-
-
-def report_skipped(batches: Iterable[Batch]) -> Iterator[Batch]:
-    """The batches; each broken picture that was left out of one is reported once, their number at the end."""
     times: Counter[str] = Counter()
     try:
-        for batch in batches:
+        for batch in BatchLoader(pictures.read, items, run.workers):
             for problem in batch.skipped:
                 times[problem] += 1
                 if times[problem] == 1:
@@ -112,6 +110,7 @@ def training_items(length: int, optim: OptimConfig, run: RunConfig, start_step: 
     )
 
 
+@runtime_checkable
 class PicturesInMemory(Protocol):
     """Decoded pictures of one size: (N, 3, H, W) uint8 RGB, (N,) int64, and the split's name for messages."""
 
@@ -169,9 +168,7 @@ def evaluation_items(length: int, batch_size: int) -> list[list[Item]]:
     Whole batches, since a picture's score depends, by rounding, on the pictures beside it: so any number of
     processes gives the very same scores.
     """
-    starts = range(0, length, batch_size)
-    shard = evaluation_shard(len(starts), rank(), world_size())
-    return [
-        [Item(i, 0) for i in range(start, min(start + batch_size, length))]
-        for start in starts[shard.start : shard.stop]
-    ]
+    items = [Item(index, 0) for index in range(length)]
+    batches = [items[start : start + batch_size] for start in range(0, length, batch_size)]
+    shard = evaluation_shard(len(batches), rank(), world_size())
+    return batches[shard.start : shard.stop]

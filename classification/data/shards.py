@@ -20,7 +20,7 @@ import torch
 
 from classification.data.class_folders import SUFFIXES, list_folder
 from classification.data.tar_index import TarMember, list_members
-from foundation.atomic_files import replace_atomically
+from foundation.atomic_files import replace_atomically, write_text
 from foundation.errors import UserError
 
 CLASSES_FILE = "classes.txt"
@@ -70,7 +70,7 @@ class ShardReader:
         size, offset = int(self._size[index]), int(self._offset[index])
         try:
             # Reads at a place of its own: workers share the file with the process they come from.
-            content = os.pread(_opened(self.shards[self._shard[index]]).fileno(), size, offset)
+            content = os.pread(_open_once(self.shards[self._shard[index]]).fileno(), size, offset)
         except OSError as error:
             raise UserError(f"{self.name(index)}: {error.strerror}; is the shard still there?") from error
         if len(content) != size:
@@ -79,7 +79,7 @@ class ShardReader:
 
 
 @lru_cache(maxsize=128)
-def _opened(path: Path) -> BinaryIO:
+def _open_once(path: Path) -> BinaryIO:
     return path.open("rb", buffering=0)
 
 
@@ -159,23 +159,22 @@ def _parse_label(content: bytes, suffix: str, name: str) -> Label | None:
     """The label in a .cls file, or in a .json file if it has one."""
     try:
         label = content.decode().strip() if suffix == ".cls" else json.loads(content)
-        given = isinstance(label, dict) and "label" in label
-        if isinstance(label, dict):
-            label = label.get("label")
-        if isinstance(label, str) and re.fullmatch(r"-?\d+", label):
-            label = int(label)
     except ValueError as error:
         raise UserError(f"{name} is not readable ({error}); expected a label") from error
     if suffix == ".cls" and label == "":
         raise UserError(f"{name} is empty; expected a class, its number or its name")
-    if isinstance(label, int | str) and not isinstance(label, bool):
-        return label
-    if given:
-        raise UserError(
-            f"{name} has the label {json.dumps(label)}; expected a class, its number or its name; "
-            "correct it, or remove it from the file"
-        )
-    return None
+    if isinstance(label, dict):
+        if "label" not in label:
+            return None
+        label = label["label"]
+        if isinstance(label, bool) or not isinstance(label, int | str):
+            raise UserError(
+                f"{name} has the label {json.dumps(label)}; expected a class, its number or its name; "
+                "correct it, or remove it from the file"
+            )
+    if isinstance(label, str) and re.fullmatch(r"-?\d+", label):
+        label = int(label)
+    return label if isinstance(label, int | str) and not isinstance(label, bool) else None
 
 
 def read_classes(root: Path) -> list[str]:
@@ -190,14 +189,14 @@ def read_classes(root: Path) -> list[str]:
     return names
 
 
-def name_classes(labels: Sequence[Label], place: str, name: Callable[[int], str]) -> list[str]:
+def name_classes(labels: Sequence[Label], where: str, name: Callable[[int], str]) -> list[str]:
     """The classes that labels without a list of names stand for: sorted names, or 0 … K−1."""
     numbers = [label for label in labels if isinstance(label, int)]
     if not labels:
-        raise UserError(f"the shards {place} hold no pictures ({', '.join(sorted(SUFFIXES))})")
+        raise UserError(f"the shards {where} hold no pictures ({', '.join(sorted(SUFFIXES))})")
     if len(numbers) not in (0, len(labels)):
         raise UserError(
-            f"the shards {place} mix {len(numbers)} numbers with {len(labels) - len(numbers)} names as "
+            f"the shards {where} mix {len(numbers)} numbers with {len(labels) - len(numbers)} names as "
             f"labels; use one kind, or list the classes in {CLASSES_FILE}"
         )
     # A single wrong number would ask for any memory: as many classes as pictures are enough.
@@ -237,8 +236,7 @@ def write_shards(root: Path, split: str, out: Path, pictures_per_shard: int = 10
         raise UserError(
             f"{out / CLASSES_FILE} lists other classes than {root / split}; choose another folder"
         )
-    with replace_atomically(out / CLASSES_FILE) as temporary:
-        temporary.write_text("".join(f"{name}\n" for name in reader.classes), encoding="utf-8")
+    write_text(out / CLASSES_FILE, "".join(f"{name}\n" for name in reader.classes))
     paths = []
     for number, start in enumerate(range(0, len(reader.labels), pictures_per_shard)):
         paths.append(folder / f"{split}-{number:06}.tar")

@@ -25,8 +25,10 @@ def reestimate_batchnorm(
     All processes use the same pictures, a choice of the run's seed, and end with the same statistics.
 
     Raises:
-        UserError: the model has no batch normalisation, or the training data has fewer pictures.
+        UserError: no batches, no batch normalisation in the model, or fewer training pictures.
     """
+    if num_batches < 1:
+        raise UserError(f"--reestimate-bn must be 1 or more batches, got {num_batches}")
     norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d | FrozenBatchNorm2d)]
     if not norms:
         raise UserError(f"{config.model.name} has no batch normalisation; leave out --reestimate-bn")

@@ -103,7 +103,6 @@ def load_scores(path: Path) -> Scores:
 
 
 def _check_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    shapes = {name: array.shape for name, array in arrays.items()}
     num_pictures, num_classes = len(np.atleast_1d(arrays["ids"])), len(np.atleast_1d(arrays["classes"]))
     expected = {
         "log_probabilities": (num_pictures, num_classes),
@@ -113,9 +112,10 @@ def _check_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
         "about": (),
     }
     for name, kind in ARRAYS.items():
-        if shapes[name] != expected[name] or arrays[name].dtype.kind != kind:
+        array = arrays[name]
+        if array.shape != expected[name] or array.dtype.kind != kind:
             raise UserError(
-                f"{path}: {name} is {arrays[name].dtype} {shapes[name]}, expected kind {kind!r} "
+                f"{path}: {name} is {array.dtype} {array.shape}, expected kind {kind!r} "
                 f"{expected[name]}; {REMEDY}"
             )
     labels = arrays["labels"]

@@ -51,8 +51,7 @@ def score_weights(
         out: folder for result.json and the other files of `report`; without it none is written.
         protocol: "centre" crop, "ten-crop" (Krizhevsky et al. 2012) or "dense" (He et al. 2015, §3.4).
         scales: of "dense", short sides in pixels; by default those of `scales_for`.
-        reestimate_bn: batches of training pictures from which the statistics of batch normalisation are first
-            estimated anew (He et al. 2015, appendix A); `out` then also gets the weights with these
+        reestimate_bn: batches for `reestimate_batchnorm`; `out` then also gets the weights with the new
             statistics and their score, for detectors to start from.
         labels: file of labels in place of the data set's, see `read_labels`.
         save_logits: file for the scores of every picture, see `save_scores`.
@@ -60,14 +59,11 @@ def score_weights(
     Returns:
         See `report`.
     Raises:
-        UserError: no classifier's weights, data missing or of other classes, an option or a file that is not
-            as it should be or does not suit network and pictures.
+        UserError: no classifier's weights, data missing or of other classes, or a wrong option or file.
         WeightsError: the file is broken or does not fit its own header.
     """
     header = read_classifier_header(weights)
     config = parse_config(PretrainConfig, header.config, overrides, source=str(weights))
-    if reestimate_bn is not None and reestimate_bn < 1:
-        raise UserError(f"--reestimate-bn must be 1 or more batches, got {reestimate_bn}")
     request = ReportRequest.read(header.classes, out, labels, submission)
     if save_logits is not None:
         check_archive_name(save_logits)
@@ -78,7 +74,7 @@ def score_weights(
     device = resolve_device(config.run.device)
     with process_group(device):
         model.to(device)
-        if reestimate_bn:
+        if reestimate_bn is not None:
             reestimate_batchnorm(model, config, header, reestimate_bn, device)
         scores = score_pictures(model, pictures, reader, config, device)
     scores.about.update({"weights": str(weights), "sha256": digest(weights), "protocol": protocol})
@@ -87,7 +83,7 @@ def score_weights(
     if save_logits is not None and is_main():
         save_scores(save_logits, scores)
     result = report(scores, request)
-    if out is not None and reestimate_bn and is_main():
+    if out is not None and reestimate_bn is not None and is_main():
         kept = {name: value for name, value in result["scores"].items() if value is not None}
         save_weights(out / REESTIMATED, model.state_dict(), replace(header, score=kept))
     return result
