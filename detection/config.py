@@ -13,10 +13,9 @@ from detection.model.detector_kinds import KINDS
 from detection.model.mask_head import MaskConfig
 from detection.model.roi_heads import RoiConfig
 from detection.model.rpn import RpnConfig
+from detection.results.metrics_by_name import METRICS
 from foundation.errors import check_choice
 from training.config import OptimConfig, RunConfig, ScheduleConfig, require_between
-
-Metric = Literal["coco", "voc07", "voc12"]
 
 
 def one_of(option: str, table: Mapping[str, Any]) -> AfterValidator:
@@ -107,7 +106,7 @@ class DetectionConfig:
     )
     run: RunConfig = field(default_factory=RunConfig)
     training: Literal["joint", "four_step", "two_stage"] = "joint"
-    metric: Metric = "coco"
+    metric: Annotated[str, one_of("metric", METRICS)] = "coco"
 
     def __post_init__(self) -> None:
         kind = KINDS[self.detector.kind]

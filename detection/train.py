@@ -18,7 +18,7 @@ from detection.data.dataset_splits import open_dataset
 from detection.data.detection_batches import PreparedPictures, check_pictures, training_batches
 from detection.model.detector import FasterRCNN
 from detection.predictor import predict_dataset
-from detection.results.detection_score import MAIN_SCORE, score
+from detection.results.metrics_by_name import METRICS, score
 from detection.results.result_records import to_coco_records, write_json
 from detection.types import Batch
 from foundation.errors import UserError
@@ -35,7 +35,7 @@ def finetune(
     """Trains a detector in the run folder `out`; the same configuration always gives the same run.
 
     Returns:
-        What result.json holds; see `training.run.train` and `detection.results.detection_score.score`.
+        What result.json holds; see `training.run.train` and `detection.results.metrics_by_name.score`.
     Raises:
         UserError: data, weights or the folder are not as needed, or the loss is not finite.
     """
@@ -44,7 +44,7 @@ def finetune(
         seed_everything(config.run.seed)
         training = open_dataset(config.data, config.data.train, masks=config.detector.mask)
         # What scoring masks will need is checked now, not at the first evaluation.
-        scored = config.detector.mask and config.metric == "coco"
+        scored = config.detector.mask and METRICS[config.metric].masks
         validation = open_dataset(config.data, config.data.val, masks=scored)
         if training.classes != validation.classes:
             raise UserError(
@@ -121,5 +121,5 @@ def _evaluate(
     result = broadcast_object(score(predictions, validation, config.metric) if is_main() else {})
     if is_main():
         write_json(out / "predictions.json", to_coco_records(predictions, validation))
-    main = result["scores"][MAIN_SCORE[config.metric]]
+    main = result["scores"][METRICS[config.metric].main]
     return Evaluation(math.nan if main is None else -main, result)

@@ -18,7 +18,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: argparse.Namespace) -> None:
     from detection.config import DetectionConfig
-    from detection.results.detection_score import describe
+    from detection.results.metrics_by_name import describe
     from foundation.errors import UserError
     from reproduction.overfit import overfit
     from training.config import load_config

@@ -32,7 +32,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: argparse.Namespace) -> None:
-    from detection.results.predicted_pictures import predict_pictures
+    from detection.results.annotated_pictures import predict_pictures
 
     overrides = [text for text in arguments.pictures if "=" in text and not Path(text).exists()]
     predict_pictures(

@@ -7,14 +7,12 @@ The interval speaks of the choice of pictures, not of another training of the sa
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from detection.metrics.conventions import ClassMatches, Conventions, class_matches
 from detection.metrics.matching import Floats, Indices
 from detection.metrics.voc_ap import recall_points
-from detection.results.detection_score import per_cent
 from detection.types import Prediction, Target
 from foundation.errors import UserError
 
@@ -107,11 +105,3 @@ def _weighted_ap(weights: Floats, hits: Indices, objects: Floats, how: Conventio
     points = recall_points(how.recalls)
     passed = np.searchsorted(points, found / objects[:, None], side="right")
     return (np.diff(passed, axis=1, prepend=0) * envelope).sum(axis=1) / len(points)
-
-
-def describe_interval(interval: dict[str, Any]) -> str:
-    """One line for people, in per cent."""
-    return (
-        f"{100 * interval['level']:g} % interval over {interval['resamples']} resamples of the pictures "
-        f"(seed {interval['seed']}): {per_cent(interval['low'])} to {per_cent(interval['high'])}"
-    )

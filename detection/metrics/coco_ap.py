@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from detection.data.coco_checks import check_coco, read_coco, read_json
 from detection.data.coco_masks import check_segmentations
-from detection.results.result_records import Columns, Record, check_record_masks, check_records
+from detection.metrics.record_checks import Columns, Record, check_record_masks, check_records
 from foundation.errors import UserError
 
 STAT_NAMES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")

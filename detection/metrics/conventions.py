@@ -14,13 +14,11 @@ from detection.metrics.matching import (
     Rows,
     best_first,
     first_of_each,
-    flatten,
-    join,
+    flatten_all,
     match_coco,
     match_voc,
 )
 from detection.metrics.voc_ap import Curve, average_precision
-from detection.results.detection_score import per_cent
 from detection.types import Prediction, Target
 
 COCO_THRESHOLDS = tuple(np.linspace(0.5, 0.95, 10).tolist())
@@ -54,9 +52,6 @@ VOC12 = Conventions()
 VOC07 = Conventions(recalls="11point")
 COCO50 = Conventions(recalls="101point", rule="coco", limit=100)
 COCO = replace(COCO50, thresholds=COCO_THRESHOLDS)
-
-# What each metric of a configuration is.
-PROTOCOLS = {"coco": COCO, "voc07": VOC07, "voc12": VOC12}
 
 # What differs from VOC2012's way, in words, and the way itself.
 CHANGES: list[tuple[str, Conventions]] = [
@@ -113,9 +108,7 @@ def class_matches(
     """Of every class that has an object which counts; arguments as of `mean_ap`."""
     predictions = [_as_written(prediction, how) for prediction in predictions]
     targets = [_as_read(target, how) for target in targets]
-    found, truth = flatten(predictions, num_classes, "prediction"), flatten(targets, num_classes, "target")
-    scores = join([prediction.scores for prediction in predictions]).astype(np.float64)
-    ignore = join([target.ignore for target in targets]).astype(bool)
+    found, scores, truth, ignore = flatten_all(predictions, targets, num_classes)
     if how.rule == "coco":
         match = match_coco(found, scores, truth, ignore, how.thresholds)
     else:
@@ -201,20 +194,3 @@ def explain(
 
 def _known(value: float) -> float | None:
     return None if np.isnan(value) else value
-
-
-def describe_conventions(rows: Sequence[dict]) -> str:
-    """The rows of `explain` for people, in per cent."""
-    lines = [
-        f"  {row['what']:<70}{per_cent(row['mAP']):>8}"
-        + ("" if row["change"] is None else f"{100 * row['change']:>+9.2f}")
-        for row in rows
-    ]
-    return "\n".join(
-        [
-            "Why the figures differ: mAP in %, and the difference to VOC2012's.",
-            *lines[:4],
-            "VOC2012's way with one thing changed:",
-            *lines[4:],
-        ]
-    )

@@ -48,15 +48,21 @@ class Rows:
         return self.pictures * (self.num_classes + 1) + self.labels
 
 
-def flatten(pictures: Sequence[Prediction] | Sequence[Target], num_classes: int, kind: str) -> Rows:
-    """The boxes of all pictures.
+def flatten_all(
+    predictions: Sequence[Prediction], targets: Sequence[Target], num_classes: int
+) -> tuple[Rows, Floats, Rows, Flags]:
+    """Everything of all pictures: detections, their scores (D,), objects, and which of these to ignore (G,).
 
-    Args:
-        kind: "prediction" or "target", for the error.
     Raises:
         UserError: a label is not one of 1…K.
     """
-    labels = join([picture.labels for picture in pictures]).astype(np.int64)
+    found, truth = _rows(predictions, num_classes, "prediction"), _rows(targets, num_classes, "target")
+    scores = _join([prediction.scores for prediction in predictions]).astype(np.float64)
+    return found, scores, truth, _join([target.ignore for target in targets]).astype(bool)
+
+
+def _rows(pictures: Sequence[Prediction] | Sequence[Target], num_classes: int, kind: str) -> Rows:
+    labels = _join([picture.labels for picture in pictures]).astype(np.int64)
     index = np.repeat(np.arange(len(pictures)), [picture.labels.shape[0] for picture in pictures])
     wrong = np.flatnonzero((labels < 1) | (labels > num_classes))
     if len(wrong):
@@ -65,11 +71,11 @@ def flatten(pictures: Sequence[Prediction] | Sequence[Target], num_classes: int,
             f"a {kind} of picture {picture!r} has label {labels[wrong[0]]}, expected 1…{num_classes}: "
             "score it with the classes it was made for"
         )
-    boxes = join([picture.boxes for picture in pictures]).astype(np.float64).reshape(-1, 4)
+    boxes = _join([picture.boxes for picture in pictures]).astype(np.float64).reshape(-1, 4)
     return Rows(np.ascontiguousarray(boxes.T), labels, index, len(pictures), num_classes)
 
 
-def join(tensors: Sequence[torch.Tensor]) -> np.ndarray:
+def _join(tensors: Sequence[torch.Tensor]) -> np.ndarray:
     """One array of all; of no numbers if there are none."""
     return torch.cat(list(tensors)).numpy() if tensors else np.zeros(0)
 

@@ -21,8 +21,7 @@ from detection.metrics.matching import (
     Indices,
     best_first,
     first_of_each,
-    flatten,
-    join,
+    flatten_all,
     match_voc,
 )
 from detection.types import Prediction, Target
@@ -79,10 +78,7 @@ def evaluate(
         UserError: the pictures differ, or a label, score or method is not what it should be.
     """
     _check_arguments(predictions, targets, iou_threshold, method)
-    found = flatten(predictions, num_classes, "prediction")
-    truth = flatten(targets, num_classes, "target")
-    scores = join([prediction.scores for prediction in predictions]).astype(np.float64)
-    difficult = join([target.ignore for target in targets]).astype(bool)
+    found, scores, truth, difficult = flatten_all(predictions, targets, num_classes)
     if not np.isfinite(scores).all():
         raise UserError(
             "a prediction has a score that is not finite; expected probabilities: check the detector"

@@ -1,4 +1,4 @@
-"""What can be wanted of predictions beside their score, and where it is written."""
+"""What can be asked of predictions beside their score: intervals, explanations, pictures, submissions."""
 
 import logging
 from collections.abc import Sequence
@@ -6,13 +6,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from detection.config import Metric
 from detection.data.annotations import DetectionDataset
 from detection.data.detection_batches import check_pictures
 from detection.metrics import voc_ap
-from detection.metrics.bootstrap import bootstrap, describe_interval
-from detection.metrics.conventions import PROTOCOLS, describe_conventions, explain
-from detection.results.detection_score import coco_annotations, describe
+from detection.metrics.bootstrap import bootstrap
+from detection.metrics.conventions import VOC07, explain
 from detection.results.error_analysis import (
     curve_table,
     describe_errors,
@@ -20,6 +18,7 @@ from detection.results.error_analysis import (
     plot_curves,
     write_confusion,
 )
+from detection.results.metrics_by_name import METRICS, coco_annotations, describe, per_cent
 from detection.results.result_records import to_coco_records, write_json
 from detection.results.submission import write_submission
 from detection.results.worst_cases import draw_worst
@@ -30,8 +29,8 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Wishes:
-    """What is wanted beside the score.
+class ReportOptions:
+    """What is asked for beside the score.
 
     Attributes:
         explain: why the figures of VOC2007, VOC2012 and COCO differ.
@@ -50,13 +49,13 @@ class Wishes:
     submission: Path | None = None
 
     @property
-    def any(self) -> bool:
-        """Whether anything is wanted."""
+    def anything(self) -> bool:
+        """Whether anything is asked for."""
         return self.needs_truth or self.submission is not None
 
     @property
     def needs_truth(self) -> bool:
-        """Whether anything is wanted that compares with the truth."""
+        """Whether anything asked for compares with the truth."""
         return self.explain or self.bootstrap is not None or self.report
 
     def check(self, out: Path | None) -> None:
@@ -90,55 +89,59 @@ class Wishes:
             )
 
 
-NOTHING = Wishes()
+NOTHING = ReportOptions()
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where predictions belong: a data set, its layout, its split as in `data.val`, and its metric."""
+class EvaluatedSplit:
+    """What predictions are of: a data set, its layout, its split as in `data.val`, and its metric."""
 
     dataset: DetectionDataset
     kind: Literal["voc", "coco"]
-    split: str
-    metric: Metric
+    name: str
+    metric: str
 
 
-def fulfil(
-    wishes: Wishes, predictions: Sequence[Prediction], place: Place, out: Path | None
+def write_reports(
+    options: ReportOptions, predictions: Sequence[Prediction], split: EvaluatedSplit, out: Path | None
 ) -> dict[str, Any]:
-    """Does what is wanted.
+    """Computes and writes what the options ask for.
 
     Args:
         predictions: one per picture of the data set, in its order.
         out: folder for the report: curves.json, curves.png, confusion.csv, false_alarms/ and misses/.
     Returns:
-        For result.json: "interval", "conventions" and "errors", each where wanted.
+        For result.json: "interval", "conventions" and "errors", each where asked for.
     Raises:
-        UserError: pictures are missing, or the submission cannot be written there.
+        UserError: pictures are missing, the submission cannot be written, or the metric has no interval.
     """
     result: dict[str, Any] = {}
-    dataset, classes = place.dataset, len(place.dataset.classes)
-    if wishes.submission is not None:
-        files = write_submission(predictions, dataset, place.kind, place.split, wishes.submission)
+    dataset, classes = split.dataset, len(split.dataset.classes)
+    if options.submission is not None:
+        files = write_submission(predictions, dataset, split.kind, split.name, options.submission)
         logger.info("for the evaluation server: %s%s", files[0], " …" if len(files) > 1 else "")
-    if wishes.bootstrap is not None:
-        how = PROTOCOLS[place.metric]
-        interval = bootstrap(predictions, dataset.targets, classes, how, resamples=wishes.bootstrap)
+    if options.bootstrap is not None:
+        conventions = METRICS[split.metric].conventions
+        if conventions is None:
+            raise UserError(f"--bootstrap knows no interval of the metric {split.metric}; leave it out")
+        interval = bootstrap(predictions, dataset.targets, classes, conventions, resamples=options.bootstrap)
         result["interval"] = asdict(interval)
-    if wishes.explain:
+    if options.explain:
         result["conventions"] = explain(predictions, dataset.targets, classes)
-    if wishes.report and out is not None:
-        result["errors"] = _write_report(predictions, place, out, wishes.worst)
+    if options.report and out is not None:
+        result["errors"] = _write_report(predictions, split, out, options.worst)
     return result
 
 
-def _write_report(predictions: Sequence[Prediction], place: Place, out: Path, worst: int) -> dict[str, Any]:
+def _write_report(
+    predictions: Sequence[Prediction], split: EvaluatedSplit, out: Path, worst: int
+) -> dict[str, Any]:
     """All files of the report; the errors."""
-    dataset = place.dataset
+    dataset = split.dataset
     if worst:
         check_pictures(dataset)
     out.mkdir(parents=True, exist_ok=True)
-    method: Literal["11point", "area"] = "11point" if place.metric == "voc07" else "area"
+    method: Literal["11point", "area"] = "11point" if METRICS[split.metric].conventions == VOC07 else "area"
     scores = voc_ap.evaluate(predictions, dataset.targets, len(dataset.classes), method=method)
     table = curve_table(scores, dataset.classes)
     write_json(out / "curves.json", table)
@@ -150,7 +153,7 @@ def _write_report(predictions: Sequence[Prediction], place: Place, out: Path, wo
 
 
 def describe_all(result: dict[str, Any]) -> str:
-    """The lesion, the score and what `fulfil` found, for people."""
+    """The lesion, the score and what `write_reports` found, for people."""
     texts = [f"without {', '.join(result['without'])}"] if "without" in result else []
     texts += [describe(result)] if "scores" in result else []
     for name, text in (
@@ -161,3 +164,28 @@ def describe_all(result: dict[str, Any]) -> str:
         if name in result:
             texts.append(text(result[name]))
     return "\n".join(texts)
+
+
+def describe_interval(interval: dict[str, Any]) -> str:
+    """One line for people, in per cent."""
+    return (
+        f"{100 * interval['level']:g} % interval over {interval['resamples']} resamples of the pictures "
+        f"(seed {interval['seed']}): {per_cent(interval['low'])} to {per_cent(interval['high'])}"
+    )
+
+
+def describe_conventions(rows: Sequence[dict]) -> str:
+    """The rows of `explain` for people, in per cent."""
+    lines = [
+        f"  {row['what']:<70}{per_cent(row['mAP']):>8}"
+        + ("" if row["change"] is None else f"{100 * row['change']:>+9.2f}")
+        for row in rows
+    ]
+    return "\n".join(
+        [
+            "Why the figures differ: mAP in %, and the difference to VOC2012's.",
+            *lines[:4],
+            "VOC2012's way with one thing changed:",
+            *lines[4:],
+        ]
+    )

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from detection.metrics.coco_ap import hotcoco_evaluation
+from detection.metrics.record_checks import Record, check_records
 from detection.metrics.voc_ap import VocScores
-from detection.results.result_records import Record, check_records
 
 # What TIDE's names mean (Bolya et al. 2020): overlaps are with the nearest object.
 ERRORS = {

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from detection.data.annotations import DetectionDataset
-from detection.metrics.matching import best_first, first_of_each, flatten, join, match_voc, overlap_most
+from detection.metrics.matching import best_first, first_of_each, flatten_all, match_voc, overlap_most
 from detection.results.prediction_drawing import draw
 from detection.types import Prediction, Target
 from foundation.errors import UserError
@@ -37,9 +37,7 @@ def false_alarms(
     predictions: Sequence[Prediction], targets: Sequence[Target], num_classes: int, count: int
 ) -> list[Case]:
     """The detections of highest score that are no hits by VOC's rule at IoU 0.5, the surest first."""
-    found, truth = flatten(predictions, num_classes, "prediction"), flatten(targets, num_classes, "target")
-    scores = join([prediction.scores for prediction in predictions]).astype(np.float64)
-    ignore = join([target.ignore for target in targets]).astype(bool)
+    found, scores, truth, ignore = flatten_all(predictions, targets, num_classes)
     (match,) = match_voc(found, truth, [0.5])
     order = best_first(np.zeros(len(scores), dtype=np.int64), scores)
     wrong = order[~first_of_each(match[order]) & ~np.append(ignore, False)[match[order]]][:count]
@@ -52,8 +50,7 @@ def misses(
     """The largest objects that no detection of their class is a hit for, at IoU 0.5; those first that none
     overlaps at all.
     """
-    found, truth = flatten(predictions, num_classes, "prediction"), flatten(targets, num_classes, "target")
-    ignore = join([target.ignore for target in targets]).astype(bool)
+    found, _, truth, ignore = flatten_all(predictions, targets, num_classes)
     (match,) = match_voc(found, truth, [0.5])
     nearest = np.zeros(len(truth.labels))
     belongs, overlap = overlap_most(found, truth)

@@ -68,7 +68,10 @@ def test_dump_reads_back_equal(tmp_path: Path):
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("metric=voc", "metric: expected 'coco', 'voc07' or 'voc12', got 'voc'"),
+        ("metric=voc", "metric: unknown metric 'voc'; did you mean 'voc12'?"),
+        ("metric=[coco]", "metric: expected a valid string, got ['coco']"),
+        ("detector.kind=fnp", "detector.kind: unknown kind of detector 'fnp'; did you mean 'fpn'?"),
+        ("detector.kind=yolo", "detector.kind: unknown kind of detector 'yolo'; choose from c4, dc5, fpn"),
         ("data.kind=pascal", "data: kind must be one of voc, coco, shapes, got 'pascal'"),
         ("backbone.norm=group", "backbone.norm: expected 'frozen', 'batch' or 'sync', got 'group'"),
         ("roi.nms_treshold=0.5", "roi.nms_treshold: unknown key; did you mean 'roi.nms_threshold'?"),

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from detection.results.predicted_pictures import predict_pictures
+from detection.results.annotated_pictures import predict_pictures
 from foundation.errors import UserError
 from pictures.video import open_video, write_video
 

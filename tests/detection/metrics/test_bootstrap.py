@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from detection.metrics.bootstrap import Interval, bootstrap, describe_interval, resampled
+from detection.metrics.bootstrap import bootstrap, resampled
 from detection.metrics.conventions import COCO, VOC07, VOC12, Conventions, class_matches, mean_ap
 from detection.types import Prediction, Target
 from foundation.errors import UserError
@@ -74,8 +74,3 @@ def test_nothing_to_find_or_to_draw():
         assert interval.low is None and interval.high is None
     with pytest.raises(UserError, match="--bootstrap must be 1 or more resamples, got 0"):
         bootstrap([none], [empty], 3, VOC12, resamples=0)
-
-
-def test_for_people():
-    text = describe_interval(vars(Interval(0.123, 0.456, 1000, 0.95, 0)))
-    assert text == "95 % interval over 1000 resamples of the pictures (seed 0): 12.30 to 45.60"

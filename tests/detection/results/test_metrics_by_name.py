@@ -1,7 +1,7 @@
 """One record of figures and classes, whatever the metric, and None where there was nothing to find."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,9 +16,11 @@ from detection.data.annotations import JoinedDataset
 from detection.data.coco_dataset import CocoDataset
 from detection.data.voc_dataset import VocDataset, VocSplit
 from detection.metrics import coco_ap
-from detection.results.detection_score import MAIN_SCORE, describe, score
+from detection.results.evaluation import score_weights
+from detection.results.metrics_by_name import METRICS, Metric, describe, score
 from detection.results.pasted_masks import as_run_length
 from detection.types import Prediction, Target
+from foundation.errors import UserError
 
 
 def prediction(boxes: list, labels: list, scores: list, image_id: int | str) -> Prediction:
@@ -121,9 +123,10 @@ def test_any_set_by_any_metric(write_voc: Callable[..., Path]):
     voc = VocDataset([VocSplit(root / "VOC2007", "train")])
     label = voc.classes.index("cat") + 1
     found = [prediction([[10, 20, 30, 40]], [label], [0.4], "000007"), prediction([], [], [], "000009")]
-    for metric, name in MAIN_SCORE.items():
+    assert list(METRICS) == ["coco", "voc07", "voc12"]
+    for metric, how in METRICS.items():
         result = score(found, voc, metric)
-        assert result["scores"][name] == pytest.approx(1)
+        assert result["scores"][how.main] == pytest.approx(1)
         known = {name for name, ap in result["class_ap"].items() if ap is not None}
         assert known == {"cat"}  # the difficult dog does not count
 
@@ -170,3 +173,26 @@ def test_a_joined_set_has_the_figures_of_one_file(tmp_path: Path):
     expected = score(found, sets["whole"], "coco")
     assert expected["scores"]["APs"] == expected["scores"]["segm/AP"] == 1
     assert score(found, JoinedDataset([sets["first"], sets["second"]], "first+second"), "coco") == expected
+
+
+def test_a_new_metric_is_one_entry_of_the_table(
+    detector_weights: Path, coco_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Found boxes a picture: a configuration may name it, and its figures stand in result.json."""
+
+    def boxes_a_picture(predictions: Sequence[Prediction], dataset: Any) -> tuple[dict, dict]:
+        total = sum(len(one.boxes) for one in predictions)
+        return {"boxes": total / len(predictions)}, dict.fromkeys(dataset.classes, float("nan"))
+
+    overrides = [f"data.root={coco_root}", "run.device=cpu", "metric=boxes"]
+    with pytest.raises(UserError, match="metric: unknown metric 'boxes'; choose from coco, voc07, voc12"):
+        score_weights(detector_weights, overrides, tmp_path)
+    monkeypatch.setitem(METRICS, "boxes", Metric(boxes_a_picture, main="boxes"))
+    score_weights(detector_weights, overrides, tmp_path)
+    result = json.loads((tmp_path / "result.json").read_text())
+    records = json.loads((tmp_path / "predictions.json").read_text())
+    assert result == {
+        "metric": "boxes",
+        "scores": {"boxes": pytest.approx(len(records) / 3)},
+        "class_ap": {"person": None, "dog": None},
+    }

@@ -14,9 +14,9 @@ from pycocotools import mask as coco_mask
 from detection.data.dataset_splits import open_dataset
 from detection.data.voc_dataset import VOC_CLASSES, VocDataset, VocSplit
 from detection.metrics import coco_ap, voc_ap
-from detection.results import scored_files as module
-from detection.results.detection_report import Wishes, describe_all
-from detection.results.scored_files import score_predictions_file, score_weights
+from detection.results import evaluation as module
+from detection.results.detection_report import ReportOptions, describe_all
+from detection.results.evaluation import score_predictions_file, score_weights
 from detection.types import Prediction
 from foundation.errors import UserError
 
@@ -86,7 +86,7 @@ def test_masks_without_boxes_get_the_boxes_around_them(coco_root: Path, tmp_path
     result = scored(bare)
     assert result == scored({**bare, "bbox": [1, 0, 3, 2]})
     assert result["class_ap"]["dog"] == pytest.approx(1)
-    assert scored(bare, wishes=Wishes(explain=True)).keys() > result.keys()  # by way of predictions
+    assert scored(bare, options=ReportOptions(explain=True)).keys() > result.keys()  # by way of predictions
     with pytest.raises(UserError, match="found.json: record 0: image_id 11 is not in the annotation file"):
         scored({**bare, "image_id": 11})
 
@@ -171,15 +171,15 @@ def test_only_the_main_process_scores(
     assert not (tmp_path / "out").exists()
 
 
-def test_whatever_is_wished_of_a_result_file(devkit: Path, tmp_path: Path):
+def test_whatever_is_asked_of_a_result_file(devkit: Path, tmp_path: Path):
     Image.new("RGB", (353, 500)).save(devkit / "VOC2007" / "JPEGImages" / "000001.jpg")
     Image.new("RGB", (353, 500)).save(devkit / "VOC2007" / "JPEGImages" / "000002.jpg")
     records = [record("000001", CAT, [0, 0, 10, 10], 0.9), record("000001", DOG, [50, 50, 9, 9], 0.8)]
     (tmp_path / "found.json").write_text(json.dumps(records))
     out = tmp_path / "out"
-    wishes = Wishes(explain=True, bootstrap=10, report=True, worst=1, submission=tmp_path / "sent")
+    options = ReportOptions(explain=True, bootstrap=10, report=True, worst=1, submission=tmp_path / "sent")
     place = f"voc:{devkit / 'VOC2007'}:train"
-    result = score_predictions_file(str(tmp_path / "found.json"), place, "11point", out, wishes)
+    result = score_predictions_file(str(tmp_path / "found.json"), place, "11point", out, options)
     assert result is not None and json.loads((out / "result.json").read_text()) == result
     # One of two cats found, so 6 of 11 recalls are reached; no dog.
     assert result["scores"]["mAP"] == pytest.approx(3 / 11)
@@ -198,13 +198,13 @@ def test_whatever_is_wished_of_a_result_file(devkit: Path, tmp_path: Path):
         assert part in text
 
 
-def test_without_objects_every_wish_says_so(coco_root: Path, tmp_path: Path):
+def test_without_objects_every_report_says_so(coco_root: Path, tmp_path: Path):
     file = coco_root / "annotations" / "instances_val.json"
     content = json.loads(file.read_text())
     file.write_text(json.dumps({**content, "annotations": []}))
     (tmp_path / "found.json").write_text("[]")
-    wishes = Wishes(explain=True, bootstrap=5, report=True)
-    result = score_predictions_file(str(tmp_path / "found.json"), f"coco:{file}", "area", tmp_path, wishes)
+    options = ReportOptions(explain=True, bootstrap=5, report=True)
+    result = score_predictions_file(str(tmp_path / "found.json"), f"coco:{file}", "area", tmp_path, options)
     assert result is not None
     json.dumps(result, allow_nan=False)
     assert result["interval"]["low"] is None and result["conventions"][0]["mAP"] is None
@@ -226,16 +226,16 @@ class TestWithoutTruth:
         return detector_weights
 
     def test_it_is_predicted_and_not_scored(self, weights: Path, tmp_path: Path):
-        wishes = Wishes(submission=tmp_path / "sent.json")
-        assert score_weights(weights, self.overrides, None, wishes) == {}
+        options = ReportOptions(submission=tmp_path / "sent.json")
+        assert score_weights(weights, self.overrides, None, options) == {}
         sent = json.loads((tmp_path / "sent.json").read_text())
         assert score_weights(weights, self.overrides, tmp_path / "out") == {}
         assert json.loads((tmp_path / "out" / "predictions.json").read_text()) == sent != []
 
-    @pytest.mark.parametrize("wish", [{"explain": True}, {"bootstrap": 9}, {"report": True}])
-    def test_nothing_can_be_compared(self, weights: Path, tmp_path: Path, wish: dict):
+    @pytest.mark.parametrize("asked", [{"explain": True}, {"bootstrap": 9}, {"report": True}])
+    def test_nothing_can_be_compared(self, weights: Path, tmp_path: Path, asked: dict):
         with pytest.raises(UserError, match="val has no annotations to compare with"):
-            score_weights(weights, self.overrides, tmp_path / "out", Wishes(**wish))
+            score_weights(weights, self.overrides, tmp_path / "out", ReportOptions(**asked))
 
     def test_something_must_be_written(self, weights: Path):
         with pytest.raises(UserError, match="val has no annotations, so nothing can be scored: name --sub"):
@@ -249,6 +249,6 @@ class TestWithoutTruth:
         found.write_text(json.dumps([record]))
         with pytest.raises(UserError, match="test-dev2017 has no annotations, so nothing can be scored"):
             score_predictions_file(str(found), f"coco:{truth}", "area")
-        wishes = Wishes(submission=tmp_path / "sent.json")
-        assert score_predictions_file(str(found), f"coco:{truth}", "area", None, wishes) == {}
+        options = ReportOptions(submission=tmp_path / "sent.json")
+        assert score_predictions_file(str(found), f"coco:{truth}", "area", None, options) == {}
         assert json.loads((tmp_path / "sent.json").read_text()) == [record]

@@ -1,20 +1,19 @@
-"""Weights and result files scored, and whatever else is asked of their predictions."""
+"""Evaluation of weights and of result files: the score, and what else is asked of their predictions."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from backbones.lesion import without_blocks
 from detection.build import load_detector
-from detection.config import Metric
 from detection.data.coco_checks import read_coco, read_json
 from detection.data.coco_dataset import CocoDataset, CocoSplit, coco_split_name
 from detection.data.dataset_splits import open_dataset, parse_split
 from detection.data.detection_batches import check_pictures
 from detection.data.voc_dataset import VocDataset
 from detection.predictor import predict_dataset
-from detection.results.detection_report import NOTHING, Place, Wishes, fulfil
-from detection.results.detection_score import score, score_records
+from detection.results.detection_report import NOTHING, EvaluatedSplit, ReportOptions, write_reports
+from detection.results.metrics_by_name import METRICS, as_result, score, score_records
 from detection.results.result_records import (
     from_coco_records,
     has_masks,
@@ -26,11 +25,51 @@ from foundation.errors import UserError
 from training.devices import is_main, process_group, resolve_device
 
 
+def evaluate(
+    *,
+    weights: str | None,
+    predictions: str | None,
+    dataset: str | None,
+    method: str | None,
+    without: Sequence[str],
+    overrides: Sequence[str],
+    out: Path | None,
+    options: ReportOptions,
+) -> dict[str, Any] | None:
+    """Scores weights or a result file as the command asks; arguments are those of tools/eval_det.py.
+
+    Raises:
+        UserError: an argument has no effect with the others; else as the two functions below.
+    """
+    if weights and (dataset or method):
+        raise UserError(
+            "--dataset and --method belong to --predictions; with --weights choose the set with "
+            f"data.root=DIR data.val=SPLIT and the metric with {' or '.join(f'metric={m}' for m in METRICS)}"
+        )
+    if weights and options.pictures:
+        raise UserError("--pictures belongs to --predictions; with --weights choose data.root=DIR")
+    if weights:
+        # Behind --without argparse takes key=value for blocks.
+        overrides = [name for name in without if "=" in name] + list(overrides)
+        blocks = [name for name in without if "=" not in name]
+        return score_weights(Path(weights), overrides, out, options, without=blocks)
+    if without:
+        raise UserError("--without belongs to --weights: a result file has no blocks that could be left out")
+    if overrides:
+        raise UserError(
+            f"{overrides[0]} changes a detector's configuration, which belongs to --weights; with "
+            "--predictions choose the set with --dataset and the metric with --method"
+        )
+    if method and (dataset or "").startswith("coco:"):
+        raise UserError("--method is of VOC AP; leave it out with --dataset coco:…, or score on voc:…")
+    return score_predictions_file(predictions or "", dataset, method or "area", out, options)
+
+
 def score_weights(
     weights: Path,
     overrides: Sequence[str],
     out: Path | None,
-    wishes: Wishes = NOTHING,
+    options: ReportOptions = NOTHING,
     *,
     without: Sequence[str] = (),
 ) -> dict[str, Any] | None:
@@ -40,16 +79,16 @@ def score_weights(
         overrides: changes to its configuration, for instance "data.val=2007:test". A split without
             annotations is predicted, not scored.
         out: folder for predictions.json and result.json; without it nothing is written.
-        wishes: what is wanted beside the score.
+        options: what is asked for beside the score.
         without: blocks of the backbone, as "res3.1", whose residuals are left out; see `backbones.lesion`.
     Returns:
-        As `detection.results.detection_score.score`, with what `fulfil` adds and "without", if blocks are
-        left out; None in processes other than the main one.
+        As `metrics_by_name.score`, with what `write_reports` adds and, of a lesion, "without"; None in
+        processes other than the main one.
     Raises:
         UserError: no detector's weights, data missing, or a data set with other classes.
         OptionError: the backbone has no such block.
     """
-    wishes.check(out)
+    options.check(out)
     model, config, classes, _ = load_detector(weights, overrides)
     dataset = open_dataset(config.data, config.data.val)
     if dataset.classes != classes:
@@ -59,7 +98,7 @@ def score_weights(
         )
     scored = dataset.has_truth
     if not scored:
-        wishes.check_without_truth(config.data.val, out)
+        options.check_without_truth(config.data.val, out)
     check_pictures(dataset)
     device = resolve_device(config.run.device)
     with process_group(device), without_blocks(model, without):
@@ -71,12 +110,17 @@ def score_weights(
         write_json(out / "predictions.json", to_coco_records(predictions, dataset))
     result = {"without": list(without)} if without else {}
     result |= score(predictions, dataset, config.metric) if scored else {}
-    place = Place(dataset, "voc" if config.data.kind == "voc" else "coco", config.data.val, config.metric)
-    return _written(result | fulfil(wishes, predictions, place, out), out)
+    kind: Literal["voc", "coco"] = "voc" if config.data.kind == "voc" else "coco"
+    split = EvaluatedSplit(dataset, kind, config.data.val, config.metric)
+    return _written(result | write_reports(options, predictions, split, out), out)
 
 
 def score_predictions_file(
-    predictions: str, dataset: str | None, method: str, out: Path | None = None, wishes: Wishes = NOTHING
+    predictions: str,
+    dataset: str | None,
+    method: str,
+    out: Path | None = None,
+    options: ReportOptions = NOTHING,
 ) -> dict[str, Any] | None:
     """Scores anybody's result file; no network is involved.
 
@@ -88,7 +132,7 @@ def score_predictions_file(
         dataset: "coco:ANNOTATIONS.json" or "voc:DEVKIT/VOC<year>:<split>".
         method: of VOC AP, "area" or "11point".
         out: folder for result.json; without it nothing is written.
-        wishes: what is wanted beside the score.
+        options: what is asked for beside the score.
     Returns:
         As `score_weights`.
     Raises:
@@ -96,7 +140,7 @@ def score_predictions_file(
     """
     if not is_main():
         return None
-    wishes.check(out)
+    options.check(out)
     files = parse_split(dataset or "")
     if files is None:
         raise UserError(
@@ -104,35 +148,39 @@ def score_predictions_file(
             "for instance voc:data/VOCdevkit/VOC2007:test"
         )
     if isinstance(files, CocoSplit):
-        return _written(_score_coco(predictions, files, wishes, out), out)
-    truth = VocDataset([files])
+        return _written(_score_coco(predictions, files, options, out), out)
+    truth, split = VocDataset([files]), str(files)
     if not truth.has_truth:
-        wishes.check_without_truth(str(files), None)
+        options.check_without_truth(split, None)
     records = _read_records(predictions, {f"{name}.jpg": name for name in truth.image_ids})
     found = from_coco_records(records, truth, predictions)
-    metric: Metric = "voc07" if method == "11point" else "voc12"
+    metric = "voc07" if method == "11point" else "voc12"
     result = score(found, truth, metric) if truth.has_truth else {}
-    return _written(result | fulfil(wishes, found, Place(truth, "voc", str(files), metric), out), out)
+    reports = write_reports(options, found, EvaluatedSplit(truth, "voc", split, metric), out)
+    return _written(result | reports, out)
 
 
-def _score_coco(predictions: str, files: CocoSplit, wishes: Wishes, out: Path | None) -> dict[str, Any]:
+def _score_coco(
+    predictions: str, files: CocoSplit, options: ReportOptions, out: Path | None
+) -> dict[str, Any]:
     file = files.annotation_file
     annotations = read_coco(file)
     has_truth = bool(annotations["annotations"]) or "annotations" in read_json(file)
     split = coco_split_name(file)
     if not has_truth:
-        wishes.check_without_truth(split, None)
+        options.check_without_truth(split, None)
     images = annotations["images"]
     records = _read_records(predictions, {image["file_name"]: image["id"] for image in images})
     records = with_boxes(records, {i["id"]: (i["height"], i["width"]) for i in images}, predictions)
     result = {}
     if has_truth:
-        result = score_records(annotations, records, masks=has_masks(records), where=predictions)
-    if not wishes.any:
+        figures = score_records(annotations, records, masks=has_masks(records), where=predictions)
+        result = as_result("coco", figures)
+    if not options.anything:
         return result
-    dataset = CocoDataset(file, wishes.pictures or files.pictures)
+    dataset = CocoDataset(file, options.pictures or files.pictures)
     found = from_coco_records(records, dataset, predictions)
-    return result | fulfil(wishes, found, Place(dataset, "coco", split, "coco"), out)
+    return result | write_reports(options, found, EvaluatedSplit(dataset, "coco", split, "coco"), out)
 
 
 def _read_records(path: str, image_ids: Mapping[str, int | str]) -> Any:

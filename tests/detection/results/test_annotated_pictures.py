@@ -9,8 +9,8 @@ import pytest
 from PIL import Image, ImageChops
 
 from detection.metrics import coco_ap
-from detection.results.predicted_pictures import predict_pictures
-from detection.results.scored_files import score_predictions_file, score_weights
+from detection.results.annotated_pictures import predict_pictures
+from detection.results.evaluation import score_predictions_file, score_weights
 from foundation.errors import UserError
 from pictures import decoding as images
 

@@ -1,36 +1,71 @@
-"""The metric a configuration names, as one record: its figures and its classes."""
+"""The metrics a configuration can name: `METRICS` says how each scores; a new one is an entry there."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
-from detection.config import Metric
 from detection.data.annotations import DetectionDataset, JoinedDataset
 from detection.data.coco_checks import read_coco
 from detection.data.coco_dataset import CocoDataset
 from detection.metrics import coco_ap, voc_ap
-from detection.results.result_records import Record, has_masks, to_coco_annotations, to_coco_records
+from detection.metrics.conventions import COCO, VOC07, VOC12, Conventions
+from detection.metrics.record_checks import Record
+from detection.results.result_records import has_masks, to_coco_annotations, to_coco_records
 from detection.types import Prediction
 
-MAIN_SCORE = {"coco": "AP", "voc07": "mAP", "voc12": "mAP"}
+# The figures by name, and the AP of every class; 0…1, negative or NaN where there is nothing to find.
+Figures = tuple[dict[str, float], dict[str, float]]
 
 
-def score(predictions: Sequence[Prediction], dataset: DetectionDataset, metric: Metric) -> dict[str, Any]:
-    """Scores predictions, one per picture of the data set and in its order.
+@dataclass(frozen=True)
+class Metric:
+    """How a metric scores and how its figures are used.
 
-    Args:
-        metric: "coco" (twelve figures, and twelve of the masks, where predictions and truth have them),
-            "voc07" (11-point mAP at IoU 0.5), "voc12" (area under the curve).
+    Attributes:
+        score: scores predictions, one per picture of the data set and in its order.
+        main: the figure by which the best weights are chosen, the larger the better.
+        conventions: those of the main figure, for its interval; None where there is no interval.
+        masks: whether masks are scored, so that the truth needs them.
+    """
+
+    score: Callable[[Sequence[Prediction], DetectionDataset], Figures]
+    main: str
+    conventions: Conventions | None = None
+    masks: bool = False
+
+
+def score(predictions: Sequence[Prediction], dataset: DetectionDataset, metric: str) -> dict[str, Any]:
+    """Scores predictions, one per picture of the data set and in its order, by a metric of `METRICS`.
+
     Returns:
         {"metric": …, "scores": {name: 0…1}, "class_ap": {class: 0…1 or None where it has no object}}.
         COCO's own -1 for "nothing to find" becomes None as well. Figures of masks are named "segm/AP" …
     """
-    if metric == "coco":
-        records, masks = to_coco_records(predictions, dataset), any(p.masks is not None for p in predictions)
-        return score_records(coco_annotations(dataset), records, masks=masks)
-    method: Literal["11point", "area"] = "11point" if metric == "voc07" else "area"
+    return as_result(metric, METRICS[metric].score(predictions, dataset))
+
+
+def as_result(metric: str, figures: Figures) -> dict[str, Any]:
+    """The result of `score`, of figures scored already."""
+    scores, class_ap = (
+        {name: None if math.isnan(value) or value < 0 else value for name, value in of_name.items()}
+        for of_name in figures
+    )
+    return {"metric": metric, "scores": scores, "class_ap": class_ap}
+
+
+def _voc(
+    predictions: Sequence[Prediction], dataset: DetectionDataset, method: Literal["area", "11point"]
+) -> Figures:
     found = voc_ap.evaluate(predictions, dataset.targets, len(dataset.classes), method=method)
-    return _record(metric, {"mAP": found.mean}, dataset.classes, found.ap.tolist())
+    return {"mAP": found.mean}, dict(zip(dataset.classes, found.ap.tolist(), strict=True))
+
+
+def _coco(predictions: Sequence[Prediction], dataset: DetectionDataset) -> Figures:
+    """COCO's twelve figures, and twelve of the masks, where predictions and truth have them."""
+    records, masks = to_coco_records(predictions, dataset), any(p.masks is not None for p in predictions)
+    return score_records(coco_annotations(dataset), records, masks=masks)
 
 
 def coco_annotations(dataset: DetectionDataset) -> dict[str, Any]:
@@ -54,8 +89,8 @@ def _joined(contents: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def score_records(
     annotations: dict[str, Any], records: Sequence[Record], *, masks: bool, where: str = "predictions"
-) -> dict[str, Any]:
-    """The record of `score` for COCO's metric, from result records.
+) -> Figures:
+    """The figures of COCO's metric, from result records.
 
     Args:
         masks: the records have masks, to be scored if the annotations have some too.
@@ -70,21 +105,14 @@ def score_records(
         bare = [{field: value for field, value in record.items() if field != "bbox"} for record in records]
         figures = coco_ap.evaluate(annotations, bare, "segm", where=where).stats.tolist()
         scores |= {f"segm/{n}": figure for n, figure in zip(coco_ap.STAT_NAMES, figures, strict=True)}
-    return _record("coco", scores, found.classes, found.class_ap.tolist())
+    return scores, dict(zip(found.classes, found.class_ap.tolist(), strict=True))
 
 
-def _record(
-    metric: Metric, scores: dict[str, float], classes: Sequence[str], class_ap: Sequence[float]
-) -> dict[str, Any]:
-    return {
-        "metric": metric,
-        "scores": {name: _known(value) for name, value in scores.items()},
-        "class_ap": {name: _known(value) for name, value in zip(classes, class_ap, strict=True)},
-    }
-
-
-def _known(value: float) -> float | None:
-    return None if math.isnan(value) or value < 0 else value
+METRICS = {
+    "coco": Metric(_coco, "AP", COCO, masks=True),
+    "voc07": Metric(partial(_voc, method="11point"), "mAP", VOC07),
+    "voc12": Metric(partial(_voc, method="area"), "mAP", VOC12),
+}
 
 
 def describe(result: dict[str, Any]) -> str:

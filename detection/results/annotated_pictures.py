@@ -14,10 +14,11 @@ from backbones.norm import fold_batchnorm
 from detection.build import LoadedDetector, load_detector
 from detection.data.detection_batches import PreparedPictures, collate
 from detection.data.picture_folder import PictureFolder
+from detection.metrics.record_checks import Record
 from detection.predictor import predict
 from detection.results.pasted_masks import mask_area
 from detection.results.prediction_drawing import draw
-from detection.results.result_records import Record, to_coco_records, write_json
+from detection.results.result_records import to_coco_records, write_json
 from detection.types import Prediction, Target
 from foundation.errors import UserError
 from pictures.decoding import load_image

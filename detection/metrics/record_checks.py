@@ -1,0 +1,102 @@
+"""Result records checked before they are scored, so that none counts as something else than it says."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detection.data.coco_checks import check_known, xywh_boxes
+from detection.data.coco_masks import check_segmentations
+from foundation.errors import UserError
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Result records, checked, column by column.
+
+    Attributes:
+        image_ids, category_ids: D, the data set's own.
+        scores: (D,).
+        boxes: (D, 4) x, y, width, height; empty where only masks were asked for.
+    """
+
+    image_ids: list[int | str]
+    category_ids: list[int]
+    scores: NDArray[np.float64]
+    boxes: NDArray[np.float64]
+
+
+def check_records(
+    records: Any,
+    image_ids: Collection,
+    category_ids: Collection,
+    where: str,
+    shape: str = "bbox",
+) -> Columns:
+    """Refuse result records that would be scored as something else than they say.
+
+    Args:
+        where: named in errors, e.g. the file.
+        shape: the field that says where the object is, "bbox" or "segmentation".
+    Returns:
+        Their columns.
+    Raises:
+        UserError: a field is missing, an id is unknown, a score is not finite, a box has a negative size.
+    """
+
+    def name(index: int) -> str:
+        return f"{where}: record {index}"
+
+    needed = {"image_id", "category_id", "score", shape}
+    if not isinstance(records, Sequence):
+        raise UserError(f"{where}: expected a list of result records with {', '.join(sorted(needed))}")
+    try:
+        images, categories, scores, *_ = (
+            list(map(itemgetter(field), records))
+            for field in ("image_id", "category_id", "score", *([] if shape == "bbox" else [shape]))
+        )
+        boxes = xywh_boxes(records, name) if shape == "bbox" else np.zeros((0, 4))
+    except (KeyError, TypeError):
+        index, record = next(
+            (i, r) for i, r in enumerate(records) if not isinstance(r, dict) or not needed <= r.keys()
+        )
+        raise UserError(
+            f"{name(index)} is {record}, expected the fields {', '.join(sorted(needed))}"
+        ) from None
+    check_known(images, set(image_ids), "image_id", name)
+    check_known(categories, set(category_ids), "category_id", name)
+    return Columns(images, categories, _finite(scores, name), boxes)
+
+
+def _finite(scores: list[Any], name: Callable[[int], str]) -> NDArray[np.float64]:
+    if all(issubclass(kind, int | float) for kind in set(map(type, scores))):
+        numbers = np.array(scores, dtype=np.float64)
+    else:
+        numbers = np.array([s if isinstance(s, int | float) else np.nan for s in scores], dtype=np.float64)
+    wrong = np.flatnonzero(~np.isfinite(numbers))
+    if len(wrong):
+        raise UserError(f"{name(wrong[0])}: score is {scores[wrong[0]]!r}, expected a finite number")
+    return numbers
+
+
+def check_record_masks(
+    records: Sequence[Record], sizes: Mapping[int | str, tuple[int, int]], where: str
+) -> None:
+    """Refuse records, checked by `check_records`, of whose masks one is missing or damaged.
+
+    Args:
+        sizes: (height, width) of the pictures by id.
+        where: named in errors, e.g. the file.
+    Raises:
+        UserError: as `check_segmentations`.
+    """
+    check_segmentations(
+        [record.get("segmentation") for record in records],
+        [sizes[record["image_id"]] for record in records],
+        lambda index: f"{where}: record {index}",
+    )
