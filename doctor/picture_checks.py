@@ -17,16 +17,8 @@ from doctor.findings import Finding, find
 from doctor.survey import SurveyedPicture
 from foundation.errors import UserError
 from pictures.decoding import decode_image, read_file
+from pictures.suffixes import SUFFIXES_OF_FORMAT
 
-SUFFIX_OF = {
-    "JPEG": {".jpg", ".jpeg"},
-    "MPO": {".jpg", ".jpeg"},
-    "PNG": {".png"},
-    "WEBP": {".webp"},
-    "BMP": {".bmp"},
-    "TIFF": {".tif", ".tiff"},
-    "PPM": {".ppm", ".pgm"},
-}
 ODD_MODES = {
     "grey_picture": ("1", "L", "LA", "La", "I", "F"),
     "cmyk_picture": ("CMYK",),
@@ -117,7 +109,7 @@ def _read_header(image: Image.Image, content: bytes, picture: SurveyedPicture, f
         notes["grey_picture"] = f"mode {image.mode}"
     if "transparency" in image.info:
         notes["alpha_picture"] = f"mode {image.mode} with a transparent colour"
-    known = SUFFIX_OF.get(image.format or "")
+    known = SUFFIXES_OF_FORMAT.get(image.format or "")
     if known is not None and picture.path.suffix.lower() not in known:
         notes["mislabelled_picture"] = f"holds a {image.format}; its content decides"
     if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":

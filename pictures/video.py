@@ -13,14 +13,7 @@ from numpy.typing import NDArray
 from foundation.atomic_files import replace_atomically
 from foundation.errors import UserError
 
-SUFFIXES = {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm"}
-
 Frame = NDArray[np.uint8]
-
-
-def is_video(path: Path) -> bool:
-    """Whether the file's name is that of a video."""
-    return path.suffix.lower() in SUFFIXES
 
 
 def _pyav() -> Any:

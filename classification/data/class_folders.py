@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from foundation.errors import UserError
+from pictures.suffixes import PICTURE_SUFFIXES, is_picture
 from pictures.decoding import read_file
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm"}
 
 
 class FolderReader:
@@ -69,16 +69,16 @@ def is_flat(folder: Path) -> bool:
     if not folder.is_dir():
         return False
     entries = [path for path in folder.iterdir() if path.name[0] != "."]
-    return not any(path.is_dir() for path in entries) and any(p.suffix.lower() in SUFFIXES for p in entries)
+    return not any(path.is_dir() for path in entries) and any(map(is_picture, entries))
 
 
 def pictures_in(folder: Path) -> list[Path]:
     """The pictures of one folder, sorted by name."""
     # Names with a dot in front are droppings of file managers (macOS: ._name.JPEG), no pictures.
-    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and p.name[0] != ".")
+    paths = sorted(p for p in folder.iterdir() if is_picture(p) and p.name[0] != ".")
     if not paths:
         raise UserError(
-            f"class folder {folder.absolute()} holds no pictures ({', '.join(sorted(SUFFIXES))}); "
+            f"class folder {folder.absolute()} holds no pictures ({', '.join(PICTURE_SUFFIXES)}); "
             "fill it or remove it"
         )
     return paths

@@ -8,9 +8,9 @@ from pathlib import Path
 from detection.data.annotations import no_objects
 from detection.types import Target
 from foundation.errors import UserError
+from pictures.suffixes import PICTURE_SUFFIXES, is_picture
 from pictures.decoding import image_size
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 
 
 class PictureFolder:
@@ -77,11 +77,11 @@ class PictureFolder:
 def _pictures_in(path: Path, leave_out: Path | None) -> list[Path]:
     if path.is_file():
         return [path]
-    files = [file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file()]
+    files = [file for file in path.rglob("*") if is_picture(file) and file.is_file()]
     problem = "holds no picture" if path.is_dir() else "does not exist"
     if leave_out is not None and leave_out.resolve().is_relative_to(path.resolve()):
         files = [file for file in files if not file.resolve().is_relative_to(leave_out.resolve())]
         problem = f"holds no picture outside {leave_out}"
     if not files:
-        raise UserError(f"{path} {problem}; expected a picture or a folder of {', '.join(sorted(SUFFIXES))}")
+        raise UserError(f"{path} {problem}; expected a picture or a folder of {', '.join(PICTURE_SUFFIXES)}")
     return sorted(files)

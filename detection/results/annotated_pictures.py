@@ -22,7 +22,8 @@ from detection.results.result_records import to_coco_records, write_json
 from detection.types import Prediction, Target
 from foundation.errors import UserError
 from pictures.decoding import load_image
-from pictures.video import is_video, open_video, write_video
+from pictures.suffixes import is_video
+from pictures.video import open_video, write_video
 from training.devices import resolve_device
 
 logger = logging.getLogger(__name__)
