@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from foundation.atomic_files import replace_atomically, write_bytes
+from foundation.atomic_files import write_bytes, write_text
 from foundation.errors import UserError
 from training.config import complete_config, differences, dump_config
 
@@ -94,7 +94,7 @@ class RunFolder:
             )
         self.path.mkdir(parents=True, exist_ok=True)
         self._remove_leftovers()
-        self._write("config.yaml", dump_config(config))
+        write_text(self.path / "config.yaml", dump_config(config))
         return None
 
     def _holds_run(self) -> bool:
@@ -128,7 +128,7 @@ class RunFolder:
                 + "\ncontinue with the old values, or start a new run with another --out"
             )
         self._remove_leftovers()
-        self._write("config.yaml", dump_config(config))
+        write_text(self.path / "config.yaml", dump_config(config))
         path = self.path / "checkpoint.pt"
         checkpoint = load_checkpoint(path) if path.is_file() else None
         self._cut_metrics(0 if checkpoint is None else checkpoint["step"])
@@ -141,7 +141,7 @@ class RunFolder:
             lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
             # A line cut short by the kill is later than the checkpoint, whose own lines were complete.
             whole = [line for line in lines if line.endswith("\n")]
-            self._write(path.name, "".join(line for line in whole if json.loads(line)["step"] <= step))
+            write_text(path, "".join(line for line in whole if json.loads(line)["step"] <= step))
 
     def record(self, step: int, values: Mapping[str, float | None], **not_reproducible: float) -> None:
         """Appends a line to metrics.jsonl and writes all to TensorBoard.
@@ -168,16 +168,12 @@ class RunFolder:
 
     def write_result(self, result: Mapping[str, Any]) -> None:
         """result.json: what the run ended with."""
-        self._write("result.json", json.dumps(result, indent=1) + "\n")
+        write_text(self.path / "result.json", json.dumps(result, indent=1) + "\n")
 
     def read_result(self) -> dict[str, Any] | None:
         """The result of a run that ended, None before."""
         path = self.path / "result.json"
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
-
-    def _write(self, name: str, text: str) -> None:
-        with replace_atomically(self.path / name) as temporary:
-            temporary.write_text(text, encoding="utf-8")
 
     def close(self) -> None:
         """Flushes what TensorBoard still holds."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from detection.data.annotations import DetectionDataset
 from detection.results.result_records import to_coco_records
 from detection.types import Prediction
-from foundation.atomic_files import replace_atomically
+from foundation.atomic_files import write_text
 from foundation.errors import UserError
 
 _ALGORITHM = "residual-backbones"
@@ -35,12 +35,12 @@ def write_submission(
     records = to_coco_records(predictions, dataset)
     name = f"detections_{split}_{_ALGORITHM}_results.json"
     file = place if place.suffix == ".json" else place / name
-    _write(file, json.dumps([{key: record[key] for key in _FIELDS} for record in records]))
+    write_text(file, json.dumps([{key: record[key] for key in _FIELDS} for record in records]))
     if not any(prediction.masks is not None for prediction in predictions):
         return [file]
     # COCO's tools take a record with a box for one of boxes, so the masks get a file of their own.
     masks = file.with_stem(file.stem.removesuffix("_results") + "-masks_results")
-    _write(masks, json.dumps([{k: v for k, v in record.items() if k != "bbox"} for record in records]))
+    write_text(masks, json.dumps([{k: v for k, v in record.items() if k != "bbox"} for record in records]))
     return [file, masks]
 
 
@@ -69,11 +69,5 @@ def _write_voc(
     folder = place / "results" / f"VOC{year}" / "Main"
     files = [folder / f"comp4_det_{name}_{class_name}.txt" for class_name in dataset.classes]
     for file, of_class in zip(files, lines, strict=True):
-        _write(file, "".join(of_class))
+        write_text(file, "".join(of_class))
     return files
-
-
-def _write(file: Path, text: str) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with replace_atomically(file) as temporary:
-        temporary.write_text(text, encoding="utf-8")
