@@ -17,6 +17,7 @@ from doctor.survey import Survey
 from doctor.survey_readers import compare_classes, survey_dataset, survey_folders, survey_split
 from doctor.training_checks import check_config
 from doctor.twins import check_twins
+from foundation.atomic_files import write_text
 from foundation.errors import UserError
 from training.config import load_config
 
@@ -76,7 +77,7 @@ def diagnose(
     print(table(findings))
     print("clean" if is_clean(findings) else "not clean: errors or warnings above")
     if json_file is not None:
-        json_file.write_text(json.dumps({"config": lines, **as_json(findings)}, indent=1), encoding="utf-8")
+        write_text(json_file, json.dumps({"config": lines, **as_json(findings)}, indent=1))
     if repair is not None:
         print("\n".join(repair_set(sets[0], examination, repair)))
     return is_clean(findings)

@@ -15,6 +15,7 @@ from detection.data.voc_checks import VocObject, read_object, read_size, read_xm
 from detection.data.voc_dataset import VOC_CLASSES, VocSplit
 from doctor.picture_checks import PictureFacts
 from doctor.survey import Survey
+from foundation.atomic_files import write_text
 from foundation.errors import UserError
 
 Changes = list[str]
@@ -43,8 +44,7 @@ def repair_coco(survey: Survey, facts: Sequence[PictureFacts], out: Path) -> Cha
     """
     require_absent(out)
     content, changes = repaired(survey, facts)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(content), encoding="utf-8")
+    write_text(out, json.dumps(content))
     return changes
 
 
@@ -209,7 +209,7 @@ def repair_voc(split: VocSplit, survey: Survey, facts: Sequence[PictureFacts], o
         )
         ET.ElementTree(root).write(target.annotation_file(picture.where))
         kept.append(picture.where)
-    target.list_file.write_text("".join(f"{name}\n" for name in kept))
+    write_text(target.list_file, "".join(f"{name}\n" for name in kept))
     return changes
 
 

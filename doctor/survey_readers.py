@@ -9,14 +9,12 @@ from detection.data.annotations import DetectionDataset, Problem
 from detection.data.coco_checks import FIELDS, problems, read_json, section_of, stated_size, with_annotations
 from detection.data.coco_dataset import CocoSplit
 from detection.data.coco_masks import segmentation_problems
-from detection.data.picture_folder import SUFFIXES
 from detection.data.voc_checks import read_annotation
 from detection.data.voc_dataset import VOC_CLASSES, VocSplit
 from doctor.findings import Finding, find
 from doctor.survey import Survey, SurveyedObject, SurveyedPicture
 from foundation.errors import UserError
-
-FOLDER_SUFFIXES = SUFFIXES | {".ppm", ".pgm"}  # what pretraining reads
+from pictures.suffixes import PICTURE_SUFFIXES, is_picture
 
 
 def survey_split(split: CocoSplit | VocSplit) -> Survey:
@@ -176,11 +174,9 @@ def _survey_class_folders(folder: Path) -> Survey:
         detail = "holds no class folders; pictures belong into one folder per class"
         survey.findings.append(find("no_class_folders", folder, detail))
     for path in classes:
-        pictures = sorted(
-            file for file in path.iterdir() if file.suffix.lower() in FOLDER_SUFFIXES and file.name[0] != "."
-        )
+        pictures = sorted(file for file in path.iterdir() if is_picture(file) and file.name[0] != ".")
         if not pictures:
-            detail = f"holds no picture ({', '.join(sorted(FOLDER_SUFFIXES))}); fill it or remove it"
+            detail = f"holds no picture ({', '.join(PICTURE_SUFFIXES)}); fill it or remove it"
             survey.findings.append(find("empty_class_folder", path, detail))
         survey.pictures += [SurveyedPicture(f"{path.name}/{p.name}", p, None) for p in pictures]
     return survey

@@ -18,7 +18,8 @@ from typing import BinaryIO
 import numpy as np
 import torch
 
-from classification.data.class_folders import SUFFIXES, list_folder
+from classification.data.class_folders import list_folder
+from pictures.suffixes import PICTURE_SUFFIXES
 from classification.data.tar_index import TarMember, list_members
 from foundation.atomic_files import replace_atomically, write_text
 from foundation.errors import UserError
@@ -127,7 +128,7 @@ def list_samples(path: Path) -> list[tuple[TarMember, Label]]:
             raise UserError(f"{path} holds two pictures called {key}; rename one")
     lonely = [key for key in labels if key not in pictures]
     if lonely:
-        raise UserError(f"{path}: {lonely[0]} has a label, but no picture ({', '.join(sorted(SUFFIXES))})")
+        raise UserError(f"{path}: {lonely[0]} has a label, but no picture ({', '.join(PICTURE_SUFFIXES)})")
     for key, member in pictures.items():
         if labels.setdefault(key, os.path.basename(os.path.dirname(key))) == "":
             raise UserError(
@@ -147,7 +148,7 @@ def _members(path: Path) -> Iterator[tuple[TarMember, bytes | None]]:
                     continue
                 if suffix in (".cls", ".json"):
                     yield member, os.pread(file.fileno(), member.size, member.offset)
-                elif suffix in SUFFIXES:
+                elif suffix in PICTURE_SUFFIXES:
                     yield member, None
     except (OSError, ValueError) as error:
         raise UserError(
@@ -193,7 +194,7 @@ def name_classes(labels: Sequence[Label], where: str, name: Callable[[int], str]
     """The classes that labels without a list of names stand for: sorted names, or 0 … K−1."""
     numbers = [label for label in labels if isinstance(label, int)]
     if not labels:
-        raise UserError(f"the shards {where} hold no pictures ({', '.join(sorted(SUFFIXES))})")
+        raise UserError(f"the shards {where} hold no pictures ({', '.join(PICTURE_SUFFIXES)})")
     if len(numbers) not in (0, len(labels)):
         raise UserError(
             f"the shards {where} mix {len(numbers)} numbers with {len(labels) - len(numbers)} names as "

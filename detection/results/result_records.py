@@ -18,7 +18,7 @@ from detection.data.coco_checks import check_known
 from detection.metrics.record_checks import Record, check_record_masks, check_records
 from detection.results.pasted_masks import as_run_length, mask_boxes
 from detection.types import Prediction, Target
-from foundation.atomic_files import replace_atomically
+from foundation.atomic_files import write_text
 
 
 def has_masks(records: Any) -> bool:
@@ -140,5 +140,4 @@ def to_coco_annotations(
 
 def write_json(path: Path, content: Any, *, indent: int | None = None) -> None:
     """Writes a JSON file that is whole or absent."""
-    with replace_atomically(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=indent), encoding="utf-8")
+    write_text(path, json.dumps(content, indent=indent))

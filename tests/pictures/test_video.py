@@ -1,16 +1,13 @@
-"""Video files read, drawn and listed by frame."""
+"""Video files written and read back."""
 
 import builtins
-import json
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from detection.results.annotated_pictures import predict_pictures
 from foundation.errors import UserError
 from pictures.video import open_video, write_video
 
@@ -38,45 +35,21 @@ def test_frames_come_back(tmp_path: Path, size: tuple[int, int]):
         assert abs(frame.astype(int) - colour).mean() < 8  # compressed
 
 
-def detect(pictures: list[Path], weights: Path, out: Path, limit: int | None = None) -> None:
-    always = ["roi.score_threshold=0"]  # something is found in every picture
-    predict_pictures(pictures, weights, out, threshold=0.0, limit=limit, overwrite=False, overrides=always)
-
-
-def test_videos_beside_pictures(detector_weights: Path, tmp_path: Path):
-    write_video(tmp_path / "clip.mp4", Fraction(10), iter(frames()))
-    Image.fromarray(frames()[0]).save(tmp_path / "z.png")
-    out = tmp_path / "out"
-    detect([tmp_path / "clip.mp4", tmp_path / "z.png"], detector_weights, out)
-    content = json.loads((out / "predictions.json").read_text())
-    named = [(image["id"], image["file_name"], image.get("frame")) for image in content["images"]]
-    # The files have the first numbers, frames those after.
-    assert named == [(3 + n, "clip.mp4", n) for n in range(4)] + [(2, "z.png", None)]
-    assert all((image["height"], image["width"]) == (40, 60) for image in content["images"])
-    assert {entry["image_id"] for entry in content["annotations"]} == {2, 3, 4, 5, 6}
-    assert (out / "z.png.png").is_file() and sorted(path.name for path in out.iterdir())[0] == "clip.mp4.mp4"
-    rate, drawn = read(out / "clip.mp4.mp4")
-    assert rate == 10 and len(drawn) == 4
-    assert all(abs(one.astype(int) - colour).mean() > 3 for one, colour in zip(drawn, COLOURS, strict=True))
-
-
-def test_a_limit_holds_for_each_video(detector_weights: Path, tmp_path: Path):
-    for name in "ab":
-        write_video(tmp_path / f"{name}.mp4", Fraction(10), iter(frames()))
-    detect([tmp_path / "a.mp4", tmp_path / "b.mp4"], detector_weights, tmp_path / "out", limit=2)
-    images = json.loads((tmp_path / "out" / "predictions.json").read_text())["images"]
-    assert [(image["id"], image["frame"]) for image in images] == [(3, 0), (4, 1), (5, 0), (6, 1)]
-
-
-def test_no_video_at_all_and_a_cut_one(detector_weights: Path, tmp_path: Path):
+def test_no_video_at_all_and_nothing_to_write(tmp_path: Path):
     (tmp_path / "bad.mp4").write_bytes(b"no video")
-    write_video(tmp_path / "good.mp4", Fraction(10), iter(frames()))
-    with pytest.raises(UserError, match="1 pictures could not be read.*\n.*bad.mp4: not a readable video"):
-        detect([tmp_path / "bad.mp4", tmp_path / "good.mp4"], detector_weights, tmp_path / "out")
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["good.mp4.mp4", "predictions.json"]
+    with pytest.raises(UserError, match="bad.mp4: not a readable video"), open_video(tmp_path / "bad.mp4"):
+        pass
     with pytest.raises(UserError, match="nothing to write"):
         write_video(tmp_path / "empty.mp4", Fraction(10), iter([]))
     assert not (tmp_path / "empty.mp4").exists()
+
+
+def test_a_video_that_was_cut_off_is_damaged(tmp_path: Path):
+    write_video(tmp_path / "a.mp4", Fraction(10), iter(frames(160, 240) * 8))
+    content = (tmp_path / "a.mp4").read_bytes()
+    (tmp_path / "cut.mp4").write_bytes(content[: len(content) // 3])
+    with pytest.raises(UserError, match="cut.mp4: (damaged|not a readable video)"):
+        read(tmp_path / "cut.mp4")
 
 
 def test_without_the_extra_the_command_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

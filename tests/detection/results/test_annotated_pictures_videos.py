@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from detection.results.predicted_pictures import predict_pictures
 from PIL import Image
 
+from detection.results.annotated_pictures import predict_pictures
 from foundation.errors import UserError
 from pictures.video import open_video, write_video
 
