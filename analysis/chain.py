@@ -1,5 +1,6 @@
 """A classifier cut at its blocks, so that what follows any of them can be run alone."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -66,10 +67,16 @@ class Chain:
             x = self.network.get_submodule(child)(x)
         return x
 
-    def run(self, x: Tensor, first: int) -> Tensor:
-        """(N, K) logits from the input of the block at place `first`."""
+    def outputs(self, x: Tensor, first: int = 0) -> Iterator[Tensor]:
+        """The output of each block from the one at place `first` on, whose input is given."""
         for place in range(first, len(self)):
             x = self.block(place)(x if place == first else self.enter(x, place))
+            yield x
+
+    def run(self, x: Tensor, first: int) -> Tensor:
+        """(N, K) logits from the input of the block at place `first`."""
+        for output in self.outputs(x, first):
+            x = output
         return self.classify(x)
 
     def classify(self, x: Tensor) -> Tensor:

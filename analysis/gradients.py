@@ -54,7 +54,9 @@ def measure_gradients(network: Network, batches: Batches, options: GradientsOpti
         UserError: fewer than two pictures.
     """
     chain = Chain(network)
-    places = _spread(len(chain), options.depths)
+    last = len(chain) - 1
+    spread = np.linspace(0, last, min(options.depths, len(chain)))
+    places = sorted({*map(round, spread), last})  # the last is among them
     generator = torch.Generator().manual_seed(seed)
     pictures = _first(batches, 2 * options.lines)
     if len(pictures) < 2:
@@ -85,11 +87,6 @@ def _first(batches: Batches, count: int) -> Tensor:
             break
     check_pictures(len(found))
     return torch.cat(found)[:count]
-
-
-def _spread(blocks: int, depths: int) -> list[int]:
-    """At most `depths` places of blocks, spread evenly, the last among them."""
-    return sorted({round(place) for place in np.linspace(0, blocks - 1, min(depths, blocks))} | {blocks - 1})
 
 
 def _autocorrelations(

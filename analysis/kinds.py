@@ -12,7 +12,6 @@ class Kind(NamedTuple):
     """One analysis.
 
     Attributes:
-        options: its class of options.
         pictures: how many pictures these options ask for, all if None.
         needs_labels: whether errors or losses are measured.
         measure: (network in evaluation mode, batches, options, seed) → arrays.
@@ -20,7 +19,6 @@ class Kind(NamedTuple):
         draw: (arrays by the name of the network, options) → figure.
     """
 
-    options: type[Any]
     pictures: Callable[[Any], int | None]
     needs_labels: bool
     measure: Callable[[Network, Batches, Any, int], Arrays]
@@ -30,7 +28,6 @@ class Kind(NamedTuple):
 
 KINDS = {
     "responses": Kind(
-        options=responses.ResponsesOptions,
         pictures=lambda options: options.pictures,
         needs_labels=False,
         measure=lambda network, batches, options, seed: responses.measure_responses(network, batches),
@@ -38,7 +35,6 @@ KINDS = {
         draw=lambda labelled, options: plots.draw_responses(labelled),
     ),
     "signal": Kind(
-        options=signal.SignalOptions,
         pictures=lambda options: options.pictures,
         needs_labels=True,
         measure=lambda network, batches, options, seed: signal.measure_signal(
@@ -48,7 +44,6 @@ KINDS = {
         draw=lambda labelled, options: plots.draw_signal(labelled),
     ),
     "lesion": Kind(
-        options=lesions.LesionOptions,
         pictures=lambda options: options.pictures,
         needs_labels=True,
         measure=lesions.measure_lesions,
@@ -56,7 +51,6 @@ KINDS = {
         draw=lambda labelled, options: plots.draw_lesions(labelled),
     ),
     "paths": Kind(
-        options=paths.PathsOptions,
         pictures=lambda options: options.samples,
         needs_labels=True,
         measure=lambda network, batches, options, seed: paths.measure_paths(network, batches, seed),
@@ -64,7 +58,6 @@ KINDS = {
         draw=lambda labelled, options: plots.draw_paths(labelled, options.mass),
     ),
     "gradients": Kind(
-        options=gradients.GradientsOptions,
         pictures=lambda options: 2 * options.lines,
         needs_labels=False,
         measure=gradients.measure_gradients,

@@ -100,9 +100,10 @@ def measure_lesions(network: Network, batches: Batches, options: LesionOptions, 
     what = "pairs of blocks of equal shape"
     swapped = _counts(options.swapped, SWAPPED, len(pairs), "lesion.swapped", what)
     rng = np.random.default_rng(seed)
-    deletions = [[_draw_deletion(rng, chain, k) for _ in range(options.draws)] for k in deleted]
-    orders = [[_draw_order(rng, pairs, k) for _ in range(options.draws)] for k in swapped]
-    drawn = [*(x for row in deletions for x in row), *(x for row in orders for x in row)]
+    deletions = [_draw_deletion(rng, chain, k) for k in deleted for _ in range(options.draws)]
+    orders = [_draw_order(rng, pairs, k) for k in swapped for _ in range(options.draws)]
+    drawn = [*deletions, *orders]
+    taus = [kendall_tau(_ranks(chain, lesion)) for lesion in orders]
     wrong, seen = _count_errors(chain, batches, [Lesion(), *singles], [Lesion(), *drawn], options)
     check_pictures(seen[0])
     counts = to_arrays({"all": wrong[0], "first": wrong[1]})
@@ -119,7 +120,7 @@ def measure_lesions(network: Network, batches: Batches, options: LesionOptions, 
         "deleted_error": of_deleted.reshape(len(deleted), options.draws),
         "swapped": np.array(swapped),
         "swapped_error": of_swapped.reshape(len(swapped), options.draws),
-        "tau": np.array([[kendall_tau(_ranks(chain, x)) for x in row] for row in orders]),
+        "tau": np.array(taus).reshape(len(swapped), options.draws),
         "pictures": np.array(seen[0]),
         "drawn_pictures": np.array(seen[1]),
     }
@@ -144,21 +145,15 @@ def _count_errors(
                 first = lesion.first(chain)
                 with lesion.inside(chain.network):
                     logits = chain.run(inputs[first][:number], first)
-                wrong = _wrong(logits, labels[:number])
+                own = logits.gather(1, labels[:number, None])
+                others = logits.scatter(1, labels[:number, None], -torch.inf).amax(1, keepdim=True)
+                wrong = (~(own > others)).sum()  # a label must beat every other class
                 counts[part][lesion] = counts[part][lesion] + wrong if lesion in counts[part] else wrong
-    nothing = torch.zeros(0)
     wrongs = [
-        torch.stack([of[lesion] for lesion in lesions]) if of else nothing
+        torch.stack([of[lesion] for lesion in lesions]) if of else torch.zeros(0)
         for of, lesions in zip(counts, (on_all, on_first), strict=True)
     ]
     return (wrongs[0], wrongs[1]), (seen[0], seen[1])
-
-
-def _wrong(logits: Tensor, labels: Tensor) -> Tensor:
-    """How many labels do not beat every other class; () int64."""
-    own = logits.gather(1, labels[:, None])
-    others = logits.scatter(1, labels[:, None], -torch.inf).amax(1, keepdim=True)
-    return (~(own > others)).sum()
 
 
 def _counts(

@@ -56,11 +56,8 @@ class _Back:
         self.chain = chain
         with torch.no_grad():
             x = chain.enter(images, 0)
-            self.values = [x]  # before block 0, and behind each block
-            for place in range(len(chain)):
-                x = chain.block(place)(chain.enter(x, place) if place else x)
-                self.values.append(x)
-        self.start = chain.last_gradient(x, labels)
+            self.values = [x, *chain.outputs(x)]  # before block 0, and behind each block
+        self.start = chain.last_gradient(self.values[-1], labels)
 
     def through(
         self, place: int, gradients: Sequence[Tensor], *, residual: bool, of: Tensor | None = None
@@ -118,8 +115,14 @@ def measure_paths(network: Network, batches: Batches, seed: int) -> Arrays:
         by_length = _sums_by_length(back)
         whole = torch.stack(by_length).sum(0)
         errors.append(_difference(back, whole))
+        if len(chain) <= ENUMERATED:
+            norms = _all_norms(back)
+        else:
+            drawn = (_draw_paths(rng, len(images), len(chain), length) for length in range(len(chain) + 1))
+            norms = [_norms_along(back, paths) for paths in drawn]
+        sums_of_norms = [torch.stack([n.new_tensor(len(n)), n.sum(), n.square().sum()]) for n in norms]
         shares = torch.stack([dot(part, whole) for part in by_length])
-        totals.append(torch.cat([shares[None], _sums_of_norms(_follow_paths(back, rng)).to(shares)]))
+        totals.append(torch.cat([shares[None], torch.stack(sums_of_norms, 1).to(shares)]))
         pictures += len(images)
     check_pictures(pictures)
     shares, counts, sums, squares = torch.stack(totals).sum(0)
@@ -138,27 +141,10 @@ def measure_paths(network: Network, batches: Batches, seed: int) -> Arrays:
     }
 
 
-def _follow_paths(back: _Back, rng: np.random.Generator) -> list[Tensor]:
-    """Sizes of the gradients of all paths, or of a random one of each length for each picture, by length."""
-    blocks = len(back.chain)
-    if blocks <= ENUMERATED:
-        return _all_norms(back)
-    pictures = len(back.start)
-    return [_norms_along(back, _draw_paths(rng, pictures, blocks, length)) for length in range(blocks + 1)]
-
-
-def _sums_of_norms(norms: list[Tensor]) -> Tensor:
-    """(3, lengths) float64: how many, their sums and their sums of squares."""
-    rows = [torch.stack([n.new_tensor(len(n)), n.sum(), n.square().sum()]) for n in norms]
-    return torch.stack(rows, 1)
-
-
 def _difference(back: _Back, whole: Tensor) -> Tensor:
     """How far the sum over all paths is from autograd's gradient, relative to the largest of it."""
     x = back.values[0].detach().requires_grad_()
-    y = x
-    for place in range(len(back.chain)):
-        y = back.chain.block(place)(back.chain.enter(y, place) if place else y)
+    *_, y = back.chain.outputs(x)
     (expected,) = torch.autograd.grad(y, x, back.start)
     return ((whole - expected).abs().max() / expected.abs().max()).double()
 
@@ -190,6 +176,12 @@ def _all_norms(back: _Back) -> list[Tensor]:
     return [torch.cat(norms) for norms in found]
 
 
+def _draw_paths(rng: np.random.Generator, pictures: int, blocks: int, length: int) -> Tensor:
+    """(N, B) bool: of each picture `length` random blocks."""
+    order = rng.permuted(np.tile(np.arange(blocks), (pictures, 1)), axis=1)
+    return torch.from_numpy(order < length)
+
+
 def _norms_along(back: _Back, paths: Tensor) -> Tensor:
     """(N,) lengths of the gradients along one path a picture; paths (N, B) bool, whether by the residual."""
     gradient = back.start
@@ -206,12 +198,6 @@ def _norms_along(back: _Back, paths: Tensor) -> Tensor:
 def _lengths(gradient: Tensor) -> Tensor:
     """(N,) Euclidean norms; in double, since the squares of what long paths carry are too small for float."""
     return gradient.double().flatten(1).norm(dim=1)
-
-
-def _draw_paths(rng: np.random.Generator, pictures: int, blocks: int, length: int) -> Tensor:
-    """(N, B) bool: of each picture `length` random blocks."""
-    order = rng.permuted(np.tile(np.arange(blocks), (pictures, 1)), axis=1)
-    return torch.from_numpy(order < length)
 
 
 def share_of_paths(blocks: int, low: int, high: int) -> float:
@@ -254,6 +240,9 @@ def summarise_paths(arrays: Arrays, mass: float) -> dict[str, Any]:
         raise UserError("the gradient is zero on all paths; give a network whose classifier is not")
     low, high = effective_range(norms, mass)
     weights = path_weights(norms)
+    # What a residual more multiplies a gradient's size by: least squares of the logarithms.
+    known = np.flatnonzero(arrays["norm"] > 0)
+    slope = np.polyfit(known, np.log(arrays["norm"][known]), 1)[0] if len(known) > 1 else -np.inf
     return {
         "pictures": int(arrays["pictures"]),
         "blocks": len(norms) - 1,
@@ -262,14 +251,8 @@ def summarise_paths(arrays: Arrays, mass: float) -> dict[str, Any]:
         "effective_range": [low, high],
         "share_of_paths": share_of_paths(len(norms) - 1, low, high),
         "signed_share": float(share[low : high + 1].sum()),
-        "size_per_block": _factor(arrays["norm"]),
+        "size_per_block": float(np.exp(slope)),
         "mean_length_by_gradient": float((weights * np.arange(len(weights))).sum()),
         "mean_length_by_number": (len(norms) - 1) / 2,
         "sum_error": float(arrays["sum_error"]),
     }
-
-
-def _factor(norms: NDArray[np.float64]) -> float:
-    """What a residual more on a path multiplies its gradient's size by: least squares of the logarithms."""
-    known = np.flatnonzero(norms > 0)
-    return float(np.exp(np.polyfit(known, np.log(norms[known]), 1)[0])) if len(known) > 1 else 0.0

@@ -59,11 +59,13 @@ def _style(labelled: Labelled, label: str) -> dict[str, Any]:
 
 def _legend(figure: Any, axis: Any) -> None:
     """What the lines of an axis are, below all panels."""
-    columns = int(
-        figure.get_figwidth() / 2.6
-    )  # inches, for names such as "preact_resnet110_cifar, untrained"
+    columns = int(figure.get_figwidth() / 2.6)  # inches, for names as "preact_resnet110_cifar, untrained"
     handles, labels = axis.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, fontsize="small")
+
+
+def _shade(axis: Any, x: Any, low: Any, high: Any, color: str, alpha: float = 0.15) -> None:
+    axis.fill_between(x, low, high, color=color, alpha=alpha, lw=0)
 
 
 def draw_responses(labelled: Labelled) -> Any:
@@ -133,9 +135,14 @@ def draw_lesions(labelled: Labelled) -> Any:
     )
     several.set(title=f"several deleted: {drawn}", xlabel="blocks deleted")
     order.set(title=f"pairs swapped: {drawn}", xlabel="1 − Kendall's τ with the trained order")
-    _paths_left(several)
     for axis in axes[0]:
         axis.set_ylim(0, None)
+    # A second scale: each deletion halves the number of paths that are left.
+    top = several.secondary_xaxis("top")
+    ticks = [k for k in (0, 5, 10, 15, 20) if k <= several.get_xlim()[1]]
+    top.set_xticks(ticks, [f"$2^{{-{k}}}$" if k else "all" for k in ticks])
+    top.tick_params(labelsize="small", pad=0)
+    top.set_xlabel("of a residual network's paths are left", fontsize="small")
     order.set_xlim(0, None)
     single.set_ylabel("top-1 error, %")
     _legend(figure, single)
@@ -146,7 +153,7 @@ def _band(axis: Any, x: Any, errors: Any, whole: Any, **style: Any) -> None:
     """Means over the draws from the whole network on, and where 95 % of the draws lie."""
     low, high = np.quantile(errors, (0.025, 0.975), axis=1) if len(errors) else ([], [])
     axis.plot([0, *x], [whole, *errors.mean(axis=1)] if len(errors) else [whole], marker=".", **style)
-    axis.fill_between([0, *x], [whole, *low], [whole, *high], color=style["color"], alpha=0.15, lw=0)
+    _shade(axis, [0, *x], [whole, *low], [whole, *high], style["color"])
 
 
 def _bins(axis: Any, x: Any, errors: Any, **style: Any) -> None:
@@ -156,16 +163,7 @@ def _bins(axis: Any, x: Any, errors: Any, **style: Any) -> None:
     means = np.array([x[part].mean() for part in parts])
     low, high = np.transpose([np.quantile(errors[part], (0.025, 0.975)) for part in parts])
     axis.plot(means, [errors[part].mean() for part in parts], marker=".", **style)
-    axis.fill_between(means, low, high, color=style["color"], alpha=0.15, lw=0)
-
-
-def _paths_left(axis: Any) -> None:
-    """A second scale: each deletion halves the number of paths that are left."""
-    top = axis.secondary_xaxis("top")
-    ticks = [k for k in (0, 5, 10, 15, 20) if k <= axis.get_xlim()[1]]
-    top.set_xticks(ticks, [f"$2^{{-{k}}}$" if k else "all" for k in ticks])
-    top.tick_params(labelsize="small", pad=0)
-    top.set_xlabel("of a residual network's paths are left", fontsize="small")
+    _shade(axis, means, low, high, style["color"])
 
 
 def draw_paths(labelled: Labelled, mass: float) -> Any:
@@ -181,7 +179,7 @@ def draw_paths(labelled: Labelled, mass: float) -> Any:
         axes[0, 1].semilogy(lengths, norms, marker=".", ms=4, **style)
         error = arrays["deviation"] / np.sqrt(arrays["sampled"])
         bottom = np.maximum(norms - error, 0.1 * arrays["norm"])  # the scale has no zero
-        axes[0, 1].fill_between(lengths, bottom, norms + error, color=style["color"], alpha=0.2, lw=0)
+        _shade(axes[0, 1], lengths, bottom, norms + error, style["color"], 0.2)
         share = share_of_paths(len(norms) - 1, low, high)
         style["label"] = f"{low}…{high}: {100 * share:.2g} % of the paths"
         axes[0, 2].plot(lengths, path_weights(norms), marker=".", ms=4, **style)
@@ -202,19 +200,22 @@ def draw_gradients(labelled: Labelled) -> Any:
     figure, axes = new_axes(1, 2)
     for label, arrays in labelled.items():
         style = _style(labelled, label)
-        found = arrays["autocorrelation"]
-        axes[0, 0].plot(found[:, -1].mean(axis=0), **style)
-        mean, deviation = found[:, :, 1].mean(axis=0), found[:, :, 1].std(axis=0)
-        axes[0, 1].plot(arrays["depths"], mean, marker=".", **style)
-        axes[0, 1].fill_between(
-            arrays["depths"], mean - deviation, mean + deviation, color=style["color"], alpha=0.12, lw=0
-        )
+        _draw_autocorrelation(axes[0], arrays["depths"], arrays["autocorrelation"], **style)
     axes[0, 0].set(title="behind the last block", xlabel="lag, points of the line", ylabel="autocorrelation")
     axes[0, 1].set(title="lag 1, mean and deviation over lines", xlabel="blocks passed")
     _legend(figure, axes[0, 0])
     lines = _numbers(labelled, "lines")
     figure.suptitle(f"Gradients at the picture along {lines} lines between two pictures")
     return figure
+
+
+def _draw_autocorrelation(axes: Any, depths: Any, curves: Any, **style: Any) -> None:
+    """Curves (lines, depths, lags): the deepest ones' mean by lag, and lag 1 with its deviation by depth."""
+    by_lag, by_depth = axes[:2]
+    by_lag.plot(curves[:, -1].mean(axis=0), **style)
+    mean, deviation = curves[:, :, 1].mean(axis=0), curves[:, :, 1].std(axis=0)
+    by_depth.plot(depths, mean, marker=".", **style)
+    _shade(by_depth, depths, mean - deviation, mean + deviation, style["color"], 0.12)
 
 
 def draw_shattering(arrays: Arrays) -> Any:
@@ -226,12 +227,7 @@ def draw_shattering(arrays: Arrays) -> Any:
     depths = arrays["cloud_depths"]
     for number, name in enumerate(NETS):
         curves, colour = arrays[f"{name}/autocorrelation"], f"C{number}"
-        by_lag.plot(curves[:, -1].mean(axis=0), color=colour, label=name)
-        mean, deviation = curves[:, :, 1].mean(axis=0), curves[:, :, 1].std(axis=0)
-        by_depth.plot(arrays["depths"], mean, marker=".", color=colour)
-        by_depth.fill_between(
-            arrays["depths"], mean - deviation, mean + deviation, color=colour, alpha=0.12, lw=0
-        )
+        _draw_autocorrelation(axes[0], arrays["depths"], curves, color=colour, label=name)
         cloud.loglog(depths, cloud_correlation(arrays, f"{name}/cloud"), ".-", color=colour)
         independent = cloud_correlation(arrays, f"{name}/cloud, independent")
         cloud.loglog(depths, independent, "x", color=colour)

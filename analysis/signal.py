@@ -83,12 +83,11 @@ def measure_signal(network: Network, batches: Batches) -> Arrays:
     if not bool(sums["gradient"].sum() > 0):
         raise UserError("the gradient of the loss is zero; give a network whose classifier is not")
     squared_mean, variance = channels[0].statistics()
-    shares = _shares(sums, pictures)
     statistics = {"squared_mean": squared_mean, "variance": variance}
     statistics["residual_variance"] = channels[1].statistics()[1]
     return {
         "blocks": np.array(chain.names),
-        **to_arrays(shares | statistics),
+        **to_arrays(_shares(sums, pictures) | statistics),
         "pictures": np.array(pictures),
     }
 
@@ -202,16 +201,17 @@ def dot(a: Tensor, b: Tensor) -> Tensor:
 
 def summarise_signal(arrays: Arrays) -> dict[str, Any]:
     """Means over blocks, and the gradient's norm at the first block's input."""
-    names = ("cosine", "forward_identity", "forward_residual", "forward_cosine", "backward_identity")
+    means = {}
+    for name in (
+        *("cosine", "forward_identity", "forward_residual", "forward_cosine"),
+        *("backward_identity", "backward_cosine"),
+    ):
+        known = arrays[name][~np.isnan(arrays[name])]
+        means[name] = float(known.mean()) if len(known) else None
     return {
         "pictures": int(arrays["pictures"]),
         "blocks": len(arrays["blocks"]),
         "residual_over_shortcut": float((arrays["residual"] / arrays["shortcut"]).mean()),
-        **{name: _mean(arrays[name]) for name in (*names, "backward_cosine")},
+        **means,
         "gradient_at_the_first_block": float(arrays["gradient"][0]),
     }
-
-
-def _mean(values: Any) -> float | None:
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if len(known) else None

@@ -7,6 +7,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from analysis.gradients import GradientsOptions
+from analysis.lesions import LesionOptions
+from analysis.paths import PathsOptions
+from analysis.responses import ResponsesOptions
+from analysis.signal import SignalOptions
 from backbones import create_model
 from backbones.norm import calibrate_batchnorm
 
@@ -21,6 +26,18 @@ def batches() -> Batches:
         (torch.randn(n, 3, 16, 16, generator=generator), torch.randint(3, (n,), generator=generator))
         for n in (6, 4)
     ]
+
+
+@pytest.fixture(scope="session")
+def small_options() -> dict[str, Any]:
+    """Options of every analysis, small enough for a test."""
+    return {
+        "responses": ResponsesOptions(),
+        "signal": SignalOptions(),
+        "lesion": LesionOptions(drawn_pictures=8, draws=2),
+        "paths": PathsOptions(),
+        "gradients": GradientsOptions(lines=2, points=20),
+    }
 
 
 @pytest.fixture(scope="session")

@@ -8,13 +8,10 @@ import torch
 
 from analysis.kinds import KINDS
 
-OPTIONS = {"lesion": {"drawn_pictures": 8, "draws": 2}, "gradients": {"lines": 2, "points": 20}}
-
 
 @pytest.mark.parametrize("name", KINDS)
-def test_figures_of_merit_are_plain_json(name, random_network, batches):
-    kind = KINDS[name]
-    options = kind.options(**OPTIONS.get(name, {}))
+def test_figures_of_merit_are_plain_json(name, random_network, batches, small_options):
+    kind, options = KINDS[name], small_options[name]
     arrays = kind.measure(random_network("resnet8_cifar"), batches, options, 0)
     summary = kind.summarise(arrays, options)
     assert json.loads(json.dumps(summary, allow_nan=False)) == summary
@@ -22,9 +19,8 @@ def test_figures_of_merit_are_plain_json(name, random_network, batches):
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("name", KINDS)
-def test_a_gpu_finds_the_same(name, random_network, batches):
-    kind = KINDS[name]
-    options = kind.options(**OPTIONS.get(name, {}))
+def test_a_gpu_finds_the_same(name, random_network, batches, small_options):
+    kind, options = KINDS[name], small_options[name]
     network = random_network("resnet20_cifar")
     here = kind.measure(network, batches, options, 0)
     on_gpu = [(images.cuda(), labels.cuda()) for images, labels in batches]

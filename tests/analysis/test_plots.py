@@ -8,13 +8,10 @@ from analysis.kinds import KINDS
 from analysis.plots import draw_shattering, save_plot
 from analysis.shattering import measure_shattering
 
-OPTIONS = {"lesion": {"drawn_pictures": 8, "draws": 2}, "gradients": {"lines": 2, "points": 20}}
-
 
 @pytest.mark.parametrize("name", KINDS)
-def test_figures_of_several_networks(name, random_network, batches, tmp_path):
-    kind = KINDS[name]
-    options = kind.options(**OPTIONS.get(name, {}))
+def test_figures_of_several_networks(name, random_network, batches, small_options, tmp_path):
+    kind, options = KINDS[name], small_options[name]
     networks = {"resnet8_cifar": "resnet8_cifar", "resnet20_cifar, untrained": "resnet20_cifar"}
     measured = {
         label: kind.measure(random_network(model), batches, options, 0) for label, model in networks.items()
