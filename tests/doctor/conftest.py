@@ -9,20 +9,30 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from detection.config import DetectionConfig
 from doctor.diagnosis import examine, open_set
 from doctor.findings import Finding
+from training.config import parse_config
 
 WIDTH, HEIGHT = 64, 48
+SMALL = {
+    "backbone": {"name": "resnet18", "norm": "batch", "frozen_stages": 0},
+    "data": {"short_side": 96, "max_side": 128},
+    "rpn": {"anchor_sizes": [24, 32], "channels": 16},
+    "roi": {"size": 2, "regions_per_image": 4},
+    "optim": {"batch_size": 2, "reference_batch": 2},
+    "schedule": {"total_steps": 30},
+}
 
 
-def draw(path: Path, seed: int, size: tuple[int, int] = (WIDTH, HEIGHT), **options: Any) -> None:
+def _draw(path: Path, seed: int, size: tuple[int, int] = (WIDTH, HEIGHT), **options: Any) -> None:
     """A smooth picture of its own kind; (width, height)."""
     rough = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(rough).resize(size, Image.Resampling.BICUBIC).save(path, **options)
 
 
-def whole_coco() -> dict[str, Any]:
+def _whole_coco() -> dict[str, Any]:
     """Two classes; three pictures with two objects each, one of them a polygon."""
     images = [{"id": i, "file_name": f"{i}.png", "width": WIDTH, "height": HEIGHT} for i in (1, 2, 3)]
     annotations = [
@@ -45,11 +55,11 @@ def whole_coco() -> dict[str, Any]:
 def coco(tmp_path: Path) -> Path:
     """Annotations of a whole set; pictures in tmp_path/pictures."""
     for number in (1, 2, 3):
-        draw(tmp_path / "pictures" / f"{number}.png", number)
-    return write(tmp_path / "a.json", whole_coco())
+        _draw(tmp_path / "pictures" / f"{number}.png", number)
+    return _write(tmp_path / "a.json", _whole_coco())
 
 
-def write(path: Path, content: Any) -> Path:
+def _write(path: Path, content: Any) -> Path:
     path.write_text(json.dumps(content))
     return path
 
@@ -59,14 +69,14 @@ def voc(tmp_path: Path) -> Path:
     """VOC2007 with two pictures, an object each, in the split trainval."""
     folder = tmp_path / "devkit" / "VOC2007"
     for name, seed in (("000001", 1), ("000002", 2)):
-        draw(folder / "JPEGImages" / f"{name}.jpg", seed)
-        write_xml(folder, name, [("cat", (5, 6, 30, 40))])
+        _draw(folder / "JPEGImages" / f"{name}.jpg", seed)
+        _write_xml(folder, name, [("cat", (5, 6, 30, 40))])
     (folder / "ImageSets" / "Main").mkdir(parents=True)
     (folder / "ImageSets" / "Main" / "trainval.txt").write_text("000001\n000002\n")
     return folder
 
 
-def write_xml(
+def _write_xml(
     folder: Path, name: str, objects: list[tuple[str, tuple]], size: tuple = (WIDTH, HEIGHT)
 ) -> None:
     nodes = "".join(
@@ -88,3 +98,47 @@ def diagnosis() -> Callable[..., list[Finding]]:
     return lambda *texts, **options: (
         examine([s for text in texts for s in open_set(text)], **options).findings
     )
+
+
+@pytest.fixture
+def draw() -> Callable[..., None]:
+    """Draws a smooth picture of its own kind: draw(path, seed, (width, height))."""
+    return _draw
+
+
+@pytest.fixture
+def write() -> Callable[..., Path]:
+    """Writes a JSON file: write(path, content)."""
+    return _write
+
+
+@pytest.fixture
+def content() -> dict[str, Any]:
+    """What stands in the file of `coco`."""
+    return _whole_coco()
+
+
+@pytest.fixture
+def write_xml() -> Callable[..., None]:
+    """Writes a VOC annotation: write_xml(folder, name, [(class, corners)], (width, height))."""
+    return _write_xml
+
+
+@pytest.fixture
+def configured() -> Callable[..., DetectionConfig]:
+    """A small configuration with changes: configured(data.root, *overrides)."""
+
+    def call(folder: Path, *overrides: str) -> DetectionConfig:
+        return parse_config(DetectionConfig, SMALL, [f"data.root={folder}", *overrides], source="test")
+
+    return call
+
+
+@pytest.fixture
+def sets(coco: Path, tmp_path: Path) -> Path:
+    """The whole set laid out as a configuration wants it, as training and as validation set."""
+    (tmp_path / "annotations").mkdir()
+    for split in ("train2017", "val2017"):
+        (tmp_path / "annotations" / f"instances_{split}.json").write_bytes(coco.read_bytes())
+        (tmp_path / split).symlink_to(tmp_path / "pictures")
+    return tmp_path

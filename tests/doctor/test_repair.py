@@ -13,7 +13,6 @@ from doctor.diagnosis import examine, open_set
 from doctor.findings import is_clean
 from doctor.repair import repair_coco, repair_voc
 from foundation.errors import UserError
-from tests.doctor.conftest import WIDTH, draw, whole_coco, write, write_xml
 
 
 def repair(text: str, out: Path) -> list[str]:
@@ -25,9 +24,10 @@ def repair(text: str, out: Path) -> list[str]:
     return repair_voc(split, examined.surveys[0], examined.facts[0], out)
 
 
-def broken_coco(folder: Path) -> dict:
-    """Everything a repair handles, at once."""
-    content = whole_coco()
+@pytest.fixture
+def broken_coco(coco: Path, content: dict, draw: Callable) -> Path:
+    """A file with everything that a repair handles, at once."""
+    folder = coco.parent / "pictures"
     images, annotations, categories = (content[k] for k in ("images", "annotations", "categories"))
     images[0].update(width=10, height=0)
     images += [{**images[1], "id": 8}, {**images[1], "file_name": "9.png"}, {"id": 7}, None]
@@ -36,7 +36,7 @@ def broken_coco(folder: Path) -> dict:
     good = annotations[2]
     new = [
         {"bbox": [50, 6, 30, 10]},
-        {"bbox": [WIDTH, 6, 30, 10]},
+        {"bbox": [64, 6, 30, 10]},
         {"bbox": [1, 2, 0, 4]},
         {"bbox": [1, 2, -1, 4]},
         {"bbox": [1, 2, float("nan"), 4]},
@@ -51,20 +51,20 @@ def broken_coco(folder: Path) -> dict:
     content["annotations"] += [{**good, "id": 100 + i, **values} for i, values in enumerate(new)]
     (folder / "6.png").write_bytes(b"no picture")
     draw(folder / "9.png", 9)
-    return content
+    coco.write_text(json.dumps(content))
+    return coco
 
 
-def test_a_repaired_coco_file_is_clean(coco: Path, tmp_path: Path):
+def test_a_repaired_coco_file_is_clean(broken_coco: Path, tmp_path: Path):
     folder, out = tmp_path / "pictures", tmp_path / "repaired.json"
-    write(coco, broken_coco(folder))
-    before = coco.read_bytes()
-    changes = repair(f"coco:{coco}:{folder}", out)
-    assert coco.read_bytes() == before
+    before = broken_coco.read_bytes()
+    changes = repair(f"coco:{broken_coco}:{folder}", out)
+    assert broken_coco.read_bytes() == before
     findings = examine(open_set(f"coco:{out}:{folder}")).findings
     assert is_clean(findings), [f for f in findings if f.severity != "note"]
     content = json.loads(out.read_text())
     assert [image["id"] for image in content["images"]] == [1, 2, 3]
-    assert content["images"][0]["height"] == 48 and content["images"][0]["width"] == WIDTH
+    assert content["images"][0]["height"] == 48 and content["images"][0]["width"] == 64
     assert [(c["id"], c["name"]) for c in content["categories"]] == [(1, "cat"), (2, "dog"), (10, "cow")]
     boxes = {entry["id"]: entry["bbox"] for entry in content["annotations"]}
     kept = {11, 12, 21, 22, 31, 32, 100, 110}
@@ -86,9 +86,9 @@ def test_a_repaired_coco_file_is_clean(coco: Path, tmp_path: Path):
         assert part in text
 
 
-def test_a_whole_file_is_not_changed(coco: Path, tmp_path: Path):
+def test_a_whole_file_is_not_changed(coco: Path, tmp_path: Path, content: dict):
     assert repair(f"coco:{coco}:{tmp_path / 'pictures'}", tmp_path / "b.json") == []
-    assert json.loads((tmp_path / "b.json").read_text()) == whole_coco()
+    assert json.loads((tmp_path / "b.json").read_text()) == content
 
 
 def test_nothing_is_overwritten(coco: Path, voc: Path, tmp_path: Path):
@@ -100,7 +100,9 @@ def test_nothing_is_overwritten(coco: Path, voc: Path, tmp_path: Path):
     assert coco.read_bytes() == before
 
 
-def test_a_repaired_voc_split_is_clean(voc: Path, tmp_path: Path, diagnosis: Callable):
+def test_a_repaired_voc_split_is_clean(
+    voc: Path, tmp_path: Path, diagnosis: Callable, draw: Callable, write_xml: Callable
+):
     objects = [
         ("cat", (0, 6, 66, 40)),
         ("cat", (66, 6, 70, 40)),

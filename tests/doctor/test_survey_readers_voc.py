@@ -8,7 +8,6 @@ import pytest
 from detection.data.voc_dataset import VocDataset, VocSplit
 from doctor.findings import is_clean
 from foundation.errors import UserError
-from tests.doctor.conftest import write_xml
 
 
 def test_a_whole_split_is_clean(voc: Path, diagnosis: Callable):
@@ -42,7 +41,7 @@ CASES = {
 
 @pytest.mark.parametrize(("objects", "size", "check", "text"), CASES.values(), ids=CASES)
 def test_what_the_loader_refuses_is_an_error(
-    voc: Path, diagnosis: Callable, objects: list, size: tuple, check: str, text: str
+    voc: Path, diagnosis: Callable, objects: list, size: tuple, check: str, text: str, write_xml: Callable
 ):
     write_xml(voc, "000002", objects, size)
     found = {f.check: f for f in diagnosis(f"voc:{voc}:trainval")}
@@ -51,7 +50,7 @@ def test_what_the_loader_refuses_is_an_error(
         VocDataset([VocSplit(voc, "trainval")])
 
 
-def test_a_box_across_the_border_is_a_warning(voc: Path, diagnosis: Callable):
+def test_a_box_across_the_border_is_a_warning(voc: Path, diagnosis: Callable, write_xml: Callable):
     write_xml(voc, "000002", [("cat", (5, 6, 66, 40)), ("cat", (0, 6, 30, 40))])
     found = [f for f in diagnosis(f"voc:{voc}:trainval") if f.check == "crossing_box"]
     assert [f.where for f in found] == ["000002.xml object 1", "000002.xml object 2"]

@@ -1,0 +1,60 @@
+"""Sets as the command line and a configuration name them."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from doctor.diagnosis import examine, open_set, sets_of
+from doctor.findings import Finding
+from foundation.errors import UserError
+
+
+def test_classes_of_train_and_val(sets: Path, configured: Callable):
+    file = sets / "annotations" / "instances_val2017.json"
+    content = json.loads(file.read_text())
+    content["categories"][0]["name"] = "cow"
+    file.write_text(json.dumps(content))
+    _, (validation,) = sets_of(configured(sets).data)
+    found: list[Finding] = [f for f in validation.findings if f.check == "different_classes"]
+    assert "cat, cow" in found[0].detail
+
+
+def test_parts_of_a_training_set_are_not_leaks(voc: Path, configured: Callable):
+    lists = voc / "ImageSets" / "Main"
+    (lists / "train.txt").write_text("000001\n")
+    overrides = ["data.kind=voc", "data.train=2007:trainval+2007:train", "data.val=2007:train"]
+    training, validation = sets_of(configured(voc.parent, *overrides).data)
+    found = examine(training).findings
+    assert {f.check for f in found} & {"leak", "duplicate_image_id"} == {"duplicate_image_id"}
+    assert "leak" in {f.check for f in examine(training + validation).findings}
+
+
+@pytest.mark.parametrize("text", ["pascal:x", "coco:", "voc:only", "x.json"])
+def test_other_forms_are_refused(diagnosis: Callable, text: str):
+    with pytest.raises(UserError, match="expected coco:ANNOTATIONS"):
+        diagnosis(text)
+
+
+def test_joined_splits_are_surveyed_one_by_one(sets: Path, configured: Callable):
+    training, validation = sets_of(configured(sets, "data.train=train2017+val2017").data)
+    names = [survey.name.rpartition("/")[2] for survey in training]
+    assert names == ["instances_train2017.json", "instances_val2017.json"]
+    assert [survey.role for survey in [*training, *validation]] == ["train", "train", "val"]
+
+
+def test_pictures_of_a_file_elsewhere_must_be_named(coco: Path):
+    with pytest.raises(
+        UserError, match=rf"no such folder for the pictures of {coco}; write coco:{coco}:FOLD"
+    ):
+        open_set(f"coco:{coco}")
+
+
+def test_pictures_of_minival_are_found(coco: Path, tmp_path: Path):
+    file = tmp_path / "annotations" / "instances_minival2014.json"
+    file.parent.mkdir()
+    coco.rename(file)
+    (tmp_path / "pictures").rename(tmp_path / "val2014")
+    (survey,) = open_set(f"coco:{file}")
+    assert survey.pictures[0].path == tmp_path / "val2014" / "1.png"

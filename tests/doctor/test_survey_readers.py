@@ -1,0 +1,34 @@
+"""Class folders, and data sets whose files the doctor does not know."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from detection.data.coco_dataset import CocoDataset, CocoSplit
+from doctor.survey_readers import survey_coco, survey_dataset
+
+
+def test_class_folders(tmp_path: Path, diagnosis: Callable, draw: Callable):
+    for split, name, seed in (("train", "cat", 1), ("train", "dog", 2), ("val", "cat", 3), ("val", "dog", 2)):
+        draw(tmp_path / split / name / "a.png", seed)
+    (tmp_path / "val" / "owl").mkdir()
+    (tmp_path / "val" / "dog" / "b.png").write_bytes(b"no picture")
+    found = {f.check: f for f in diagnosis(f"folder:{tmp_path}")}
+    assert found["leak"].where == "dog/a.png" and found["unreadable_picture"].where == "dog/b.png"
+    assert "owl" in found["different_classes"].detail and "owl" in found["empty_class_folder"].where
+    assert "no_objects" not in found
+
+
+def test_no_class_folders(tmp_path: Path, diagnosis: Callable, draw: Callable):
+    draw(tmp_path / "a.png", 1)
+    assert {f.check for f in diagnosis(f"folder:{tmp_path}")} >= {"no_class_folders", "no_pictures"}
+
+
+def test_a_set_of_an_unknown_kind_is_what_its_loader_gives(coco: Path):
+    files = CocoSplit(coco, coco.parent / "pictures")
+    known, given = survey_coco(files), survey_dataset(CocoDataset(*files), "own:val")
+    assert given.name == "own:val" and given.classes == known.classes
+    assert [(p.path, p.size) for p in given.pictures] == [(p.path, p.size) for p in known.pictures]
+    assert [(o.picture, o.category, o.box, o.ignore) for o in given.objects] == [
+        (o.picture, o.category, tuple(map(float, o.box)), o.ignore) for o in known.objects
+    ]
+    assert given.objects[1].where == "1 object 2" and given.findings == []
