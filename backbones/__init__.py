@@ -8,7 +8,8 @@ from backbones.build import (
 )
 from backbones.families import list_models
 from backbones.spec import IMAGENET_INPUT, FeatureSpec, InputSpec
-from backbones.weights.weight_files import WeightsHeader, load_into, read_weights, save_weights
+from backbones.weights.weight_files import WeightsHeader, read_weights, save_weights
+from backbones.weights.weight_loading import load_into
 from foundation.errors import OptionError, WeightsError
 
 __all__ = [

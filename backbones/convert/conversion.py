@@ -8,8 +8,7 @@ from typing import Literal
 from torch import Tensor
 
 from backbones.convert.caffemodel import read_mean
-from backbones.convert.coverage import Coverage, compare
-from backbones.convert.foreign_weights import INCEPTION_INPUT, MSRA_INPUT, Contents
+from backbones.convert.foreign_weights import INCEPTION_INPUT, MSRA_INPUT, Contents, Coverage, compare
 from backbones.convert.format_limits import EPS, check_fits
 from backbones.convert.formats import FORMATS, guess_format
 from backbones.convert.identification import build_for

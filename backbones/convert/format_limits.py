@@ -2,7 +2,7 @@
 
 import re
 
-from backbones.convert.coverage import Coverage
+from backbones.convert.foreign_weights import Coverage
 from backbones.convert.formats import FORMATS, Format
 from backbones.convert.input_rewriting import same_pictures
 from backbones.networks.blocks import has_bottlenecks

@@ -17,7 +17,6 @@ from backbones.convert import akamaster_format as cifar
 from backbones.convert import caffe_format as caffe
 from backbones.convert import detectron2_format as detectron2
 from backbones.convert import timm_format as timm
-from backbones.convert import torchvision_format as torchvision
 from backbones.convert.caffemodel import read_caffemodel, write_caffemodel, write_mean
 from backbones.convert.foreign_weights import Contents
 from backbones.spec import IMAGENET_INPUT, InputSpec
@@ -27,6 +26,7 @@ from backbones.weights.weight_files import (
     check_start,
     header_text,
     parse_header,
+    read_header,
     read_pickle,
     read_weights,
     save_weights,
@@ -52,6 +52,8 @@ class Format:
         stride_on, stem_pool: of its networks; None if its users set them.
         shortcuts: options of the paper that its networks can have.
         settings: what the host must be told to use the weights.
+        own_suffix: a suffix that tells this format.
+        own_name: pattern of a tensor's name that tells it.
     """
 
     read: Callable[[Path], Contents]
@@ -63,6 +65,8 @@ class Format:
     stem_pool: str | None = None
     shortcuts: tuple[str, ...] = ("B",)
     settings: Callable[[WeightsHeader], str] = lambda header: ""
+    own_suffix: str = ""
+    own_name: str = "(?!)"
 
 
 def read_ours(path: Path) -> Contents:
@@ -141,17 +145,15 @@ def guess_format(path: Path) -> str:
     Raises:
         WeightsError: no weights at all, or of names that several formats share.
     """
-    if path.suffix in (".pkl", ".caffemodel"):
-        return {".pkl": "detectron2", ".caffemodel": "caffe"}[path.suffix]
-    if path.suffix == ".safetensors" and read_weights(path)[1] is not None:
+    for format_name, form in FORMATS.items():
+        if path.suffix == form.own_suffix:
+            return format_name
+    if path.suffix == ".safetensors" and read_header(path) is not None:
         return "ours"
-    names = _read_torch(path)[0].keys()
-    if any(re.fullmatch(r"(\w+\.)*stem\.conv1\.weight", name) for name in names):
-        return "detectron2"
-    if "stem.conv.weight" in names:
-        return "timm"
-    if "linear.weight" in names and "layer1.0.conv1.weight" in names:
-        return "cifar"
+    names = _read_torch(path)[0]
+    for format_name, form in FORMATS.items():
+        if any(re.fullmatch(form.own_name, name) for name in names):
+            return format_name
     raise WeightsError(
         f"{path}: its names do not tell its format (torchvision's, timm's and this toolkit's ResNets share "
         "theirs); say it with --from"
@@ -240,8 +242,8 @@ _RESNETS = r"resnet\d+|resnext\w+|wide_resnet\w+"
 FORMATS = {
     "ours": Format(read_ours, save_weights, (".safetensors",)),
     "torchvision": Format(
-        partial(read_renamed, torchvision.to_ours),
-        partial(write_torch, torchvision.from_ours),
+        partial(read_renamed, timm.from_torchvision),
+        partial(write_torch, dict),
         (".pth", ".pt", ".safetensors"),
         models=rf"{_RESNETS}|vgg\d+",
         input_spec=IMAGENET_INPUT,
@@ -255,6 +257,7 @@ FORMATS = {
         models=rf"{_RESNETS}|preact_resnet(50|101|152)",
         stride_on="3x3",
         stem_pool="padded",
+        own_name=r"stem\.conv\.weight",
     ),
     "detectron2": Format(
         read_detectron2,
@@ -263,9 +266,17 @@ FORMATS = {
         models=_RESNETS,
         stem_pool="padded",
         settings=detectron2.settings,
+        own_suffix=".pkl",
+        own_name=r"(\w+\.)*stem\.conv1\.weight",
     ),
     "caffe": Format(
-        read_caffe, write_caffe, (".caffemodel",), models=r"resnet\d+", stride_on="1x1", stem_pool="ceil"
+        read_caffe,
+        write_caffe,
+        (".caffemodel",),
+        models=r"resnet\d+",
+        stride_on="1x1",
+        stem_pool="ceil",
+        own_suffix=".caffemodel",
     ),
     "cifar": Format(
         partial(read_renamed, cifar.to_ours),
@@ -274,5 +285,6 @@ FORMATS = {
         models=r"resnet\d+_cifar",
         input_spec=IMAGENET_INPUT,
         shortcuts=("A", "B"),
+        own_name=r"linear\.weight",
     ),
 }

@@ -1,4 +1,4 @@
-"""timm's ResNets, whose names are ours, and its `resnetv2_*`, our pre-activation networks.
+"""torchvision's and timm's ResNets, whose names are ours, and timm's pre-activation networks `resnetv2_*`.
 
 A pre-activation network of timm pools before the first normalisation and ReLU, ours and the paper's behind
 them. With a positive factor the order makes no difference, and a convolution before a normalisation can
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from backbones.convert.foreign_weights import Contents, rename
+from backbones.spec import IMAGENET_INPUT
 from foundation.errors import WeightsError
 
 _SUBSTITUTIONS = (  # ours, timm's
@@ -21,6 +22,16 @@ _SUBSTITUTIONS = (  # ours, timm's
     ("bn_last.", "norm."),
     ("fc.", "head.fc."),
 )
+
+
+def from_torchvision(tensors: Mapping[str, Tensor]) -> Contents:
+    """The same tensors, of a network for torchvision's pictures with the stride on the 3x3 convolution.
+
+    Weights "V1" and "V2" are of one network and differ in numbers only.
+    """
+    contents = rename(tensors, lambda name: name)
+    contents.input_spec, contents.stride_on = IMAGENET_INPUT, "3x3"
+    return contents
 
 
 def to_ours(tensors: Mapping[str, Tensor]) -> Contents:

@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from backbones.features import FeatureNetwork, StageHead, freeze_stages
 from backbones.norm import FrozenBatchNorm2d, freeze_batchnorm, set_norm_eps
 from backbones.spec import FeatureSpec, InputSpec
-from backbones.weights.weight_files import load_into, read_weights
+from backbones.weights.weight_files import read_weights
+from backbones.weights.weight_loading import load_into
 from foundation.errors import OptionError, WeightsError, check_choice
 
 logger = logging.getLogger(__name__)

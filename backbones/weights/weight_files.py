@@ -1,8 +1,8 @@
-"""Weight files: safetensors with a header that says what they need, read with strict reports."""
+"""The format of weight files: safetensors with a header that says what they need."""
 
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor, nn
+from torch import Tensor
 
 from backbones.spec import InputSpec
 from foundation.atomic_files import write_bytes
@@ -20,12 +20,6 @@ from foundation.pickles import UNREADABLE
 VERSION = 1
 HEADER_KEY = "residual_backbones"
 CONVERT = "python tools/convert_weights.py FILE OUT.safetensors --from"
-# Names that betray the network of another project, and the format that reads them.
-_FOREIGN_NAMES = {
-    r"(\w+\.)*stem\.conv1\.weight": "detectron2",
-    r"(module\.)?layer3\.0\.shortcut\.0\.weight|(module\.)?linear\.weight": "cifar",
-    r"module\.\w+\.weight": "FORMAT",
-}
 
 
 @dataclass(frozen=True)
@@ -82,7 +76,7 @@ def read_weights(path: str | Path) -> tuple[dict[str, Tensor], WeightsHeader | N
     path = Path(path)
     check_start(path)
     if path.suffix == ".safetensors":
-        return _read_safetensors(path)
+        return _read_safetensors(path, tensors=True)
     if path.suffix in (".pth", ".pt"):
         return _check_state(path, read_pickle(path)), None
     formats = {".pkl": "detectron2", ".caffemodel": "caffe", ".th": "cifar"}
@@ -98,12 +92,7 @@ def read_header(path: str | Path) -> WeightsHeader | None:
     if path.suffix != ".safetensors":
         return read_weights(path)[1]
     check_start(path)
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-    except SafetensorError as error:
-        raise _broken(path, error) from error
-    return parse_header(path, metadata[HEADER_KEY]) if HEADER_KEY in metadata else None
+    return _read_safetensors(path, tensors=False)[1]
 
 
 def check_start(path: Path) -> None:
@@ -125,18 +114,15 @@ def check_start(path: Path) -> None:
         raise WeightsError(f"{path} is a pointer of Git LFS, not the weights; fetch them with git lfs pull")
 
 
-def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], WeightsHeader | None]:
+def _read_safetensors(path: Path, *, tensors: bool) -> tuple[dict[str, Tensor], WeightsHeader | None]:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is not a dict
+            names = file.keys() if tensors else ()
+            state = {name: file.get_tensor(name) for name in names}
     except SafetensorError as error:
-        raise _broken(path, error) from error
+        raise WeightsError(f"{path} is broken or cut off ({error}); copy or download it again") from error
     return state, parse_header(path, metadata[HEADER_KEY]) if HEADER_KEY in metadata else None
-
-
-def _broken(path: Path, error: SafetensorError) -> WeightsError:
-    return WeightsError(f"{path} is broken or cut off ({error}); copy or download it again")
 
 
 def parse_header(path: Path, text: str) -> WeightsHeader:
@@ -204,79 +190,3 @@ def _check_state(path: Path, state: object) -> dict[str, Tensor]:
         f"{path}: expected a state_dict (name → tensor), found {found}; save the state_dict alone, "
         f"or convert it with {CONVERT} FORMAT"
     )
-
-
-@dataclass(frozen=True)
-class LoadReport:
-    """Names loaded, and names left out because the caller allowed it."""
-
-    loaded: list[str]
-    missing: list[str]
-    unexpected: list[str]
-
-
-def load_into(
-    module: nn.Module,
-    state: Mapping[str, Tensor],
-    *,
-    allow_missing: Collection[str] = (),
-    allow_unexpected: Collection[str] = (),
-) -> LoadReport:
-    """Copies named tensors into a module; nothing is changed unless everything fits.
-
-    A tensor of another shape counts as missing and unexpected at once: name it in both to leave it out. The
-    counter `num_batches_tracked`, which old files and frozen normalisation lack, may be absent on either
-    side.
-
-    Args:
-        module: its parameters and buffers are the names expected.
-        state: name → tensor.
-        allow_missing: exact names that may keep the module's values.
-        allow_unexpected: exact names in state that may go unused.
-    Raises:
-        WeightsError: lists what is missing, unexpected or of the wrong shape.
-    """
-    own = module.state_dict()
-    misshapen = {name for name in own if name in state and own[name].shape != state[name].shape}
-    missing = [name for name in own if name not in state or name in misshapen]
-    unexpected = [name for name in state if name not in own or name in misshapen]
-    refused = {name for name in missing if name not in allow_missing}
-    refused |= {name for name in unexpected if name not in allow_unexpected}
-    refused = {name for name in refused if not name.endswith("num_batches_tracked")}
-    if refused:
-        lines = ["the weights do not fit the network", *_describe(own, state, refused), *_foreign(state)]
-        raise WeightsError("\n".join(lines))
-    loaded = [name for name in own if name in state and name not in misshapen]
-    with torch.no_grad():
-        for name in loaded:
-            own[name].copy_(state[name])
-    return LoadReport(loaded, missing, unexpected)
-
-
-def _describe(own: Mapping[str, Tensor], state: Mapping[str, Tensor], refused: Collection[str]) -> list[str]:
-    shapes = [
-        f"{name}: file {tuple(state[name].shape)}, network {tuple(own[name].shape)}"
-        for name in own
-        if name in refused and name in state
-    ]
-    return [
-        *listing("missing in the file", [name for name in own if name in refused and name not in state]),
-        *listing("not in the network", [name for name in state if name in refused and name not in own]),
-        *listing("of another shape", shapes),
-    ]
-
-
-def _foreign(state: Mapping[str, Tensor]) -> list[str]:
-    """The remedy where the names are those of a project that `backbones.convert` reads."""
-    for pattern, source in _FOREIGN_NAMES.items():
-        if any(re.fullmatch(pattern, name) for name in state):
-            return [f"  these are another project's names; convert them with {CONVERT} {source}"]
-    return []
-
-
-def listing(title: str, lines: list[str], most: int = 5) -> list[str]:
-    """Few enough that the three kinds together fit a terminal of 24 lines."""
-    if not lines:
-        return []
-    more = [f"    … and {len(lines) - most} more"] if len(lines) > most else []
-    return [f"  {len(lines)} {title}:", *(f"    {line}" for line in lines[:most]), *more]

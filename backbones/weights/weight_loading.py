@@ -1,18 +1,27 @@
-"""A weight file into a network that may use a part of it, with what no tensor's shape can tell checked."""
+"""Tensors into networks, with strict reports, and files with what no tensor's shape can tell checked."""
 
 import logging
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from backbones.features import FeatureNetwork, StageHead
 from backbones.norm import norm_eps, set_norm_eps
 from backbones.spec import Network
-from backbones.weights.weight_files import WeightsHeader, load_into, read_weights
+from backbones.weights.weight_files import CONVERT, WeightsHeader, read_weights
 from foundation.errors import WeightsError
 
 logger = logging.getLogger(__name__)
+# Names that betray the network of another project, and the format that reads them.
+_FOREIGN_NAMES = {
+    r"(\w+\.)*stem\.conv1\.weight": "detectron2",
+    r"(module\.)?layer3\.0\.shortcut\.0\.weight|(module\.)?linear\.weight": "cifar",
+    r"module\.\w+\.weight": "FORMAT",
+}
 
 
 def load_weights(
@@ -86,3 +95,79 @@ def _check_classes(weights: str | Path, state: Mapping[str, Tensor], network: Ne
         raise WeightsError(
             f"{weights} is for {theirs[0]} classes, the network for {ours[0]}; give num_classes={theirs[0]}"
         )
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """Names loaded, and names left out because the caller allowed it."""
+
+    loaded: list[str]
+    missing: list[str]
+    unexpected: list[str]
+
+
+def load_into(
+    module: nn.Module,
+    state: Mapping[str, Tensor],
+    *,
+    allow_missing: Collection[str] = (),
+    allow_unexpected: Collection[str] = (),
+) -> LoadReport:
+    """Copies named tensors into a module; nothing is changed unless everything fits.
+
+    A tensor of another shape counts as missing and unexpected at once: name it in both to leave it out. The
+    counter `num_batches_tracked`, which old files and frozen normalisation lack, may be absent on either
+    side.
+
+    Args:
+        module: its parameters and buffers are the names expected.
+        state: name → tensor.
+        allow_missing: exact names that may keep the module's values.
+        allow_unexpected: exact names in state that may go unused.
+    Raises:
+        WeightsError: lists what is missing, unexpected or of the wrong shape.
+    """
+    own = module.state_dict()
+    misshapen = {name for name in own if name in state and own[name].shape != state[name].shape}
+    missing = [name for name in own if name not in state or name in misshapen]
+    unexpected = [name for name in state if name not in own or name in misshapen]
+    refused = {name for name in missing if name not in allow_missing}
+    refused |= {name for name in unexpected if name not in allow_unexpected}
+    refused = {name for name in refused if not name.endswith("num_batches_tracked")}
+    if refused:
+        lines = ["the weights do not fit the network", *_describe(own, state, refused), *_foreign(state)]
+        raise WeightsError("\n".join(lines))
+    loaded = [name for name in own if name in state and name not in misshapen]
+    with torch.no_grad():
+        for name in loaded:
+            own[name].copy_(state[name])
+    return LoadReport(loaded, missing, unexpected)
+
+
+def _describe(own: Mapping[str, Tensor], state: Mapping[str, Tensor], refused: Collection[str]) -> list[str]:
+    shapes = [
+        f"{name}: file {tuple(state[name].shape)}, network {tuple(own[name].shape)}"
+        for name in own
+        if name in refused and name in state
+    ]
+    return [
+        *listing("missing in the file", [name for name in own if name in refused and name not in state]),
+        *listing("not in the network", [name for name in state if name in refused and name not in own]),
+        *listing("of another shape", shapes),
+    ]
+
+
+def _foreign(state: Mapping[str, Tensor]) -> list[str]:
+    """The remedy where the names are those of a project that `backbones.convert` reads."""
+    for pattern, source in _FOREIGN_NAMES.items():
+        if any(re.fullmatch(pattern, name) for name in state):
+            return [f"  these are another project's names; convert them with {CONVERT} {source}"]
+    return []
+
+
+def listing(title: str, lines: list[str], most: int = 5) -> list[str]:
+    """Few enough that the three kinds together fit a terminal of 24 lines."""
+    if not lines:
+        return []
+    more = [f"    … and {len(lines) - most} more"] if len(lines) > most else []
+    return [f"  {len(lines)} {title}:", *(f"    {line}" for line in lines[:most]), *more]

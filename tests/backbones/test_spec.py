@@ -1,7 +1,9 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 
-from backbones.spec import IMAGENET_INPUT, InputSpec
+from backbones.spec import IMAGENET_INPUT, FeatureSpec, InputSpec, describe
 from foundation.errors import OptionError
 
 CAFFE = InputSpec(mean=(103.53, 116.28, 123.675), std=(1.0, 1.0, 1.0), order="BGR", range=255.0)
@@ -56,3 +58,13 @@ def test_normalise_first_used_in_inference_mode_still_meets_autograd():
 def test_impossible_specifications_are_refused(arguments, message):
     with pytest.raises(OptionError, match=message):
         InputSpec(**{"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0), **arguments})
+
+
+def test_describing_a_network_by_hand():
+    network = SimpleNamespace(stages={"stem": ("conv1",), "res2": ("layer1",)})
+    describe(network, "x", (4, 8), (1, 2), num_classes=3, stem_pool="padded", dilation=["res5"])
+    assert network.feature_specs == {"stem": FeatureSpec(4, 1), "res2": FeatureSpec(8, 2)}
+    # A later option is stated only where it differs.
+    assert network.options == {"num_classes": 3, "dilation": ["res5"]} and network.name == "x"
+    with pytest.raises(ValueError, match="zip"):
+        describe(network, "x", (4,), (1,))

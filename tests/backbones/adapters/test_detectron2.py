@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from torch import Tensor, nn
+from torch import Tensor
 
 from backbones import (
     InputSpec,
@@ -73,23 +73,17 @@ def small(name: str, *values: Any) -> Any:
     return config(name, *changes, *values)
 
 
-def weight_file(folder: Path, name: str = "resnet18", spec: InputSpec | None = None, **options: Any) -> Path:
-    network = create_model(name, num_classes=5, **options)
-    randomise_norms(network)
-    file = folder / f"{name}.safetensors"
-    header = WeightsHeader(name, network.options, spec or network.input_spec)
-    save_weights(file, network.state_dict(), header)
-    return file
+@pytest.fixture
+def weight_file(randomise_norms) -> Callable[..., Path]:
+    def write(folder: Path, name: str = "resnet18", spec: InputSpec | None = None, **options: Any) -> Path:
+        network = create_model(name, num_classes=5, **options)
+        randomise_norms(network)
+        file = folder / f"{name}.safetensors"
+        header = WeightsHeader(name, network.options, spec or network.input_spec)
+        save_weights(file, network.state_dict(), header)
+        return file
 
-
-def randomise_norms(network: nn.Module) -> None:
-    """Random affine parts and statistics: with the initial ones a mistake in their use would go unseen."""
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            nn.init.uniform_(module.weight, 0.5, 1.0)
-            nn.init.normal_(module.bias, std=0.1)
-            nn.init.normal_(module.running_mean, std=0.1)
-            nn.init.uniform_(module.running_var, 0.5, 2.0)
+    return write
 
 
 def detectron2_name(name: str) -> str:
@@ -112,13 +106,19 @@ def detectron2_backbone(
     return BACKBONE_REGISTRY.get("build_resnet_backbone")(cfg, ShapeSpec(channels=3))
 
 
-def ours_and_theirs(name: str, theirs: Backbone, **options: Any) -> tuple[ResidualBackbone, Backbone]:
-    torch.manual_seed(3)
-    ours = ResidualBackbone(name, out_features=ALL_STAGES, norm="batch", **PIXELS, **options)
-    randomise_norms(ours)
-    state = {detectron2_name(key): value.clone() for key, value in ours.network.state_dict().items()}
-    theirs.load_state_dict(state, strict=True)
-    return ours, theirs
+@pytest.fixture
+def ours_for(randomise_norms) -> Callable[..., ResidualBackbone]:
+    """A network of ours with random values, which detectron2's is given too."""
+
+    def build(name: str, theirs: Backbone, **options: Any) -> ResidualBackbone:
+        torch.manual_seed(3)
+        ours = ResidualBackbone(name, out_features=ALL_STAGES, norm="batch", **PIXELS, **options)
+        randomise_norms(ours)
+        state = {detectron2_name(key): value.clone() for key, value in ours.network.state_dict().items()}
+        theirs.load_state_dict(state, strict=True)
+        return ours
+
+    return build
 
 
 def relative_differences(ours: Backbone, theirs: Backbone, images: Tensor) -> dict[str, float]:
@@ -129,9 +129,9 @@ def relative_differences(ours: Backbone, theirs: Backbone, images: Tensor) -> di
 
 
 @pytest.mark.parametrize(("depth", "stride_on"), [(18, "3x3"), (34, "3x3"), (50, "1x1"), (50, "3x3")])
-def test_features_equal_detectron2s(depth: int, stride_on: str):
+def test_features_equal_detectron2s(depth: int, stride_on: str, ours_for):
     theirs = detectron2_backbone(depth, stride_in_1x1=stride_on == "1x1")
-    ours, theirs = ours_and_theirs(f"resnet{depth}", theirs, stride_on=stride_on)
+    ours = ours_for(f"resnet{depth}", theirs, stride_on=stride_on)
     assert ours.output_shape() == theirs.output_shape()
     for training in (False, True):  # training moves the statistics, so eval comes first
         ours.train(training), theirs.train(training)
@@ -140,19 +140,19 @@ def test_features_equal_detectron2s(depth: int, stride_on: str):
             assert max(differences.values()) < 1e-5, (training, size, differences)
 
 
-def test_dilated_stage_equals_detectron2s_where_the_stride_was_on_the_1x1():
+def test_dilated_stage_equals_detectron2s_where_the_stride_was_on_the_1x1(ours_for):
     theirs = detectron2_backbone(50, stride_in_1x1=True, dilation=2)
-    ours, theirs = ours_and_theirs("resnet50", theirs, stride_on="1x1", dilation=("res5",))
+    ours = ours_for("resnet50", theirs, stride_on="1x1", dilation=("res5",))
     assert ours.output_shape() == theirs.output_shape()
     assert ours.output_shape()["res5"].stride == 16
     differences = relative_differences(ours.eval(), theirs.eval(), torch.randn(1, 3, 75, 91))
     assert max(differences.values()) < 1e-5, differences
 
 
-def test_dilated_stage_differs_in_its_first_block_where_the_stride_was_on_the_3x3():
+def test_dilated_stage_differs_in_its_first_block_where_the_stride_was_on_the_3x3(ours_for):
     """Ours computes what the strided stage computed, at more places; detectron2 dilates one 3x3 more."""
     theirs = detectron2_backbone(50, stride_in_1x1=False, dilation=2)
-    ours, theirs = ours_and_theirs("resnet50", theirs, stride_on="3x3", dilation=("res5",))
+    ours = ours_for("resnet50", theirs, stride_on="3x3", dilation=("res5",))
     images = torch.randn(1, 3, 75, 91)
     assert relative_differences(ours.eval(), theirs.eval(), images)["res5"] > 1e-3
     first = theirs.res5[0].conv2
@@ -214,7 +214,7 @@ def test_trains_and_infers_on_pictures_of_any_size(name: str, network: str):
         assert len(model.eval()(inputs)) == 2
 
 
-def test_backbone_and_head_come_from_one_file(tmp_path: Path):
+def test_backbone_and_head_come_from_one_file(tmp_path: Path, weight_file):
     file = weight_file(tmp_path)
     model = build_model(config(C4, "MODEL.RESIDUAL.NAME", "resnet18", "MODEL.RESIDUAL.WEIGHTS", str(file)))
     loaded = {**model.backbone.network.state_dict(), **model.roi_heads.res5.state_dict()}
@@ -227,13 +227,13 @@ def test_backbone_and_head_come_from_one_file(tmp_path: Path):
     assert all(torch.equal(loaded[name], expected[name]) for name in expected)
 
 
-def test_file_of_another_network_is_refused(tmp_path: Path):
+def test_file_of_another_network_is_refused(tmp_path: Path, weight_file):
     file = weight_file(tmp_path)
     with pytest.raises(WeightsError, match="is of resnet18, not of resnet50"):
         build_model(config(C4, "MODEL.RESIDUAL.WEIGHTS", str(file)))
 
 
-def test_stride_of_the_file_is_checked(tmp_path: Path):
+def test_stride_of_the_file_is_checked(tmp_path: Path, weight_file):
     file = weight_file(tmp_path, "resnet50", stride_on="1x1")
     with pytest.raises(WeightsError, match="stride_on='1x1'"):
         build_model(config(C4, "MODEL.RESIDUAL.WEIGHTS", str(file)))
@@ -252,7 +252,7 @@ def test_stride_of_the_file_is_checked(tmp_path: Path):
         ["MODEL.PIXEL_STD", [1.0, 1.0, 1.0]],
     ],
 )
-def test_other_pixels_are_refused_with_the_lines_that_mend_it(wrong: list, tmp_path: Path):
+def test_other_pixels_are_refused_with_the_lines_that_mend_it(wrong: list, tmp_path: Path, weight_file):
     values = ["MODEL.RESIDUAL.NAME", "resnet18", "MODEL.RESIDUAL.WEIGHTS", str(weight_file(tmp_path))]
     build_backbone(config(FPN, *values))
     cfg = config(FPN, *values, *wrong)
@@ -264,7 +264,7 @@ def test_other_pixels_are_refused_with_the_lines_that_mend_it(wrong: list, tmp_p
     build_backbone(cfg)
 
 
-def test_pixels_of_bgr_weights(tmp_path: Path):
+def test_pixels_of_bgr_weights(tmp_path: Path, weight_file):
     file = weight_file(tmp_path, spec=BGR)
     cfg = config(FPN, "MODEL.RESIDUAL.NAME", "resnet18", "MODEL.RESIDUAL.WEIGHTS", str(file))
     with pytest.raises(OptionError, match='FORMAT: "BGR"'):
@@ -384,7 +384,7 @@ def test_every_configuration_builds(path: Path):
     build_model(cfg)
 
 
-def test_lazy_configuration_builds(tmp_path: Path):
+def test_lazy_configuration_builds(tmp_path: Path, weight_file):
     cfg = LazyConfig.load(str(CONFIGS / "coco_frcnn_r50_c4_lazy.py"))
     cfg.model.backbone.weights = str(weight_file(tmp_path, "resnet50"))
     model = instantiate(cfg.model)
@@ -397,7 +397,7 @@ def test_lazy_configuration_builds(tmp_path: Path):
         instantiate(cfg.model)
 
 
-def test_head_alone_keeps_the_files_values(tmp_path: Path):
+def test_head_alone_keeps_the_files_values(tmp_path: Path, weight_file):
     head = residual_res5("resnet18", weights=str(weight_file(tmp_path)))
     assert head(torch.randn(2, 256, 6, 6)).shape == (2, 512, 3, 3)
 
@@ -415,7 +415,9 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.mark.parametrize("name", [C4, FPN])
-def test_default_trainer_trains_saves_resumes_and_evaluates(name: str, scenes: str, tmp_path: Path):
+def test_default_trainer_trains_saves_resumes_and_evaluates(
+    name: str, scenes: str, tmp_path: Path, weight_file
+):
     weights = ["MODEL.RESIDUAL.NAME", "resnet18", "MODEL.RESIDUAL.WEIGHTS", str(weight_file(tmp_path))]
     data = ["DATASETS.TRAIN", (scenes,), "DATASETS.TEST", (scenes,), "OUTPUT_DIR", str(tmp_path)]
     size = ["INPUT.MIN_SIZE_TRAIN", (96,), "INPUT.MIN_SIZE_TEST", 96, "SOLVER.BASE_LR", 1e-4]

@@ -5,16 +5,25 @@ import pickle
 import struct
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from backbones import WeightsError
-from backbones.convert.caffemodel import Layer, read_caffemodel, read_mean, write_caffemodel, write_mean
-from backbones.convert.formats import read_pickled_arrays, write_pickled_arrays
-from backbones.convert.protobuf_wire import WireError, encode_field, encode_varint, fields, varints
+from backbones.convert.caffemodel import (
+    Layer,
+    WireError,
+    encode_field,
+    encode_varint,
+    fields,
+    read_caffemodel,
+    read_mean,
+    varints,
+    write_caffemodel,
+    write_mean,
+)
+from backbones.convert.formats import read_pickled_arrays
 
 
 def refusal(read, path: Path) -> str:
@@ -22,22 +31,6 @@ def refusal(read, path: Path) -> str:
         read(path)
     assert str(path) in str(caught.value) and len(str(caught.value).splitlines()) == 1
     return str(caught.value)
-
-
-def test_what_is_written_is_plain_numpy(tmp_path):
-    tensors = {"a": torch.randn(2, 3).t(), "b": torch.arange(3), "c": torch.tensor(1.5)}
-    write_pickled_arrays(tmp_path / "x.pkl", {"model": tensors, "__author__": "us"})
-    content = pickle.loads((tmp_path / "x.pkl").read_bytes())
-    assert content["__author__"] == "us"
-    assert all(np.array_equal(content["model"][name], tensor.numpy()) for name, tensor in tensors.items())
-    with pytest.raises(WeightsError, match="NumPy has no torch.bfloat16; convert the weights to float32"):
-        write_pickled_arrays(tmp_path / "y.pkl", {"a": torch.zeros(1, dtype=torch.bfloat16)})
-
-
-def test_broken_pickles_name_the_file_and_the_remedy(tmp_path):
-    (tmp_path / "x.pkl").write_bytes(pickle.dumps({"w": np.ones(500)})[:300])
-    message = refusal(read_pickled_arrays, tmp_path / "x.pkl")
-    assert "is broken, or holds more than arrays" in message and "copy or download it again" in message
 
 
 NO_WEIGHTS = [

@@ -8,7 +8,7 @@ import torch
 
 from backbones import IMAGENET_INPUT, WeightsError, WeightsHeader, create_model, list_models, save_weights
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def load(name: str, *arguments: object, **options: object) -> torch.nn.Module:
