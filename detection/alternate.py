@@ -1,7 +1,8 @@
 """Alternating training (Ren et al. 2015, §3.2): region proposals and Fast R-CNN in turn, each in a folder."""
 
+import math
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -61,9 +62,9 @@ class ProposalNetwork(nn.Module):
 class Alternation:
     """The steps of a run, each a training of its own in a folder of `out`.
 
-    Proposals are made anew for every picture by the network of the step before, which is fixed: in step 4
-    they cost nothing, being made of the shared features, and in step 2 a forward pass of a trunk. Files of
-    proposals would save the latter, but take gigabytes, and fit one way to resize and crop pictures.
+    The network of the step before, which is fixed, proposes anew for every picture. That costs nothing in
+    step 4, where features are shared, and a forward pass of a trunk in step 2. Files of proposals would save
+    the latter, but take gigabytes and fit one way to resize and crop pictures.
 
     Attributes:
         task: makes what a joint training of a detector would be; `detection.train.detection_task`.
@@ -77,7 +78,7 @@ class Alternation:
     task: MakeTask
 
     @property
-    def steps(self) -> Sequence[Step]:
+    def steps(self) -> tuple[Step, ...]:
         """What `config.training` asks for."""
         return UNSHARED if self.config.training == "two_stage" else UNSHARED + SHARED
 
@@ -93,15 +94,16 @@ class Alternation:
         ended = broadcast_object(self._open(folder, resume, overwrite) if is_main() else None)
         if ended is not None:
             return ended
-        results: dict[str, Any] = {}
-        before = None
+        scores, result, before = {}, {}, None
         for step in self.steps:
-            results[step.name] = self._take(step, before)
+            result = self._take(step, before)
+            scores[step.name] = result["scores"]
             before = self.out / step.name / "last.safetensors"
-        scores = {name: result["scores"] for name, result in results.items()}
-        result = {**results[self.steps[-1].name], "steps": scores}
+        result |= {"steps": scores}
         if is_main():
-            self._publish(self.out / self.steps[-1].name)
+            for name in ("best.safetensors", "last.safetensors", "predictions.json"):
+                with replace_atomically(self.out / name) as temporary:
+                    shutil.copyfile(self.out / self.steps[-1].name / name, temporary)
             folder.write_result(result)
         return result
 
@@ -147,15 +149,9 @@ class Alternation:
             proposals = predict_dataset(network, self.validation, self.config.data, self.config.run)
             recall = proposal_recall(proposals, self.validation.targets)
             average = recall["average_recall"]
-            return Evaluation(float("nan") if average is None else -average, {"scores": recall})
+            return Evaluation(math.nan if average is None else -average, {"scores": recall})
 
         return replace(task, model=network, evaluate=evaluate)
-
-    def _publish(self, step: Path) -> None:
-        """Copies what a joint training would have left in `out`."""
-        for name in ("best.safetensors", "last.safetensors", "predictions.json"):
-            with replace_atomically(self.out / name) as temporary:
-                shutil.copyfile(step / name, temporary)
 
 
 def _of_regions(task: Task) -> Task:

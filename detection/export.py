@@ -29,6 +29,7 @@ Pixels = Literal["uint8", "float32"]
 TRACED = (2, 3, 128, 192)  # the top of a pyramid, too, has more than one cell, which torch would fix
 # Other batches and sizes than that, some odd: what tracing had fixed would show.
 SHAPES = ((1, 3, 128, 160), (3, 3, 75, 91))
+ONNX_BOOL = 9  # onnx.TensorProto's number of the type
 TOLERANCE = 1e-4  # of the largest value; other kernels add up in another order
 
 
@@ -111,10 +112,43 @@ def export(
 
 
 def _translations() -> dict[Any, Any]:
+    """Operations of our detectors, in ONNX, that torch's exporter does not know."""
     onnx_package("onnxscript")  # refuses with the remedy where it is not installed
-    from detection.onnx_operations import TRANSLATIONS
+    from onnxscript import opset18
 
-    return TRANSLATIONS
+    op: Any = opset18  # its types know no constants
+
+    def greedy(boxes: Any, scores: Any, valid: Any, groups: Any, threshold: float) -> Any:
+        """`_greedy_by_kernel` of model.suppression, (N, M) bool: groups are NonMaxSuppression's classes."""
+        one = op.Constant(value_int=1)
+        classes = op.Range(op.Constant(value_int=0), op.Add(op.ReduceMax(groups, keepdims=0), one), one)
+        own = op.Equal(op.Unsqueeze(groups, [1]), op.Unsqueeze(classes, [0, 2]))  # (N, groups, M)
+        takes_part = op.And(own, op.Unsqueeze(valid, [1]))
+        lowest = op.Constant(value_float=float("-inf"))
+        chosen = op.NonMaxSuppression(
+            boxes,
+            op.Where(takes_part, op.Unsqueeze(scores, [1]), lowest),
+            op.Shape(valid, start=1, end=2),
+            op.Constant(value_floats=[threshold]),
+            op.Constant(value_floats=[torch.finfo(torch.float32).min]),  # only higher scores take part
+        )
+        places = op.Gather(chosen, op.Constant(value_ints=[0, 2]), axis=1)
+        kept = op.Expand(op.Cast(one, to=ONNX_BOOL), op.Shape(chosen, start=0, end=1))
+        return op.ScatterND(op.And(valid, op.Not(valid)), places, kept)
+
+    def sort(values: Any, stable: bool | None = None, dim: int = -1, descending: bool = False) -> Any:
+        """torch.sort by TopK of everything, which of equal values takes the first first."""
+        count = op.Gather(op.Shape(values), op.Constant(value_ints=[dim]))
+        return op.TopK(values, count, axis=dim, largest=int(descending), sorted=1)
+
+    def argsort(values: Any, stable: bool = True, dim: int = -1, descending: bool = False) -> Any:
+        return sort(values, stable, dim, descending)[1]
+
+    return {
+        torch.ops.residual_backbones.greedy_by_kernel.default: greedy,
+        torch.ops.aten.sort.stable: sort,
+        torch.ops.aten.argsort.stable: argsort,
+    }
 
 
 def _metadata(loaded: LoadedDetector, module: ExportedDetector) -> dict[str, Any]:

@@ -1,0 +1,99 @@
+"""Which regions are learnt from, what their losses are, and what is detected; all of them by hand."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from detection.model.roi_heads import RoiConfig, RoiHeads
+from detection.model.rpn import Proposals
+from detection.types import Batch
+from foundation.errors import UserError
+
+
+class Areas(nn.Module):
+    """The contract of RegionFeatures: a region's vector is its width and its height."""
+
+    out_channels = 2
+
+    def maps(self, features: list[Tensor], boxes: Tensor, size: int | None = None) -> Tensor:
+        return (boxes[..., 2:] - boxes[..., :2]).flatten(0, 1)
+
+    def vectors(self, maps: Tensor) -> Tensor:
+        return maps
+
+
+def make(num_classes: int = 2, *, class_agnostic: bool = False, **options: float) -> RoiHeads:
+    """Heads whose logits and deltas are all 0."""
+    config = replace(RoiConfig(regions_per_image=4, detections_per_image=3), **options)
+    heads = RoiHeads(Areas(), num_classes, config, class_agnostic=class_agnostic)
+    for parameter in heads.parameters():
+        nn.init.zeros_(parameter)
+    return heads
+
+
+@pytest.fixture
+def batch(batches: Callable[..., Batch]) -> Batch:
+    """One picture with an object of class 2 in its corner."""
+    empty = batches([(64, 96)], [0], num_classes=2)
+    boxes, labels, valid = empty.boxes.clone(), empty.labels.clone(), empty.valid.clone()
+    boxes[0, 0], labels[0, 0], valid[0, 0] = torch.tensor([0.0, 0, 20, 10]), 2, True
+    return replace(empty, boxes=boxes, labels=labels, valid=valid)
+
+
+def proposals(*boxes: list[float]) -> Proposals:
+    return Proposals(torch.tensor([boxes]), torch.ones(1, len(boxes), dtype=torch.bool))
+
+
+def test_the_object_itself_is_a_region_and_its_targets_are_zero(batch: Batch):
+    regions = make().sample_regions(proposals([40.0, 40, 60, 60], [30.0, 30, 50, 50]), batch)
+    # A quarter of four may be objects: the true box; both proposals are background; the fourth slot is empty.
+    assert regions.valid.tolist() == [[True, True, True, False]]
+    assert regions.labels[0, :3].tolist() == [2, 0, 0]
+    assert regions.boxes[0, 0].tolist() == [0, 0, 20, 10] and regions.targets[0, 0].tolist() == [0] * 4
+
+
+def test_targets_are_weighted(batch: Batch):
+    # Half as high as the proposal: IoU 1/2, so an object; the centre is 5 of 20 pixels higher.
+    heads = make(positive_fraction=0.5)
+    regions = heads.sample_regions(proposals([0.0, 0, 20, 20]), batch)
+    (row,) = [i for i in range(2) if regions.boxes[0, i].tolist() == [0, 0, 20, 20]]
+    expected = torch.tensor([0, -5 / 20 * 10, 0, math.log(0.5) * 5])
+    torch.testing.assert_close(regions.targets[0, row], expected)
+
+
+def test_easy_background_is_left_out_on_request(batch: Batch):
+    far = proposals([40.0, 40, 60, 60])
+    assert make().sample_regions(far, batch).valid.sum() == 2
+    assert make(negative_floor=0.1).sample_regions(far, batch).valid.sum() == 1
+
+
+@pytest.mark.parametrize("class_agnostic", [False, True])
+def test_losses_of_heads_that_know_nothing(batch: Batch, class_agnostic: bool):
+    heads = make(class_agnostic=class_agnostic, positive_fraction=0.5, box_loss_beta=0.0)
+    losses = heads.losses([], proposals([0.0, 0, 20, 20]), batch)
+    assert losses["loss_roi_class"].item() == pytest.approx(math.log(3))  # of three classes, background one
+    # Two regions; the deltas are 0, so L1 is the sum of the proposal's targets.
+    assert losses["loss_roi_box"].item() == pytest.approx((2.5 + 5 * math.log(2)) / 2)
+    assert "loss_mask" not in losses
+
+
+def test_detections_need_a_score_and_are_suppressed_within_a_class(batch: Batch):
+    found = proposals([0.0, 0, 20, 10], [0.0, 0, 20, 9], [40.0, 40, 60, 60])
+    heads = make(score_threshold=0.3)  # every class has 1/3
+    with torch.no_grad():
+        detections = heads.detect([], found, batch.sizes)
+        # Two classes of two distinct regions are four; there is room for three, of equal score in order.
+        assert detections.valid.tolist() == [[True] * 3] and detections.labels.tolist() == [[1, 2, 1]]
+        assert detections.boxes[0, :, 0].tolist() == [0, 0, 40]
+        torch.testing.assert_close(detections.scores, torch.full((1, 3), 1 / 3))
+        heads.options = replace(heads.options, score_threshold=0.34)
+        assert not heads.detect([], found, batch.sizes).valid.any()
+
+
+def test_masks_are_not_learnt_from_a_batch_without(detectors: Callable, batches: Callable[..., Batch]):
+    with pytest.raises(UserError, match="learns masks, and the batch has none; read the data set with"):
+        detectors("mask").train()(batches([(64, 96)], [3]))
