@@ -1,8 +1,7 @@
-"""Mixup (Zhang et al. 2018) and cutmix (Yun et al. 2019) of a micro-batch, drawn from its seeds.
+"""Mixup (Zhang et al. 2018) and cutmix (Yun et al. 2019) of a micro-batch, drawn from its seeds on its device.
 
-Everything happens on the batch's device and nothing waits for the host. The classes of torchvision and timm
-draw from the host's global generators, for which the seeds would have to be fetched from a GPU; for equal
-draws the pictures and targets are torchvision's.
+The classes of torchvision and timm draw from the host's global generators, for which the seeds would have to
+be fetched from a GPU. For equal draws the pictures and targets are torchvision's.
 """
 
 from dataclasses import dataclass
@@ -48,12 +47,7 @@ class Mixing:
     """Mixes every picture with the one before it in the micro-batch, the first with the last.
 
     One kind, one share and one box serve the whole micro-batch, as in torchvision and by default in timm. The
-    share is one of 4,096 numbers drawn beforehand from its Beta distribution: a seed is a number, not a
-    generator.
-
-    Args:
-        num_classes: K.
-        device: of the pictures.
+    share is one of 4,096 numbers that were drawn beforehand from its Beta distribution.
     """
 
     def __init__(self, config: MixingConfig, num_classes: int, device: torch.device) -> None:
@@ -98,15 +92,13 @@ def box_mask(share: Tensor, row: Tensor, column: Tensor, height: int, width: int
         share: (1,), 0 … 1, of the pixels outside.
         row, column: 0-dimensional, of the centre, as fractions from 0 to below 1 of height and width.
     """
-    side = (1 - share).sqrt()
-    return _interval(row, side, height)[:, None] & _interval(column, side, width)
-
-
-def _interval(centre: Tensor, side: Tensor, length: int) -> Tensor:
-    """(length,) bool, the pixels of one side of the box; rounded as torchvision does."""
-    half = (side / 2 * length).floor()
-    offset = torch.arange(length, device=side.device) - (centre * length).floor()
-    return (offset >= -half) & (offset < half)
+    half = (1 - share).sqrt() / 2
+    sides = []
+    for centre, length in ((row, height), (column, width)):
+        reach = (half * length).floor()  # rounded as torchvision does
+        offset = torch.arange(length, device=share.device) - (centre * length).floor()
+        sides.append((offset >= -reach) & (offset < reach))
+    return sides[0][:, None] & sides[1]
 
 
 def beta_table(alpha: float) -> Tensor:

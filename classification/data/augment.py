@@ -16,9 +16,8 @@ from training.seeding import seeded
 
 Picture = NDArray[np.uint8]
 
-# Principal components of ImageNet's RGB values in 0–1, one a column, and the factor of the shift along each,
-# as published in fb.resnet.torch (datasets/imagenet.lua, eigvec and eigval). The paper follows the method of
-# Krizhevsky et al. 2012, §4.1.
+# Principal components of ImageNet's RGB values in 0–1, one a column, and the factor of the shift along each:
+# fb.resnet.torch, datasets/imagenet.lua, eigvec and eigval. The method is Krizhevsky et al. 2012, §4.1.
 PCA_FACTORS = np.array([0.2175, 0.0188, 0.0045])
 PCA_VECTORS = np.array(
     [[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]],
@@ -35,14 +34,14 @@ MEAN_COLOUR = [round(255 * mean) for mean in IMAGENET_INPUT.mean]
 def scale_jitter_box(
     rng: Generator, height: int, width: int, size: int, short_side: tuple[float, float]
 ) -> Box:
-    """The paper's crop: short side scaled at random, place at random (He et al. 2015, §3.4).
+    """The paper's crop: the short side is scaled at random, and the place random (He et al. 2015, §3.4).
 
     Args:
         height, width: of the picture, in pixels.
         size: pixels of the crop's side, after scaling.
         short_side: range of the scaled picture's short side in pixels; the paper's is 256 … 480 for size 224.
     Returns:
-        The crop before scaling; only its pixels need to be resized.
+        The crop in the picture as it is, so that only its pixels need to be resized.
     """
     side = size * min(height, width) / rng.uniform(*short_side)
     left, top = rng.uniform(0, width - side), rng.uniform(0, height - side)
@@ -74,7 +73,7 @@ def centre_box(height: int, width: int, share: float) -> Box:
 def centre_crop(image: Picture, resize: float, size: int) -> Picture:
     """The central (size, size) of the picture with its short side scaled to `resize` pixels.
 
-    Antialiased bilinear, by Pillow: its place need not be whole pixels.
+    Pillow resizes (antialiased, bilinear), since its crops need not begin at whole pixels.
     """
     box = centre_box(image.shape[0], image.shape[1], size / resize)
     return np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR, box=box))
@@ -91,8 +90,7 @@ def shift_colour(rng: Generator, image: Picture, deviation: float) -> Picture:
     """Adds one random colour along the principal components (Krizhevsky et al. 2012, §4.1).
 
     Args:
-        deviation: of the random numbers that multiply the factors, 0.1 in the paper's source; 0 leaves the
-            picture alone.
+        deviation: of the random numbers that multiply the factors, 0.1 in the paper; 0 changes nothing.
     """
     if deviation == 0:
         return image

@@ -15,17 +15,11 @@ from pictures.decoding import read_file
 
 
 class FolderReader:
-    """Encoded pictures in files of their own.
-
-    Attributes:
-        classes: K names.
-        labels: (N,) int64.
-        paths: (N,) bytes in a NumPy array, since Python objects would be copied into every worker as their
-            reference counts change.
-    """
+    """A `PictureReader` of encoded pictures in files of their own."""
 
     def __init__(self, classes: list[str], labels: Tensor, paths: Sequence[Path]) -> None:
         self.classes, self.labels = classes, labels
+        # An array, since Python objects would be copied into every worker as their reference counts change.
         self.paths = np.array([os.fsencode(path) for path in paths])
 
     def name(self, index: int) -> str:

@@ -16,15 +16,14 @@ from classification.data.labelled_batches import Pictures
 from classification.data.shapes_folders import ensure_shapes
 from classification.data.shards import ShardReader
 from foundation.errors import UserError, check_choice
-from training.config import data_root, require_between
+from training.config import data_root, require_between, require_positive
 
 
 @dataclass(frozen=True)
 class DataConfig:
     """Which pictures, and what is done to them.
 
-    Those from image_size to broken belong to encoded pictures; CIFAR-10 has its own augmentation (§4.2) and
-    refuses them.
+    CIFAR-10 has its own augmentation (§4.2) and refuses the options from image_size to broken.
 
     Attributes:
         kind: "folder" is the layout of ImageNet, one folder per class in each split; "shards" are tar files
@@ -33,9 +32,9 @@ class DataConfig:
         train_split: folder below root; of shards also a pattern, train-{000..146}.tar; for CIFAR-10 "train"
             (50k) or "train45k".
         val_split: what is evaluated and what "best" is chosen on; for CIFAR-10 "test" or "val5k".
-        image_size: pixels of the square training crop and of the centre crop of evaluation.
-        eval_size: of the latter alone, where it is to be another size (Touvron et al. 2019).
-        resize: short side in pixels before that centre crop.
+        image_size: pixels of the square training crop, and of evaluation's centre crop.
+        eval_size: pixels of the centre crop where it is to differ (Touvron et al. 2019).
+        resize: short side in pixels before the centre crop.
         augment: "paper" scales the short side at random before the crop (He et al. 2015, §3.4), "inception"
             crops 8–100 % of the area (Szegedy et al. 2015).
         short_side: range of the former in pixels; None takes the paper's [256, 480] · image_size / 224.
@@ -45,8 +44,8 @@ class DataConfig:
         erase: probability of a rectangle of the training crop to be erased (Zhong et al. 2020).
         mean: "pixel" subtracts the training pictures' mean picture, as the paper does; "channel" ImageNet's
             channel means, and divides by the deviations.
-        broken: "skip" leaves broken pictures out of training batches, counts and reports them; evaluation
-            always stops at one, since an error over fewer pictures would be another number.
+        broken: "skip" leaves broken pictures out of training batches and reports them; evaluation always
+            stops at one, since an error over fewer pictures would be another number.
         picture_column, label_column: of a Hugging Face data set.
     """
 
@@ -71,14 +70,12 @@ class DataConfig:
         check_choice("kind", self.kind, OPENERS)
         if self.kind == "huggingface" and self.root is None:
             raise UserError("root must be the name of the data set on the Hugging Face hub, or its folder")
-        for option in fields(self)[4:]:
-            column = option.name in ("picture_column", "label_column")
-            if getattr(self, option.name) == option.default:
-                continue
-            if column and self.kind != "huggingface":
-                raise UserError(f"{option.name} belongs to kind huggingface, got {self.kind}; leave it out")
+        changed = [option.name for option in fields(self)[4:] if getattr(self, option.name) != option.default]
+        for name in changed:
+            if name in ("picture_column", "label_column") and self.kind != "huggingface":
+                raise UserError(f"{name} belongs to kind huggingface, got {self.kind}; leave it out")
             if self.kind == "cifar10":
-                raise UserError(f"{option.name} does not apply to cifar10; leave it out")
+                raise UserError(f"{name} does not apply to cifar10; leave it out")
         require_between(self, 0, 10, "pca_colour")
         require_between(self, 0, 1, "erase")
         if self.policy is not None and not re.fullmatch(POLICY_NAME, self.policy):
@@ -89,25 +86,24 @@ class DataConfig:
         self._check_sizes()
 
     def _check_sizes(self) -> None:
-        name = "image_size" if self.eval_size is None else "eval_size"
-        if not 0 < self.centre_size() <= self.resize:
+        name, size = "image_size" if self.eval_size is None else "eval_size", self.centre_size()
+        if not 0 < size <= self.resize:
             raise UserError(
-                f"{name} must be positive and at most resize, got {name} {self.centre_size()} and resize "
-                f"{self.resize}"
+                f"{name} must be positive and at most resize, got {name} {size} and resize {self.resize}"
             )
-        if self.image_size < 1:
-            raise UserError(f"image_size must be positive, got {self.image_size}")
+        require_positive(self, "image_size")
         if self.short_side is None:
             return
+        given = list(self.short_side)
         if self.augment == "inception":
             raise UserError(
-                "short_side belongs to augment paper and does nothing with inception; "
-                f"leave it out, got {list(self.short_side)}"
+                "short_side belongs to augment paper and does nothing with inception; leave it out, got "
+                f"{given}"
             )
-        if not self.image_size <= self.short_side[0] <= self.short_side[1]:
+        if not self.image_size <= given[0] <= given[1]:
             raise UserError(
-                "short_side must be a range [low, high] from image_size on, "
-                f"got {list(self.short_side)} and image_size {self.image_size}"
+                "short_side must be a range [low, high] from image_size on, got "
+                f"{given} and image_size {self.image_size}"
             )
 
     def folder(self, name: str) -> Path:
@@ -127,8 +123,8 @@ class DataConfig:
 class PictureReader(Protocol):
     """The encoded pictures of one split, any of them by its index.
 
-    Streams, as WebDataset and timm read shards, give none by index: their order depends on buffers, workers
-    and processes, and a resumed run could not go on at the very next picture.
+    Streams, as WebDataset and timm read shards, would not do: their order depends on buffers, workers and
+    processes, so a resumed run could not go on at the very next picture.
 
     Attributes:
         classes: K names.

@@ -26,12 +26,9 @@ from training.loader import Item
 
 
 class EncodedPictures:
-    """One split: decoded, cropped and augmented as the configuration says.
+    """One split: `Pictures` that are decoded, cropped and augmented as the configuration says.
 
     Attributes:
-        reader: gives the encoded pictures, by index.
-        classes: K names.
-        labels: (N,) int64, 0 … K−1.
         input_spec: ImageNet's channel means and deviations, unless another is adopted; with data.mean=pixel
             the channel means of the mean picture, and deviations of 1.
         mean: (3, image_size, image_size) float32 in 0–1, the mean picture; only with data.mean=pixel.
@@ -43,7 +40,6 @@ class EncodedPictures:
         """Takes the pictures of a reader.
 
         Args:
-            config: crop size and augmentation; with data.mean=pixel also where the training pictures are.
             training: random crops instead of the centre crop; broken pictures may be left out.
         Raises:
             UserError: the mean picture cannot be had, or data.policy is timm's and timm not installed.

@@ -120,10 +120,7 @@ class PicturesInMemory(Protocol):
 
 
 class PicturesOnDevice:
-    """Pictures copied to a device, of which batches are gathered there instead of brought by a loader.
-
-    The same pictures, seeds and arithmetic as in `training_batches`.
-    """
+    """Pictures copied to a device, where the batches of `training_batches` are gathered without a loader."""
 
     def __init__(self, pictures: PicturesInMemory, device: torch.device) -> None:
         self.split = pictures.split
@@ -165,8 +162,8 @@ def evaluation_batches(pictures: Pictures, batch_size: int, workers: int) -> Bat
 def evaluation_items(length: int, batch_size: int) -> list[list[Item]]:
     """This process's share of all batches of a set; in rank order they are the set.
 
-    Whole batches, since a picture's score depends, by rounding, on the pictures beside it: so any number of
-    processes gives the very same scores.
+    Batches stay whole, since a picture's score depends, by rounding, on the pictures beside it. So any number
+    of processes gives the very same scores.
     """
     items = [Item(index, 0) for index in range(length)]
     batches = [items[start : start + batch_size] for start in range(0, length, batch_size)]

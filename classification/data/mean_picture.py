@@ -27,8 +27,8 @@ SHARE = 224 / 256  # of the short side: the usual centre crop, whatever evaluati
 def mean_picture(config: DataConfig) -> Tensor:
     """(3, image_size, image_size) float32 in 0–1: the mean of the training pictures' centre crops.
 
-    Of at most 10,000 pictures, evenly spread over the training split; the sums are of integers, so that
-    neither workers nor processes change a bit. With data.broken=skip broken ones are left out, and logged.
+    At most 10,000 pictures count, evenly spread over the training split. The sums are of integers, so neither
+    workers nor processes change a bit. With data.broken=skip broken pictures are left out, and logged.
 
     Raises:
         UserError: the training split is not whole, a picture is broken, or with data.broken=skip all are.

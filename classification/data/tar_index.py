@@ -1,7 +1,7 @@
 """Where the members of a tar archive lie, so that any of them can be read alone.
 
-tarfile finds the same, but takes a damaged header for the end of the archive, whose rest would be missing
-from training without a word, and needs several times as long: minutes for ImageNet, at every start.
+tarfile takes a damaged header for the end of the archive, so that the rest would be missing from training
+without a word, and takes several times as long: minutes for ImageNet, at every start.
 """
 
 import os

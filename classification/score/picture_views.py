@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol, runtime_checkable
 
@@ -32,11 +32,11 @@ class WholePictures(Protocol):
 
 @dataclass(frozen=True)
 class Views:
-    """All views of N pictures, as many of each, their mirror images left to be made on the device.
+    """Equally many views of each of N pictures; their mirror images are made later, on the device.
 
     Attributes:
-        groups: the views of one size: (n,) int64, which of the N pictures each is of, and
-            (n, 3, height, width) uint8 RGB.
+        groups: for each size of view: (n,) int64, which of the N pictures each view is of, and the
+            views, (n, 3, height, width) uint8 RGB.
         labels: (N,) int64.
         ids: N names for messages.
     """
@@ -48,11 +48,11 @@ class Views:
     def to(self, device: torch.device | str) -> "Views":
         """The same on another device, copied without waiting where the memory is pinned."""
         groups = [(of, images.to(device, non_blocking=True)) for of, images in self.groups]
-        return Views(groups, self.labels, self.ids)
+        return replace(self, groups=groups)
 
     def pin_memory(self) -> "Views":
         """Called by DataLoader: makes copies to a GPU asynchronous."""
-        return Views([(of, images.pin_memory()) for of, images in self.groups], self.labels, self.ids)
+        return replace(self, groups=[(of, images.pin_memory()) for of, images in self.groups])
 
 
 @dataclass(frozen=True)
