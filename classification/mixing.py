@@ -1,4 +1,4 @@
-"""Mixup (Zhang et al. 2018) and cutmix (Yun et al. 2019) of a micro-batch, drawn from its seeds on its device.
+"""Mixup (Zhang et al. 2018) and cutmix (Yun et al. 2019), drawn from a micro-batch's seeds on its device.
 
 The classes of torchvision and timm draw from the host's global generators, for which the seeds would have to
 be fetched from a GPU. For equal draws the pictures and targets are torchvision's.

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from backbones import WeightsHeader, create_model, read_weights, save_weights
 from backbones.norm import norm_eps
+from backbones.spec import Network
 from classification.config import ModelConfig, PretrainConfig
 from classification.data.labelled_batches import (
     Batch,
@@ -47,16 +48,11 @@ def pretrain(
     with process_group(device):
         training, validation = open_both(config)
         model = draw_classifier(config, training, device)
-        return train(
-            pretraining_task(config, model, training, validation),
-            config,
-            out,
-            resume=resume,
-            overwrite=overwrite,
-        )
+        task = pretraining_task(config, model, training, validation)
+        return train(task, config, out, resume=resume, overwrite=overwrite)
 
 
-def draw_classifier(config: PretrainConfig, pictures: Pictures, device: torch.device) -> nn.Module:
+def draw_classifier(config: PretrainConfig, pictures: Pictures, device: torch.device) -> Network:
     """The network to be trained, drawn from the run's seed, on its device."""
     with DRAWING:
         seed_everything(config.run.seed)
@@ -79,14 +75,12 @@ def open_both(config: PretrainConfig) -> tuple[Pictures, Pictures]:
             f"data.train_split has {len(training.classes)} classes and data.val_split "
             f"{len(validation.classes)}, or their names differ; expected the same class folders in both"
         )
-    logger.info(
-        "%d pictures to train on, %d to validate, %d classes",
-        *(len(training), len(validation), len(training.classes)),
-    )
+    counts = len(training), len(validation), len(training.classes)
+    logger.info("%d pictures to train on, %d to validate, %d classes", *counts)
     return training, validation
 
 
-def build_classifier(config: ModelConfig, pictures: Pictures) -> nn.Module:
+def build_classifier(config: ModelConfig, pictures: Pictures) -> Network:
     """The network for these pictures' classes, told how they are normalised.
 
     Weights to start from may be of other classes: their last layer is left out.
@@ -116,7 +110,7 @@ def build_classifier(config: ModelConfig, pictures: Pictures) -> nn.Module:
 
 
 def pretraining_task(
-    config: PretrainConfig, model: nn.Module, training: Pictures, validation: Pictures
+    config: PretrainConfig, model: Network, training: Pictures, validation: Pictures
 ) -> Task:
     """What `training.run.train` needs to know of classification."""
     device = next(model.parameters()).device
@@ -134,7 +128,17 @@ def pretraining_task(
         return Evaluation(result["scores"]["top1_error"], result)
 
     def save(path: Path, scores: Mapping[str, float]) -> None:
-        save_weights(path, model.state_dict(), classifier_header(config, model, validation, scores))
+        header = WeightsHeader(
+            model=model.name,
+            options=model.options,
+            input_spec=model.input_spec,
+            norm_eps=norm_eps(model),
+            dataset=f"{config.data.kind} {config.data.train_split}",
+            score=dict(scores),
+            config=asdict(config),
+            classes=list(validation.classes),
+        )
+        save_weights(path, model.state_dict(), header)
 
     return Task(
         model=model,
@@ -179,19 +183,3 @@ def batch_source(
         return lambda step: training_batches(training, config.optim, config.run, step)
     resident = PicturesOnDevice(training, device)
     return lambda step: resident.drawn(training_items(len(training), config.optim, config.run, step))
-
-
-def classifier_header(
-    config: PretrainConfig, model: Any, pictures: Pictures, scores: Mapping[str, float]
-) -> WeightsHeader:
-    """What the weight file says of itself."""
-    return WeightsHeader(
-        model=model.name,
-        options=model.options,
-        input_spec=model.input_spec,
-        norm_eps=norm_eps(model),
-        dataset=f"{config.data.kind} {config.data.train_split}",
-        score=dict(scores),
-        config=asdict(config),
-        classes=list(pictures.classes),
-    )

@@ -12,7 +12,7 @@ from classification.config import ModelConfig, PretrainConfig
 from classification.data.cifar10 import Cifar10
 from classification.data.data_sets import DataConfig
 from classification.pretrain import pretrain
-from classification.together import pretrain_together
+from classification.trainings_at_once import pretrain_together
 from foundation.errors import UserError
 from training.config import OptimConfig, RunConfig, ScheduleConfig
 from training.seeding import capture_rng, restore_rng
