@@ -15,12 +15,12 @@ from benchmarks.backbone_speed import Call, kept_for_backward
 from classification.data.cifar10 import crop_and_flip
 from classification.data.labelled_batches import Batch, PicturesOnDevice
 from training.compile import compile_blocks, recompute_blocks
-from training.config import OptimConfig, RunConfig, ScheduleConfig
 from training.devices import emulates_bf16
 from training.graph import GraphedSteps
 from training.loader import TrainSampler
 from training.loop import TrainingStep, TrainState, fit
-from training.optim import build_optimizer
+from training.optim import OptimConfig, build_optimizer
+from training.schedule import ScheduleConfig
 
 NETWORKS = {"cpu": ("resnet20_cifar",), "cuda": ("resnet20_cifar", "resnet56_cifar", "resnet110_cifar")}
 STEPS = {"cpu": 4, "cuda": 200}  # a round
@@ -92,9 +92,10 @@ class OurLoop:
                 "top1_error": 100 * wrong.float().mean(),
             }
 
-        run = RunConfig(precision="bf16" if bf16 else "fp32")
         plan = ScheduleConfig(total_steps=10**9)
-        step = TrainingStep(model, losses, optim=OPTIM, schedule=plan, run=run, device=device)
+        step = TrainingStep(
+            model, losses, optim=OPTIM, schedule=plan, precision="bf16" if bf16 else "fp32", device=device
+        )
         if device.type == "cuda":
             compile_blocks(model)
         self.step = GraphedSteps(step) if device.type == "cuda" else step

@@ -15,7 +15,10 @@ from detection.model.roi_heads import RoiConfig
 from detection.model.rpn import RpnConfig
 from detection.results.metrics_by_name import METRICS
 from foundation.errors import check_choice
-from training.config import OptimConfig, RunConfig, ScheduleConfig, require_between
+from training.config import require_between
+from training.optim import OptimConfig
+from training.run import RunConfig
+from training.schedule import ScheduleConfig
 
 
 def one_of(option: str, table: Mapping[str, Any]) -> AfterValidator:

@@ -7,7 +7,7 @@ import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
@@ -16,106 +16,6 @@ from foundation.errors import UserError, suggest
 from foundation.yaml12 import read_yaml, write_yaml
 
 Schema = TypeVar("Schema")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class OptimConfig:
-    """The defaults are those of He et al. 2015, §3.4.
-
-    `batch_size` counts all processes and micro-batches; `lr` is stated per `reference_batch` and scaled to
-    `batch_size`, see `training.optim.scaled_lr`.
-
-    Attributes:
-        kind: "lamb" needs timm.
-        momentum: of SGD; LAMB and AdamW take it as beta1, and 0.999 as beta2.
-        ema_decay: of the moving average of the weights that is then evaluated and saved; see `WeightAverage`.
-    """
-
-    kind: Literal["sgd", "lamb", "adamw"] = "sgd"
-    lr: float = 0.1
-    momentum: float = 0.9
-    nesterov: bool = False
-    weight_decay: float = 1e-4
-    decay_norm_and_bias: bool = True
-    batch_size: int = 256
-    reference_batch: int = 256
-    accumulate: int = 1
-    clip_norm: float | None = None
-    ema_decay: float | None = None
-
-    def __post_init__(self) -> None:
-        require_positive(self, "lr", "batch_size", "reference_batch", "accumulate", "clip_norm")
-        require_between(self, 0, 1, "momentum")
-        require_between(self, 0, math.inf, "weight_decay")
-        if self.nesterov and (self.kind != "sgd" or self.momentum == 0):
-            raise ValueError(
-                f"nesterov belongs to kind sgd with momentum, got {self.kind} and momentum {self.momentum}"
-            )
-        if self.kind != "sgd" and self.momentum == 1:
-            raise ValueError(f"momentum is beta1 of {self.kind} and must be below 1, got {self.momentum}")
-        if self.ema_decay is not None and not 0 < self.ema_decay < 1:
-            raise ValueError(f"ema_decay must be between 0 and 1, for instance 0.9999, got {self.ema_decay}")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ScheduleConfig:
-    """Learning rate over the steps; see `training.schedule`. "step" without milestones is constant.
-
-    `warmup` "error" is the paper's for 110 layers (§4.2): `warmup_factor` until the training error, as
-    reported every `run.log_every` steps, is below `warmup_error` per cent.
-    """
-
-    kind: Literal["step", "cosine", "plateau"] = "step"
-    total_steps: int
-    milestones: tuple[int, ...] = ()
-    gamma: float = 0.1
-    warmup_steps: int = 0
-    warmup_factor: float = 0.1
-    warmup: Literal["linear", "constant", "error"] = "linear"
-    warmup_error: float = 80.0
-    plateau_patience: int = 5
-
-    def __post_init__(self) -> None:
-        require_positive(self, "total_steps")
-        require_between(self, 0, 1, "gamma", "warmup_factor")
-        require_between(self, 0, 100, "warmup_error")
-        if self.warmup == "error" and self.warmup_error == 0:
-            raise ValueError("warmup_error 0 would never end the warm-up; the paper's is 80 (per cent)")
-        require_between(self, 0, math.inf, "warmup_steps", "plateau_patience")
-        if self.milestones and self.kind != "step":
-            raise ValueError(f"milestones belong to kind step, got {list(self.milestones)} with {self.kind}")
-        if self.warmup == "error" and self.warmup_steps:
-            raise ValueError(f"warmup error ends by itself; leave out warmup_steps, got {self.warmup_steps}")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class RunConfig:
-    """How a run is executed.
-
-    Attributes:
-        compile: each block by torch.compile; equal blocks share their code, so a deep network starts as fast.
-        recompute: activations inside the blocks are computed again for the backward pass instead of kept.
-        cuda_graph: whole optimiser steps captured and replayed, once for every shape of batch, and so are
-            detections in evaluation; needs one process, a GPU and SGD. See `training.graph`.
-        early_stop: evaluations without improvement until the end.
-    """
-
-    seed: int = 0
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    precision: Literal["fp32", "bf16"] = "fp32"
-    channels_last: bool = True
-    compile: bool = False
-    recompute: bool = False
-    cuda_graph: bool = False
-    workers: int = 2
-    log_every: int = 50
-    eval_every: int = 1000
-    checkpoint_every: int = 1000
-    early_stop: int | None = None
-
-    def __post_init__(self) -> None:
-        require_positive(self, "log_every", "eval_every", "checkpoint_every", "early_stop")
-        require_between(self, 0, math.inf, "seed", "workers")
 
 
 def data_root() -> Path:

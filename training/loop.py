@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -12,9 +12,8 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from foundation.errors import UserError
-from training.config import OptimConfig, RunConfig, ScheduleConfig
-from training.optim import WeightAverage, scaled_lr
-from training.schedule import lr_factor
+from training.optim import OptimConfig, WeightAverage, scaled_lr
+from training.schedule import ScheduleConfig, lr_factor
 from training.seeding import capture_rng, restore_rng
 
 
@@ -151,6 +150,7 @@ class TrainingStep:
         losses: gives the loss terms of a micro-batch on the device from (network, batch), to be summed. What
             carries no gradient, such as an error rate, is reported beside them and changes no weight.
         device: where it happens; a batch offers `to(device)` and `ids`.
+        precision: "bf16" computes the losses under autocast.
     """
 
     def __init__(
@@ -160,11 +160,11 @@ class TrainingStep:
         *,
         optim: OptimConfig,
         schedule: ScheduleConfig,
-        run: RunConfig,
         device: torch.device,
+        precision: Literal["fp32", "bf16"] = "fp32",
     ) -> None:
         self.network, self.losses, self.device = network, losses, device
-        self.optim, self.schedule, self.bf16 = optim, schedule, run.precision == "bf16"
+        self.optim, self.schedule, self.bf16 = optim, schedule, precision == "bf16"
 
     def lr(self, state: TrainState, step: int) -> float:
         """The learning rate of optimiser step `step` by what is known now."""

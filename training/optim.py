@@ -1,15 +1,57 @@
 """Optimisers (SGD, LAMB, AdamW), their learning rate, and the average of the weights kept beside them."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 
 from foundation.errors import UserError
-from training.config import OptimConfig
+from training.config import require_between, require_positive
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimConfig:
+    """The defaults are those of He et al. 2015, §3.4.
+
+    `batch_size` counts all processes and micro-batches; `lr` is stated per `reference_batch` and scaled to
+    `batch_size`, see `scaled_lr`.
+
+    Attributes:
+        kind: "lamb" needs timm.
+        momentum: of SGD; LAMB and AdamW take it as beta1, and 0.999 as beta2.
+        ema_decay: of the moving average of the weights that is then evaluated and saved; see `WeightAverage`.
+    """
+
+    kind: Literal["sgd", "lamb", "adamw"] = "sgd"
+    lr: float = 0.1
+    momentum: float = 0.9
+    nesterov: bool = False
+    weight_decay: float = 1e-4
+    decay_norm_and_bias: bool = True
+    batch_size: int = 256
+    reference_batch: int = 256
+    accumulate: int = 1
+    clip_norm: float | None = None
+    ema_decay: float | None = None
+
+    def __post_init__(self) -> None:
+        require_positive(self, "lr", "batch_size", "reference_batch", "accumulate", "clip_norm")
+        require_between(self, 0, 1, "momentum")
+        require_between(self, 0, math.inf, "weight_decay")
+        if self.nesterov and (self.kind != "sgd" or self.momentum == 0):
+            raise ValueError(
+                f"nesterov belongs to kind sgd with momentum, got {self.kind} and momentum {self.momentum}"
+            )
+        if self.kind != "sgd" and self.momentum == 1:
+            raise ValueError(f"momentum is beta1 of {self.kind} and must be below 1, got {self.momentum}")
+        if self.ema_decay is not None and not 0 < self.ema_decay < 1:
+            raise ValueError(f"ema_decay must be between 0 and 1, for instance 0.9999, got {self.ema_decay}")
+
 
 SCALING = {
     "sgd": "scaled linearly (Goyal et al. 2017)",

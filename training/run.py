@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import shorten
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from foundation.errors import UserError
 from training.command import watched
 from training.compile import compile_blocks, recompute_blocks
-from training.config import OptimConfig, RunConfig, ScheduleConfig
+from training.config import require_between, require_positive
 from training.devices import (
     broadcast_buffers,
     broadcast_object,
@@ -27,11 +27,41 @@ from training.devices import (
 )
 from training.graph import STEPS, GraphedSteps, require_capturable
 from training.loop import StopTraining, TrainingStep, TrainState, fit
-from training.optim import WeightAverage, build_optimizer, describe_lr
+from training.optim import OptimConfig, WeightAverage, build_optimizer, describe_lr
 from training.run_folder import RunFolder
-from training.schedule import ends_warmup
+from training.schedule import ScheduleConfig, ends_warmup
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """How a run is executed.
+
+    Attributes:
+        compile: each block by torch.compile; equal blocks share their code, so a deep network starts as fast.
+        recompute: activations inside the blocks are computed again for the backward pass instead of kept.
+        cuda_graph: whole optimiser steps captured and replayed, once for every shape of batch, and so are
+            detections in evaluation; needs one process, a GPU and SGD. See `training.graph`.
+        early_stop: evaluations without improvement until the end.
+    """
+
+    seed: int = 0
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["fp32", "bf16"] = "fp32"
+    channels_last: bool = True
+    compile: bool = False
+    recompute: bool = False
+    cuda_graph: bool = False
+    workers: int = 2
+    log_every: int = 50
+    eval_every: int = 1000
+    checkpoint_every: int = 1000
+    early_stop: int | None = None
+
+    def __post_init__(self) -> None:
+        require_positive(self, "log_every", "eval_every", "checkpoint_every", "early_stop")
+        require_between(self, 0, math.inf, "seed", "workers")
 
 
 class TrainingConfig(Protocol):
@@ -92,7 +122,7 @@ def train(
     Raises:
         UserError: the folder cannot be used so, or a loss is not finite.
     """
-    optim, run, model = config.optim, config.run, task.model
+    optim, schedule, run, model = config.optim, config.schedule, config.run, task.model
     device = next(model.parameters()).device
     if run.cuda_graph:
         require_capturable(optim.kind, device, recompute=run.recompute)
@@ -112,7 +142,7 @@ def train(
     if run.recompute:
         recompute_blocks(model)
     step: Any = TrainingStep(
-        wrap(model), task.losses, optim=optim, schedule=config.schedule, run=run, device=device
+        wrap(model), task.losses, optim=optim, schedule=schedule, precision=run.precision, device=device
     )
     if run.cuda_graph:  # a loader brings batches of different shapes: one step a launch
         step = GraphedSteps(step, steps=STEPS if task.resident else 1)
@@ -125,7 +155,7 @@ def train(
     ]
     try:
         if not between.is_stuck(state):
-            total, parts = config.schedule.total_steps, optim.accumulate
+            total, parts = schedule.total_steps, optim.accumulate
             batches = watched(task.batches(state.step), total * parts, start=state.step * parts)
             fit(state, batches, step, total, every)
         return between.finish(state)
@@ -192,10 +222,7 @@ class BetweenSteps:
         if schedule.warmup == "error" and not state.warm:
             state.warm = ends_warmup(schedule, losses)
             if state.warm:
-                logger.info(
-                    "training error below %g %%: the warm-up ends at step %d",
-                    *(schedule.warmup_error, state.step),
-                )
+                logger.info("training error below %g %%: the warm-up is over", schedule.warmup_error)
         lr = state.optimizer.param_groups[0]["lr"]
         terms = "  ".join(f"{name} {value:.4f}" for name, value in losses.items())
         logger.info(
@@ -230,20 +257,15 @@ class BetweenSteps:
         """Writes everything needed to go on from here."""
         paused = time.perf_counter()
         state.loss_sums = mean_over_processes(state.loss_sums)
-        self._save(state)
-        self.clock += time.perf_counter() - paused
-
-    def _save(self, state: TrainState) -> None:
         if is_main():
             about = {"data": dict(self.task.data), "processes": world_size()}
             self.folder.save_checkpoint({**state.state_dict(), **about})
+        self.clock += time.perf_counter() - paused
 
     def is_stuck(self, state: TrainState) -> bool:
         """Whether the last `run.early_stop` evaluations brought nothing better."""
         patience, errors = self.config.run.early_stop, state.errors
-        if patience is None or not errors:
-            return False
-        return len(errors) - 1 - errors.index(min(errors)) >= patience
+        return patience is not None and errors != [] and len(errors) - errors.index(min(errors)) > patience
 
     def stop_early(self, state: TrainState) -> None:
         """Ends the training if it is stuck."""
@@ -255,7 +277,7 @@ class BetweenSteps:
 
     def finish(self, state: TrainState) -> dict[str, Any]:
         """Writes the last checkpoint, the last weights and the result; returns the result."""
-        self._save(state)
+        self.checkpoint(state)
         with state.averaged():
             # A run killed after its last checkpoint has its weights, but not their scores.
             last = self.last or self._score()

@@ -2,10 +2,42 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 from foundation.errors import UserError
-from training.config import ScheduleConfig
+from training.config import require_between, require_positive
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduleConfig:
+    """Learning rate over the steps; see `lr_factor`. "step" without milestones is constant.
+
+    `warmup` "error" is the paper's for 110 layers (§4.2): `warmup_factor` until the training error, as
+    reported every `run.log_every` steps, is below `warmup_error` per cent.
+    """
+
+    kind: Literal["step", "cosine", "plateau"] = "step"
+    total_steps: int
+    milestones: tuple[int, ...] = ()
+    gamma: float = 0.1
+    warmup_steps: int = 0
+    warmup_factor: float = 0.1
+    warmup: Literal["linear", "constant", "error"] = "linear"
+    warmup_error: float = 80.0
+    plateau_patience: int = 5
+
+    def __post_init__(self) -> None:
+        require_positive(self, "total_steps")
+        require_between(self, 0, 1, "gamma", "warmup_factor")
+        require_between(self, 0, 100, "warmup_error")
+        if self.warmup == "error" and self.warmup_error == 0:
+            raise ValueError("warmup_error 0 would never end the warm-up; the paper's is 80 (per cent)")
+        require_between(self, 0, math.inf, "warmup_steps", "plateau_patience")
+        if self.milestones and self.kind != "step":
+            raise ValueError(f"milestones belong to kind step, got {list(self.milestones)} with {self.kind}")
+        if self.warmup == "error" and self.warmup_steps:
+            raise ValueError(f"warmup error ends by itself; leave out warmup_steps, got {self.warmup_steps}")
 
 
 def lr_factor(config: ScheduleConfig, step: int, errors: Sequence[float], *, warm: bool = False) -> float:

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from backbones.spec import InputSpec
-from training.config import OptimConfig, RunConfig
+from training.optim import OptimConfig
+from training.run import RunConfig
 from training.devices import rank, world_size
 from training.loader import BatchLoader, Item, TrainSampler, evaluation_shard
 

@@ -14,7 +14,9 @@ from classification.data.data_sets import DataConfig
 from classification.pretrain import pretrain
 from classification.trainings_at_once import pretrain_together
 from foundation.errors import UserError
-from training.config import OptimConfig, RunConfig, ScheduleConfig
+from training.optim import OptimConfig
+from training.run import RunConfig
+from training.schedule import ScheduleConfig
 from training.seeding import capture_rng, restore_rng
 
 CONFIG = PretrainConfig(

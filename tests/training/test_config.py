@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from foundation.errors import UserError
-from training.config import OptimConfig, complete_config, differences, dump_config, load_config, parse_config
+from training.config import complete_config, differences, dump_config, load_config, parse_config
+from training.optim import OptimConfig
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from foundation.errors import UserError
 from training import graph
-from training.config import OptimConfig, RunConfig, ScheduleConfig
 from training.graph import STEPS, WARM_UP, GraphedFunction, GraphedSteps, require_capturable
 from training.loop import TrainingStep, TrainState, fit
-from training.optim import WeightAverage, build_optimizer
+from training.optim import OptimConfig, WeightAverage, build_optimizer
+from training.schedule import ScheduleConfig
 
 OPTIM = OptimConfig(lr=0.01, batch_size=4, reference_batch=4)
 CPU = torch.device("cpu")
@@ -87,9 +87,7 @@ def make(device: str = "cpu", optim: OptimConfig = OPTIM, **schedule) -> tuple[T
     model = network().to(device)
     average = None if optim.ema_decay is None else WeightAverage(model, optim.ema_decay)
     plan = ScheduleConfig(**{"total_steps": 1000, "milestones": (12, 25), **schedule})
-    step = TrainingStep(
-        model, losses, optim=optim, schedule=plan, run=RunConfig(), device=torch.device(device)
-    )
+    step = TrainingStep(model, losses, optim=optim, schedule=plan, device=torch.device(device))
     return TrainState(model, build_optimizer(model, optim), average=average), step
 
 

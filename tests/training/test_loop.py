@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from foundation.errors import UserError
-from training.config import OptimConfig, RunConfig, ScheduleConfig
 from training.loop import StepReport, StopTraining, TrainingStep, TrainState, fit
-from training.optim import build_optimizer
+from training.optim import OptimConfig, build_optimizer
+from training.schedule import ScheduleConfig
 
 
 @dataclass
@@ -39,9 +39,7 @@ def make(optim: OptimConfig | None = None, **schedule) -> tuple[TrainState, Trai
     model = nn.Linear(1, 1)
     optim = optim or OptimConfig(lr=0.01, batch_size=4, reference_batch=4)
     plan = ScheduleConfig(**{"total_steps": 100, **schedule})
-    step = TrainingStep(
-        model, squares, optim=optim, schedule=plan, run=RunConfig(), device=torch.device("cpu")
-    )
+    step = TrainingStep(model, squares, optim=optim, schedule=plan, device=torch.device("cpu"))
     return TrainState(model, build_optimizer(model, optim)), step
 
 
@@ -86,7 +84,6 @@ def test_one_step_by_hand():
         lambda network, batch: {"loss": network(batch.x).square().mean()},
         optim=optim,
         schedule=plan,
-        run=RunConfig(),
         device=torch.device("cpu"),
     )
     report = step(TrainState(model, build_optimizer(model, optim)), iter([Batch(torch.ones(1, 1), ["a"])]))

@@ -6,9 +6,8 @@ import torch
 from torch import nn
 
 from foundation.errors import UserError
-from training.config import OptimConfig
 from training.loop import TrainState
-from training.optim import build_optimizer, describe_lr, scaled_lr
+from training.optim import OptimConfig, build_optimizer, describe_lr, scaled_lr
 from training.run_folder import load_checkpoint, save_checkpoint
 
 

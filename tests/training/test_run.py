@@ -18,9 +18,10 @@ from torch import Tensor, nn
 
 from foundation.errors import UserError
 from training import run as training
-from training.config import OptimConfig, RunConfig, ScheduleConfig
-from training.run import Evaluation, Task, describe, train
+from training.optim import OptimConfig
+from training.run import Evaluation, RunConfig, Task, describe, train
 from training.run_folder import load_checkpoint
+from training.schedule import ScheduleConfig
 
 
 @dataclass(frozen=True)

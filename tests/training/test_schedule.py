@@ -7,8 +7,8 @@ from torch.optim import SGD
 from torch.optim.lr_scheduler import CosineAnnealingLR, MultiStepLR, ReduceLROnPlateau
 
 from foundation.errors import UserError
-from training.config import ScheduleConfig
 from training.schedule import (
+    ScheduleConfig,
     cosine_factor,
     ends_warmup,
     lr_factor,

@@ -18,10 +18,10 @@ from detection.model import roi_pooling as pooling
 from detection.model.detector import FasterRCNN
 from detection.predictor import detect, predict
 from detection.types import Batch, Prediction
-from training.config import RunConfig, ScheduleConfig
 from training.graph import WARM_UP, GraphedFunction, GraphedSteps
 from training.loop import TrainingStep, TrainState
 from training.optim import WeightAverage, build_optimizer
+from training.schedule import ScheduleConfig
 
 Body = Callable[[], None]
 OPTIM = DetectionOptimConfig(lr=2**-10, batch_size=2, reference_batch=2, clip_norm=10.0)
@@ -134,7 +134,7 @@ def training(
         lambda network, batch: network(batch),
         optim=optim,
         schedule=ScheduleConfig(total_steps=100, milestones=(20, 30), gamma=0.5),
-        run=RunConfig(precision="bf16" if bf16 else "fp32"),
+        precision="bf16" if bf16 else "fp32",
         device=next(model.parameters()).device,
     )
     return TrainState(model, build_optimizer(model, optim), average=average), step
