@@ -4,10 +4,12 @@ import importlib.util
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -90,17 +92,69 @@ def refused(tool: Callable[..., None], capsys: pytest.CaptureFixture) -> Callabl
     return call
 
 
-@pytest.fixture(scope="session")
-def start(root: Path, data_folder: Path) -> Callable[..., subprocess.Popen]:
-    """Starts a command line as a process of its own; `processes` of them under torchrun."""
+# Imports torch once, which takes seconds, and then forks a process for every command line.
+FORKS = """
+import json, os, runpy, sys
+import classification.pretrain, detection.train
+for line in sys.stdin:
+    what, given = json.loads(line)
+    if what == "wait":
+        print(os.waitstatus_to_exitcode(os.waitpid(given, 0)[1]), flush=True)
+    elif pid := os.fork():
+        print(pid, flush=True)
+    else:
+        error, *sys.argv = given
+        os.dup2(os.open(error, os.O_WRONLY), 2)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        runpy.run_path(sys.argv[0], run_name="__main__")
+        sys.exit()
+"""
 
-    def popen(name: str, *arguments: object, processes: int = 1) -> subprocess.Popen:
+
+class Forked:
+    """A command line in a process of its own, as far as `subprocess.Popen` is needed of it here."""
+
+    def __init__(self, forks: subprocess.Popen, folder: Path, command: list[str]) -> None:
+        self.forks, error = forks, folder / "stderr"
+        error.unlink(missing_ok=True)
+        os.mkfifo(error)
+        self.pid = self.ask("start", [str(error), *command])
+        self.stderr = error.open()
+
+    def ask(self, what: str, given: object) -> int:
+        print(json.dumps([what, given]), file=self.forks.stdin, flush=True)
+        return int(self.forks.stdout.readline())
+
+    def kill(self) -> None:
+        os.kill(self.pid, signal.SIGKILL)
+
+    def wait(self) -> int:
+        """The exit status; minus the signal's number of a killed process."""
+        said = self.stderr.read()
+        self.stderr.close()
+        status = self.ask("wait", self.pid)
+        print(said)
+        return status
+
+
+@pytest.fixture(scope="session")
+def start(
+    root: Path, data_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., Any]]:
+    """Starts a command line as a process of its own; `processes` of them under torchrun."""
+    environment = {**os.environ, "DATA_ROOT": str(data_folder), "OMP_NUM_THREADS": "1"}
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    forks = subprocess.Popen([sys.executable, "-c", FORKS], cwd=root, env=environment, **pipes)
+    folder = tmp_path_factory.mktemp("forks")
+
+    def begin(name: str, *arguments: object, processes: int = 1) -> Any:
+        command = [str(root / "tools" / f"{name}.py"), *map(str, arguments)]
+        if processes == 1:
+            return Forked(forks, folder, command)
         torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-        command = [
-            *(sys.executable, *(torchrun if processes > 1 else [])),
-            *(str(root / "tools" / f"{name}.py"), *map(str, arguments)),
-        ]
-        environment = {**os.environ, "DATA_ROOT": str(data_folder), "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, *torchrun, *command]
         return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
 
-    return popen
+    yield begin
+    forks.stdin.close()
+    forks.wait()

@@ -1,18 +1,17 @@
 """A training killed at random steps and continued ends bit-equal to one that was never killed."""
 
 import random
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 KINDS = {"pretrain": ("tiny_classifier", 12), "train_det": ("tiny_detector", 8)}
 
 
-def kill_at(process: subprocess.Popen, step: int) -> None:
+def kill_at(process: Any, step: int) -> None:
     """SIGKILL as soon as the step is reported; the process may be anywhere after it by then."""
-    assert process.stderr is not None
     lines = []
     for line in process.stderr:
         lines.append(line)
