@@ -11,7 +11,7 @@ from analysis.responses import measure_responses
 from backbones import create_model
 from backbones.lesion import find_blocks, without_blocks
 from backbones.spec import Network
-from benchmarks.backbone_speed import Call
+from benchmarks.backbone_speed import Pair
 
 BATCH = 100
 RESPONSES = 10_000  # pictures, as CIFAR-10 has to test on
@@ -46,7 +46,7 @@ def delete_each(network: Network, pictures: int, device: str) -> list[float]:
     return errors
 
 
-def analysis_calls(device: str) -> Iterator[tuple[str, Call, Call]]:
+def analysis_calls(device: str) -> Iterator[Pair]:
     """Responses of ResNet-20 beside its forward pass; single deletions of ResNet-56 beside whole passes."""
     network = create_model("resnet20_cifar").to(device).eval()
     yield (

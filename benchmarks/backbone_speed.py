@@ -16,6 +16,7 @@ from benchmarks.peers import cifar_resnet
 from foundation.errors import UserError
 
 Call = Callable[[], Any]
+Pair = tuple[str, Call, Call]  # what is timed, ours and the peer's way of doing it
 
 
 def host_networks(name: str) -> dict[str, nn.Module]:
@@ -48,7 +49,7 @@ def _copy(ours: nn.Module, peer: nn.Module) -> nn.Module:
     return peer
 
 
-def speed_calls(device: str) -> Iterator[tuple[str, Call, Call]]:
+def speed_calls(device: str) -> Iterator[Pair]:
     """Forward, and forward with backward, fp32; at last our ResNet-50 folded, torchvision's as it is."""
     for name, ours, peer, images in pairs(device):
         yield f"{name}: forward", partial(forward, ours, images), partial(forward, peer, images)

@@ -16,7 +16,7 @@ from torch import nn
 
 from backbones import create_model
 from benchmarks.analysis_speed import analysis_calls
-from benchmarks.backbone_speed import Call, host_networks, memory_table, speed_calls
+from benchmarks.backbone_speed import Call, Pair, host_networks, memory_table, speed_calls
 from benchmarks.cifar_speed import cifar_calls, recompute_table
 from benchmarks.detector_speed import detection_calls, detector_memory
 from benchmarks.evaluation_speed import evaluation_calls
@@ -62,7 +62,7 @@ def _wait() -> None:
         torch.cuda.synchronize()
 
 
-def classification_calls(device: str, bf16: bool) -> Iterator[tuple[str, Call, Call]]:
+def classification_calls(device: str, bf16: bool) -> Iterator[Pair]:
     """ResNet-50, pictures of 224 pixels, channels_last for all: a training step and inference.
 
     On a GPU batches of 128 and all compiled, ours by blocks, the peers as they are; on a CPU 8 and eager.
@@ -102,7 +102,7 @@ def classification_calls(device: str, bf16: bool) -> Iterator[tuple[str, Call, C
         yield f"ResNet-50 inference, {how} (peer: {name})", partial(infer, ours), partial(infer, peer)
 
 
-def classification_part(device: str) -> Iterator[tuple[str, Call, Call]]:
+def classification_part(device: str) -> Iterator[Pair]:
     """Training steps and inference with everything around the network; bf16 where the device has it."""
     yield from classification_calls(device, bf16=False)
     if not emulates_bf16(torch.device(device)):
@@ -110,7 +110,7 @@ def classification_part(device: str) -> Iterator[tuple[str, Call, Call]]:
 
 
 # What can be timed alone.
-PARTS: dict[str, Callable[[str], Iterator[tuple[str, Call, Call]]]] = {
+PARTS: dict[str, Callable[[str], Iterator[Pair]]] = {
     "analysis": analysis_calls,
     "backbones": speed_calls,
     "cifar": cifar_calls,

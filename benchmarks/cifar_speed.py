@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from backbones import create_model
-from benchmarks.backbone_speed import Call, kept_for_backward
+from benchmarks.backbone_speed import Pair, kept_for_backward
 from classification.data.cifar10 import crop_and_flip
 from classification.data.labelled_batches import Batch, PicturesOnDevice
 from training.compile import compile_blocks, recompute_blocks
@@ -36,7 +36,7 @@ def pictures() -> tuple[Tensor, Tensor]:
     return images, torch.randint(10, (50_000,), generator=generator)
 
 
-def cifar_calls(device: str) -> Iterator[tuple[str, Call, Call]]:
+def cifar_calls(device: str) -> Iterator[Pair]:
     """STEPS training steps a call. Ours: bf16, compiled and captured on a GPU; fp32 and eager on a CPU."""
     images, labels = pictures()
     bf16 = device == "cuda" and not emulates_bf16(torch.device(device))

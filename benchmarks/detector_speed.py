@@ -13,7 +13,7 @@ from torchvision.models.detection import FasterRCNN as PeerFasterRCNN
 from torchvision.ops import poolers, roi_align
 
 from backbones.norm import fold_batchnorm
-from benchmarks.backbone_speed import Call
+from benchmarks.backbone_speed import Call, Pair
 from benchmarks.peers import NUM_CLASSES, detectors
 from detection.model.detector import FasterRCNN
 from detection.model.roi_heads import Detections
@@ -91,7 +91,7 @@ def contest(kind: str, device: str, size: tuple[int, int] | None = None) -> Cont
     return Contest(ours, peer, batch, list(batch.images.float() / 255), targets)
 
 
-def detection_calls(device: str, size: tuple[int, int] | None = None) -> Iterator[tuple[str, Call, Call]]:
+def detection_calls(device: str, size: tuple[int, int] | None = None) -> Iterator[Pair]:
     """Every kind of detector on ResNet-50, frozen normalisation, two pictures: a training step and inference.
 
     Inference as evaluation does it, with folded normalisation. In bf16 too where the device has it. On a GPU
@@ -110,12 +110,12 @@ def detection_calls(device: str, size: tuple[int, int] | None = None) -> Iterato
                 yield from calls(both, f"{name}: {{}}, {'bf16' if bf16 else 'fp32'}", cast)
 
 
-def _inference_calls(both: Contest, name: str, cast: Cast) -> Iterator[tuple[str, Call, Call]]:
+def _inference_calls(both: Contest, name: str, cast: Cast) -> Iterator[Pair]:
     detect = partial(find, fold_batchnorm(both.ours.eval()), cast=cast)
     return _calls(both, name.format("inference{}"), detect, partial(_cast, both.find_peer, cast))
 
 
-def _training_calls(both: Contest, name: str, cast: Cast) -> Iterator[tuple[str, Call, Call]]:
+def _training_calls(both: Contest, name: str, cast: Cast) -> Iterator[Pair]:
     optimizer = _optimizer(both.ours)
 
     def train(batch: Batch) -> None:
@@ -125,9 +125,7 @@ def _training_calls(both: Contest, name: str, cast: Cast) -> Iterator[tuple[str,
     return _calls(both, name.format("training step{}"), train, train_peer)
 
 
-def _calls(
-    both: Contest, name: str, ours: Callable[[Batch], Any], peer: Call
-) -> Iterator[tuple[str, Call, Call]]:
+def _calls(both: Contest, name: str, ours: Callable[[Batch], Any], peer: Call) -> Iterator[Pair]:
     yield name.format(""), partial(ours, both.batch), peer
     if both.batch.images.is_cuda:
         yield name.format(", captured"), _captured(ours, both.batch), peer

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from benchmarks.backbone_speed import Call
+from benchmarks.backbone_speed import Pair
 from detection.metrics import coco_ap, voc_ap
 from detection.results.result_records import to_coco_annotations
 from detection.types import Prediction, Target
@@ -25,7 +25,7 @@ CLASSES = [f"class {k}" for k in range(1, 21)]
 TEN_THRESHOLDS = [0.5 + 0.05 * i for i in range(10)]
 
 
-def evaluation_calls(pictures: int = 5000, per_picture: int = 50) -> Iterator[tuple[str, Call, Call]]:
+def evaluation_calls(pictures: int = 5000, per_picture: int = 50) -> Iterator[Pair]:
     """COCO bbox AP on generated boxes against pycocotools; VOC AP against its least work of like kind.
 
     Where detectron2 is installed, also VOC AP against its evaluator.
@@ -52,7 +52,7 @@ def evaluation_calls(pictures: int = 5000, per_picture: int = 50) -> Iterator[tu
         yield from detectron2_calls(pictures=1000, per_picture=100)
 
 
-def detectron2_calls(pictures: int, per_picture: int) -> Iterator[tuple[str, Call, Call]]:
+def detectron2_calls(pictures: int, per_picture: int) -> Iterator[Pair]:
     """VOC07 AP at ten thresholds; detectron2's evaluator has its lines of text already.
 
     Raises:

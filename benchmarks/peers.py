@@ -30,7 +30,7 @@ NUM_CLASSES = 80
 NETWORK = "resnet50"  # of all detectors
 REGIONS, PROPOSALS = 32, 100  # trained on, and classified at inference, per picture; C4
 # What torchvision has for pyramids, as far as our defaults are others.
-FPN_RPN = RpnConfig(channels=256, post_nms_test=1000)
+FPN_RPN = RpnConfig(channels=256, pre_nms_train=2000, pre_nms_test=1000, post_nms_test=1000)
 FPN_ROI = RoiConfig(regions_per_image=512, nms_threshold=0.5)
 
 
@@ -96,7 +96,19 @@ def peer_fpn(state: dict[str, Tensor], size: tuple[int, int], *, masks: bool) ->
     body = {name: state[name] for name in backbone.body.state_dict()}
     backbone.body.load_state_dict(body)
     build = PeerMaskRCNN if masks else PeerFasterRCNN
-    return build(backbone, NUM_CLASSES + 1, min_size=min(size), max_size=max(size))
+    return build(
+        backbone,
+        NUM_CLASSES + 1,
+        min_size=min(size),
+        max_size=max(size),
+        rpn_pre_nms_top_n_train=FPN_RPN.pre_nms_train,
+        rpn_pre_nms_top_n_test=FPN_RPN.pre_nms_test,
+        rpn_post_nms_top_n_train=FPN_RPN.post_nms_train,
+        rpn_post_nms_top_n_test=FPN_RPN.post_nms_test,
+        box_batch_size_per_image=FPN_ROI.regions_per_image,
+        box_nms_thresh=FPN_ROI.nms_threshold,
+        box_detections_per_img=FPN_ROI.detections_per_image,
+    )
 
 
 def detectors(size: tuple[int, int], kind: str = "c4") -> tuple[FasterRCNN, PeerFasterRCNN]:

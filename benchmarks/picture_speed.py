@@ -13,7 +13,7 @@ from torchvision import transforms
 from torchvision.io import decode_jpeg
 from torchvision.transforms import v2
 
-from benchmarks.backbone_speed import Call
+from benchmarks.backbone_speed import Pair
 from classification.data.augment import area_box, flip_half, scale_jitter_box
 from classification.data.cifar10 import crop_and_flip
 from pictures.decoding import Box, decode_crop, decode_image, read_file
@@ -35,7 +35,7 @@ CHOICES: dict[str, Choose] = {
 }
 
 
-def picture_calls(device: str) -> Iterator[tuple[str, Call, Call]]:
+def picture_calls(device: str) -> Iterator[Pair]:
     """JPEGs decoded whole, and to uint8 crops of 224 pixels; the augmentation of CIFAR-10; all on the CPU.
 
     The peers are what torchvision's users write: RandomResizedCrop of the decoded picture; resize of the
@@ -122,7 +122,7 @@ def jittered_crop() -> Callable[[Image.Image], Tensor]:
     return transform
 
 
-def augmentation_calls() -> tuple[str, Call, Call]:
+def augmentation_calls() -> Pair:
     """Ten batches of 128: ours from uint8 to mean-free, cropped and flipped; the peer picture by picture."""
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(256, (CIFAR_BATCH, 3, 32, 32), dtype=torch.uint8, generator=generator)

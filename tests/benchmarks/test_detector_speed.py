@@ -1,5 +1,7 @@
 """Both detectors compute the same, learn and detect. No timing decides here."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -14,7 +16,10 @@ SIZE = (96, 128)
 def test_both_learn_and_detect(monkeypatch: pytest.MonkeyPatch):
     made: list[Contest] = []
     monkeypatch.setattr(peers, "NETWORK", "resnet18")
-    monkeypatch.setitem(peers.FPN_ROI, "regions_per_image", 32)  # for a quick test
+    few = {"pre_nms_train": 100, "post_nms_train": 100, "pre_nms_test": 100, "post_nms_test": 100}
+    monkeypatch.setattr(peers, "FPN_RPN", replace(peers.FPN_RPN, **few))  # for a quick test
+    regions = replace(peers.FPN_ROI, regions_per_image=32, detections_per_image=10)  # each gets a mask
+    monkeypatch.setattr(peers, "FPN_ROI", regions)
     monkeypatch.setattr(module, "contest", lambda *args: made.append(contest(*args)) or made[-1])
     monkeypatch.setattr(module, "KINDS", {"mask": KINDS["mask"]})
     calls = {name: pair for name, *pair in detection_calls("cpu", SIZE)}  # bf16 too, where the CPU has it
