@@ -43,7 +43,7 @@ def test_status_table_json_and_repair(doctor: Callable, own_coco: Path, tmp_path
     assert not written["clean"] and written["counts"]["error"] == 1
     assert [f["where"] for f in written["findings"] if f["check"] == "negative_box"] == ["annotation 1"]
     status, printed = doctor(f"coco:{file}:{pictures}", "--repair", tmp_path / "repaired.json")
-    assert status == 1 and "annotation 1 left out: bbox [5, 5, -3, 4]" in printed
+    assert status == 1 and "annotation 1 left out: bbox is [5, 5, -3, 4]" in printed
     assert doctor(f"coco:{tmp_path / 'repaired.json'}:{pictures}")[0] == 0
 
 
