@@ -63,7 +63,8 @@ def diagnose(
     else:
         loaded = load_config(DetectionConfig, config, overrides)
         training, validation = sets_of(loaded.data)
-        lines, findings = check_config(loaded, training, str(config))
+        report = check_config(loaded, training, str(config))
+        lines, findings = report.lines, report.findings
         surveys = training + validation
     if repair is not None:
         if len(sets) != 1 or sets[0].startswith("folder:"):

@@ -104,34 +104,27 @@ def is_clean(findings: Iterable[Finding]) -> bool:
 
 def table(findings: Sequence[Finding], examples: int = 2, width: int = 100) -> str:
     """One row for each check and severity, the worst first: severity, check, count, first examples."""
-    groups: dict[tuple[Severity, str], list[Finding]] = {}
+    groups: dict[tuple[int, int], list[Finding]] = {}
+    checks = list(CHECKS)
     for finding in findings:
-        groups.setdefault((finding.severity, finding.check), []).append(finding)
+        rank = ORDER.index(finding.severity), checks.index(finding.check)
+        groups.setdefault(rank, []).append(finding)
     rows = [("severity", "check", "count", "first")]
-    for severity, check in sorted(groups, key=_rank):
-        found = groups[severity, check]
-        shown = [f"{_end(f.where, width // 2)}: {_start(f.detail, width)}" for f in found[:examples]]
-        rows.append((severity, check, f"{len(found):,}", shown[0]))
-        rows += [("", "", "", text) for text in shown[1:]]
+    for rank in sorted(groups):
+        found = groups[rank]
+        for number, finding in enumerate(found[:examples]):
+            # Of a path the end tells most, of a sentence the beginning.
+            where = (
+                finding.where if len(finding.where) <= width // 2 else f"…{finding.where[1 - width // 2 :]}"
+            )
+            detail = " ".join(finding.detail.split())
+            text = f"{where}: {detail if len(detail) <= width else f'{detail[: width - 1]}…'}"
+            named = (finding.severity, finding.check, f"{len(found):,}") if number == 0 else ("", "", "")
+            rows.append((*named, text))
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     return "\n".join(
         f"{row[0]:<{widths[0]}}  {row[1]:<{widths[1]}}  {row[2]:>{widths[2]}}  {row[3]}" for row in rows
     )
-
-
-def _rank(group: tuple[Severity, str]) -> tuple[int, int]:
-    severity, check = group
-    return ORDER.index(severity), list(CHECKS).index(check)
-
-
-def _start(text: str, width: int) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= width else f"{text[: width - 1]}…"
-
-
-def _end(text: str, width: int) -> str:
-    """Of a path the end tells most."""
-    return text if len(text) <= width else f"…{text[1 - width :]}"
 
 
 def as_json(findings: Sequence[Finding]) -> dict[str, Any]:

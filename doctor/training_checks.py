@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -27,184 +28,187 @@ ENLARGED = 2.0
 Sizes = NDArray[np.int64]
 
 
+@dataclass
+class ConfigReport:
+    """Lines that say what a configuration does, and what is wrong with it.
+
+    Attributes:
+        where: how findings call the configuration.
+    """
+
+    where: str
+    lines: list[str] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+
+    def find(self, check: str, detail: str) -> None:
+        """Adds a finding."""
+        self.findings.append(find(check, self.where, detail))
+
+
 def check_config(
     config: DetectionConfig, training: Sequence[Survey], where: str, *, memory: bool = True
-) -> tuple[list[str], list[Finding]]:
-    """Lines that say what the configuration does, and what is wrong with it.
+) -> ConfigReport:
+    """What a configuration makes of its data.
 
     Args:
         training: the surveys that together are data.train.
         where: how findings call the configuration.
         memory: also estimate the memory of a step; seconds to half a minute.
     """
+    report = ConfigReport(where)
     sizes, boxes = _resized(config, training)
-    lines, findings = _schedule(config, len(sizes), where)
-    findings += _check_weights(config, where)
+    _check_schedule(report, config, len(sizes))
+    _check_weights(report, config)
     if len(sizes):
-        found_lines, found = _pictures(config, training, sizes, where)
-        lines, findings = lines + found_lines, findings + found
+        _check_pictures(report, config, training, sizes)
     if len(boxes):
-        found_lines, found = _anchors(config, boxes, where)
-        lines, findings = lines + found_lines, findings + found
+        _check_anchors(report, config, boxes)
     try:
         model = assemble(jointly(config), max(len(training[0].classes), 1), None)
     except ValueError as error:  # UserError and OptionError: the parts do not fit together
-        return lines, [*findings, find("does_not_build", where, str(error))]
-    stride = min(spec.stride for spec in model.feature_specs.values())
+        report.find("does_not_build", str(error))
+        return report
     if len(boxes):
-        found_lines, found = _below_stride(boxes, stride, where)
-        lines, findings = lines + found_lines, findings + found
+        stride = min(spec.stride for spec in model.feature_specs.values())
+        share = float((boxes.min(axis=1) < stride).mean())
+        line = (
+            f"{share:.1%} of the boxes have a side below {stride} pixels, one cell of the finest feature map"
+        )
+        report.lines.append(line)
+        if share > FEW:
+            report.find("below_stride", line)
     if memory and len(sizes):
-        lines += _memory(config, model, sizes)
-    return lines, findings
+        report.lines.append(_memory(config, model, sizes))
+    return report
 
 
 def _resized(config: DetectionConfig, surveys: Sequence[Survey]) -> tuple[Sizes, NDArray[np.float64]]:
     """(N, 2) height and width of the training pictures, (T, 2) width and height of their boxes, resized."""
-    data = config.data
     sizes, boxes = [np.zeros((0, 2), dtype=np.int64)], [np.zeros((0, 2))]
     for survey in surveys:
         stated = [picture.size for picture in survey.pictures if picture.size is not None]
-        sizes.append(_resize_all(stated, data.short_side, data.max_side))
+        sizes.append(_resize_all(config, stated))
         before, ignored = survey.sizes(), np.array([found.ignore for found in survey.objects], dtype=bool)
         kept = np.isfinite(before).all(axis=1) & ~ignored
         found, before = clipped(survey.boxes()[kept], before[kept]), before[kept]
-        own = [(int(h), int(w)) for h, w in before]
-        scales = _resize_all(own, data.short_side, data.max_side) / np.maximum(before, 1)
+        scales = _resize_all(config, [(int(h), int(w)) for h, w in before]) / np.maximum(before, 1)
         sides = (found[:, 2:] - found[:, :2]) * scales[:, ::-1]
         boxes.append(sides[(sides > 0).all(axis=1)])
     return np.concatenate(sizes), np.concatenate(boxes)
 
 
-def _resize_all(sizes: Sequence[tuple[int, int]], short_side: int, max_side: int) -> Sizes:
-    known = {size: resized_size(size, short_side, max_side) for size in set(sizes)}
+def _resize_all(config: DetectionConfig, sizes: Sequence[tuple[int, int]]) -> Sizes:
+    short, long = config.data.short_side, config.data.max_side
+    known = {size: resized_size(size, short, long) for size in set(sizes)}
     return np.array([known[size] for size in sizes], dtype=np.int64).reshape(-1, 2)
 
 
-def _schedule(config: DetectionConfig, pictures: int, where: str) -> tuple[list[str], list[Finding]]:
-    optim, schedule, findings = config.optim, config.schedule, []
+def _check_schedule(report: ConfigReport, config: DetectionConfig, pictures: int) -> None:
+    optim, schedule = config.optim, config.schedule
     if optim.batch_size % optim.accumulate:
         detail = f"optim.batch_size {optim.batch_size} cannot be shared by {optim.accumulate} micro-batches"
-        findings.append(find("wrong_batch", where, detail))
-    lines = [
+        report.find("wrong_batch", detail)
+    report.lines += [
         f"batch: {optim.batch_size} pictures a step over all processes, in {optim.accumulate} micro-batches",
         f"{describe_lr(optim)}, from the first step {lr_factor(schedule, 0, []):g} times that",
     ]
     late = [step for step in schedule.milestones if step >= schedule.total_steps]
     if late:
         detail = f"schedule.milestones {late} are not reached in {schedule.total_steps:,} steps"
-        findings.append(find("milestone_after_end", where, detail))
+        report.find("milestone_after_end", detail)
     if not pictures:
-        return lines, findings
+        return
     epochs = schedule.total_steps * optim.batch_size / pictures
     text = f"{schedule.total_steps:,} steps are {epochs:.3g} epochs of {pictures:,} pictures"
-    lines.append(
-        text + (f", of each step of training={config.training}" if config.training != "joint" else "")
-    )
+    each = "" if config.training == "joint" else f", of each step of training={config.training}"
+    report.lines.append(text + each)
     if epochs < EPOCHS[0]:
-        findings.append(find("few_epochs", where, f"{text}: some are never seen"))
+        report.find("few_epochs", f"{text}: some are never seen")
     if epochs > EPOCHS[1]:
-        findings.append(find("many_epochs", where, f"{text}; lower schedule.total_steps unless it is meant"))
-    return lines, findings
+        report.find("many_epochs", f"{text}; lower schedule.total_steps unless it is meant")
 
 
-def _check_weights(config: DetectionConfig, where: str) -> list[Finding]:
+def _check_weights(report: ConfigReport, config: DetectionConfig) -> None:
     backbone = config.backbone
     if backbone.weights is None:
-        if backbone.norm != "frozen" and not backbone.frozen_stages:
-            return []
-        detail = f"backbone.norm={backbone.norm} frozen_stages={backbone.frozen_stages} without weights"
-        return [find("nothing_to_freeze", where, f"{detail}; use norm=batch frozen_stages=0")]
+        if backbone.norm == "frozen" or backbone.frozen_stages:
+            given = f"backbone.norm={backbone.norm} frozen_stages={backbone.frozen_stages} without weights"
+            report.find("nothing_to_freeze", f"{given}; use norm=batch frozen_stages=0")
+        return
     try:
         header = read_header(Path(backbone.weights))
     except (WeightsError, OSError) as error:
-        return [find("wrong_weights", where, str(error))]
+        report.find("wrong_weights", str(error))
+        return
     if header is None:
-        return []  # of another program; loading compares names and shapes
-    findings = []
+        return  # of another program; loading compares names and shapes
     if header.model != backbone.name:
         detail = f"{backbone.weights} is of {header.model}, backbone.name is {backbone.name}"
-        findings.append(find("wrong_weights", where, detail))
+        report.find("wrong_weights", detail)
     stride_on = header.options.get("stride_on", backbone.stride_on)
     if stride_on != backbone.stride_on:
         detail = f"{backbone.weights} has stride_on={stride_on}, the configuration {backbone.stride_on}"
-        findings.append(find("other_stride_on", where, detail))
-    return findings
+        report.find("other_stride_on", detail)
 
 
-def _pictures(
-    config: DetectionConfig, surveys: Sequence[Survey], sizes: Sizes, where: str
-) -> tuple[list[str], list[Finding]]:
-    short, long = sizes.min(axis=1), sizes.max(axis=1)
-    lines = [
-        f"after resizing to {config.data.short_side}, at most {config.data.max_side}: short side "
-        f"{_quantiles(short)}, long side {_quantiles(long)} (least, 5, 50, 95 %, greatest)"
-    ]
-    if config.data.train_short_sides or config.data.jitter:
-        lines.append("in training sizes vary; what is said here is of data.short_side, as in evaluation")
+def _check_pictures(
+    report: ConfigReport, config: DetectionConfig, surveys: Sequence[Survey], sizes: Sizes
+) -> None:
+    data = config.data
+    short, long = (
+        ", ".join(f"{value:.0f}" for value in np.quantile(sides, (0, 0.05, 0.5, 0.95, 1)))
+        for sides in (sizes.min(axis=1), sizes.max(axis=1))
+    )
+    report.lines.append(
+        f"after resizing to {data.short_side}, at most {data.max_side}: short side {short}, long side {long} "
+        "(least, 5, 50, 95 %, greatest)"
+    )
+    if data.train_short_sides or data.jitter:
+        report.lines.append(
+            "in training sizes vary; what is said here is of data.short_side, as in evaluation"
+        )
     original = np.array([p.size for s in surveys for p in s.pictures if p.size is not None])
     enlarged = (sizes / original > ENLARGED).all(axis=1)
-    findings = []
     if enlarged.any():
         detail = f"{enlarged.mean():.0%} of the pictures are enlarged more than {ENLARGED:g} times"
-        findings.append(find("enlarged_pictures", where, detail))
+        report.find("enlarged_pictures", detail)
     counts = np.concatenate(
         [
-            np.bincount([t.picture for t in s.objects if not t.ignore] or [0], minlength=len(s.pictures))
+            np.bincount([o.picture for o in s.objects if not o.ignore] or [0], minlength=len(s.pictures))
             for s in surveys
         ]
     )
-    lines.append(f"objects a picture: median {np.median(counts):g}, most {counts.max()}")
-    crowded = int((counts > config.data.max_boxes).sum())
+    report.lines.append(f"objects a picture: median {np.median(counts):g}, most {counts.max()}")
+    crowded = int((counts > data.max_boxes).sum())
     if crowded:
-        detail = f"{crowded} pictures have more than data.max_boxes {config.data.max_boxes}, up to "
-        findings.append(find("too_many_objects", where, f"{detail}{counts.max()}; a random choice is kept"))
-    return lines, findings
+        detail = f"{crowded} pictures have more than data.max_boxes {data.max_boxes}, up to {counts.max()}"
+        report.find("too_many_objects", f"{detail}; a random choice is kept")
 
 
-def _quantiles(values: NDArray[np.int64]) -> str:
-    return ", ".join(f"{value:.0f}" for value in np.quantile(values, (0, 0.05, 0.5, 0.95, 1)))
-
-
-def _anchors(
-    config: DetectionConfig, boxes: NDArray[np.float64], where: str
-) -> tuple[list[str], list[Finding]]:
+def _check_anchors(report: ConfigReport, config: DetectionConfig, boxes: NDArray[np.float64]) -> None:
     assert config.rpn.anchor_sizes is not None  # filled in by the kind of detector
     fit = fit_anchors(boxes, config.rpn.anchor_sizes, config.rpn.anchor_ratios)
-    below = fit.share(0, config.rpn.negative_iou)
-    if below <= FEW:
-        return fit.lines(), []
-    detail = (
-        f"{below:.0%} of the boxes stay below rpn.negative_iou {config.rpn.negative_iou} with every anchor; "
-        f"{fit.lines()[2]}"
-    )
-    return fit.lines(), [find("poor_anchors", where, detail)]
+    lines, below = fit.lines(), fit.share(0, config.rpn.negative_iou)
+    report.lines += lines
+    if below > FEW:
+        limit = f"rpn.negative_iou {config.rpn.negative_iou}"
+        detail = f"{below:.0%} of the boxes stay below {limit} with every anchor; {lines[2]}"
+        report.find("poor_anchors", detail)
 
 
-def _below_stride(boxes: NDArray[np.float64], stride: int, where: str) -> tuple[list[str], list[Finding]]:
-    share = float((boxes.min(axis=1) < stride).mean())
-    line = f"{share:.1%} of the boxes have a side below {stride} pixels, one cell of the finest feature map"
-    return [line], [find("below_stride", where, line)] if share > FEW else []
-
-
-def _memory(config: DetectionConfig, model: FasterRCNN, sizes: Sizes) -> list[str]:
+def _memory(config: DetectionConfig, model: FasterRCNN, sizes: Sizes) -> str:
+    """Of a step of pictures whose sides are the 95 % quantiles, of lying or of upright ones as needs more."""
     pictures = max(config.optim.batch_size // config.optim.accumulate, 1)
-    height, width = (math.ceil(side / SIZE_MULTIPLE) * SIZE_MULTIPLE for side in _large(sizes))
+    lying = sizes[:, 1] >= sizes[:, 0]
+    kinds = [np.quantile(kind, 0.95, axis=0) for kind in (sizes[lying], sizes[~lying]) if len(kind)]
+    large = max(kinds, key=lambda size: float(size.prod()))
+    height, width = (math.ceil(int(side) / SIZE_MULTIPLE) * SIZE_MULTIPLE for side in large)
     memory = estimate(config, model, (height, width), pictures)
     parts = (memory.parameters, memory.training, memory.activations)
     own, training, activations = (f"{part / 2**30:.2f}" for part in parts)
     recompute = ", which run.recompute lowers" if config.run.recompute else ""
-    return [
+    return (
         f"memory of a step of {pictures} pictures of {width}x{height}, one process: about "
         f"{memory.total / 2**30:.1f} GiB (parameters {own}, gradients and optimiser {training}, kept for the "
         f"backward pass {activations}{recompute}); leave a quarter free, see docs/doctor.md"
-    ]
-
-
-def _large(sizes: Sizes) -> tuple[int, int]:
-    """The 95 % quantiles of height and width of lying pictures, or of upright ones, whichever need more."""
-    lying = sizes[sizes[:, 1] >= sizes[:, 0]]
-    upright = sizes[sizes[:, 1] < sizes[:, 0]]
-    kinds = [np.quantile(kind, 0.95, axis=0) for kind in (lying, upright) if len(kind)]
-    height, width = max(kinds, key=lambda size: float(size.prod()))
-    return int(height), int(width)
+    )

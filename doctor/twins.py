@@ -3,17 +3,15 @@
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from doctor.findings import Finding, find
 from doctor.picture_checks import PictureFacts
 from doctor.survey import Survey
 
 DISTANCE = 7  # differing bits of 256
-BANDS = 8  # more than DISTANCE: of two hashes so near, one band at least is equal
-NEIGHBOURS = (
-    50  # in a band's order that a picture is compared with, so that many alike take no square of time
-)
+BANDS = 8  # more than DISTANCE: of two hashes so near, at least one band is equal
+# Neighbours in a band's order that a picture is compared with: the work stays linear where many look alike.
+NEIGHBOURS = 50
 
 
 def check_twins(surveys: Sequence[Survey], facts: Sequence[Sequence[PictureFacts]]) -> list[Finding]:
@@ -33,21 +31,16 @@ def check_twins(surveys: Sequence[Survey], facts: Sequence[Sequence[PictureFacts
         a, b = surveys[s].pictures[p], surveys[t].pictures[q]
         if a.path == b.path and s == t:
             continue  # duplicate_file_name says so
-        other = a.where if s == t else f"{a.where} of {surveys[s].name}"
         how = "the same bytes as" if distance < 0 else f"looks like ({distance} of 256 bits differ)"
-        check = _check(surveys[s].is_apart(surveys[t]), distance, a.path == b.path)
+        other = a.where if s == t else f"{a.where} of {surveys[s].name}"
+        if surveys[s].is_apart(surveys[t]):
+            check = "leak" if distance < 0 else "near_leak"
+        elif a.path == b.path:  # in two VOC splits that are trained on together, which the loader refuses
+            check = "duplicate_image_id"
+        else:
+            check = "duplicate_picture" if distance < 0 else "near_duplicate_picture"
         findings.append(find(check, b.where, f"{how} {other}"))
     return findings
-
-
-def _check(apart: bool, distance: int, same_file: bool) -> str:
-    if apart:
-        return "leak" if distance < 0 else "near_leak"
-    if same_file:
-        return (
-            "duplicate_image_id"  # of two VOC splits that are trained on together, which the loader refuses
-        )
-    return "duplicate_picture" if distance < 0 else "near_duplicate_picture"
 
 
 def _equal_bytes(facts: Sequence[PictureFacts]) -> Iterator[tuple[int, int]]:
@@ -79,11 +72,7 @@ def _alike(facts: Sequence[PictureFacts]) -> Iterator[tuple[tuple[int, int], int
             if not len(equal):
                 break
             first, second = order[equal], order[equal + shift]
-            distances = _differing_bits(looks[first], looks[second])
+            distances = np.unpackbits(looks[first] ^ looks[second], axis=1).sum(axis=1, dtype=np.int64)
             for at in np.flatnonzero(distances <= DISTANCE):
                 low, high = sorted((rows[first[at]], rows[second[at]]))
                 yield (low, high), int(distances[at])
-
-
-def _differing_bits(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray[np.int64]:
-    return np.unpackbits(first ^ second, axis=1).sum(axis=1, dtype=np.int64)

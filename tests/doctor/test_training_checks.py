@@ -22,8 +22,8 @@ def check(
     def call(*overrides: str, **options: Any) -> tuple[str, dict[str, str]]:
         config = configured(sets, *overrides)
         training, _ = sets_of(config.data)
-        lines, findings = check_config(config, training, "test", **{"memory": False, **options})
-        return "\n".join(lines), {finding.check: finding.detail for finding in findings}
+        report = check_config(config, training, "test", **{"memory": False, **options})
+        return "\n".join(report.lines), {finding.check: finding.detail for finding in report.findings}
 
     return call
 
