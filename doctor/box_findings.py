@@ -16,19 +16,23 @@ TINY = 1.0  # pixels of a side
 
 
 def check_objects(survey: Survey) -> list[Finding]:
-    """Boxes, duplicates and counts of an annotated set."""
+    """Boxes, duplicates and counts of an annotated set; of class folders the counts alone."""
     findings = [] if survey.pictures else [find("no_pictures", survey.name, "holds no picture")]
     if not survey.annotated:
         return findings + _class_counts(survey, [picture.path.parent.name for picture in survey.pictures])
-    names = [survey.classes[item.category] for item in survey.objects]
-    return [
-        *findings,
-        *_check_borders(survey),
-        *_check_duplicates(survey),
-        *_health(survey),
-        *_empty_pictures(survey),
-        *_class_counts(survey, names),
-        *_ignored(survey),
+    findings += [*_check_borders(survey), *_check_duplicates(survey), *_health(survey)]
+    used = {item.picture for item in survey.objects}
+    findings += [
+        find("no_objects", picture.where, "no object; trained on as background")
+        for index, picture in enumerate(survey.pictures)
+        if index not in used
+    ]
+    findings += _class_counts(survey, [survey.classes[item.category] for item in survey.objects])
+    word = "crowds" if survey.ignored == "crowd" else "difficult objects"
+    return findings + [
+        find(survey.ignored, item.where, f"one of the {word}, which count neither as found nor as missed")
+        for item in survey.objects
+        if item.ignore
     ]
 
 
@@ -102,15 +106,6 @@ def as_numbered_coco(survey: Survey) -> dict[str, Any]:
     )
 
 
-def _empty_pictures(survey: Survey) -> list[Finding]:
-    used = {item.picture for item in survey.objects}
-    return [
-        find("no_objects", picture.where, "no object; trained on as background")
-        for index, picture in enumerate(survey.pictures)
-        if index not in used
-    ]
-
-
 def _class_counts(survey: Survey, names: list[str]) -> list[Finding]:
     counts = Counter(names).most_common()
     shown = ", ".join(f"{name} {count:,}" for name, count in counts)
@@ -118,15 +113,6 @@ def _class_counts(survey: Survey, names: list[str]) -> list[Finding]:
         f"{len(survey.pictures):,} pictures, {len(names):,} objects, {len(survey.classes)} classes: {shown}"
     )
     return [find("class_counts", survey.name, detail)]
-
-
-def _ignored(survey: Survey) -> list[Finding]:
-    word = "crowds" if survey.ignored == "crowd" else "difficult objects"
-    return [
-        find(survey.ignored, found.where, f"one of the {word}, which count neither as found nor as missed")
-        for found in survey.objects
-        if found.ignore
-    ]
 
 
 def _text(box: NDArray[np.float64] | tuple[float, ...]) -> str:

@@ -189,27 +189,11 @@ def aspect_groups(dataset: DetectionDataset) -> list[int]:
 
 
 def training_batches(
-    samples: PreparedPictures,
-    batch_size: int,
-    *,
-    seed: int,
-    workers: int = 0,
-    rank: int = 0,
-    world_size: int = 1,
-    accumulate: int = 1,
-    start_step: int = 0,
+    samples: PreparedPictures, batch_size: int, *, workers: int = 0, **options: int
 ) -> BatchLoader[Batch]:
-    """An endless stream of training batches for one process; arguments as of TrainSampler."""
-    sampler = TrainSampler(
-        len(samples),
-        batch_size,
-        seed=seed,
-        rank=rank,
-        world_size=world_size,
-        accumulate=accumulate,
-        start_step=start_step,
-        groups=aspect_groups(samples.dataset),
-    )
+    """An endless stream of training batches for one process; `options` as of TrainSampler, with a seed."""
+    groups = aspect_groups(samples.dataset)
+    sampler = TrainSampler(len(samples), batch_size, groups=groups, **options)
     return BatchLoader(samples.read, sampler, workers)
 
 

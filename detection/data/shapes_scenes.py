@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.random import Generator
@@ -123,18 +124,9 @@ def coco_annotations(scenes: list[Scene]) -> dict[str, object]:
         for shape in scene.shapes:
             encoded = coco_mask.encode(np.asfortranarray(shape.mask, dtype=np.uint8))
             run_length = {"size": list(encoded["size"]), "counts": encoded["counts"].decode()}
-            area, number, category_id = int(shape.mask.sum()), len(annotations) + 1, CATEGORY_IDS[shape.label]
-            annotations.append(
-                coco_annotation(
-                    number,
-                    int(scene.name),
-                    category_id,
-                    shape.box,
-                    crowd=False,
-                    area=area,
-                    segmentation=run_length,
-                )
-            )
+            masked: dict[str, Any] = {"area": int(shape.mask.sum()), "segmentation": run_length, "crowd": False}
+            owner = (len(annotations) + 1, int(scene.name), CATEGORY_IDS[shape.label])
+            annotations.append(coco_annotation(*owner, shape.box, **masked))
     content = coco_content(images, CLASSES, CATEGORY_IDS, annotations)
     return {"info": {"description": "Shapes, generated"}, **content}
 
@@ -151,7 +143,11 @@ def write_voc(folder: Path) -> None:
         objects = [(CLASSES[shape.label], shape.box, shape.difficult) for shape in scene.shapes]
         annotation = voc_annotation(year.name, f"{scene.name}.jpg", (height, width, channels), objects)
         annotation.write(year / "Annotations" / f"{scene.name}.xml")
-        save_instances(scene, year / "SegmentationObject")
+        # Object numbers 1 … R in the order of the XML, 0 elsewhere; visible parts never overlap.
+        numbers = np.zeros((height, width), dtype=np.uint8)
+        for number, shape in enumerate(scene.shapes, start=1):
+            numbers[shape.mask] = number
+        Image.fromarray(numbers).save(year / "SegmentationObject" / f"{scene.name}.png")
     for split, members in {**{name: [name] for name in SPLITS}, "trainval": list(SPLITS)}.items():
         names = [scene.name for scene in scenes if scene.split in members]
         (year / "ImageSets" / "Main" / f"{split}.txt").write_text("\n".join(names) + "\n")
@@ -159,11 +155,3 @@ def write_voc(folder: Path) -> None:
 
 def save_picture(scene: Scene, folder: Path) -> None:
     Image.fromarray(scene.image).save(folder / f"{scene.name}.jpg", quality=90)
-
-
-def save_instances(scene: Scene, folder: Path) -> None:
-    """PNG of object numbers 1 … R in the order of the XML, 0 elsewhere; visible parts never overlap."""
-    numbers = np.zeros(scene.image.shape[:2], dtype=np.uint8)
-    for number, shape in enumerate(scene.shapes, start=1):
-        numbers[shape.mask] = number
-    Image.fromarray(numbers).save(folder / f"{scene.name}.png")
