@@ -1,11 +1,12 @@
 """Networks cut for use elsewhere: named feature maps, and a trunk with a head per region (C4)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
 from backbones.norm import freeze_batchnorm
-from backbones.spec import FeatureSpec, Network
+from backbones.spec import FeatureSpec, InputSpec, Network
 from foundation.errors import OptionError, check_choice
 
 
@@ -17,7 +18,13 @@ class FeatureNetwork(nn.Module):
     Attributes:
         feature_specs: name → channels and stride, in the network's order.
         input_spec: the pictures it wants; callers normalise with it.
+        stages, name, options, folds: of the network, as far as they concern what is left of it.
     """
+
+    input_spec: InputSpec
+    stages: dict[str, Sequence[str]]
+    name: str
+    options: dict[str, Any]
 
     def __init__(self, network: Network, out_features: Sequence[str]) -> None:
         super().__init__()
@@ -29,11 +36,8 @@ class FeatureNetwork(nn.Module):
         for feature in out_features:
             check_choice("feature", feature, names)
         last = max(names.index(feature) for feature in out_features)
-        self.stages = {name: network.stages[name] for name in names[: last + 1]}
-        self.folds = _take_over(self, network, [child for stage in self.stages.values() for child in stage])
+        _take_over(self, network, {name: network.stages[name] for name in names[: last + 1]})
         self.feature_specs = {name: network.feature_specs[name] for name in names if name in out_features}
-        self.input_spec, self.name = network.input_spec, network.name
-        self.options = {key: value for key, value in network.options.items() if key != "num_classes"}
 
     @property
     def out_channels(self) -> int:
@@ -73,7 +77,13 @@ class StageHead(nn.Module):
     Attributes:
         in_channels: of the features it takes.
         feature_specs: the last stage's name → channels, and stride relative to the head's input.
+        input_spec, stages, name, options, folds: as of `FeatureNetwork`.
     """
+
+    input_spec: InputSpec
+    stages: dict[str, Sequence[str]]
+    name: str
+    options: dict[str, Any]
 
     def __init__(self, network: Network, split: str) -> None:
         super().__init__()
@@ -83,13 +93,10 @@ class StageHead(nn.Module):
         if split not in names[:-1]:  # the last stage would leave nothing for the head
             raise OptionError(f"split must be one of {', '.join(names[:-1])}, got {split!r}")
         rest = names[names.index(split) + 1 :]
-        self.stages = {name: stages[name] for name in rest}
-        self.folds = _take_over(self, network, [child for stage in self.stages.values() for child in stage])
+        _take_over(self, network, {name: stages[name] for name in rest})
         before, last = specs[split], specs[rest[-1]]
         self.in_channels = before.channels
         self.feature_specs = {rest[-1]: FeatureSpec(last.channels, last.stride // before.stride)}
-        self.input_spec, self.name = network.input_spec, network.name
-        self.options = {key: value for key, value in network.options.items() if key != "num_classes"}
 
     def forward(self, x: Tensor) -> Tensor:
         """(R, channels of the split, h, w) → (R, channels, ⌈h / stride⌉, ⌈w / stride⌉)."""
@@ -104,21 +111,23 @@ def default_split(network: Network) -> str:
     return list(network.stages)[-1 if hasattr(network, "region_stages") else -2]
 
 
-def _take_over(part: nn.Module, network: Network, children: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    """Makes a network's children those of a part, under the names that they have in the network.
+def _take_over(part: Any, network: Network, stages: Mapping[str, Sequence[str]]) -> None:
+    """Makes the children in these stages those of a part, under the names that they have in the network.
 
-    Returns:
-        The network's `folds` (see `backbones.norm.fold_batchnorm`) that are among these children.
+    With them go the network's name, options, pictures and `folds` (see `backbones.norm.fold_batchnorm`).
     """
+    children = [child for stage in stages.values() for child in stage]
     for child in children:
         *parents, name = child.split(".")
-        place = part
+        module = part
         for parent in parents:
-            if parent not in dict(place.named_children()):
-                place.add_module(parent, nn.Module())
-            place = place.get_submodule(parent)
-        place.add_module(name, network.get_submodule(child))
-    return tuple(pair for pair in getattr(network, "folds", ()) if set(pair) <= set(children))
+            if parent not in dict(module.named_children()):
+                module.add_module(parent, nn.Module())
+            module = module.get_submodule(parent)
+        module.add_module(name, network.get_submodule(child))
+    part.stages, part.name, part.input_spec = stages, network.name, network.input_spec
+    part.options = {key: value for key, value in network.options.items() if key != "num_classes"}
+    part.folds = tuple(pair for pair in getattr(network, "folds", ()) if set(pair) <= set(children))
 
 
 def freeze_stages(network: FeatureNetwork, num_stages: int) -> None:

@@ -63,7 +63,13 @@ class InputSpec:
                 f"this host feeds RGB, the network was trained on {self.order}; rewrite its first "
                 "convolution: tools/convert_weights.py FILE OUT.safetensors --input imagenet"
             )
-        mean, std = (tuple(value / self.range for value in values) for values in (self.mean, self.std))
+        return self.scaled(1.0)
+
+    def scaled(self, range: float) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and deviation for pixels of another range, 0-1 or 0-255."""
+        mean, std = (
+            tuple(value * range / self.range for value in values) for values in (self.mean, self.std)
+        )
         return mean, std
 
 

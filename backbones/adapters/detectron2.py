@@ -60,12 +60,8 @@ def set_input(cfg: CfgNode) -> None:
 
 def pixel_settings(spec: InputSpec) -> dict[str, Any]:
     """`input_format`, `pixel_mean` and `pixel_std` of detectron2's detectors, whose pixels are 0-255."""
-    scale = 255 / spec.range
-    return {
-        "input_format": spec.order,
-        "pixel_mean": [round(value * scale, 4) for value in spec.mean],
-        "pixel_std": [round(value * scale, 4) for value in spec.std],
-    }
+    mean, std = ([round(value, 4) for value in values] for values in spec.scaled(255.0))
+    return {"input_format": spec.order, "pixel_mean": mean, "pixel_std": std}
 
 
 class ResidualBackbone(Backbone):

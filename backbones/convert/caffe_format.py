@@ -86,7 +86,16 @@ def _our_module(name: str) -> tuple[str, tuple[str, str]]:
 
 
 def _conv_and_norm(state: Mapping[str, Tensor], conv: str, numbered: bool) -> list[Layer]:
-    norm, names = _norm_and_names(conv, numbered)
+    """The three layers of a convolution: itself, BatchNorm and Scale, by Caffe's names."""
+    if conv == "conv1":
+        norm, names = "bn1", list(_STEM)
+    else:
+        layer, block, part = conv.split(".", 2)
+        stage, index = int(layer.removeprefix("layer")) + 1, int(block)
+        letter = f"b{index}" if numbered and stage in (3, 4) and index else chr(ord("a") + index)
+        branch = _BRANCHES[part]
+        norm = f"{layer}.{block}.{_PARTS[branch][1]}"
+        names = [f"{kind}{stage}{letter}_branch{branch}" for kind in ("res", "bn", "scale")]
     weight, bias, mean, var = (
         state[f"{norm}.{part}"] for part in ("weight", "bias", "running_mean", "running_var")
     )
@@ -98,15 +107,3 @@ def _conv_and_norm(state: Mapping[str, Tensor], conv: str, numbered: bool) -> li
         Layer(names[1], [mean, var, torch.ones(1)], "BatchNorm"),
         Layer(names[2], [weight, bias], "Scale"),
     ]
-
-
-def _norm_and_names(conv: str, numbered: bool) -> tuple[str, list[str]]:
-    """Our name of the normalisation behind a convolution; Caffe's of convolution, BatchNorm and Scale."""
-    if conv == "conv1":
-        return "bn1", list(_STEM)
-    layer, block, part = conv.split(".", 2)
-    stage, index = int(layer.removeprefix("layer")) + 1, int(block)
-    letter = f"b{index}" if numbered and stage in (3, 4) and index else chr(ord("a") + index)
-    branch = _BRANCHES[part]
-    names = [f"{kind}{stage}{letter}_branch{branch}" for kind in ("res", "bn", "scale")]
-    return f"{layer}.{block}.{_PARTS[branch][1]}", names

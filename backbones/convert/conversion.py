@@ -90,7 +90,11 @@ def convert(
     name = guess_format(source) if source_format == "auto" else source_format
     check_choice("format", name, FORMATS)
     contents = FORMATS[name].read(source)
-    pictures = _pictures(source_input, mean)
+    pictures = None if source_input is None else _pictures(source_input)
+    if mean is not None:
+        if pictures is not None:
+            raise WeightsError("--source-input and --mean both say what the pictures are; give one")
+        pictures = replace(MSRA_INPUT, mean=read_mean(mean))
     if contents.header is None:
         header, network = _find(source, contents, FORMATS[name].models, model, stride_on, pictures)
     else:
@@ -101,7 +105,7 @@ def convert(
     title = f"{source} → {network.name}"
     coverage.require(title, allow_missing=allow_missing, allow_unexpected=allow_unexpected)
     if target_input not in (None, "keep"):
-        wanted = PICTURES[_known(target_input)]
+        wanted = _pictures(target_input)
         first = next((key for key, tensor in state.items() if tensor.ndim == 4), "none")
         state = rewrite_input(state, header.input_spec, wanted, first)
         header = replace(header, input_spec=wanted)
@@ -122,17 +126,9 @@ def _check_target(target: Path, name: str, overwrite: bool) -> None:
         raise WeightsError(f"{target} exists; choose another name, or replace it with --overwrite")
 
 
-def _pictures(name: str | None, mean: Path | None) -> InputSpec | None:
-    if name is not None and mean is not None:
-        raise WeightsError("--source-input and --mean both say what the pictures are; give one")
-    if mean is not None:
-        return replace(MSRA_INPUT, mean=read_mean(mean))
-    return None if name is None else PICTURES[_known(name)]
-
-
-def _known(name: str | None) -> str:
+def _pictures(name: str | None) -> InputSpec:
     check_choice("pictures", name, PICTURES)
-    return str(name)
+    return PICTURES[str(name)]
 
 
 def _find(

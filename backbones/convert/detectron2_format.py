@@ -13,9 +13,9 @@ from torch import Tensor
 
 from backbones.convert.foreign_weights import MSRA_INPUT, Contents, rename, without_counters
 from backbones.families import find_family
+from backbones.norm import DEFAULT_EPS
 from backbones.weights.weight_files import WeightsHeader
 
-EPS = 1e-5  # detectron2's, and the default of every network here
 _CLASSIFIERS = r"(?:linear|fc1000|stem\.fc|fc)\.(weight|bias)"
 _NORM = r"norm\.(weight|bias|running_mean|running_var)"
 _CAFFE2 = (
@@ -45,7 +45,11 @@ def to_ours(tensors: Mapping[str, Tensor]) -> Contents:
         backbone = tuple(prefix + part for part in _BACKBONE_PARTS)
         contents.rest_of_detector = {name for name in contents.unused if not name.startswith(backbone)}
     if caffe2 or not any(name.endswith("running_mean") for name in contents.state):
-        _add_statistics(contents)
+        norms = [name for name in contents.state if re.search(r"\b(bn\d|downsample\.1)\.weight$", name)]
+        for name in norms:
+            weight, norm = contents.state[name], name.removesuffix("weight")
+            contents.state[f"{norm}running_mean"] = torch.zeros_like(weight)
+            contents.state[f"{norm}running_var"] = torch.ones_like(weight) - DEFAULT_EPS
         contents.note = 'batch normalisation is folded into scale and shift: use norm="frozen"'
     return contents
 
@@ -91,18 +95,9 @@ def _their_name(name: str) -> str:
     return re.sub(r"^fc\.", "linear.", name)
 
 
-def _add_statistics(contents: Contents) -> None:
-    norms = [name for name in contents.state if re.search(r"\b(bn\d|downsample\.1)\.weight$", name)]
-    for name in norms:
-        weight, norm = contents.state[name], name.removesuffix("weight")
-        contents.state[f"{norm}running_mean"] = torch.zeros_like(weight)
-        contents.state[f"{norm}running_var"] = torch.ones_like(weight) - EPS
-
-
 def settings(header: WeightsHeader) -> str:
     """detectron2's configuration for these weights."""
-    spec, unit = header.input_spec, 255 / header.input_spec.range
-    mean, std = ([round(value * unit, 4) for value in values] for values in (spec.mean, spec.std))
+    mean, std = ([round(value, 4) for value in values] for values in header.input_spec.scaled(255.0))
     _, arguments = find_family(header.model)
     depth, groups, width = (arguments.get(name, 1) for name in ("depth", "groups", "width"))
     keys = {"MODEL.RESNETS.DEPTH": depth}
@@ -111,5 +106,5 @@ def settings(header: WeightsHeader) -> str:
     elif width > 1:
         keys |= {"MODEL.RESNETS.NUM_GROUPS": groups, "MODEL.RESNETS.WIDTH_PER_GROUP": 64 * width // groups}
     keys |= {"MODEL.RESNETS.STRIDE_IN_1X1": header.options.get("stride_on") == "1x1"}
-    pictures = {"INPUT.FORMAT": spec.order, "MODEL.PIXEL_MEAN": mean, "MODEL.PIXEL_STD": std}
+    pictures = {"INPUT.FORMAT": header.input_spec.order, "MODEL.PIXEL_MEAN": mean, "MODEL.PIXEL_STD": std}
     return " ".join(f"{key} {value}" for key, value in (keys | pictures).items())

@@ -6,11 +6,12 @@ from backbones.convert.foreign_weights import Coverage
 from backbones.convert.formats import FORMATS, Format
 from backbones.convert.input_rewriting import same_pictures
 from backbones.networks.blocks import has_bottlenecks
+from backbones.norm import DEFAULT_EPS
 from backbones.spec import InputSpec, Network
 from backbones.weights.weight_files import WeightsHeader
 from foundation.errors import WeightsError
 
-EPS = 1e-5  # of batch normalisation in every format but ours, whose header states it
+EPS = DEFAULT_EPS  # of batch normalisation in every format but ours, whose header states it
 
 
 def check_fits(

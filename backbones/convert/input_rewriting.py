@@ -58,11 +58,7 @@ def same_pictures(first: InputSpec, second: InputSpec) -> bool:
 
 def _per_colour(spec: InputSpec) -> tuple[dict[str, float], dict[str, float]]:
     """Mean and deviation by colour, in units of 0–255."""
-    unit = 255 / spec.range
-    mean, std = (
-        {colour: value * unit for colour, value in zip(spec.order, values, strict=True)}
-        for values in (spec.mean, spec.std)
-    )
+    mean, std = (dict(zip(spec.order, values, strict=True)) for values in spec.scaled(255.0))
     return mean, std
 
 

@@ -4,7 +4,7 @@
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,10 +74,11 @@ class TimmBackbone(nn.Module):
             raise OptionError(NO_SEQUENCE.format(theirs))
         features = _features(extractor)
         self.feature_specs = {stage: spec for stage, (_, spec) in features.items()}
-        modules = iter(_in_order(extractor, self.body))
-        self.stages: dict[str, tuple[str, ...]] = {"stem": ()}
+        modules, begin = _in_order(extractor, self.body), 0
+        self.stages: dict[str, list[str]] = {"stem": []}
         for stage, (last, _) in features.items():
-            self.stages[stage] = tuple(f"body.{module}" for module in _until(last, modules))
+            end = modules.index(last) + 1
+            self.stages[stage], begin = [f"body.{module}" for module in modules[begin:end]], end
         if weights is not None:
             self._load(weights)
 
@@ -132,13 +133,6 @@ def _features(extractor: Any) -> dict[str, tuple[str, FeatureSpec]]:
         for info in extractor.feature_info.get_dicts()
         if info["reduction"] in STAGE_OF_STRIDE
     }
-
-
-def _until(last: str, modules: Iterator[str]) -> Iterator[str]:
-    for module in modules:
-        yield module
-        if module == last:
-            return
 
 
 def create_backbone(
