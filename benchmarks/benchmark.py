@@ -50,16 +50,12 @@ def compare(name: str, ours: Call, peer: Call, rounds: int) -> Timing:
 
 
 def _seconds(call: Call) -> float:
-    _wait()
+    wait = torch.cuda.synchronize if torch.cuda.is_available() else lambda: None
+    wait()
     start = time.perf_counter()
     call()
-    _wait()
+    wait()
     return time.perf_counter() - start
-
-
-def _wait() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
 
 
 def classification_calls(device: str, bf16: bool) -> Iterator[Pair]:
@@ -131,11 +127,8 @@ def benchmark(rounds: int, device: str, parts: Sequence[str] = tuple(PARTS)) -> 
     rows = [
         compare(name, ours, peer, rounds).line() for part in parts for name, ours, peer in PARTS[part](device)
     ]
-    machine = (
-        torch.cuda.get_device_name()
-        if device == "cuda"
-        else f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
-    )
+    cpu = f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
+    machine = torch.cuda.get_device_name() if device == "cuda" else cpu
     return "\n".join(
         [
             f"{machine}; torch {torch.__version__}, torchvision {torchvision.__version__}; {rounds} rounds",

@@ -8,10 +8,10 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
-from torchvision import transforms
 
 from backbones import create_model
 from benchmarks.backbone_speed import Pair, kept_for_backward
+from benchmarks.picture_speed import cifar_augmentation
 from classification.data.cifar10 import crop_and_flip
 from classification.data.labelled_batches import Batch, PicturesOnDevice
 from training.compile import compile_blocks, recompute_blocks
@@ -113,14 +113,7 @@ class PilPictures(Dataset[tuple[Tensor, int]]):
 
     def __init__(self, images: Tensor, labels: Tensor) -> None:
         self.images, self.labels = images.permute(0, 2, 3, 1).numpy(), labels.tolist()
-        self.transform = transforms.Compose(
-            [
-                transforms.RandomHorizontalFlip(),
-                transforms.RandomCrop(32, 4),
-                transforms.ToTensor(),
-                transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-            ]
-        )
+        self.transform = cifar_augmentation()
 
     def __len__(self) -> int:
         return len(self.labels)

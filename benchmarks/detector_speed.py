@@ -24,8 +24,6 @@ from training.graph import WARM_UP, GraphedFunction
 
 SIZES = {"cpu": (416, 608), "cuda": (800, 1216)}  # pixels of the pictures; multiples of 32
 KINDS = {"c4": "Faster R-CNN C4", "fpn": "Faster R-CNN FPN", "mask": "Mask R-CNN FPN"}
-
-
 Cast = Callable[[], AbstractContextManager]
 
 
@@ -128,25 +126,17 @@ def _training_calls(both: Contest, name: str, cast: Cast) -> Iterator[Pair]:
 def _calls(both: Contest, name: str, ours: Callable[[Batch], Any], peer: Call) -> Iterator[Pair]:
     yield name.format(""), partial(ours, both.batch), peer
     if both.batch.images.is_cuda:
-        yield name.format(", captured"), _captured(ours, both.batch), peer
-
-
-def _captured(function: Callable[[Batch], Any], batch: Batch) -> Call:
-    graphed: GraphedFunction[Any] = GraphedFunction(function, batch.images.device)
-    for _ in range(WARM_UP + 1):
-        graphed(batch)
-    return partial(graphed, batch)
+        graphed: GraphedFunction[Any] = GraphedFunction(ours, both.batch.images.device)
+        for _ in range(WARM_UP + 1):
+            graphed(both.batch)
+        yield name.format(", captured"), partial(graphed, both.batch), peer
 
 
 def _optimizer(network: torch.nn.Module) -> torch.optim.Optimizer:
     return torch.optim.SGD([p for p in network.parameters() if p.requires_grad], 1e-5, momentum=0.9)
 
 
-def step(
-    losses: Callable[[], dict[str, Tensor]],
-    optimizer: torch.optim.Optimizer,
-    cast: Cast,
-) -> None:
+def step(losses: Callable[[], dict[str, Tensor]], optimizer: torch.optim.Optimizer, cast: Cast) -> None:
     """One step of training."""
     optimizer.zero_grad()
     with cast():
@@ -184,22 +174,17 @@ def require_equal(both: Contest) -> float:
         torch.backends.cudnn.flags(enabled=True, allow_tf32=False),
     ):
         ours, theirs = find(both.ours, both.batch, nullcontext), both.find_peer()
-    found = [_found(ours, number, expected) for number, expected in enumerate(theirs)]
-    share = torch.cat(found).float().mean().item()
+    mine = torch.cat([ours.boxes, 100 * ours.scores[..., None], ours.labels[..., None]], dim=2)
+    distances = []
+    for table, valid, peer in zip(mine, ours.valid, theirs, strict=True):
+        rows = torch.cat([peer["boxes"], 100 * peer["scores"][:, None], peer["labels"][:, None]], dim=1)
+        distances.append(torch.cdist(rows, table[valid], p=torch.inf).amin(dim=1))
+    share = (torch.cat(distances) < 0.1).float().mean().item()
     if not share > 0.9:
         raise UserError(
             f"expected the same detections of both, only {100 * share:.0f} % of the peer's are ours"
         )
     return share
-
-
-def _found(ours: Detections, picture: int, expected: dict[str, Tensor]) -> Tensor:
-    """(D,) bool, which of the peer's detections ours has too."""
-    table = torch.cat([ours.boxes, 100 * ours.scores[..., None], ours.labels[..., None]], dim=2)
-    others = torch.cat(
-        [expected["boxes"], 100 * expected["scores"][:, None], expected["labels"][:, None]], dim=1
-    )
-    return torch.cdist(others, table[picture, ours.valid[picture]], p=torch.inf).amin(dim=1) < 0.1
 
 
 def detector_memory(size: tuple[int, int] | None = None) -> list[str]:

@@ -122,14 +122,9 @@ def jittered_crop() -> Callable[[Image.Image], Tensor]:
     return transform
 
 
-def augmentation_calls() -> Pair:
-    """Ten batches of 128: ours from uint8 to mean-free, cropped and flipped; the peer picture by picture."""
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randint(256, (CIFAR_BATCH, 3, 32, 32), dtype=torch.uint8, generator=generator)
-    seeds = torch.randint(2**62, (CIFAR_BATCH,), generator=generator)
-    mean = images.float().mean(0) / 255
-    pictures = [Image.fromarray(image.permute(1, 2, 0).numpy()) for image in images]
-    transform = transforms.Compose(
+def cifar_augmentation() -> Callable[[Image.Image], Tensor]:
+    """torchvision's transforms as most CIFAR scripts have them."""
+    return transforms.Compose(
         [
             transforms.RandomCrop(32, padding=4),
             transforms.RandomHorizontalFlip(),
@@ -137,6 +132,16 @@ def augmentation_calls() -> Pair:
             transforms.Normalize((0.49, 0.48, 0.45), (0.25, 0.24, 0.26)),
         ]
     )
+
+
+def augmentation_calls() -> Pair:
+    """Ten batches of 128: ours from uint8 to mean-free, cropped and flipped; the peer picture by picture."""
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(256, (CIFAR_BATCH, 3, 32, 32), dtype=torch.uint8, generator=generator)
+    seeds = torch.randint(2**62, (CIFAR_BATCH,), generator=generator)
+    mean = images.float().mean(0) / 255
+    pictures = [Image.fromarray(image.permute(1, 2, 0).numpy()) for image in images]
+    transform = cifar_augmentation()
 
     def ours() -> None:
         for _ in range(10):

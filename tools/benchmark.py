@@ -11,15 +11,9 @@ from training.command import run
 
 def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "parts",
-        nargs="*",
-        metavar="PART",
-        help="analysis, backbones, cifar, classification, detectors, evaluation, pictures (default: all)",
-    )
-    parser.add_argument(
-        "--rounds", type=int, default=5, metavar="N", help="timed rounds of each (default: 5)"
-    )
+    parts = "analysis, backbones, cifar, classification, detectors, evaluation, pictures (default: all)"
+    parser.add_argument("parts", nargs="*", metavar="PART", help=parts)
+    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="of each, timed (default: 5)")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="default: cpu")
     return parser
 
