@@ -197,9 +197,7 @@ def fit_power(depths: Any, correlations: Any) -> float:
 
 def summarise_shattering(arrays: Arrays) -> dict[str, Any]:
     """Autocorrelations, mean and deviation over seeds, and the laws fitted to the decay with depth."""
-    found: dict[str, Any] = {}
-    for name in ("white", "brown"):
-        found[name] = _at_lags(arrays[name])
+    found: dict[str, Any] = {name: _at_lags(arrays[name]) for name in ("white", "brown")}
     depths = arrays["cloud_depths"]
     for name, net in NETS.items():
         curves = arrays[f"{name}/autocorrelation"]
@@ -215,11 +213,5 @@ def summarise_shattering(arrays: Arrays) -> dict[str, Any]:
 
 def _at_lags(curves: Any) -> dict[str, list[float]]:
     """Mean, deviation and median over seeds."""
-    return {
-        f"lag {lag}": [
-            float(curves[:, lag].mean()),
-            float(curves[:, lag].std()),
-            float(np.median(curves[:, lag])),
-        ]
-        for lag in (1, 5, 15)
-    }
+    values = {f"lag {lag}": curves[:, lag] for lag in (1, 5, 15)}
+    return {lag: [float(x.mean()), float(x.std()), float(np.median(x))] for lag, x in values.items()}

@@ -94,7 +94,7 @@ def costs(runs: Sequence[Run], *, without_data: bool) -> list[Cost]:
             if data not in opened:
                 opened[data] = _open(run.config, without_data)
             seconds[run.row.key] = seconds_per_step(run.config, opened[data])
-        result.append(_cost(run, steps, seconds.get(run.row.key, 0.0) if steps else 0.0))
+        result.append(cost_of(run.config, steps, seconds.get(run.row.key, 0.0) if steps else 0.0))
     return result
 
 
@@ -108,8 +108,8 @@ def _open(config: PretrainConfig, without_data: bool) -> Pictures:
         return BlackPictures(config)
 
 
-def _cost(run: Run, steps: int, step_seconds: float) -> Cost:
-    config = run.config
+def cost_of(config: PretrainConfig, steps: int, step_seconds: float) -> Cost:
+    """What so many steps of this length cost, with the evaluations between them."""
     # An evaluation has the forward pass alone: a third of a training step's arithmetic a picture.
     evaluation = step_seconds / 3 * TESTED[config.data.kind] / config.optim.batch_size
     evaluations = steps / config.run.eval_every
@@ -125,8 +125,7 @@ def seconds_per_step(config: PretrainConfig, pictures: Pictures) -> float:
     On a CPU at most `CPU_PICTURES` are taken at a time, and the time is scaled to the batch.
     """
     device = resolve_device(config.run.device)
-    steps, batch = STEPS_A_REPORT[device.type], config.optim.batch_size
-    optim = config.optim
+    steps, optim, batch = STEPS_A_REPORT[device.type], config.optim, config.optim.batch_size
     if device.type == "cpu" and batch > CPU_PICTURES[config.data.kind]:
         optim = replace(optim, batch_size=CPU_PICTURES[config.data.kind], accumulate=1)
     total = REPORTS * steps
@@ -137,10 +136,10 @@ def seconds_per_step(config: PretrainConfig, pictures: Pictures) -> float:
     schedule = replace(config.schedule, total_steps=total)
     short = replace(config, optim=optim, schedule=schedule, run=run)
     logger.info("timing %d steps of %s on %s", total, config.model.name, device)
-    with process_group(device), TemporaryDirectory() as folder, _quiet():
-        _train_without_scores(short, pictures, device, Path(folder) / "run")
-        speed = pictures_per_second(Path(folder) / "run") if is_main() else 0.0
-        return batch / broadcast_object(speed)
+    with process_group(device), TemporaryDirectory() as name, _quiet():
+        folder = Path(name, "run")
+        _train_without_scores(short, pictures, device, folder)
+        return batch / broadcast_object(pictures_per_second(folder) if is_main() else 0.0)
 
 
 def _train_without_scores(

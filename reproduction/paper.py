@@ -194,9 +194,8 @@ TABLES = {
             _cifar("ResNet-32", Printed(7.51), 0.46, "resnet32"),
             _cifar("ResNet-44", Printed(7.17), 0.66, "resnet44"),
             _cifar("ResNet-56", Printed(6.97), 0.85, "resnet56"),
-            _cifar(
-                "ResNet-110", Printed(6.61, 0.16, 6.43), 1.7, "resnet110"
-            ),  # five runs, the best in the table
+            # Five runs, the best of them in the table.
+            _cifar("ResNet-110", Printed(6.61, 0.16, 6.43), 1.7, "resnet110"),
             _cifar("ResNet-1202", Printed(7.93), 19.4, "resnet1202"),
             *(_cifar_plain(depth, "no number, Fig. 6") for depth in (20, 32, 44, 56)),
             _cifar_plain(110, "above 60, Fig. 6"),

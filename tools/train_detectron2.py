@@ -16,13 +16,10 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config-file", default=str(default), metavar="FILE", help=f"default: {default}")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in OUTPUT_DIR")
-    parser.add_argument(
-        "--eval-only", action="store_true", help="of MODEL.WEIGHTS, or with --resume the last"
-    )
-    parser.add_argument(
-        "--num-gpus", type=int, default=1, help="one process each; MODEL.DEVICE cpu needs none"
-    )
-    parser.add_argument("opts", nargs="*", metavar="KEY VALUE", help="for instance SOLVER.MAX_ITER 100")
+    add = parser.add_argument
+    add("--eval-only", action="store_true", help="of MODEL.WEIGHTS, or with --resume the last")
+    add("--num-gpus", type=int, default=1, help="one process each; MODEL.DEVICE cpu needs none")
+    add("opts", nargs="*", metavar="KEY VALUE", help="for instance SOLVER.MAX_ITER 100")
     return parser
 
 

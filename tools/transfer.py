@@ -12,10 +12,9 @@ from training.command import build_parser, run
 
 def parser() -> argparse.ArgumentParser:
     parser = build_parser(__doc__, config_default=str(ROOT / "configs/shapes_frcnn_r18.yaml"))
-    parser.add_argument(
-        "--weights", required=True, metavar="FILE", help="backbone weights of the pretrained runs"
-    )
-    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="runs of each kind (default: 3)")
+    add = parser.add_argument
+    add("--weights", required=True, metavar="FILE", help="backbone weights of the pretrained runs")
+    add("--seeds", type=int, default=3, metavar="N", help="runs of each kind (default: 3)")
     return parser
 
 
@@ -27,14 +26,8 @@ def main(arguments: argparse.Namespace) -> None:
 
     config = load_config(DetectionConfig, arguments.config, arguments.overrides)
     out = arguments.out or Path("runs") / f"{arguments.config.stem}_transfer"
-    comparison = compare(
-        config,
-        arguments.weights,
-        arguments.seeds,
-        out,
-        resume=arguments.resume,
-        overwrite=arguments.overwrite,
-    )
+    flags = {"resume": arguments.resume, "overwrite": arguments.overwrite}
+    comparison = compare(config, arguments.weights, arguments.seeds, out, **flags)
     if is_main():
         print(comparison.table())
 
