@@ -2,7 +2,6 @@
 
 import io
 import json
-import pickle
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ import torch
 
 from foundation.atomic_files import write_bytes, write_text
 from foundation.errors import UserError
+from foundation.pickles import UNREADABLE
 from training.config import complete_config, differences, dump_config
 
 
@@ -34,7 +34,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, LookupError, ValueError) as error:
+    except UNREADABLE as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(
             f"{path} is broken or no checkpoint ({reason}); "
