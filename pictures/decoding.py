@@ -91,7 +91,8 @@ def decode_image(content: bytes, name: str, size: tuple[int, int] | None = None)
         if pixels is not None:
             return pixels
     stored = _decode(content, name)
-    upright = _apply_orientation(stored)
+    turn = _UPRIGHT.get(_orientation(stored))
+    upright = stored if turn is None else stored.transpose(turn)
     if size is None or _size(upright) == tuple(size):
         return np.array(upright)
     if _size(stored) == tuple(size):
@@ -236,8 +237,3 @@ def _orientation(image: Image.Image) -> int:
     except _DECODING_ERRORS:
         # Damaged EXIF beside good pixels: cameras and editors write it, viewers show the picture as stored.
         return 1
-
-
-def _apply_orientation(image: Image.Image) -> Image.Image:
-    orientation = _orientation(image)
-    return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image

@@ -218,19 +218,14 @@ def generated_folder(folder: Path, stamp: Mapping[str, int], write: Callable[[Pa
         filling.mkdir()
         write(filling)
         (filling / "stamp.json").write_text(wanted)
-        move_unless_there(filling, folder)
+        try:
+            filling.rename(folder)
+        except OSError:
+            if read_stamp(folder) != wanted:  # else another process of the same run was faster
+                raise
     return folder
 
 
 def read_stamp(folder: Path) -> str | None:
     stamp = folder / "stamp.json"
     return stamp.read_text() if stamp.is_file() else None
-
-
-def move_unless_there(source: Path, target: Path) -> None:
-    try:
-        source.rename(target)
-    except OSError:
-        # Another process of the same run was faster; both wrote the same files.
-        if read_stamp(target) != read_stamp(source):
-            raise

@@ -1,7 +1,7 @@
 """What is done to every block of a deep network: compiling it, or forgetting its activations."""
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -63,11 +63,8 @@ class _Recomputed:
             *inputs,
             use_reentrant=False,
             preserve_rng_state=self.preserve_rng_state,
-            context_fn=self._contexts,
+            context_fn=lambda: (nullcontext(), self._without_averages()),
         )
-
-    def _contexts(self) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-        return nullcontext(), self._without_averages()
 
     @contextmanager
     def _without_averages(self) -> Iterator[None]:

@@ -33,8 +33,17 @@ def load_config(schema: type[Schema], path: Path | None, overrides: Sequence[str
     Raises:
         UserError: listing every unknown key with the closest one, every missing key and every wrong value.
     """
-    data = {} if path is None else _read(path)
-    return parse_config(schema, data, overrides, source="configuration" if path is None else str(path))
+    if path is None:
+        return parse_config(schema, {}, overrides, source="configuration")
+    if not path.is_file():
+        raise UserError(f"no configuration file at {path.absolute()}; expected a YAML file (see configs/)")
+    try:
+        data = read_yaml(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not a readable configuration: {error}") from None
+    if not isinstance(data, dict | None):
+        raise UserError(f"{path} must hold sections and keys (a YAML mapping), got {data!r}")
+    return parse_config(schema, data or {}, overrides, source=str(path))
 
 
 def parse_config(
@@ -46,7 +55,8 @@ def parse_config(
         _apply(override, sections)
     try:
         # Strict JSON mode: no text for numbers, but lists for tuples and integers for floats.
-        return _adapter(schema).validate_json(json.dumps(sections), strict=True)
+        adapter = TypeAdapter(with_config(ConfigDict(extra="forbid"))(schema))
+        return adapter.validate_json(json.dumps(sections), strict=True)
     except ValidationError as error:
         problems = [_explain(schema, problem) for problem in error.errors(include_url=False)]
         raise UserError("\n  ".join([f"{source}:", *dict.fromkeys(problems)])) from None
@@ -54,8 +64,7 @@ def parse_config(
 
 def dump_config(config: Any) -> str:
     """YAML of a configuration that `load_config` reads back equal."""
-    plain = json.loads(json.dumps(dataclasses.asdict(config)))  # lists for tuples
-    return write_yaml(plain)
+    return write_yaml(json.loads(json.dumps(dataclasses.asdict(config))))  # JSON makes lists of tuples
 
 
 def complete_config(schema: type[Any], text: str, *, source: str) -> str:
@@ -102,18 +111,6 @@ def require_between(section: Any, low: float, high: float, *names: str) -> None:
             raise ValueError(f"{name} must be {limits}, got {value}")
 
 
-def _read(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise UserError(f"no configuration file at {path.absolute()}; expected a YAML file (see configs/)")
-    try:
-        data = read_yaml(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not a readable configuration: {error}") from None
-    if not isinstance(data, dict | None):
-        raise UserError(f"{path} must hold sections and keys (a YAML mapping), got {data!r}")
-    return data or {}
-
-
 def _apply(override: str, data: dict[str, Any]) -> None:
     """Writes one "section.key=value" into the nested mappings."""
     name, equals, text = override.partition("=")
@@ -130,10 +127,6 @@ def _apply(override: str, data: dict[str, Any]) -> None:
         data[key] = read_yaml(text)
     except yaml.YAMLError as error:
         raise UserError(f"override {override!r}: {text!r} is not a YAML value: {error}") from None
-
-
-def _adapter(schema: type[Schema]) -> TypeAdapter[Schema]:
-    return TypeAdapter(with_config(ConfigDict(extra="forbid"))(schema))
 
 
 def _explain(schema: type, problem: Any) -> str:

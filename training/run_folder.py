@@ -77,62 +77,48 @@ class RunFolder:
             UserError: a run is here but neither was asked for, none is here to go on with, or it was made
                 with another configuration.
         """
+        holds_run = (self.path / "config.yaml").is_file()
+        # Temporary files of saves that were killed.
+        leftovers = [path for name in OURS for path in self.path.glob(f".{name}.*")]
+        checkpoint = None
         if resume:
-            return self._reopen(config)
-        if self.path.exists() and not self.path.is_dir():
-            raise UserError(f"{self.path} is a file, expected a folder for the run; choose another --out")
-        if self._holds_run():
+            if not holds_run:
+                raise UserError(f"no run to continue in {self.path.absolute()}; start one without --resume")
+            checkpoint = self._checkpoint_of(config)
+        elif holds_run:
             if not overwrite:
                 raise UserError(
                     f"{self.path} already holds a run; continue it with --resume, replace it with "
                     "--overwrite, or choose another --out"
                 )
             self.clear()
-        elif self.path.exists() and any(path not in self._leftovers() for path in self.path.iterdir()):
-            raise UserError(
-                f"{self.path} holds files but no run of ours; nothing was touched: choose another --out"
-            )
-        self.path.mkdir(parents=True, exist_ok=True)
-        self._remove_leftovers()
-        write_text(self.path / "config.yaml", dump_config(config))
-        return None
-
-    def _holds_run(self) -> bool:
-        return (self.path / "config.yaml").is_file()
-
-    def clear(self) -> None:
-        """Removes the run in the folder, if there is one; other files stay."""
-        shutil.rmtree(self.path / "events", ignore_errors=True)
-        for name in reversed(OURS):  # config.yaml last: as long as it is there, this is a run's folder
-            (self.path / name).unlink(missing_ok=True)
-
-    def _leftovers(self) -> list[Path]:
-        """Temporary files of saves that were killed."""
-        return [path for name in OURS for path in self.path.glob(f".{name}.*")]
-
-    def _remove_leftovers(self) -> None:
-        for path in self._leftovers():
+        elif self.path.exists():
+            if not self.path.is_dir():
+                raise UserError(f"{self.path} is a file, expected a folder for the run; choose another --out")
+            if any(path not in leftovers for path in self.path.iterdir()):
+                raise UserError(
+                    f"{self.path} holds files but no run of ours; nothing was touched: choose another --out"
+                )
+        for path in leftovers:
             path.unlink()
+        write_text(self.path / "config.yaml", dump_config(config))
+        if resume:
+            self._cut_metrics(0 if checkpoint is None else checkpoint["step"])
+        return checkpoint
 
-    def _reopen(self, config: Any) -> dict[str, Any] | None:
-        if not self._holds_run():
-            raise UserError(f"no run to continue in {self.path.absolute()}; start one without --resume")
+    def _checkpoint_of(self, config: Any) -> dict[str, Any] | None:
+        """The checkpoint to go on from with this configuration, which must be that of the run."""
         path = self.path / "config.yaml"
         before = complete_config(type(config), path.read_text(encoding="utf-8"), source=str(path))
-        changed = [
-            d for d in differences(before, dump_config(config)) if d.partition(":")[0] not in FREE_KEYS
-        ]
+        lines = differences(before, dump_config(config))
+        changed = [line for line in lines if line.partition(":")[0] not in FREE_KEYS]
         if changed:
             raise UserError(
                 "\n  ".join([f"{self.path} was made with another configuration:", *changed])
                 + "\ncontinue with the old values, or start a new run with another --out"
             )
-        self._remove_leftovers()
-        write_text(self.path / "config.yaml", dump_config(config))
         path = self.path / "checkpoint.pt"
-        checkpoint = load_checkpoint(path) if path.is_file() else None
-        self._cut_metrics(0 if checkpoint is None else checkpoint["step"])
-        return checkpoint
+        return load_checkpoint(path) if path.is_file() else None
 
     def _cut_metrics(self, step: int) -> None:
         """Drops lines of steps that will be taken again."""
@@ -142,6 +128,12 @@ class RunFolder:
             # A line cut short by the kill is later than the checkpoint, whose own lines were complete.
             whole = [line for line in lines if line.endswith("\n")]
             write_text(path, "".join(line for line in whole if json.loads(line)["step"] <= step))
+
+    def clear(self) -> None:
+        """Removes the run in the folder, if there is one; other files stay."""
+        shutil.rmtree(self.path / "events", ignore_errors=True)
+        for name in reversed(OURS):  # config.yaml last: as long as it is there, this is a run's folder
+            (self.path / name).unlink(missing_ok=True)
 
     def record(self, step: int, values: Mapping[str, float | None], **not_reproducible: float) -> None:
         """Appends a line to metrics.jsonl and writes all to TensorBoard.
