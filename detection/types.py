@@ -4,7 +4,7 @@ Boxes are (x1, y1, x2, y2) in pixels with the origin at the top-left corner and 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypedDict
 
 import numpy as np
@@ -145,8 +145,5 @@ class Batch:
         return replace(self, boxes=boxes, labels=labels, valid=valid, masks=None)
 
     def _map(self, function: Callable[[Tensor], Tensor]) -> "Batch":
-        mapped: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
-        for name, value in mapped.items():
-            if isinstance(value, Tensor):
-                mapped[name] = function(value)
-        return Batch(**mapped)
+        mapped: dict[str, Any] = {n: function(v) for n, v in vars(self).items() if isinstance(v, Tensor)}
+        return replace(self, **mapped)

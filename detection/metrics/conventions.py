@@ -21,6 +21,7 @@ from detection.metrics.matching import (
 from detection.metrics.voc_ap import Curve, average_precision
 from detection.types import Prediction, Target
 
+PLUS_ONE = torch.tensor([0.0, 0.0, 1.0, 1.0])
 COCO_THRESHOLDS = tuple(np.linspace(0.5, 0.95, 10).tolist())
 
 
@@ -154,7 +155,7 @@ def _as_written(prediction: Prediction, how: Conventions) -> Prediction:
     boxes, scores = prediction.boxes, prediction.scores
     if how.rounded:
         boxes, scores = boxes.double().round(decimals=1).float(), scores.double().round(decimals=3)
-    return replace(prediction, boxes=_larger(boxes) if how.plus_one else boxes, scores=scores)
+    return replace(prediction, boxes=boxes + PLUS_ONE if how.plus_one else boxes, scores=scores)
 
 
 def _as_read(target: Target, how: Conventions) -> Target:
@@ -163,12 +164,8 @@ def _as_read(target: Target, how: Conventions) -> Target:
         ignore = torch.zeros_like(ignore)
     elif how.ignored == "dropped":
         boxes, labels, ignore = boxes[~ignore], labels[~ignore], ignore[~ignore]
-    boxes = _larger(boxes) if how.plus_one else boxes
+    boxes = boxes + PLUS_ONE if how.plus_one else boxes
     return replace(target, boxes=boxes, labels=labels, ignore=ignore, mask=None)
-
-
-def _larger(boxes: torch.Tensor) -> torch.Tensor:
-    return boxes + torch.tensor([0.0, 0.0, 1.0, 1.0])
 
 
 def explain(

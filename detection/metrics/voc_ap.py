@@ -135,14 +135,9 @@ def _curve(hit: Flags, scores: Floats, num_objects: int) -> Curve:
     return Curve(recall, found / np.arange(1, len(found) + 1), scores)
 
 
-def _envelope(precision: Floats) -> Floats:
-    """The best precision at each recall or any higher one."""
-    return np.maximum.accumulate(precision[::-1])[::-1]
-
-
 def average_precision(curve: Curve, recalls: Recalls) -> float:
     """Of a curve with recalls: under its envelope, or the envelope's mean at 11 (VOC2007) or 101 (COCO)."""
-    envelope = _envelope(curve.precision)
+    envelope = np.maximum.accumulate(curve.precision[::-1])[::-1]  # the best at each recall or any higher
     if recalls == "area":
         return float(np.sum(np.diff(curve.recall, prepend=0) * envelope))
     return float(np.mean(np.append(envelope, 0)[np.searchsorted(curve.recall, recall_points(recalls))]))

@@ -36,10 +36,9 @@ def pool_regions(
     """
     boxes = boxes.detach().float()
     levels = region_levels(boxes, strides)
-    if features[0].device.type != "cpu" or torch.compiler.is_exporting():  # ONNX has RoIAlign
-        return _pool_by_kernel(features, strides, boxes, levels, size, sampling_ratio)
-    with torch.autocast(boxes.device.type, enabled=False):
-        return _pool_by_rows(features, strides, boxes, levels, size, sampling_ratio)
+    by_kernel = features[0].device.type != "cpu" or torch.compiler.is_exporting()  # ONNX has RoIAlign
+    pool = _pool_by_kernel if by_kernel else _pool_by_rows
+    return pool(features, strides, boxes, levels, size, sampling_ratio)
 
 
 def region_levels(boxes: Tensor, strides: Sequence[int]) -> Tensor:
@@ -55,12 +54,7 @@ def region_levels(boxes: Tensor, strides: Sequence[int]) -> Tensor:
 
 
 def _pool_by_kernel(
-    features: Sequence[Tensor],
-    strides: Sequence[int],
-    boxes: Tensor,
-    levels: Tensor,
-    size: int,
-    sampling_ratio: int,
+    features: Sequence[Tensor], strides: Sequence[int], boxes: Tensor, levels: Tensor, size: int, ratio: int
 ) -> Tensor:
     """torchvision's kernel on every level, for all regions: choosing those of a level would wait for the GPU.
 
@@ -76,7 +70,7 @@ def _pool_by_kernel(
             torch.cat([pictures, torch.where((levels == i)[..., None], boxes, -1e6)], dim=2).flatten(0, 1),
             size,
             1 / stride,
-            sampling_ratio,
+            ratio,
             aligned=True,
         )
         for i, (level, stride) in enumerate(zip(features, strides, strict=True))
@@ -87,25 +81,21 @@ def _pool_by_kernel(
     return total
 
 
+@torch.autocast("cpu", enabled=False)
 def _pool_by_rows(
-    features: Sequence[Tensor],
-    strides: Sequence[int],
-    boxes: Tensor,
-    levels: Tensor,
-    size: int,
-    sampling_ratio: int,
+    features: Sequence[Tensor], strides: Sequence[int], boxes: Tensor, levels: Tensor, size: int, ratio: int
 ) -> Tensor:
     """For every cell of the grids a weighted sum of cells of the maps, all levels at once."""
     channels, dtype = features[0].shape[1], features[0].dtype
     table = torch.cat([level.permute(0, 2, 3, 1).reshape(-1, channels) for level in features]).float()
-    heights, widths, starts = (
-        torch.tensor(values, device=boxes.device)[levels] for values in zip(*_layout(features), strict=True)
-    )
+    shapes = torch.tensor([level.shape[2:] for level in features])
+    rows_before = len(features[0]) * torch.cat([torch.zeros(1, dtype=torch.int64), shapes.prod(1).cumsum(0)])
+    heights, widths, starts = (values[levels] for values in (*shapes.T, rows_before))
     pictures = torch.arange(len(boxes), device=boxes.device)[:, None]
     starts = starts + pictures * heights * widths
     scaled = boxes / torch.tensor(strides, device=boxes.device)[levels][..., None] - 0.5
-    x, x_weights = _cells(scaled[..., 0], scaled[..., 2], widths, size, sampling_ratio)
-    y, y_weights = _cells(scaled[..., 1], scaled[..., 3], heights, size, sampling_ratio)
+    x, x_weights = _cells(scaled[..., 0], scaled[..., 2], widths, size, ratio)
+    y, y_weights = _cells(scaled[..., 1], scaled[..., 3], heights, size, ratio)
     rows = starts[..., None, None] + y * widths[..., None, None]
     index = rows[:, :, :, None, :, None] + x[:, :, None, :, None, :]
     weights = y_weights[:, :, :, None, :, None] * x_weights[:, :, None, :, None, :]
@@ -115,44 +105,32 @@ def _pool_by_rows(
         index[used], table, counts.cumsum(0) - counts, mode="sum", per_sample_weights=weights[used]
     )
     pooled = pooled.view(-1, size, size, channels).permute(0, 3, 1, 2)
-    return pooled.contiguous(memory_format=_memory_format(features[0])).to(dtype)
+    layout = torch.contiguous_format if features[0].is_contiguous() else torch.channels_last
+    return pooled.contiguous(memory_format=layout).to(dtype)
 
 
-def _memory_format(features: Tensor) -> torch.memory_format:
-    return torch.contiguous_format if features.is_contiguous() else torch.channels_last
-
-
-def _layout(features: Sequence[Tensor]) -> list[tuple[int, int, int]]:
-    """Height, width and first row in the table of every level."""
-    shapes = [(level.shape[2], level.shape[3]) for level in features]
-    counts = [len(features[0]) * height * width for height, width in shapes]
-    return [(*shape, sum(counts[:i])) for i, shape in enumerate(shapes)]
-
-
-def _cells(
-    start: Tensor, end: Tensor, limit: Tensor, size: int, sampling_ratio: int
-) -> tuple[Tensor, Tensor]:
+def _cells(start: Tensor, end: Tensor, limit: Tensor, size: int, ratio: int) -> tuple[Tensor, Tensor]:
     """Along one axis, the cells that each cell of the grid takes from, and how much.
 
     Args:
         start, end: (N, R) of the regions, in cells of the map; centres are whole numbers.
         limit: (N, R) cells of the map.
     Returns:
-        (N, R, size, 2 · sampling_ratio) int64 and float32; where a cell stands twice, once with weight 0.
+        (N, R, size, 2 · ratio) int64 and float32; where a cell stands twice, once with weight 0.
     """
     width = ((end - start) / size)[..., None]
-    points = torch.arange(size * sampling_ratio, device=start.device)
+    points = torch.arange(size * ratio, device=start.device)
     # In torchvision's order, whose rounding is the same then.
-    position = start[..., None] + points // sampling_ratio * width
-    position = position + (points % sampling_ratio + 0.5) * width / sampling_ratio
+    position = start[..., None] + points // ratio * width
+    position = position + (points % ratio + 0.5) * width / ratio
     limit = limit[..., None]
     inside = (position >= -1) & (position <= limit)  # torchvision's rule: up to a cell beyond is the border's
     position = torch.minimum(position.clamp(min=0), limit - 1)
     low = torch.minimum(position.long().clamp(min=0), limit - 1)  # of NaN anything, which must be a cell
     share = position - low
-    weights = torch.stack([1 - share, share], dim=-1) * (inside / sampling_ratio)[..., None]
+    weights = torch.stack([1 - share, share], dim=-1) * (inside / ratio)[..., None]
     cells = torch.stack([low, torch.minimum(low + 1, limit - 1)], dim=-1)
-    shape = (*start.shape, size, 2 * sampling_ratio)
+    shape = (*start.shape, size, 2 * ratio)
     cells, weights = cells.view(shape), weights.view(shape)
     same = cells[..., None] == cells[..., None, :]
     repeated = same.tril(-1).any(dim=-1)

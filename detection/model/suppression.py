@@ -69,11 +69,6 @@ def _greedy_by_kernel(
     return keep
 
 
-@_greedy_by_kernel.register_fake
-def _(boxes: Tensor, scores: Tensor, valid: Tensor, groups: Tensor, threshold: float) -> Tensor:
-    return torch.empty_like(valid)
-
-
 @torch.library.custom_op("residual_backbones::greedy_by_triton", mutates_args=())
 def _greedy_by_triton(
     boxes: Tensor, scores: Tensor, valid: Tensor, groups: Tensor, threshold: float
@@ -88,6 +83,7 @@ def _greedy_by_triton(
     return torch.zeros_like(keep).scatter(1, order, keep)
 
 
+@_greedy_by_kernel.register_fake
 @_greedy_by_triton.register_fake
 def _(boxes: Tensor, scores: Tensor, valid: Tensor, groups: Tensor, threshold: float) -> Tensor:
     return torch.empty_like(valid)

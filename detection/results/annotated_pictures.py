@@ -2,13 +2,14 @@
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from backbones.norm import fold_batchnorm
 from detection.build import LoadedDetector, load_detector
@@ -68,71 +69,65 @@ def predict_pictures(
     detector.model.to(resolve_device(detector.config.run.device))
     dataset = PictureFolder(pictures, detector.classes, detector.category_ids, limit=limit, leave_out=out)
     out.mkdir(parents=True, exist_ok=True)
-    found: dict[int, Found] = {}
+    drawing = _Drawing(detector, dataset, out, threshold, limit)
     try:
-        broken = _draw_all(detector, dataset, out, threshold, limit, found)
+        broken = drawing.draw_all()
     finally:
-        write_json(out / "predictions.json", coco_content(dataset, found))
-    logger.info("%d pictures and predictions.json are in %s", len(found), out)
+        write_json(out / "predictions.json", coco_content(dataset, drawing.found))
+    logger.info("%d pictures and predictions.json are in %s", len(drawing.found), out)
     if broken:
         raise UserError(
             "\n  ".join([f"{len(broken)} pictures could not be read; the others are done:", *broken[:20]])
         )
 
 
-def _draw_all(
-    detector: LoadedDetector,
-    dataset: PictureFolder,
-    out: Path,
-    threshold: float,
-    limit: int | None,
-    found: dict[int, Found],
-) -> list[str]:
-    """Fills `found` as it goes; returns what is wrong with the pictures that cannot be read."""
-    broken = []
-    for index, name in enumerate(dataset.image_ids):
-        path = dataset.image_path(index)
-        file = out / f"{name}{'.mp4' if is_video(path) else '.png'}"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            if is_video(path):
-                with open_video(path) as (rate, frames):
-                    drawn = _drawn_frames(detector, dataset, index, islice(frames, limit), threshold, found)
-                    write_video(file, rate, drawn)
+@dataclass(frozen=True)
+class _Drawing:
+    """What is looked at with what, and in `found` what came of it, by number."""
+
+    detector: LoadedDetector
+    dataset: PictureFolder
+    out: Path
+    threshold: float
+    limit: int | None
+    found: dict[int, Found] = field(default_factory=dict)
+
+    def draw_all(self) -> list[str]:
+        """Draws every picture and video; returns what is wrong with those that cannot be read."""
+        broken = []
+        for index, name in enumerate(self.dataset.image_ids):
+            path = self.dataset.image_path(index)
+            file = self.out / f"{name}{'.mp4' if is_video(path) else '.png'}"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                if is_video(path):
+                    with open_video(path) as (rate, frames):
+                        write_video(file, rate, self._drawn_frames(index, islice(frames, self.limit)))
+                    continue
+                picture = load_image(path)
+            except UserError as error:
+                broken.append(str(error))
                 continue
-            picture = load_image(path)
-        except UserError as error:
-            broken.append(str(error))
-            continue
-        found[index] = _detect(detector, dataset, index, picture)
-        draw(picture, found[index].prediction, detector.classes, score_threshold=threshold).save(file)
-    return broken
+            self.found[index] = self._detect(index, picture)
+            self._drawn(picture, self.found[index]).save(file)
+        return broken
 
+    def _drawn_frames(self, index: int, frames: Iterator[NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8]]:
+        """The pictures of one video, drawn; they are numbered after all files."""
+        first = max([len(self.dataset) - 1, *self.found]) + 1
+        for number, frame in enumerate(frames):
+            self.found[first + number] = replace(self._detect(index, frame), frame=number)
+            yield np.asarray(self._drawn(frame, self.found[first + number]))
 
-def _drawn_frames(
-    detector: LoadedDetector,
-    dataset: PictureFolder,
-    index: int,
-    frames: Iterator[NDArray[np.uint8]],
-    threshold: float,
-    found: dict[int, Found],
-) -> Iterator[NDArray[np.uint8]]:
-    """The pictures of one video, drawn; fills `found` after the numbers of all files."""
-    first = max([len(dataset) - 1, *found]) + 1
-    for number, frame in enumerate(frames):
-        one = replace(_detect(detector, dataset, index, frame), frame=number)
-        found[first + number] = one
-        yield np.asarray(draw(frame, one.prediction, detector.classes, score_threshold=threshold))
+    def _detect(self, index: int, picture: NDArray[np.uint8]) -> Found:
+        target = self.dataset.empty_target(index, (picture.shape[0], picture.shape[1]))
+        samples = PreparedPictures(self.dataset, self.detector.config.data, training=False)
+        batch = collate([samples.prepare(picture, target, seed=0)])
+        bf16 = self.detector.config.run.precision == "bf16"
+        return Found(target, predict(self.detector.model, [batch], bf16=bf16)[0])
 
-
-def _detect(
-    detector: LoadedDetector, dataset: PictureFolder, index: int, picture: NDArray[np.uint8]
-) -> Found:
-    target = dataset.empty_target(index, (picture.shape[0], picture.shape[1]))
-    data, run = detector.config.data, detector.config.run
-    samples = PreparedPictures(dataset, data, training=False)
-    batch = collate([samples.prepare(picture, target, seed=0)])
-    return Found(target, predict(detector.model, [batch], bf16=run.precision == "bf16")[0])
+    def _drawn(self, picture: NDArray[np.uint8], found: Found) -> Image.Image:
+        return draw(picture, found.prediction, self.detector.classes, score_threshold=self.threshold)
 
 
 def _check_options(out: Path, threshold: float, limit: int | None, overwrite: bool) -> None:

@@ -55,7 +55,11 @@ def draw(
     colours = [_GREY if hidden else _colour(n) for n, hidden in zip(labels, ignore, strict=True)]
     if target.mask is not None:
         picture = _tint(picture, map(target.mask, range(len(labels))), colours)
-    return _side_by_side(found, _draw_boxes(picture, target.boxes.tolist(), texts, colours))
+    truth = _draw_boxes(picture, target.boxes.tolist(), texts, colours)
+    both = Image.new("RGB", (found.width + truth.width, found.height))
+    both.paste(found, (0, 0))
+    both.paste(truth, (found.width, 0))
+    return both
 
 
 def _tint(
@@ -106,10 +110,3 @@ def _draw_label(
     red, green, blue = colour
     luminance = 0.299 * red + 0.587 * green + 0.114 * blue  # ITU-R BT.601
     canvas.text((x + 2 - left, y + 2 - top), text, font=font, fill="black" if luminance > 128 else "white")
-
-
-def _side_by_side(left: Image.Image, right: Image.Image) -> Image.Image:
-    both = Image.new("RGB", (left.width + right.width, left.height))
-    both.paste(left, (0, 0))
-    both.paste(right, (left.width, 0))
-    return both

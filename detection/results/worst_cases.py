@@ -14,7 +14,6 @@ from detection.data.annotations import DetectionDataset
 from detection.metrics.matching import best_first, first_of_each, flatten_all, match_voc, overlap_most
 from detection.results.prediction_drawing import draw
 from detection.types import Prediction, Target
-from foundation.errors import UserError
 from pictures.decoding import load_image
 
 _SHORT_SIDE = 240  # least of a crop's sides when drawn, pixels
@@ -82,10 +81,8 @@ def draw_worst(
     Args:
         predictions: one per picture of the data set, in its order.
     Raises:
-        UserError: a picture cannot be read, or count is below 0.
+        UserError: a picture cannot be read.
     """
-    if count < 0:
-        raise UserError(f"--worst must be 0 or more pictures, got {count}")
     targets, classes = dataset.targets, len(dataset.classes)
     for name, cases in (
         ("false_alarms", false_alarms(predictions, targets, classes, count)),
