@@ -91,7 +91,14 @@ class Alternation:
             UserError: as `training.run.train`.
         """
         folder = RunFolder(self.out)
-        ended = broadcast_object(self._open(folder, resume, overwrite) if is_main() else None)
+        ended = None
+        if is_main():
+            if overwrite and (self.out / "config.yaml").is_file():
+                for step in UNSHARED + SHARED:
+                    RunFolder(self.out / step.name).clear()
+            folder.open(self.config, resume=resume, overwrite=overwrite)
+            ended = folder.read_result()
+        ended = broadcast_object(ended)
         if ended is not None:
             return ended
         scores, result, before = {}, {}, None
@@ -106,14 +113,6 @@ class Alternation:
                     shutil.copyfile(self.out / self.steps[-1].name / name, temporary)
             folder.write_result(result)
         return result
-
-    def _open(self, folder: RunFolder, resume: bool, overwrite: bool) -> dict[str, Any] | None:
-        """Starts or continues the run; returns its result if it has ended."""
-        if overwrite and (self.out / "config.yaml").is_file():
-            for step in UNSHARED + SHARED:
-                RunFolder(self.out / step.name).clear()
-        folder.open(self.config, resume=resume, overwrite=overwrite)
-        return folder.read_result()
 
     def _take(self, step: Step, before: Path | None) -> dict[str, Any]:
         """Trains one step, or what is left of it, from the weight file of the one before."""

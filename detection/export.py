@@ -169,7 +169,7 @@ def _greedy_of_torchvision(
 ) -> Tensor:
     """The operation of `padded_nms` in one call for all pictures and groups, however many there are.
 
-    Each gets a place of its own, in double precision, where that costs no digits of a float32 box.
+    Groups are moved apart in double precision, which costs a float32 box no digits.
     """
     count, size = valid.shape
     places = torch.arange(count, device=boxes.device)[:, None] * (groups.amax() + 1) + groups

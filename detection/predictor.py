@@ -56,8 +56,8 @@ def predict(
     While the network sees one batch, a thread turns the detections of the batch before into predictions.
 
     Args:
-        cuda_graph: replay the network where it runs on a GPU, once it was captured for a batch's shape. What
-            is captured here ends here.
+        cuda_graph: on a GPU capture the network for each shape of batch and replay it; captures are dropped
+            at the end.
     """
     network: Callable[[Batch], Detections] = partial(detect, model, bf16=bf16)
     if cuda_graph:
@@ -87,7 +87,7 @@ def detect(model: FasterRCNN, batch: Batch, *, bf16: bool) -> Detections:
 
 
 def _to_host(detections: Detections) -> tuple[Detections, torch.cuda.Event | None]:
-    """Starts the only transfer from the device; the event comes to pass when it is done."""
+    """Starts the only transfer from the device, and gives an event that says when it is done."""
     host = Detections._make(
         None if value is None else value.to("cpu", non_blocking=True) for value in detections
     )

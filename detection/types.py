@@ -124,7 +124,7 @@ class Batch:
         return self._map(Tensor.pin_memory)
 
     def with_slots(self, slots: int) -> "Batch":
-        """The same with room for `slots` objects in every picture, at least as many as it has room for."""
+        """The same batch with room for `slots` objects a picture, at least as many as it has now."""
         more = slots - self.boxes.shape[1]
 
         def padded(values: Tensor) -> Tensor:
@@ -140,7 +140,7 @@ class Batch:
         )
 
     def without_objects(self) -> "Batch":
-        """The pictures alone, of which detection makes something."""
+        """The pictures alone, which is all that detection looks at."""
         boxes, labels, valid = (values[:, :0] for values in (self.boxes, self.labels, self.valid))
         return replace(self, boxes=boxes, labels=labels, valid=valid, masks=None)
 

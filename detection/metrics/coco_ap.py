@@ -1,6 +1,7 @@
 """Average precision as COCO computes it (hotcoco, equal to pycocotools to the last bit)."""
 
 import io
+import math
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
@@ -72,7 +73,8 @@ def evaluate(
     with redirect_stdout(io.StringIO()):  # it prints the table
         evaluation.summarize()
     precision = evaluation.eval["precision"][:, :, :, 0, -1]  # of all sizes and 100 detections a picture
-    per_class = [_mean_of_known(precision[:, :, index]) for index in range(len(categories))]
+    known = [of_class[of_class > -1] for of_class in np.moveaxis(precision, 2, 0)]
+    per_class = [float(np.mean(values)) if values.size else math.nan for values in known]
     names = [category["name"] for category in categories]
     return CocoScores(np.array(evaluation.stats), np.array(per_class), names)
 
@@ -142,8 +144,3 @@ def _as_array(columns: Columns, numbers: _Numbers) -> NDArray[np.float64]:
         list(map(categories.__getitem__, columns.category_ids)) if categories else columns.category_ids
     )
     return table
-
-
-def _mean_of_known(precision: NDArray[np.float64]) -> float:
-    known = precision[precision > -1]
-    return float(np.mean(known)) if known.size else float("nan")

@@ -54,7 +54,7 @@ VOC07 = Conventions(recalls="11point")
 COCO50 = Conventions(recalls="101point", rule="coco", limit=100)
 COCO = replace(COCO50, thresholds=COCO_THRESHOLDS)
 
-# What differs from VOC2012's way, in words, and the way itself.
+# Each change of VOC2012's conventions in words, and the conventions with it.
 CHANGES: list[tuple[str, Conventions]] = [
     ("precision averaged at 11 recalls (VOC2007) instead of all", VOC07),
     ("precision averaged at 101 recalls (COCO) instead of all", Conventions(recalls="101point")),
@@ -78,11 +78,13 @@ def mean_ap(
     Raises:
         UserError: a label is not one of 1…K.
     """
-    aps = [
-        _ap(hit, counts, int(matches.objects.sum()), how)
-        for matches in class_matches(predictions, targets, num_classes, how)
-        for hit, counts in zip(matches.hit, matches.counts, strict=True)
-    ]
+    aps = []
+    for matches in class_matches(predictions, targets, num_classes, how):
+        for hit, counts in zip(matches.hit, matches.counts, strict=True):
+            hits = np.cumsum(hit[counts])
+            precision = hits / np.arange(1, len(hits) + 1)
+            curve = Curve(hits / int(matches.objects.sum()), precision, np.zeros(len(hits)))
+            aps.append(average_precision(curve, how.recalls))
     return float(np.mean(aps)) if aps else float("nan")
 
 
@@ -132,13 +134,6 @@ def _matches_of(
     hit = counts & np.stack([first_of_each(of_threshold) for of_threshold in of_class])
     objects = np.bincount(of_objects, minlength=found.num_pictures)
     return ClassMatches(found.pictures[order], hit, counts, objects)
-
-
-def _ap(hit: Flags, counts: Flags, num_objects: int, how: Conventions) -> float:
-    """Of one class at one threshold."""
-    hits = np.cumsum(hit[counts])
-    curve = Curve(hits / num_objects, hits / np.arange(1, len(hits) + 1), np.zeros(len(hits)))
-    return average_precision(curve, how.recalls)
 
 
 def _within_limit(group: Indices, scores: Floats, limit: int | None) -> Flags:

@@ -104,10 +104,12 @@ def curves_of(
     order = order[~np.append(difficult, False)[match[order]]]  # a match of -1 looks up the appended False
     hit = first_of_each(match[order])
     bounds = np.searchsorted(labels[order], np.arange(1, len(num_objects) + 2))
-    return [
-        _curve(hit[start:stop], scores[order[start:stop]], count)
-        for start, stop, count in zip(bounds[:-1], bounds[1:], num_objects, strict=True)
-    ]
+    curves = []
+    for start, stop, count in zip(bounds[:-1], bounds[1:], num_objects, strict=True):
+        found = np.cumsum(hit[start:stop])
+        recall = found / count if count else np.full(len(found), np.nan)
+        curves.append(Curve(recall, found / np.arange(1, len(found) + 1), scores[order[start:stop]]))
+    return curves
 
 
 def _check_arguments(
@@ -127,12 +129,6 @@ def _check_arguments(
                 f"prediction of picture {prediction.image_id!r} stands where {target.image_id!r} was "
                 "expected; give predictions in the order of the targets"
             )
-
-
-def _curve(hit: Flags, scores: Floats, num_objects: int) -> Curve:
-    found = np.cumsum(hit)
-    recall = found / num_objects if num_objects else np.full(len(found), np.nan)
-    return Curve(recall, found / np.arange(1, len(found) + 1), scores)
 
 
 def average_precision(curve: Curve, recalls: Recalls) -> float:

@@ -40,7 +40,7 @@ class Detections(NamedTuple):
 class RegionFeatures(Protocol):
     """What a kind of detector makes of a region: a map, and of the map a vector of `out_channels`.
 
-    `size` is of a map other than the one that vectors are made of.
+    `size` asks for a map of another size than the one that vectors are made of.
     """
 
     out_channels: int
@@ -241,7 +241,7 @@ class RoiHeads(nn.Module):
 
 
 def _used(filled: Tensor) -> int:
-    """How many slots of (N, S), filled from the front, to compute: all where a look would make a GPU wait."""
+    """The slots of (N, S) to compute: those filled from the front, or all where counting makes a GPU wait."""
     if filled.device.type != "cpu" or torch.compiler.is_exporting():
         return filled.shape[1]
     return max(1, int(filled.sum(dim=1).max()))

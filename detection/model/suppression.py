@@ -57,7 +57,7 @@ def _greedy_for(device: torch.device) -> Callable[[Tensor, Tensor, Tensor, Tenso
 def _greedy_by_kernel(
     boxes: Tensor, scores: Tensor, valid: Tensor, groups: Tensor, threshold: float
 ) -> Tensor:
-    """(N, M) bool by torchvision, group by group: offsets between groups would cost digits, and pairs."""
+    """(N, M) bool by torchvision, group by group; moving groups apart would cost digits and compare more."""
     keep = torch.zeros_like(valid)
     scores = scores.to(boxes.dtype)  # nms wants one type
     for i, picture in enumerate(valid):
@@ -91,7 +91,7 @@ def _(boxes: Tensor, scores: Tensor, valid: Tensor, groups: Tensor, threshold: f
 
 @functools.cache
 def _kernels_run(device: torch.device) -> bool:
-    """Tried once with a single box; warns where they do not."""
+    """Whether the kernels run there, tried once with a single box; warns where they do not."""
     try:
         from detection.model.suppression_kernels import greedy_of_sorted
 
@@ -110,7 +110,7 @@ def _kernels_run(device: torch.device) -> bool:
 def _by_falling_score(
     boxes: Tensor, scores: Tensor, valid: Tensor, groups: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The order (N, M), of equal scores the first first, and the others in it."""
+    """The stable order (N, M) by falling score, and boxes, valid and groups in that order."""
     order = scores.masked_fill(~valid, -math.inf).argsort(dim=1, descending=True, stable=True)
     boxes = boxes.take_along_dim(order[..., None], dim=1)
     return order, boxes, valid.gather(1, order), groups.gather(1, order)
@@ -128,9 +128,9 @@ def _greedy_in_rounds(
 ) -> Tensor:
     """(N, M) bool for other devices, by blocks of falling score; how many steps depends on M alone.
 
-    Within a block, taking all boxes for kept gives too few survivors, taking those for kept too many, and so
-    on; 2 · rounds turns settle every box behind a chain of at most as many suppressions. Behind longer chains
-    boxes stay open and are left out: what is kept is part of the exact result, and all of it but for those.
+    If all boxes of a block count as kept, too few survive them; if only those count, too many do, and so on.
+    After 2 · rounds turns every box behind a chain of at most as many suppressions is settled. Boxes behind
+    longer chains are left out, so what is kept is the exact result without those.
     """
     order, boxes, keep, groups = _by_falling_score(boxes, scores, valid, groups)
     for start in range(0, keep.shape[1], block):
@@ -153,7 +153,7 @@ def _suppresses(boxes: Tensor, groups: Tensor, better: slice, worse: slice, thre
 
 
 def _exact(threshold: float, dtype: torch.dtype) -> float:
-    """The largest number of the type that is not above; comparisons round, but torchvision's on the CPU."""
+    """The largest number of the type not above the threshold; torchvision's CPU code compares exactly."""
     rounded = torch.tensor(threshold, dtype=dtype)
     if rounded.item() > threshold:
         rounded = rounded.nextafter(torch.tensor(-math.inf, dtype=dtype))

@@ -15,7 +15,6 @@ from backbones.norm import fold_batchnorm
 from detection.build import LoadedDetector, load_detector
 from detection.data.detection_batches import PreparedPictures, collate
 from detection.data.picture_folder import PictureFolder
-from detection.metrics.record_checks import Record
 from detection.predictor import predict
 from detection.results.pasted_masks import mask_area
 from detection.results.prediction_drawing import draw
@@ -83,7 +82,7 @@ def predict_pictures(
 
 @dataclass(frozen=True)
 class _Drawing:
-    """What is looked at with what, and in `found` what came of it, by number."""
+    """A detector at work on pictures; `found` holds what it found, by number, as it goes."""
 
     detector: LoadedDetector
     dataset: PictureFolder
@@ -150,16 +149,16 @@ def coco_content(dataset: PictureFolder, found: Mapping[int, Found]) -> dict[str
         images.append(image if one.frame is None else {**image, "frame": one.frame})
     numbered = [replace(one.prediction, image_id=index + 1) for index, one in found.items()]
     records = [
-        {"id": number, "area": _area(record), "iscrowd": 0, **record}
+        {
+            "id": number,
+            "area": mask_area(record["segmentation"]) if "segmentation" in record else width * height,
+            "iscrowd": 0,
+            **record,
+        }
         for number, record in enumerate(to_coco_records(numbered, dataset), start=1)
+        for width, height in [record["bbox"][2:]]
     ]
     categories = [
         {"id": i, "name": name} for i, name in zip(dataset.category_ids, dataset.classes, strict=True)
     ]
     return {"images": images, "categories": categories, "annotations": records}
-
-
-def _area(record: Record) -> float:
-    if "segmentation" in record:
-        return mask_area(record["segmentation"])
-    return record["bbox"][2] * record["bbox"][3]

@@ -184,7 +184,7 @@ def _score_coco(
 
 
 def _read_records(path: str, image_ids: Mapping[str, int | str]) -> Any:
-    """A result file's records; beside a list of `images`, with the ids that `image_ids` has by file name."""
+    """The records of a file; where it lists its own `images`, their ids are looked up here by file name."""
     content = read_json(path)
     if not isinstance(content, dict) or not isinstance(content.get("annotations"), list):
         return content
@@ -201,13 +201,11 @@ def _read_records(path: str, image_ids: Mapping[str, int | str]) -> Any:
         )
     own = {number: image_ids[name] for number, name in names.items()}
     return [
-        {**record, "image_id": own.get(record["image_id"])} if own and _has_image_id(record) else record
+        {**record, "image_id": own.get(record["image_id"])}
+        if own and isinstance(record, dict) and isinstance(record.get("image_id"), int | str)
+        else record
         for record in records
     ]
-
-
-def _has_image_id(record: Any) -> bool:
-    return isinstance(record, dict) and isinstance(record.get("image_id"), int | str)
 
 
 def _written(result: dict[str, Any], out: Path | None) -> dict[str, Any]:

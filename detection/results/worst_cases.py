@@ -46,9 +46,7 @@ def false_alarms(
 def misses(
     predictions: Sequence[Prediction], targets: Sequence[Target], num_classes: int, count: int
 ) -> list[Case]:
-    """The largest objects that no detection of their class is a hit for, at IoU 0.5; those first that none
-    overlaps at all.
-    """
+    """The largest objects that no detection of their class hits at IoU 0.5; first those none overlaps."""
     found, _, truth, ignore = flatten_all(predictions, targets, num_classes)
     (match,) = match_voc(found, truth, [0.5])
     nearest = np.zeros(len(truth.labels))
