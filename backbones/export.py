@@ -1,6 +1,6 @@
 """Networks for other runtimes: torch.export programs (.pt2) and ONNX files, for any batch and picture size.
 
-A file says in its metadata what pictures it takes; `check_export` compares it with the network it came from.
+A file's metadata say what pictures it takes; `check_export` compares it with the network it came from.
 """
 
 import copy
@@ -26,7 +26,7 @@ from foundation.errors import ExportError, OptionError, check_choice
 Pixels = Literal["normalised", "float32", "uint8"]
 METADATA_KEY = "residual_backbones"
 TRACED = (2, 3, 64, 96)
-# Other batches and sizes than that, some odd: what tracing had fixed would show.
+# Batches and sizes unlike the traced one, some of them odd, to show whatever tracing has fixed.
 SHAPES = ((1, 3, 64, 64), (3, 3, 75, 91), (1, 3, 160, 128))
 TOLERANCE = 1e-4  # of the largest value; other kernels add up in another order
 SUFFIXES = (".onnx", ".pt2")

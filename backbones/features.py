@@ -57,7 +57,7 @@ class FeatureNetwork(nn.Module):
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """(N, 3, H, W) normalised pictures → {name: (N, channels, ⌈H / stride⌉, ⌈W / stride⌉)}.
 
-        VGG rounds sizes down.
+        VGG networks round sizes down.
         """
         features = {}
         x = images
@@ -72,7 +72,7 @@ class FeatureNetwork(nn.Module):
 class StageHead(nn.Module):
     """The stages after a split, applied to each region's features (conv5_x in the paper's appendix A).
 
-    VGG's end in fc6 and fc7, which take 7x7 pixels.
+    The head of a VGG is fc6 and fc7, which take regions of 7x7 pixels.
 
     Attributes:
         in_channels: of the features it takes.
@@ -133,7 +133,7 @@ def _take_over(part: Any, network: Network, stages: Mapping[str, Sequence[str]])
 def freeze_stages(network: FeatureNetwork, num_stages: int) -> None:
     """Fixes the first stages: parameters without gradient, batch normalisation frozen.
 
-    2 is stem and res2; of VGG conv1 and conv2, as in Fast R-CNN.
+    Two stages are the stem and res2, of a VGG conv1 and conv2, as in Fast R-CNN.
 
     Raises:
         OptionError: num_stages is negative or more than the network has.

@@ -24,7 +24,7 @@ class Bypassed(nn.Module):
         return self.bypass(x)
 
     def bypass(self, x: Tensor) -> Tensor:
-        """What is left cannot be deleted again."""
+        """The same, since a block whose residual is deleted has none left."""
         return self.block.bypass(x)
 
 

@@ -15,7 +15,7 @@ from backbones.convert.identification import build_for
 from backbones.convert.input_rewriting import rewrite_input, same_pictures
 from backbones.families import Options
 from backbones.networks.blocks import has_bottlenecks
-from backbones.spec import IMAGENET_INPUT, InputSpec, Network
+from backbones.spec import IMAGENET_INPUT, LATER_OPTIONS, InputSpec, Network
 from backbones.weights.weight_files import WeightsHeader
 from foundation.errors import WeightsError, check_choice
 
@@ -186,9 +186,10 @@ def _confirm(
 
 
 def _with_stem_pool(header: WeightsHeader, stem_pool: str) -> WeightsHeader:
-    """Said only where it is not the usual one."""
+    """The header with this pooling, which is stated only where it is not the usual one."""
     options = {name: value for name, value in header.options.items() if name != "stem_pool"}
-    return replace(header, options=options if stem_pool == "padded" else options | {"stem_pool": stem_pool})
+    usual = stem_pool == LATER_OPTIONS["stem_pool"]
+    return replace(header, options=options if usual else options | {"stem_pool": stem_pool})
 
 
 def _cover(contents: Contents, network: Network, backbone_only: bool) -> tuple[dict[str, Tensor], Coverage]:

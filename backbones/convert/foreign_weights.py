@@ -77,7 +77,7 @@ class Coverage:
 
     @property
     def percent(self) -> float:
-        """Of the values of file and network together, those used."""
+        """The share of the values of file and network together that is used."""
         other = sum(math.prod(shape) for shapes in (self.missing, self.unused) for shape in shapes.values())
         other += sum(math.prod(shape) for shapes in self.misshapen.values() for shape in shapes)
         used = sum(math.prod(shape) for shape in self.used.values())
@@ -110,7 +110,7 @@ class Coverage:
         )
 
     def describe(self) -> str:
-        """Few enough lines for a terminal."""
+        """The report, in few enough lines for a terminal."""
         values = sum(math.prod(shape) for shape in self.used.values())
         shapes = [f"{name}: file {file}, network {own}" for name, (file, own) in self.misshapen.items()]
         return "\n".join(

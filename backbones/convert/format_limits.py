@@ -7,7 +7,7 @@ from backbones.convert.formats import FORMATS, Format
 from backbones.convert.input_rewriting import same_pictures
 from backbones.networks.blocks import has_bottlenecks
 from backbones.norm import DEFAULT_EPS
-from backbones.spec import InputSpec, Network
+from backbones.spec import LATER_OPTIONS, InputSpec, Network
 from backbones.weights.weight_files import WeightsHeader
 from foundation.errors import WeightsError
 
@@ -62,7 +62,7 @@ def _check_options(name: str, form: Format, header: WeightsHeader, *, bottleneck
             f"these weights are for stride_on={stride_on}, {name}'s networks stride on the {form.stride_on}, "
             "which computes something else; write them as ours, detectron2 takes both"
         )
-    stem_pool = options.get("stem_pool", "padded")
+    stem_pool = (LATER_OPTIONS | options)["stem_pool"]
     if form.stem_pool not in (None, stem_pool):
         raise WeightsError(
             f"these weights are for stem_pool={stem_pool}, {name}'s networks have {form.stem_pool}, whose "

@@ -96,7 +96,11 @@ def read_header(path: str | Path) -> WeightsHeader | None:
 
 
 def check_start(path: Path) -> None:
-    """Finds what is no weight file at all, for which the readers' own messages would mislead."""
+    """Refuses files that hold no weights at all, for which the readers' own messages would mislead.
+
+    Raises:
+        WeightsError: the file is absent, unreadable, empty, a web page or a pointer of Git LFS.
+    """
     try:
         with path.open("rb") as file:
             start = file.read(256).lstrip().lower()

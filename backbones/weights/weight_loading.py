@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from backbones.features import FeatureNetwork, StageHead
 from backbones.norm import norm_eps, set_norm_eps
-from backbones.spec import Network
+from backbones.spec import LATER_OPTIONS, Network
 from backbones.weights.weight_files import CONVERT, WeightsHeader, read_weights
 from foundation.errors import WeightsError
 
@@ -52,7 +52,7 @@ def load_weights(
 
 
 def _say_what_is_assumed(weights: str | Path, network: Network) -> None:
-    """None of it changes a shape, so that a wrong assumption would go unnoticed."""
+    """Warns of what a file without header leaves open: none of it changes a shape and fails by itself."""
     names = [name for name in ("shortcut", "stride_on") if name in network.options]
     said = "".join(f"{name}={network.options[name]!r}, " for name in names)
     hint = " (torchvision and timm: stride_on='3x3'; Caffe: '1x1')" if "stride_on" in names else ""
@@ -79,7 +79,7 @@ def _check_header(weights: str | Path, header: WeightsHeader, network: Network) 
             raise WeightsError(
                 f"{weights} was trained with {option}={theirs!r}, not {ours!r}; give {option}={theirs!r}"
             )
-    theirs, ours = (options.get("stem_pool", "padded") for options in (header.options, network.options))
+    theirs, ours = ((LATER_OPTIONS | options)["stem_pool"] for options in (header.options, network.options))
     if theirs != ours:
         raise WeightsError(
             f"{weights} is for stem_pool={theirs!r}, not {ours!r}; give stem_pool={theirs!r}, "
@@ -166,7 +166,7 @@ def _foreign(state: Mapping[str, Tensor]) -> list[str]:
 
 
 def listing(title: str, lines: list[str], most: int = 5) -> list[str]:
-    """Few enough that the three kinds together fit a terminal of 24 lines."""
+    """A title and at most so many lines, so that the three kinds together fit a terminal of 24 lines."""
     if not lines:
         return []
     more = [f"    … and {len(lines) - most} more"] if len(lines) > most else []
