@@ -29,19 +29,22 @@ class LossConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.smoothing < 1:
             raise UserError(f"smoothing must be from 0 to below 1, got {self.smoothing}")
-        if self.kind == "softmax" and (self.target_threshold is not None or self.sum_classes):
+        threshold = self.target_threshold
+        if self.kind == "softmax" and (threshold is not None or self.sum_classes):
             raise UserError("target_threshold and sum_classes belong to kind binary, got them with softmax")
-        if self.target_threshold is not None and not 0 <= self.target_threshold < 1:
-            raise UserError(f"target_threshold must be from 0 to below 1, got {self.target_threshold}")
-        if self.target_threshold is not None and self.smoothing:
+        if threshold is not None and not 0 <= threshold < 1:
+            raise UserError(f"target_threshold must be from 0 to below 1, got {threshold}")
+        if threshold is not None and self.smoothing:
             raise UserError(
-                f"target_threshold {self.target_threshold} makes targets 0 or 1 and undoes smoothing "
-                f"{self.smoothing}; leave one of them out"
+                f"target_threshold {threshold} makes targets 0 or 1 and undoes smoothing {self.smoothing}; "
+                "leave one of them out"
             )
 
 
 def classification_loss(logits: Tensor, targets: Tensor, config: LossConfig) -> Tensor:
     """Mean loss of a micro-batch.
+
+    One logistic loss per class, since a mixed picture shows all its classes, is Wightman et al. 2021, §3.1.
 
     Args:
         logits: (N, K).
@@ -49,11 +52,6 @@ def classification_loss(logits: Tensor, targets: Tensor, config: LossConfig) -> 
     """
     if config.kind == "softmax":
         return F.cross_entropy(logits, targets, label_smoothing=config.smoothing)
-    return binary_loss(logits, targets, config)
-
-
-def binary_loss(logits: Tensor, targets: Tensor, config: LossConfig) -> Tensor:
-    """One logistic loss per class (Wightman et al. 2021, §3.1): a mixed picture shows all its classes."""
     num_classes = logits.shape[1]
     if targets.ndim == 1:
         targets = F.one_hot(targets, num_classes)

@@ -46,7 +46,14 @@ def pretrain(
     """
     device = resolve_device(config.run.device)
     with process_group(device):
-        training, validation = open_both(config)
+        training, validation = (open_split(config.data, training=flag) for flag in (True, False))
+        if training.classes != validation.classes:
+            raise UserError(
+                f"data.train_split has {len(training.classes)} classes and data.val_split "
+                f"{len(validation.classes)}, or their names differ; expected the same class folders in both"
+            )
+        counts = len(training), len(validation), len(training.classes)
+        logger.info("%d pictures to train on, %d to validate, %d classes", *counts)
         model = draw_classifier(config, training, device)
         task = pretraining_task(config, model, training, validation)
         return train(task, config, out, resume=resume, overwrite=overwrite)
@@ -61,23 +68,6 @@ def draw_classifier(config: PretrainConfig, pictures: Pictures, device: torch.de
     if config.run.channels_last:
         model.to(memory_format=torch.channels_last)
     return model
-
-
-def open_both(config: PretrainConfig) -> tuple[Pictures, Pictures]:
-    """The pictures to train on and those to validate on.
-
-    Raises:
-        UserError: they are not there, or not of the same classes.
-    """
-    training, validation = (open_split(config.data, training=flag) for flag in (True, False))
-    if training.classes != validation.classes:
-        raise UserError(
-            f"data.train_split has {len(training.classes)} classes and data.val_split "
-            f"{len(validation.classes)}, or their names differ; expected the same class folders in both"
-        )
-    counts = len(training), len(validation), len(training.classes)
-    logger.info("%d pictures to train on, %d to validate, %d classes", *counts)
-    return training, validation
 
 
 def build_classifier(config: ModelConfig, pictures: Pictures) -> Network:

@@ -43,11 +43,10 @@ def parser() -> argparse.ArgumentParser:
     scored.add_argument(
         "--ensemble", type=Path, nargs="+", metavar="NPZ", help="average these files of --save-logits"
     )
-    numbers = {"--scales": sizes, "--reestimate-bn": int, "--protocol": str}
+    kinds = {"--scales": sizes, "--reestimate-bn": int, "--protocol": str}
     metavars = {"--scales": "S,S", "--reestimate-bn": "N", "--protocol": "NAME", "--out": "DIR"}
     for name, text in OPTIONS.items():
-        kind, metavar = numbers.get(name, Path), metavars.get(name, "FILE")
-        parser.add_argument(name, type=kind, metavar=metavar, help=text)
+        parser.add_argument(name, type=kinds.get(name, Path), metavar=metavars.get(name, "FILE"), help=text)
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="of the training configuration")
     return parser
 

@@ -90,14 +90,10 @@ def _official(path: Path, kind: str) -> Iterator[None]:
 
 
 class Cifar10:
-    """One split of CIFAR-10, in memory.
-
-    `read` serves a whole batch at once and `prepare` augments it as a whole on the device it is on.
-    All randomness comes from each `Item.seed`, so neither workers nor processes change a picture.
+    """One split of CIFAR-10: `Pictures` in memory, augmented batch by batch on the device they are on.
 
     Attributes:
         images: (N, 3, 32, 32) uint8 RGB.
-        labels: (N,) int64.
         mean: (3, 32, 32) float32, per-pixel mean of the *training* pictures, 0–1.
         own_spec: what an InputSpec can say of that mean, which is subtracted (He et al. 2015, §4.2).
         input_spec: the same, unless another is adopted.

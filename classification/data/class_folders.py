@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from foundation.errors import UserError
-from pictures.suffixes import PICTURE_SUFFIXES, is_picture
 from pictures.decoding import read_file
-
+from pictures.suffixes import PICTURE_SUFFIXES, is_picture
 
 
 class FolderReader:

@@ -6,12 +6,7 @@ from foundation.errors import UserError
 
 
 class HuggingFaceReader:
-    """The encoded pictures of one split of a data set on the hub, or in a local folder.
-
-    Attributes:
-        classes: K names, in the set's own order.
-        labels: (N,) int64, 0 … K−1.
-    """
+    """A `PictureReader` of one split of a data set on the hub, or in a local folder."""
 
     def __init__(self, root: str, split: str, picture_column: str, label_column: str) -> None:
         """Opens it; the library downloads what is not in its cache.

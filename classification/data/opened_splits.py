@@ -84,11 +84,7 @@ def match_classes(weights: Path, header: WeightsHeader, pictures: Pictures) -> N
 
 
 def _number_classes(weights: Path, known: list[str], pictures: Pictures) -> None:
-    """Takes folder names that are numbers for the places of the classes, instead of sorting them as text.
-
-    Raises:
-        UserError: they are not 0 … K−1, each once.
-    """
+    """Takes folder names for numbers of classes, not for text; they must be 0 … K−1, each once."""
     numbers = [int(name) for name in pictures.classes]
     if sorted(numbers) != list(range(len(known))) or not isinstance(pictures, EncodedPictures):
         raise UserError(

@@ -19,22 +19,20 @@ import numpy as np
 import torch
 
 from classification.data.class_folders import list_folder
-from pictures.suffixes import PICTURE_SUFFIXES
 from classification.data.tar_index import TarMember, list_members
 from foundation.atomic_files import replace_atomically, write_text
 from foundation.errors import UserError
+from pictures.suffixes import PICTURE_SUFFIXES
 
 CLASSES_FILE = "classes.txt"
 Label = int | str
 
 
 class ShardReader:
-    """The encoded pictures of one split, in the order of the shards' names and of the members in them.
+    """A `PictureReader` of one split, in the order of the shards' names and of the members in them.
 
-    Attributes:
-        classes: K names: the lines of root/classes.txt; without it the sorted names that the labels are, or
-            0 … K−1 where they are integers.
-        labels: (N,) int64, 0 … K−1.
+    The classes are the lines of root/classes.txt; without it the sorted names that the labels are, or 0 … K−1
+    where they are integers.
     """
 
     def __init__(self, root: Path, split: str) -> None:

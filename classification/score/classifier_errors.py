@@ -63,11 +63,9 @@ def evaluate(
     """Top-1 and top-5 errors over all processes' batches; every process gets the same result.
 
     Args:
-        model: gives logits (N, K); left in the mode it was in.
-        batches: this process's share of the set.
+        model, batches, precision: see `predict`.
         prepare: gives the network's input for a batch.
         classes: K names.
-        precision: "bf16" runs the network under autocast.
     Returns:
         See `summarise`.
     """
@@ -106,10 +104,9 @@ def predict(
 
 
 def judge(log_probabilities: Tensor, truth: list[list[int]]) -> Outcomes:
-    """Compares scores with labels.
+    """Compares scores with labels; ties go against the network.
 
-    A tie goes against the network: a label must beat every class that is no label to be top-1. So a network
-    that gives every class the same score, or NaN, is wrong everywhere.
+    So a network that gives every class the same score, or NaN, is wrong everywhere.
 
     Args:
         log_probabilities: (N, K) float32.
@@ -152,11 +149,10 @@ def summarise(outcomes: Outcomes, classes: list[str]) -> dict[str, Any]:
     """Errors in per cent, as the paper's tables have them.
 
     Returns:
-        {"pictures": number, "scores": {"top1_error", "top5_error": per cent, "loss": mean, nats, or None if
-        it is not finite or a picture has several labels}, "class_top1_error": {class: per cent, or None for a
-        class without pictures}}. Pictures without a label are left out, and then counted in "left_out"; if
-        no picture has one, there are no scores. A picture with several labels counts in the class of each.
-        With fewer than six classes every label is among the five highest, so there is no top5_error.
+        "pictures": how many have a label, and "left_out": how many have none, if any.
+        "scores": "top1_error", "top5_error" (only with six classes or more) and "loss", the mean in nats, or
+        None if it is not finite or a picture has several labels. Empty if no picture has a label.
+        "class_top1_error": of each class, None where it has no picture; a picture counts in all its classes.
     """
     counted = torch.tensor([bool(labels) for labels in outcomes.truth])
     total = int(counted.sum())

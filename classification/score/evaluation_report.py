@@ -109,7 +109,7 @@ def _write_csv(path: Path, rows: list[list[str]]) -> None:
 def read_class_ids(path: Path, classes: list[str]) -> list[str]:
     """The number under which a server knows each class, from lines "<class> <number> …".
 
-    ImageNet's development kit has them in map_clsloc.txt. They are not in the order of the folder names.
+    Those of ImageNet (map_clsloc.txt of the development kit) are not in the order of the folder names.
 
     Raises:
         UserError: there is no such file, or it has no number for a class.

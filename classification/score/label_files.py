@@ -18,21 +18,15 @@ FORMS = (
 
 @dataclass(frozen=True)
 class LabelFile:
-    """A file of labels as read, not yet matched to pictures.
-
-    Attributes:
-        path: of the file.
-        entries: file name → entry, or the entries in order of file name.
-    """
+    """A file of labels as read, not yet matched to pictures."""
 
     path: Path
-    entries: dict[str, Any] | list[Any]
+    entries: dict[str, Any] | list[Any]  # by file name, or in order of file name
 
     def match(self, ids: list[str], classes: list[str]) -> list[list[int]]:
-        """The labels of each picture.
+        """The labels of each picture: several where each is right, none where it is to be left out.
 
-        A label is a number from 0 to K−1 or a class name, an entry one label or a list of them: several where
-        each is right, none where the picture is to be left out.
+        An entry is one label or a list of them, a label a number from 0 to K−1 or a class name.
 
         Args:
             ids: of the pictures, as `portable_id` makes them. An object may name a picture by its whole id
