@@ -19,27 +19,6 @@ from training.devices import resolve_device, world_size
 logger = logging.getLogger(__name__)
 
 
-class _Training(Thread):
-    """One of them, on a stream of its own; `result` or `error` when it has ended."""
-
-    def __init__(self, config: PretrainConfig, out: Path, resume: bool) -> None:
-        # A daemon, so that Ctrl-C ends them all; each goes on from its checkpoint.
-        super().__init__(name=out.name, daemon=True)
-        self.config, self.out, self.resume = config, out, resume
-        self.result: dict[str, Any] | None = None
-        self.error: Exception | None = None
-
-    def run(self) -> None:
-        try:
-            device = resolve_device(self.config.run.device)
-            on_gpu = device.type == "cuda"
-            with torch.cuda.stream(torch.cuda.Stream(device)) if on_gpu else nullcontext():
-                self.result = pretrain(self.config, self.out, resume=self.resume)
-        except Exception as error:  # kept for the main thread, which raises it
-            self.error = error
-            logger.error("%s", error)
-
-
 def pretrain_together(runs: Sequence[tuple[PretrainConfig, Path, bool]]) -> list[dict[str, Any]]:
     """Trains each configuration in its folder, all at once; each ends as it would alone.
 
@@ -55,15 +34,31 @@ def pretrain_together(runs: Sequence[tuple[PretrainConfig, Path, bool]]) -> list
         raise UserError(f"trainings run together in one process, but torchrun started {world_size()}")
     for config, _, _ in runs:
         refuse_shared(config)
-    trainings = [_Training(*run) for run in runs]
-    for training in trainings:
-        training.start()
-    for training in trainings:
-        training.join()
-    for training in trainings:
-        if training.error is not None:
-            raise training.error
-    return [training.result for training in trainings if training.result is not None]
+    ended: list[dict[str, Any] | Exception] = [{} for _ in runs]
+
+    def run(number: int, config: PretrainConfig, out: Path, resume: bool) -> None:
+        try:
+            device = resolve_device(config.run.device)
+            on_gpu = device.type == "cuda"
+            with torch.cuda.stream(torch.cuda.Stream(device)) if on_gpu else nullcontext():
+                ended[number] = pretrain(config, out, resume=resume)
+        except Exception as error:  # kept for the main thread, which raises it
+            ended[number] = error
+            logger.error("%s", error)
+
+    # Named for the log; daemons, so that Ctrl-C ends them all. Each goes on from its checkpoint.
+    threads = [
+        Thread(target=run, name=each[1].name, args=(number, *each), daemon=True)
+        for number, each in enumerate(runs)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for result in ended:
+        if isinstance(result, Exception):
+            raise result
+    return [result for result in ended if not isinstance(result, Exception)]
 
 
 def refuse_shared(config: PretrainConfig) -> None:

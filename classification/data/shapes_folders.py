@@ -13,11 +13,7 @@ SEED = 0
 
 
 def ensure_shapes(root: Path) -> Path:
-    """Writes the set to root/imagenet unless it is there: 2,000 pictures of 64 pixels, a few seconds.
-
-    Returns:
-        The folder with train/ and val/.
-    """
+    """The folder with train/ and val/, made at root/imagenet unless it is there: 2,000 pictures, seconds."""
     return generated_folder(root / "imagenet", {"version": VERSION, "seed": SEED}, write_folders)
 
 

@@ -147,8 +147,8 @@ def score_views(
 ) -> Tensor:
     """Log of the mean probability over a picture's views and their mirror images.
 
-    Krizhevsky et al. 2012, §4.1, average probabilities over crops, Simonyan and Zisserman 2014, §3.2 and §4.2,
-    over mirror images and scales.
+    Krizhevsky et al. 2012, §4.1, average probabilities over crops; Simonyan and Zisserman 2014, §3.2 and
+    §4.2, over mirror images and scales.
 
     Args:
         network: (n, 3, height, width) normalised → (n, K) logits.
