@@ -31,7 +31,7 @@ def test_figures_of_several_networks(name, random_network, batches, small_option
 
 
 def test_figure_of_random_networks(tmp_path):
-    arrays = measure_shattering(2)
+    arrays = measure_shattering(1)
     files = save_plot(draw_shattering(arrays), tmp_path / "gradients")
     assert all(file.stat().st_size > 10_000 for file in files)
     assert np.allclose(arrays["feed-forward/correlation"][0].diagonal(), 1)
