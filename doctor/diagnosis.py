@@ -3,14 +3,16 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 from detection.config import DetectionConfig
+from detection.data.coco_checks import section_of
 from detection.data.coco_dataset import CocoSplit
 from detection.data.dataset_splits import DATASETS, DataConfig, locate_splits, open_dataset, parse_split
 from detection.data.voc_dataset import VocSplit
 from doctor.box_findings import check_objects
-from doctor.findings import Finding, as_json, is_clean, table
+from doctor.findings import Finding, as_json, find, is_clean, table
 from doctor.picture_checks import PictureFacts, inspect_all
 from doctor.repair import repair_coco, repair_voc, require_absent
 from doctor.survey import Survey
@@ -111,8 +113,18 @@ def sets_of(data: DataConfig) -> tuple[list[Survey], list[Survey]]:
     for role, surveys in (("train", training), ("val", validation)):
         for survey in surveys:
             survey.role = role
+        for first, second in combinations(surveys, 2):
+            for image_id in sorted(_coco_ids(first) & _coco_ids(second), key=str):
+                detail = f"also the id of a picture of {first.name}; splits joined by + must share none"
+                second.findings.append(find("duplicate_image_id", f"image {image_id}", detail))
     compare_classes([*training, *validation], "data.train")
     return training, validation
+
+
+def _coco_ids(survey: Survey) -> set[int | str]:
+    """The ids of the pictures of a COCO file; VOC's are names of files, which are compared as such."""
+    images = section_of(survey.content, "images")
+    return {images[picture.row]["id"] for picture in survey.pictures} if images else set()
 
 
 def _survey(data: DataConfig, split: str) -> list[Survey]:

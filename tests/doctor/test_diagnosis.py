@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from detection.data.dataset_splits import open_dataset
 from doctor.diagnosis import examine, open_set, sets_of
 from doctor.findings import Finding
 from foundation.errors import UserError
@@ -58,3 +59,13 @@ def test_pictures_of_minival_are_found(coco: Path, tmp_path: Path):
     (tmp_path / "pictures").rename(tmp_path / "val2014")
     (survey,) = open_set(f"coco:{file}")
     assert survey.pictures[0].path == tmp_path / "val2014" / "1.png"
+
+
+def test_joined_splits_that_share_ids_are_an_error_as_for_the_loader(sets: Path, configured: Callable):
+    data = configured(sets, "data.train=train2017+val2017").data
+    training, validation = sets_of(data)
+    found = [f.where for f in training[1].findings if f.check == "duplicate_image_id"]
+    assert found == ["image 1", "image 2", "image 3"]
+    assert not any(f.check == "duplicate_image_id" for f in training[0].findings + validation[0].findings)
+    with pytest.raises(UserError, match="is in two of the splits"):
+        open_dataset(data, data.train)
