@@ -9,7 +9,7 @@ from pathlib import Path
 
 @contextmanager
 def replace_atomically(path: Path) -> Iterator[Path]:
-    """Gives a temporary path beside `path`; what was written there takes its place when the block succeeds.
+    """Gives a temporary path beside `path`, whose file replaces that of `path` when the block succeeds.
 
     A reader, or a run killed at any moment, sees the old file or the new one, never a part.
     """

@@ -1,8 +1,7 @@
-"""Plain JPEGs by simplejpeg, as much of them as is needed.
+"""Plain JPEGs decoded by simplejpeg, no larger and no further down than is needed.
 
-It calls libjpeg-turbo, as Pillow does, and gives the same pixels in two thirds of the time; at a half, a
-quarter or an eighth of the size where that is enough; and without the rows below a crop. docs/benchmarks.md
-has the measurement.
+simplejpeg calls libjpeg-turbo, as Pillow does, and gives the same pixels in two thirds of the time. It also
+decodes at a half, a quarter or an eighth of the size. docs/benchmarks.md has the measurements.
 """
 
 import numpy as np

@@ -28,7 +28,7 @@ def _pyav() -> Any:
 
 @contextmanager
 def open_video(path: Path) -> Iterator[tuple[Fraction, Iterator[Frame]]]:
-    """The pictures a second and the pictures (H, W, 3) RGB of a file, as stored, not turned.
+    """Gives a file's frame rate and its frames, (H, W, 3) uint8 RGB, as stored and not turned.
 
     Raises:
         UserError: PyAV is not installed, or the file is no video; while reading, that it is damaged.
@@ -56,9 +56,9 @@ def _decoded(av: Any, container: Any, stream: Any, path: Path) -> Iterator[Frame
 
 
 def write_video(path: Path, rate: Fraction, frames: Iterator[Frame]) -> None:
-    """An MP4 file (H.264) of pictures (H, W, 3) RGB of one size; whole or absent.
+    """Writes an MP4 file (H.264) of frames (H, W, 3) uint8 RGB of one size; it is whole or absent.
 
-    Odd sides get one more row or column, the last one again: the format wants even ones.
+    The format needs even sides: at odd ones the last row or column is repeated.
     """
     av = _pyav()
     first = next(frames, None)

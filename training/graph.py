@@ -1,4 +1,4 @@
-"""What runs on a GPU again and again, captured as CUDA graphs and replayed: the host launches no kernels."""
+"""CUDA graphs: what runs on a GPU again and again is captured once and replayed without the host."""
 
 import logging
 from collections import Counter
@@ -37,16 +37,16 @@ class MicroBatch(Protocol):
 
     @property
     def ids(self) -> list[str]:
-        """Of the pictures."""
+        """Names of the pictures."""
 
     def to(self, device: torch.device) -> Any:
-        """On the device what losses are made of; a batch that is there already is copied nowhere."""
+        """What the losses are computed from, on the device; a batch that is there already is not copied."""
 
 
 def recorder(device: torch.device) -> Record:
-    """What turns the launches of a function into a function that repeats them on the same memory.
+    """Gives the function that makes a body repeatable on the same memory.
 
-    On a GPU they are captured. Elsewhere the function runs again.
+    On a GPU the body's launches are captured, elsewhere it runs again.
     """
     if device.type != "cuda":
         return lambda body: body
@@ -94,7 +94,7 @@ class GraphedFunction(Generic[Output]):
     The first `WARM_UP` calls of a shape run the function itself, on the memory of that call: rare shapes are
     not worth a capture. So do all calls of the shapes that come after `MOST_RECORDINGS` others.
 
-    What it gives is valid until the next call, in which its memory may be written again.
+    Its output is valid until the next call, which may write to the same memory.
 
     Args:
         function: of tensors and of dataclasses with tensors. It must not read values on the host, nor copy

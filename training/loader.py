@@ -68,7 +68,6 @@ class TrainSampler:
         self.length = length
         self.batch_size = batch_size
         self.seed = seed
-        self.accumulate = accumulate
         self.start_step = start_step
         self.groups = groups
         share = batch_size // world_size

@@ -45,11 +45,11 @@ class TrainState:
 
     @property
     def errors(self) -> list[float]:
-        """Of every evaluation, oldest first."""
+        """The errors of all evaluations, oldest first."""
         return [error for _, error in self.evaluations]
 
     def averaged(self) -> AbstractContextManager[None]:
-        """Within it the model holds what is scored and saved: the average of its weights, if one is kept."""
+        """Within the block the model holds the average of its weights, if one is kept."""
         return nullcontext() if self.average is None else self.average.in_place()
 
     def state_dict(self) -> dict[str, Any]:
@@ -95,7 +95,7 @@ class StepReport(NamedTuple):
 
     @property
     def ids(self) -> list[str]:
-        """Of the pictures in all micro-batches."""
+        """The names of all pictures in the micro-batches."""
         return [name for batch in self.batches for name in batch.ids]
 
 

@@ -1,4 +1,4 @@
-"""Random numbers: seeds for everything, stateless seeds for items, and the state a checkpoint keeps."""
+"""Seeds of all random generators, seeds of single items, and the generators' state for checkpoints."""
 
 import random
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-# torch's generator is one for all threads: who seeds it and draws holds this, and so does who sets it.
+# All threads share torch's generator: this lock is held while it is seeded and drawn from, or set.
 DRAWING = RLock()
 
 
@@ -38,7 +38,7 @@ def _epoch_hash(seed: int, epoch: int) -> blake2b:
 def seeded(seed: int) -> Iterator[None]:
     """Within the block the host's generators (Python's, NumPy's, torch's) are seeded; after it as before.
 
-    For the code of others that draws from them. A GPU's generator is left alone.
+    It is for code of other libraries that draws from them. A GPU's generator is left alone.
     """
     before = random.getstate(), np.random.get_state(), torch.get_rng_state()
     random.seed(seed)
