@@ -90,11 +90,7 @@ def convert(
     name = guess_format(source) if source_format == "auto" else source_format
     check_choice("format", name, FORMATS)
     contents = FORMATS[name].read(source)
-    pictures = None if source_input is None else _pictures(source_input)
-    if mean is not None:
-        if pictures is not None:
-            raise WeightsError("--source-input and --mean both say what the pictures are; give one")
-        pictures = replace(MSRA_INPUT, mean=read_mean(mean))
+    pictures = _source_pictures(source_input, mean)
     if contents.header is None:
         header, network = _find(source, contents, FORMATS[name].models, model, stride_on, pictures)
     else:
@@ -105,10 +101,7 @@ def convert(
     title = f"{source} → {network.name}"
     coverage.require(title, allow_missing=allow_missing, allow_unexpected=allow_unexpected)
     if target_input not in (None, "keep"):
-        wanted = _pictures(target_input)
-        first = next((key for key, tensor in state.items() if tensor.ndim == 4), "none")
-        state = rewrite_input(state, header.input_spec, wanted, first)
-        header = replace(header, input_spec=wanted)
+        state, header = _rewritten(state, header, _pictures(target_input))
     check_fits(target_format, header, network, coverage, any_pictures=target_input == "keep")
     FORMATS[target_format].write(target, state, header)
     notes = [contents.note] if contents.note else []
@@ -129,6 +122,22 @@ def _check_target(target: Path, name: str, overwrite: bool) -> None:
 def _pictures(name: str | None) -> InputSpec:
     check_choice("pictures", name, PICTURES)
     return PICTURES[str(name)]
+
+
+def _source_pictures(name: str | None, mean: Path | None) -> InputSpec | None:
+    if name is not None and mean is not None:
+        raise WeightsError("--source-input and --mean both say what the pictures are; give one")
+    if mean is not None:
+        return replace(MSRA_INPUT, mean=read_mean(mean))
+    return None if name is None else _pictures(name)
+
+
+def _rewritten(
+    state: dict[str, Tensor], header: WeightsHeader, pictures: InputSpec
+) -> tuple[dict[str, Tensor], WeightsHeader]:
+    """The weights for other pictures."""
+    first = next((name for name, tensor in state.items() if tensor.ndim == 4), "none")
+    return rewrite_input(state, header.input_spec, pictures, first), replace(header, input_spec=pictures)
 
 
 def _find(

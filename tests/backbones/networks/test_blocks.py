@@ -9,8 +9,11 @@ from backbones.networks.blocks import (
     Bottleneck,
     PlainBlock,
     ZeroPadShortcut,
+    has_bottlenecks,
     initialise,
     make_shortcut,
+    make_stages,
+    stage_strides,
 )
 from backbones.networks.preact import PreActBasicBlock, PreActBottleneck
 
@@ -144,3 +147,22 @@ def test_zero_init_residual_silences_what_ends_the_residual_only():
     zero = {name for name, p in net.named_parameters() if name.endswith("weight") and not p.any()}
     assert zero == {"0.bn2.weight", "1.bn3.weight", "2.conv2.weight", "3.conv3.weight"}
     assert net[1].downsample[1].weight.all()
+
+
+def test_stages_by_hand():
+    # Two stages at half and a quarter of the size; the first block of each but the first strides.
+    strides = stage_strides(stem=2, stages=("res2", "res3"))
+    assert [stride.total for stride in strides.values()] == [2, 4]
+    stages = make_stages(PlainBlock, (3, 4, 8), (1, 2), strides.values())
+    assert [[(block.conv1.in_channels, block.conv1.stride[0]) for block in stage] for stage in stages] == [
+        [(3, 1)],
+        [(4, 2), (8, 1)],
+    ]
+    assert stages[1](stages[0](torch.zeros(1, 3, 8, 8))).shape == (1, 8, 4, 4)
+
+
+def test_bottlenecks_are_known_by_their_third_convolution():
+    bottleneck = Bottleneck(8, 8, 1, shortcut="B", stride_on="3x3")
+    assert has_bottlenecks(nn.Sequential(bottleneck)) and not has_bottlenecks(
+        nn.Sequential(PlainBlock(3, 4, 1))
+    )
