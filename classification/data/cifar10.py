@@ -43,10 +43,8 @@ SPLITS = {
 
 
 def read_batch_file(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Reads one official batch file.
+    """Images (10000, 3, 32, 32) uint8 RGB and labels (10000,) int64 in 0 … 9 of an official batch file.
 
-    Returns:
-        Images (10000, 3, 32, 32) uint8 RGB and labels (10000,) int64 in 0 … 9.
     Raises:
         UserError: the file is missing, not such a batch, or would run code if unpickled.
     """

@@ -125,14 +125,10 @@ class PictureReader(Protocol):
 
     Streams, as WebDataset and timm read shards, would not do: their order depends on buffers, workers and
     processes, so a resumed run could not go on at the very next picture.
-
-    Attributes:
-        classes: K names.
-        labels: (N,) int64, 0 … K−1.
     """
 
-    classes: list[str]
-    labels: Tensor
+    classes: list[str]  # K names
+    labels: Tensor  # (N,) int64, 0 … K−1
 
     def name(self, index: int) -> str:
         """What messages call a picture: its path, or its shard and member."""

@@ -213,10 +213,8 @@ def write_shards(root: Path, split: str, out: Path, pictures_per_shard: int = 10
 
     Each picture keeps its class folder and name, and gets a .cls file with the number of its class, whose
     names out/classes.txt lists. The order is the folder's: training here shuffles anyway, but readers that
-    stream want it shuffled. The same folder always gives the same files.
+    stream want it shuffled. The same folder always gives the same files, whose paths are returned.
 
-    Returns:
-        The shards.
     Raises:
         UserError: the folder is not as `list_folder` wants it, there are shards already, of other classes or
             of this split, or two pictures of a class differ in their suffix alone.

@@ -60,14 +60,12 @@ def evaluate(
     device: torch.device,
     precision: str = "fp32",
 ) -> dict[str, Any]:
-    """Top-1 and top-5 errors over all processes' batches; every process gets the same result.
+    """The errors of `summarise` over all processes' batches; every process gets the same result.
 
     Args:
         model, batches, precision: see `predict`.
         prepare: gives the network's input for a batch.
         classes: K names.
-    Returns:
-        See `summarise`.
     """
     scored = predict(model, batches, lambda batch: model(prepare(batch)), device=device, precision=precision)
     parts = [judge(scores, [[label] for label in labels.tolist()]) for _, labels, scores in scored]

@@ -43,7 +43,7 @@ def score_weights(
     save_logits: Path | None = None,
     submission: Path | None = None,
 ) -> dict[str, Any]:
-    """Rebuilds network and validation data from the file's header, and evaluates.
+    """Rebuilds network and validation data from the file's header, evaluates, and gives what `report` gives.
 
     Args:
         weights: best.safetensors or last.safetensors of a pretraining run.
@@ -56,8 +56,6 @@ def score_weights(
         labels: file of labels in place of the data set's, see `read_labels`.
         save_logits: file for the scores of every picture, see `save_scores`.
         submission: file of the numbers that a server has for the classes, see `read_class_ids`.
-    Returns:
-        See `report`.
     Raises:
         UserError: no classifier's weights, data missing or of other classes, or a wrong option or file.
         WeightsError: the file is broken or does not fit its own header.
@@ -92,13 +90,11 @@ def score_weights(
 def score_ensemble(
     files: Sequence[Path], out: Path | None, *, labels: Path | None = None, submission: Path | None = None
 ) -> dict[str, Any]:
-    """Averages the probabilities of several networks' saved scores (He et al. 2015, Table 5), and evaluates.
+    """Averages several networks' saved scores (He et al. 2015, Table 5), and gives what `report` gives.
 
     Args:
         files: what `score_weights` saved as `save_logits`.
         out, labels, submission: as of `score_weights`.
-    Returns:
-        See `report`.
     Raises:
         UserError: a file cannot be read, or they are not of the same pictures and classes.
     """
