@@ -12,7 +12,7 @@ import numpy as np
 
 from detection.metrics.conventions import ClassMatches, Conventions, class_matches
 from detection.metrics.matching import Floats, Indices
-from detection.metrics.voc_ap import recall_points
+from detection.metrics.voc_ap import RECALLS
 from detection.types import Prediction, Target
 from foundation.errors import UserError
 
@@ -102,6 +102,6 @@ def _weighted_ap(weights: Floats, hits: Indices, objects: Floats, how: Conventio
     envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
     if how.recalls == "area":
         return (weights[:, hits] * envelope).sum(axis=1) / objects
-    points = recall_points(how.recalls)
+    points = RECALLS[how.recalls]
     passed = np.searchsorted(points, found / objects[:, None], side="right")
     return (np.diff(passed, axis=1, prepend=0) * envelope).sum(axis=1) / len(points)

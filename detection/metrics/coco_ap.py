@@ -18,8 +18,7 @@ from foundation.errors import UserError
 
 STAT_NAMES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 
-# Numbers for the ids of images and categories that need them.
-_Numbers = dict[str, dict[int | str, int] | None]
+_Numbers = dict[str, dict[int | str, int]]  # of the ids of images and categories
 
 
 @dataclass(frozen=True)
@@ -102,45 +101,35 @@ def hotcoco_evaluation(
         if iou_type == "segm":
             results = truth.load_res([_with_plain_ids(record, numbers) for record in records])
         else:
-            results = truth.load_res(_as_array(columns, numbers))
+            ids = [numbers["images"][i] for i in columns.image_ids]
+            labels = [numbers["categories"][i] for i in columns.category_ids]
+            # Four times faster to load than dicts.
+            results = truth.load_res(np.column_stack([ids, columns.boxes, columns.scores, labels]))
     except ValueError as error:
         raise UserError(f"the annotations or records cannot be scored: {error}; correct the entry") from error
     return hotcoco.COCOeval(truth, results, iou_type)
 
 
-def _plain_ids(entries: Sequence[Record]) -> dict[int | str, int] | None:
-    """Numbers in order of id, where an array of floats or hotcoco would lose one; None where neither does."""
+def _plain_ids(entries: Sequence[Record]) -> dict[int | str, int]:
+    """Numbers in order of id where floats or hotcoco would lose an id, otherwise the ids themselves."""
     ids = sorted((entry["id"] for entry in entries), key=lambda i: (isinstance(i, str), i))
     if all(isinstance(i, int) and 0 <= i < 2**53 for i in ids):
-        return None
+        return dict(zip(ids, ids, strict=True))
     return {own: position for position, own in enumerate(ids, start=1)}
 
 
 def _renumbered(annotations: dict[str, Any], numbers: _Numbers) -> dict[str, Any]:
-    changed: dict[str, list] = {
+    if all(own == number for known in numbers.values() for own, number in known.items()):
+        return annotations
+    changed = {
         section: [{**entry, "id": known[entry["id"]]} for entry in annotations[section]]
         for section, known in numbers.items()
-        if known is not None
     }
-    if changed:
-        changed["annotations"] = [_with_plain_ids(entry, numbers) for entry in annotations["annotations"]]
-    return {**annotations, **changed}
+    objects = [_with_plain_ids(entry, numbers) for entry in annotations["annotations"]]
+    return {**annotations, **changed, "annotations": objects}
 
 
 def _with_plain_ids(entry: Record, numbers: _Numbers) -> Record:
     """A record or an annotation with the numbers of its picture and its category."""
-    fields = {"image_id": numbers["images"], "category_id": numbers["categories"]}
-    return {**entry, **{field: known[entry[field]] for field, known in fields.items() if known is not None}}
-
-
-def _as_array(columns: Columns, numbers: _Numbers) -> NDArray[np.float64]:
-    """(D, 7) image id, x, y, width, height, score, category id: four times faster to load than dicts."""
-    images, categories = numbers["images"], numbers["categories"]
-    table = np.empty((len(columns.scores), 7))
-    table[:, 0] = list(map(images.__getitem__, columns.image_ids)) if images else columns.image_ids
-    table[:, 1:5] = columns.boxes
-    table[:, 5] = columns.scores
-    table[:, 6] = (
-        list(map(categories.__getitem__, columns.category_ids)) if categories else columns.category_ids
-    )
-    return table
+    image, category = numbers["images"][entry["image_id"]], numbers["categories"][entry["category_id"]]
+    return {**entry, "image_id": image, "category_id": category}

@@ -9,9 +9,7 @@ import torch
 
 from detection.metrics.matching import (
     Flags,
-    Floats,
     Indices,
-    Rows,
     best_first,
     first_of_each,
     flatten_all,
@@ -117,33 +115,20 @@ def class_matches(
     else:
         match = match_voc(found, truth, how.thresholds)
     order = best_first(found.labels, scores)
-    order = order[_within_limit(found.group, scores, how.limit)[order]]
-    labels, counted = found.labels[order], truth.labels[~ignore]
-    return [
-        _matches_of(order[labels == label], match, ignore, found, truth.pictures[~ignore][counted == label])
-        for label in np.unique(counted)
-    ]
-
-
-def _matches_of(
-    order: Indices, match: Indices, ignore: Flags, found: Rows, of_objects: Indices
-) -> ClassMatches:
-    """Of the class whose detections are `order` and whose objects lie in the pictures `of_objects`."""
-    of_class = match[:, order]
-    counts = ~np.append(ignore, False)[of_class]  # a match of -1 looks up the appended False
-    hit = counts & np.stack([first_of_each(of_threshold) for of_threshold in of_class])
-    objects = np.bincount(of_objects, minlength=found.num_pictures)
-    return ClassMatches(found.pictures[order], hit, counts, objects)
-
-
-def _within_limit(group: Indices, scores: Floats, limit: int | None) -> Flags:
-    if limit is None:
-        return np.ones(len(scores), dtype=bool)
-    order = best_first(group, scores)
-    first = np.searchsorted(group[order], group[order])
-    within = np.empty(len(scores), dtype=bool)
-    within[order] = np.arange(len(order)) - first < limit
-    return within
+    if how.limit is not None:
+        by_group = best_first(found.group, scores)
+        group = found.group[by_group]
+        late = by_group[np.arange(len(group)) - np.searchsorted(group, group) >= how.limit]
+        order = order[~np.isin(order, late)]
+    labels, matches = found.labels[order], []
+    for label in np.unique(truth.labels[~ignore]):
+        rows = order[labels == label]
+        counts = ~np.append(ignore, False)[match[:, rows]]  # a match of -1 looks up the appended False
+        hit = counts & np.stack([first_of_each(of_threshold) for of_threshold in match[:, rows]])
+        pictures = truth.pictures[~ignore & (truth.labels == label)]
+        objects = np.bincount(pictures, minlength=truth.num_pictures)
+        matches.append(ClassMatches(found.pictures[rows], hit, counts, objects))
+    return matches
 
 
 def _as_written(prediction: Prediction, how: Conventions) -> Prediction:
@@ -154,13 +139,10 @@ def _as_written(prediction: Prediction, how: Conventions) -> Prediction:
 
 
 def _as_read(target: Target, how: Conventions) -> Target:
-    boxes, labels, ignore = target.boxes, target.labels, target.ignore
-    if how.ignored == "counted":
-        ignore = torch.zeros_like(ignore)
-    elif how.ignored == "dropped":
-        boxes, labels, ignore = boxes[~ignore], labels[~ignore], ignore[~ignore]
-    boxes = boxes + PLUS_ONE if how.plus_one else boxes
-    return replace(target, boxes=boxes, labels=labels, ignore=ignore, mask=None)
+    kept = torch.full_like(target.ignore, how.ignored != "dropped") | ~target.ignore
+    boxes = target.boxes[kept] + PLUS_ONE if how.plus_one else target.boxes[kept]
+    ignore = target.ignore[kept] & (how.ignored == "ignored")
+    return replace(target, boxes=boxes, labels=target.labels[kept], ignore=ignore, mask=None)
 
 
 def explain(

@@ -27,14 +27,7 @@ _CHUNK = 8192
 
 @dataclass(frozen=True)
 class Rows:
-    """Boxes of all pictures one after the other.
-
-    Attributes:
-        boxes: (4, R) x1, y1, x2, y2.
-        labels: (R,) 1…K.
-        pictures: (R,) number of the picture.
-        num_pictures, num_classes: N and K.
-    """
+    """Boxes (4, R) xyxy of all pictures, their labels (R,), 1…K, and their pictures' numbers (R,)."""
 
     boxes: Floats
     labels: Indices
@@ -129,10 +122,7 @@ def match_coco(
 ) -> Indices:
     """(T, D) the object each detection takes at each threshold (pycocotools' evaluateImg); −1 without one.
 
-    Args:
-        scores: (D,).
-        ignore: (G,) objects that are crowds.
-        thresholds: T least overlaps.
+    `ignore` (G,) marks the objects that are crowds.
     """
     least = np.minimum(np.array(thresholds), 1 - 1e-10)[:, None]
     match = np.full((len(thresholds), len(scores)), -1)
@@ -142,7 +132,10 @@ def match_coco(
     group = found.group[order]
     rank = np.arange(len(order)) - np.searchsorted(group, group)
     chosen = stop[order] > start[order]
-    for turn in _turns(order[chosen], rank[chosen]):
+    order, rank = order[chosen], rank[chosen]
+    by_rank = order[np.argsort(rank, kind="stable")]
+    # First the best detection of every group, then the second …
+    for turn in np.split(by_rank, np.cumsum(np.bincount(rank)))[:-1]:
         sizes = stop[turn] - start[turn]
         firsts = np.cumsum(sizes) - sizes
         rows = np.repeat(turn, sizes)
@@ -156,12 +149,6 @@ def match_coco(
         threshold, detection = np.nonzero(single >= 0)
         taken[threshold, single[threshold, detection]] = True
     return match
-
-
-def _turns(rows: Indices, rank: Indices) -> list[Indices]:
-    """The first detection of every group, the second …"""
-    by_rank = rows[np.argsort(rank, kind="stable")]
-    return np.split(by_rank, np.cumsum(np.bincount(rank))[:-1]) if len(rows) else []
 
 
 def _last_best(overlap: Floats, objects: Indices, firsts: Indices, sizes: Indices) -> Indices:
@@ -182,15 +169,11 @@ def _candidates(found: Rows, truth: Rows) -> tuple[Indices, Indices, Indices]:
 
 def pair_iou(boxes: Floats, others: Floats, crowd: Flags | bool = False) -> Floats:
     """(R,) of columns (4, R); with a crowd the share of the box that lies in it."""
-    overlap = _side(np.minimum(boxes[2], others[2]) - np.maximum(boxes[0], others[0]))
-    overlap *= _side(np.minimum(boxes[3], others[3]) - np.maximum(boxes[1], others[1]))
+    width, height = np.maximum(np.minimum(boxes[2:], others[2:]) - np.maximum(boxes[:2], others[:2]), 0)
+    overlap = width * height
     area = (boxes[2] - boxes[0]) * (boxes[3] - boxes[1])
     union = area + (others[2] - others[0]) * (others[3] - others[1]) - overlap
     return overlap / np.maximum(np.where(crowd, area, union), np.finfo(np.float64).tiny)
-
-
-def _side(length: Floats) -> Floats:
-    return np.maximum(length, 0, out=length)
 
 
 def first_of_each(match: Indices) -> Flags:

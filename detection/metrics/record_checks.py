@@ -1,6 +1,6 @@
 """Result records checked before they are scored, so that none counts as something else than it says."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
@@ -32,19 +32,13 @@ class Columns:
 
 
 def check_records(
-    records: Any,
-    image_ids: Collection,
-    category_ids: Collection,
-    where: str,
-    shape: str = "bbox",
+    records: Any, image_ids: Collection, category_ids: Collection, where: str, shape: str = "bbox"
 ) -> Columns:
     """Refuse result records that would be scored as something else than they say.
 
     Args:
         where: named in errors, e.g. the file.
         shape: the field that says where the object is, "bbox" or "segmentation".
-    Returns:
-        Their columns.
     Raises:
         UserError: a field is missing, an id is unknown, a score is not finite, a box has a negative size.
     """
@@ -70,18 +64,11 @@ def check_records(
         ) from None
     check_known(images, set(image_ids), "image_id", name)
     check_known(categories, set(category_ids), "category_id", name)
-    return Columns(images, categories, _finite(scores, name), boxes)
-
-
-def _finite(scores: list[Any], name: Callable[[int], str]) -> NDArray[np.float64]:
-    if all(issubclass(kind, int | float) for kind in set(map(type, scores))):
-        numbers = np.array(scores, dtype=np.float64)
-    else:
-        numbers = np.array([s if isinstance(s, int | float) else np.nan for s in scores], dtype=np.float64)
-    wrong = np.flatnonzero(~np.isfinite(numbers))
+    finite = np.array([s if isinstance(s, int | float) else np.nan for s in scores], dtype=np.float64)
+    wrong = np.flatnonzero(~np.isfinite(finite))
     if len(wrong):
         raise UserError(f"{name(wrong[0])}: score is {scores[wrong[0]]!r}, expected a finite number")
-    return numbers
+    return Columns(images, categories, finite, boxes)
 
 
 def check_record_masks(

@@ -1,9 +1,6 @@
 """Average precision as the PASCAL VOC devkit computes it.
 
-A detection belongs to the object of its class and picture that it overlaps most. If that overlap reaches the
-threshold, the object's first detection in order of score is a hit and the others are false alarms, unless the
-object is difficult, when they do not count at all. So every detection's object is fixed before scores are
-looked at, and the whole matching is a few array operations (matching.py).
+matching.py says which object a detection belongs to. Detections of difficult objects do not count at all.
 
 The 11 recalls are NumPy's multiples of 0.1, as in py-faster-rcnn and detectron2. The fourth, 3 * 0.1, lies
 just above 0.3: a class whose recall ends at exactly 3 / 10 does not reach it.
@@ -15,21 +12,12 @@ from typing import Literal
 
 import numpy as np
 
-from detection.metrics.matching import (
-    Flags,
-    Floats,
-    Indices,
-    best_first,
-    first_of_each,
-    flatten_all,
-    match_voc,
-)
+from detection.metrics.matching import Floats, Indices, best_first, first_of_each, flatten_all, match_voc
 from detection.types import Prediction, Target
 from foundation.errors import UserError
 
-_ELEVEN_RECALLS: Floats = 0.1 * np.arange(11, dtype=np.float64)
-_COCO_RECALLS: Floats = np.linspace(0, 1, 101, dtype=np.float64)
 Recalls = Literal["area", "11point", "101point"]
+RECALLS: dict[Recalls, Floats] = {"11point": 0.1 * np.arange(11.0), "101point": np.linspace(0, 1, 101)}
 
 
 @dataclass(frozen=True)
@@ -85,31 +73,19 @@ def evaluate(
         )
     (match,) = match_voc(found, truth, [iou_threshold])
     num_objects = np.bincount(truth.labels[~difficult], minlength=num_classes + 1)[1:]
-    curves = curves_of(found.labels, scores, match, difficult, num_objects)
-    ap = np.array(
-        [
-            average_precision(curve, method) if count else np.nan
-            for curve, count in zip(curves, num_objects, strict=True)
-        ]
-    )
+    order = best_first(found.labels, scores)
+    order = order[~np.append(difficult, False)[match[order]]]  # a match of -1 looks up the appended False
+    bounds = np.searchsorted(found.labels[order], np.arange(1, num_classes + 1))
+    curves, ap = [], np.full(num_classes, np.nan)
+    of_class = np.split(first_of_each(match[order]), bounds)[1:], np.split(scores[order], bounds)[1:]
+    for i, (hit, best, count) in enumerate(zip(*of_class, num_objects, strict=True)):
+        hits = np.cumsum(hit)
+        recall = hits / count if count else np.full(len(hits), np.nan)
+        curves.append(Curve(recall, hits / np.arange(1, len(hits) + 1), best))
+        if count:
+            ap[i] = average_precision(curves[i], method)
     mean = float(np.mean(ap[num_objects > 0])) if num_objects.any() else np.nan
     return VocScores(ap, mean, curves, num_objects)
-
-
-def curves_of(
-    labels: Indices, scores: Floats, match: Indices, difficult: Flags, num_objects: Indices
-) -> list[Curve]:
-    """One curve per class, of detections with the objects that `match` (D,) gives them."""
-    order = best_first(labels, scores)
-    order = order[~np.append(difficult, False)[match[order]]]  # a match of -1 looks up the appended False
-    hit = first_of_each(match[order])
-    bounds = np.searchsorted(labels[order], np.arange(1, len(num_objects) + 2))
-    curves = []
-    for start, stop, count in zip(bounds[:-1], bounds[1:], num_objects, strict=True):
-        found = np.cumsum(hit[start:stop])
-        recall = found / count if count else np.full(len(found), np.nan)
-        curves.append(Curve(recall, found / np.arange(1, len(found) + 1), scores[order[start:stop]]))
-    return curves
 
 
 def _check_arguments(
@@ -136,9 +112,4 @@ def average_precision(curve: Curve, recalls: Recalls) -> float:
     envelope = np.maximum.accumulate(curve.precision[::-1])[::-1]  # the best at each recall or any higher
     if recalls == "area":
         return float(np.sum(np.diff(curve.recall, prepend=0) * envelope))
-    return float(np.mean(np.append(envelope, 0)[np.searchsorted(curve.recall, recall_points(recalls))]))
-
-
-def recall_points(recalls: Recalls) -> Floats:
-    """The 11 recalls of VOC2007 or the 101 of COCO."""
-    return _ELEVEN_RECALLS if recalls == "11point" else _COCO_RECALLS
+    return float(np.mean(np.append(envelope, 0)[np.searchsorted(curve.recall, RECALLS[recalls])]))
