@@ -7,7 +7,6 @@ from torch import Tensor, nn
 
 from backbones.features import FeatureNetwork
 from backbones.pyramid import Pyramid
-from backbones.spec import FeatureSpec
 from detection.model.mask_head import MaskConfig
 from detection.model.roi_heads import Detections, RoiConfig, RoiHeads
 from detection.model.rpn import Proposals, RegionProposalNetwork, RpnConfig
@@ -37,11 +36,6 @@ class FasterRCNN(nn.Module):
     """Feature maps, proposals from them, a class and a box, perhaps a mask, for every proposal.
 
     Ren et al. 2015; with masks He et al. 2017.
-
-    Args:
-        trunk: gives the feature maps that everything else reads.
-        rpn: proposes regions.
-        roi_heads: classifies and corrects them.
 
     Raises:
         UserError: the RPN was made for other maps than the trunk gives.
@@ -92,22 +86,25 @@ class FasterRCNN(nn.Module):
         """
         images = self.trunk.input_spec.normalise(batch.images)
         # Padding stays 0 after the mean is subtracted, like the padding of the convolutions.
-        maps = (self.trunk if other is None else other)(images.masked_fill(_outside(batch), 0))
+        height, width = batch.sizes.view(-1, 2, 1, 1, 1).unbind(dim=1)
+        rows, columns = (torch.arange(side, device=images.device) for side in images.shape[2:])
+        outside = (rows[:, None] >= height) | (columns >= width)
+        maps = (self.trunk if other is None else other)(images.masked_fill(outside, 0))
         for name, spec in self.feature_specs.items():
-            _check_map(name, maps[name], spec, images.shape[2:])
+            expected = (spec.channels, *(-(-side // spec.stride) for side in images.shape[2:]))
+            if maps[name].shape[1:] != expected:
+                raise UserError(
+                    f"{name} of {tuple(images.shape[2:])} pixels should be {expected} by {spec}, "
+                    f"the trunk gave {tuple(maps[name].shape[1:])}; anchors would be misplaced"
+                )
         return [maps[name] for name in self.feature_specs]
 
 
 class TwoTrunkRCNN(FasterRCNN):
     """A region proposal network and a Fast R-CNN of their own (Ren et al. 2015, §3.2, steps 1 and 2).
 
-    Args:
-        proposal_trunk: gives the feature maps that regions are proposed from; made as `trunk` was.
-        trunk: gives those that regions are classified from.
-        rpn, roi_heads: as of `FasterRCNN`.
-
-    Raises:
-        UserError: the RPN was made for other maps than the trunk gives.
+    Regions are proposed from the feature maps of `proposal_trunk`, made as `trunk` is, and classified from
+    those of `trunk`.
     """
 
     def __init__(
@@ -123,21 +120,5 @@ class TwoTrunkRCNN(FasterRCNN):
     def propose(
         self, batch: Batch, features: list[Tensor] | None = None
     ) -> tuple[Proposals, dict[str, Tensor]]:
-        """As `FasterRCNN.propose`, but always of features of the trunk for proposals."""
+        """As `FasterRCNN.propose`, but always from the trunk for proposals."""
         return self.rpn(self.extract(batch, self.proposal_trunk), batch)
-
-
-def _check_map(name: str, features: Tensor, spec: FeatureSpec, size: torch.Size) -> None:
-    expected = (spec.channels, *(-(-side // spec.stride) for side in size))
-    if features.shape[1:] != expected:
-        raise UserError(
-            f"{name} of {tuple(size)} pixels should be {expected} by {spec}, "
-            f"the trunk gave {tuple(features.shape[1:])}; anchors would be misplaced"
-        )
-
-
-def _outside(batch: Batch) -> Tensor:
-    """(N, 1, H, W) bool, True where a picture is only padding."""
-    height, width = batch.sizes.view(-1, 2, 1, 1, 1).unbind(dim=1)
-    rows, columns = (torch.arange(side, device=batch.images.device) for side in batch.images.shape[2:])
-    return (rows[:, None] >= height) | (columns >= width)

@@ -5,6 +5,7 @@ A new kind is a module with a function as `build_fpn`, and an entry of `KINDS`.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -49,23 +50,16 @@ class StageRegions(nn.Module):
             )
         self.head, self.spec, self.size = head, spec, size
         (self.out_channels,) = (last.channels for last in head.feature_specs.values())
-        self.map_channels, self.map_size = self.out_channels, self._probe()
-
-    @torch.no_grad()
-    def _probe(self) -> int:
-        """Pixels a side of what the head makes of a region."""
-        training = self.head.training
-        parameter = next(self.head.parameters())
-        regions = parameter.new_zeros(1, self.head.in_channels, self.size, self.size)
-        size = self.head.eval()(regions).shape[-1]
-        self.head.train(training)
-        return size
+        self.map_channels, training = self.out_channels, head.training
+        with torch.no_grad():  # a region as a trial says how many pixels a side the head gives
+            region = next(head.parameters()).new_zeros(1, head.in_channels, size, size)
+            self.map_size = head.eval()(region).shape[-1]
+        head.train(training)
 
     def maps(self, features: Sequence[Tensor], boxes: Tensor, size: int | None = None) -> Tensor:
         """Features (N, C, H, W) and boxes (N, R, 4) in pixels → conv5 of every region, (N · R, C', h, w).
 
-        Args:
-            size: of the pooled grid, if not the usual one.
+        `size` is that of the pooled grid, if not the usual one.
         """
         return self.head(pool_regions(features, [self.spec.stride], boxes, size or self.size))
 
@@ -75,13 +69,7 @@ class StageRegions(nn.Module):
 
 
 class PooledRegions(nn.Module):
-    """RoI pooling, then two fully connected layers (Lin et al. 2017).
-
-    Args:
-        specs: of the feature maps regions are pooled from.
-        size: height and width of the pooled grid.
-        channels: of both layers.
-    """
+    """RoI pooling to a square grid, then two fully connected layers of `channels` (Lin et al. 2017)."""
 
     def __init__(self, specs: Sequence[FeatureSpec], *, size: int, channels: int) -> None:
         super().__init__()
@@ -112,9 +100,7 @@ def build_c4(
 
     Masks are made of conv5's output (He et al. 2017, figure 4).
 
-    Args:
-        trunk, head: as `create_trunk_and_head` returns.
-        num_classes: K, without background.
+    Trunk and head are as `create_trunk_and_head` returns; num_classes is K, without background.
 
     Raises:
         UserError: the trunk gives more than one feature map; the head leaves nothing to make masks of.
@@ -142,19 +128,14 @@ def build_dc5(network: FeatureNetwork, num_classes: int, options: DetectorOption
     Raises:
         UserError: the network gives more than one feature map.
     """
-    spec = _only_spec(network)
-    return _with_pooled_regions(network, [spec], num_classes, options)
+    return _with_pooled_regions(network, [_only_spec(network)], num_classes, options)
 
 
 def build_fpn(network: FeatureNetwork, num_classes: int, options: DetectorOptions) -> FasterRCNN:
     """A pyramid on four feature maps, proposals from all its levels and a fifth, regions from the four.
 
-    Args:
-        network: with features of strides 4, 8, 16 and 32.
-        num_classes: K, without background.
-
     Raises:
-        UserError: the features have other strides.
+        UserError: the features have other strides than 4, 8, 16 and 32.
     """
     strides = tuple(spec.stride for spec in network.feature_specs.values())
     if strides != PYRAMID_STRIDES:
@@ -168,10 +149,7 @@ def build_fpn(network: FeatureNetwork, num_classes: int, options: DetectorOption
 
 
 def _with_pooled_regions(
-    trunk: FeatureNetwork | Pyramid,
-    pooled: Sequence[FeatureSpec],
-    num_classes: int,
-    options: DetectorOptions,
+    trunk: FeatureNetwork | Pyramid, pooled: Sequence[FeatureSpec], num_classes: int, options: DetectorOptions
 ) -> FasterRCNN:
     assert options.roi.size is not None
     regions = PooledRegions(pooled, size=options.roi.size, channels=options.roi.channels)
@@ -200,10 +178,6 @@ def _dilated_conv5(*, dilation: tuple[str, ...], **backbone: Any) -> tuple[Featu
     return _features("dc5", ("res5",), dilation=("res5",), **backbone)
 
 
-def _four_stages(**backbone: Any) -> tuple[FeatureNetwork]:
-    return _features("fpn", ("res2", "res3", "res4", "res5"), **backbone)
-
-
 def _features(kind: str, names: tuple[str, ...], **backbone: Any) -> tuple[FeatureNetwork]:
     try:
         return (create_backbone(out_features=names, **backbone),)
@@ -230,13 +204,10 @@ class DetectorKind:
 
 # Ren et al. 2015; the pyramid's are those of Lin et al. 2017 and detectron2.
 _ONE_MAP = {"anchor_sizes": (128.0, 256.0, 512.0), "pre_nms_train": 12000, "pre_nms_test": 6000}
-_FIVE_MAPS = {
-    "anchor_sizes": (32.0, 64.0, 128.0, 256.0, 512.0),
-    "pre_nms_train": 2000,
-    "pre_nms_test": 1000,
-}
+_FIVE_MAPS = {"anchor_sizes": (32.0, 64.0, 128.0, 256.0, 512.0), "pre_nms_train": 2000, "pre_nms_test": 1000}
+_STAGES = ("res2", "res3", "res4", "res5")
 KINDS = {
     "c4": DetectorKind(create_trunk_and_head, build_c4, rpn=_ONE_MAP, roi={"size": 14}),
     "dc5": DetectorKind(_dilated_conv5, build_dc5, rpn=_ONE_MAP, roi={"size": 7}),
-    "fpn": DetectorKind(_four_stages, build_fpn, rpn=_FIVE_MAPS, roi={"size": 7}),
+    "fpn": DetectorKind(partial(_features, "fpn", _STAGES), build_fpn, rpn=_FIVE_MAPS, roi={"size": 7}),
 }

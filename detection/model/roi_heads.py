@@ -38,10 +38,7 @@ class Detections(NamedTuple):
 
 
 class RegionFeatures(Protocol):
-    """What a kind of detector makes of a region: a map, and of the map a vector of `out_channels`.
-
-    `size` asks for a map of another size than the one that vectors are made of.
-    """
+    """A map of every region, of the usual `size` or another, and of the usual a vector of `out_channels`."""
 
     out_channels: int
 
@@ -187,8 +184,8 @@ class RoiHeads(nn.Module):
             raise UserError(
                 "this detector learns masks, and the batch has none; read the data set with masks=True"
             )
-        most = int(self.options.regions_per_image * self.options.positive_fraction)
-        most = min(_used(regions.positive), most)
+        options = self.options
+        most = min(_used(regions.positive), int(options.regions_per_image * options.positive_fraction))
         chosen = regions.first(most)
         if self.mask_size is None:
             logits = head(maps.unflatten(0, regions.labels.shape)[:, :most].flatten(0, 1))
@@ -202,10 +199,7 @@ class RoiHeads(nn.Module):
     def detect(self, features: Sequence[Tensor], proposals: Proposals, sizes: Tensor) -> Detections:
         """The best detections after non-maximum suppression within each class.
 
-        Args:
-            features: (N, C, H, W) of every map.
-            proposals: P per picture.
-            sizes: (N, 2) height and width of the pictures.
+        Features are (N, C, H, W) of every map, sizes (N, 2) the pictures' height and width.
         """
         logits, deltas = self.predict(self._regions.maps(features, proposals.boxes), proposals.boxes)
         scores = logits.softmax(dim=-1)[..., 1:]
@@ -248,8 +242,5 @@ def _used(filled: Tensor) -> int:
 
 
 def _take(detections: Detections, index: Tensor) -> Detections:
-    boxes = take(detections.boxes, index)
-    return Detections(
-        boxes,
-        *(values.gather(1, index) for values in (detections.scores, detections.labels, detections.valid)),
-    )
+    boxes, *rest, _ = detections
+    return Detections(take(boxes, index), *(values.gather(1, index) for values in rest))

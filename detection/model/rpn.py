@@ -105,11 +105,7 @@ class RpnHead(nn.Module):
     def at(self, features: Sequence[Tensor], rows: Tensor) -> tuple[Tensor, Tensor]:
         """What forward gives for some of the anchors, from nothing but the cells around them.
 
-        Args:
-            features: (N, C, H, W) of every map.
-            rows: (N, S) int64, numbers of anchors, counted through all maps.
-        Returns:
-            Logits (N, S) and deltas (N, S, 4), float32.
+        Rows (N, S) int64 are numbers of anchors, counted through all maps → logits (N, S), deltas (N, S, 4).
         """
         num_anchors = self.objectness.out_channels
         around = _neighbourhoods(features, rows // num_anchors)
@@ -128,13 +124,9 @@ class RpnHead(nn.Module):
 
 
 def _neighbourhoods(features: Sequence[Tensor], cells: Tensor) -> Tensor:
-    """Cells of all maps with their eight neighbours, zeros beside a map.
+    """Cells (N, S) int64 of all maps with their eight neighbours, zeros beside a map: (N, S, C · 9).
 
-    Args:
-        features: (N, C, H, W) of every map.
-        cells: (N, S) int64, row by row and map by map.
-    Returns:
-        (N, S, C · 9), as the weights of a 3x3 convolution are laid out.
+    Cells are counted row by row and map by map; the result lies as the weights of a 3x3 convolution do.
     """
     pictures = torch.arange(len(cells), device=cells.device)[:, None, None, None]
     step = torch.arange(-1, 2, device=cells.device)
@@ -188,11 +180,9 @@ class RegionProposalNetwork(nn.Module):
         return len(self.anchor_sizes) // len(self.specs) * len(self.options.anchor_ratios)
 
     def forward(self, features: Sequence[Tensor], batch: Batch) -> tuple[Proposals, dict[str, Tensor]]:
-        """Proposals, and in training the losses `loss_rpn_objectness` and `loss_rpn_box`.
+        """Proposals from features (N, C, H, W) of `specs`, and in training the losses loss_rpn_….
 
-        Args:
-            features: of `specs`, (N, C, H, W) each.
-            batch: N pictures; only their sizes outside training.
+        Outside training only the sizes of the batch's pictures count.
         """
         with torch.no_grad():  # the losses look at a few anchors only, and compute those again
             logits, deltas = zip(*map(self.head, features), strict=True)
@@ -219,11 +209,7 @@ class RegionProposalNetwork(nn.Module):
     ) -> Proposals:
         """The best corrected anchors: top by score, clipped, non-maximum suppression, top again.
 
-        Args:
-            logits: (N, R) of every map.
-            deltas: (N, R, 4) of every map.
-            anchors: (R, 4) of every map.
-            sizes: (N, 2) height and width of the pictures.
+        Of every map logits (N, R), deltas (N, R, 4) and anchors (R, 4); sizes (N, 2) are the pictures'.
         """
         before, after = self.train_limits if self.training else self.test_limits
         best = [self._best(*of_map, before) for of_map in zip(logits, deltas, anchors, strict=True)]
@@ -253,17 +239,19 @@ class RegionProposalNetwork(nn.Module):
     def losses(self, features: Sequence[Tensor], levels: Sequence[Tensor], batch: Batch) -> dict[str, Tensor]:
         """Log loss and smooth L1 over a sample of the anchors; no others need gradients, nor memory for them.
 
-        Args:
-            features: (N, C, H, W) of every map.
-            levels: the anchors of every map.
-            batch: the pictures with their objects.
+        Of every map features (N, C, H, W) and, as `levels`, its anchors (R, 4).
         """
         options, anchors = self.options, torch.cat(list(levels))
+        if options.anchors_inside_only:
+            whole = anchors.expand(len(batch.sizes), -1, -1)
+            candidates = (clip_boxes(whole, batch.sizes) == anchors).all(dim=-1)
+        else:  # not those centred beside the picture, on padding that other pictures ask for
+            candidates = (_centres(anchors) < batch.sizes.flip(1)[:, None]).all(dim=-1)
         numbers = torch.cat([self._numbers(level, place) for place, level in enumerate(levels)])
         matches = match(
             box_iou(batch.boxes, anchors.expand(len(batch.boxes), -1, -1)),
             batch.valid,
-            self._trained_on(anchors, batch.sizes),
+            candidates,
             positive_iou=options.positive_iou,
             negative_iou=options.negative_iou,
             low_quality=True,
@@ -279,12 +267,6 @@ class RegionProposalNetwork(nn.Module):
             "loss_rpn_objectness": sampled_mean(log_loss, chosen.valid, chosen.valid),
             "loss_rpn_box": sampled_mean(box_loss, chosen.positive, chosen.valid),
         }
-
-    def _trained_on(self, anchors: Tensor, sizes: Tensor) -> Tensor:
-        """(N, R) bool: not those centred beside the picture, on padding that other pictures ask for."""
-        if self.options.anchors_inside_only:
-            return (clip_boxes(anchors.expand(len(sizes), -1, -1), sizes) == anchors).all(dim=-1)
-        return (_centres(anchors) < sizes.flip(1)[:, None]).all(dim=-1)
 
     def _numbers(self, anchors: Tensor, level: int) -> Tensor:
         """(R,) int64, an anchor's own number, whatever the width of the padded map."""
