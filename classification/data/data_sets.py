@@ -28,7 +28,7 @@ class DataConfig:
     Attributes:
         kind: "folder" is the layout of ImageNet, one folder per class in each split; "shards" are tar files
             as WebDataset's; "huggingface" is a data set of that hub (docs/conventions.md).
-        root: None takes the kind's folder under $DATA_ROOT; "huggingface" needs a name on the hub, or a folder.
+        root: None takes the kind's folder under $DATA_ROOT; "huggingface" needs a hub name or a folder.
         train_split: folder below root; of shards also a pattern, train-{000..146}.tar; for CIFAR-10 "train"
             (50k) or "train45k".
         val_split: what is evaluated and what "best" is chosen on; for CIFAR-10 "test" or "val5k".

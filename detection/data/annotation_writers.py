@@ -71,7 +71,9 @@ def voc_annotation(
     set_texts(root, ".", {"segmented": 1})
     for name, box, difficult in objects:
         node = ET.SubElement(root, "object")
-        set_texts(node, ".", {"name": name, "pose": "Unspecified", "truncated": 0, "difficult": int(difficult)})
+        set_texts(
+            node, ".", {"name": name, "pose": "Unspecified", "truncated": 0, "difficult": int(difficult)}
+        )
         set_texts(node, "bndbox", voc_corners(box))
     return ET.ElementTree(root)
 

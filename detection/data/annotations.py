@@ -1,8 +1,7 @@
 """What a data set for detection is, and what all of them share.
 
-`PackedObjects` keeps the objects of a whole set in a few arrays: Python objects that worker processes touch are
-copied page by page, because their reference counts change, until every worker holds the whole set
-(detectron2#3847).
+`PackedObjects` keeps the objects of a whole set in a few arrays. Python objects would be copied page by page
+into every worker process, because their reference counts change when they are read (detectron2#3847).
 """
 
 from collections import Counter

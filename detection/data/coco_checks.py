@@ -96,7 +96,7 @@ def problems(content: Any) -> Iterator[Problem]:
 
     A section or field is missing, an id stands twice, refers to nothing or is neither a whole number nor text
     (of categories: no whole number), a picture has no size, or a box is not [x, y, width, height] with finite
-    numbers and sizes of at least 0. Whatever has no problem can be used: of a picture without a size the rest.
+    numbers and sizes of at least 0. Whatever has no problem can be used.
     """
     if _is_sound(content):
         return
@@ -105,7 +105,9 @@ def problems(content: Any) -> Iterator[Problem]:
     annotations = yield from _entry_problems(content, "annotations")
     for _, image in images:
         if stated_size(image) is None:
-            text = f"size is {image['width']}x{image['height']} (width x height), expected whole pixels above 0"
+            text = (
+                f"size is {image['width']}x{image['height']} (width x height), expected whole pixels above 0"
+            )
             yield Problem("malformed_entry", f"image {image['id']}", f"{text}; enter the size of its file")
     references = (
         ("unknown_image", "image_id", {image["id"] for _, image in images}),
@@ -214,8 +216,8 @@ def xywh_boxes(entries: Sequence[dict[str, Any]], name: Callable[[int], str]) ->
 
 def _bad_box(value: Any) -> str:
     return (
-        f"bbox is {value}, expected [x, y, width, height] in pixels with finite numbers and sizes of at least "
-        "0; correct or remove the entry"
+        f"bbox is {value}, expected [x, y, width, height] in pixels with finite numbers and sizes of at "
+        "least 0; correct or remove the entry"
     )
 
 

@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 
 
 class CocoSplit(NamedTuple):
-    """The files of one split in COCO's layout; the `file_name`s of the annotations are relative to `pictures`."""
+    """The files of one split: annotations, and the folder to which their `file_name`s are relative."""
 
     annotation_file: Path
     pictures: Path

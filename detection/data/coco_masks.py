@@ -100,9 +100,7 @@ def check_segmentations(
         raise UserError(f"{name(index)}: {text}")
 
 
-def segmentation_problems(
-    segmentations: Sequence[Any], sizes: Sequence[tuple[int, int]]
-) -> dict[int, str]:
+def segmentation_problems(segmentations: Sequence[Any], sizes: Sequence[tuple[int, int]]) -> dict[int, str]:
     """What is wrong with segmentations, by their place; see `check_segmentations`.
 
     The decoders of pycocotools and hotcoco take most damaged text for a mask of something else.

@@ -13,10 +13,9 @@ from detection.data.annotations import DetectionDataset
 from detection.data.dataset_splits import DataConfig
 from detection.data.transforms import View, jittered_view, resized_size
 from detection.types import Batch, Target
-from training.loader import BatchLoader
 from foundation.errors import UserError
 from pictures.decoding import load_image
-from training.loader import Item, TrainSampler
+from training.loader import BatchLoader, Item, TrainSampler
 
 SIZE_MULTIPLE = 32  # the stride of conv5: every stage of every backbone divides the padded picture
 BOXES_MULTIPLE = 8  # few distinct shapes, so that compiled code is reused

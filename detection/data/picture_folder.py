@@ -8,9 +8,8 @@ from pathlib import Path
 from detection.data.annotations import no_objects
 from detection.types import Target
 from foundation.errors import UserError
-from pictures.suffixes import PICTURE_SUFFIXES, is_picture
 from pictures.decoding import image_size
-
+from pictures.suffixes import PICTURE_SUFFIXES, is_picture
 
 
 class PictureFolder:

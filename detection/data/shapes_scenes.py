@@ -124,7 +124,11 @@ def coco_annotations(scenes: list[Scene]) -> dict[str, object]:
         for shape in scene.shapes:
             encoded = coco_mask.encode(np.asfortranarray(shape.mask, dtype=np.uint8))
             run_length = {"size": list(encoded["size"]), "counts": encoded["counts"].decode()}
-            masked: dict[str, Any] = {"area": int(shape.mask.sum()), "segmentation": run_length, "crowd": False}
+            masked: dict[str, Any] = {
+                "area": int(shape.mask.sum()),
+                "segmentation": run_length,
+                "crowd": False,
+            }
             owner = (len(annotations) + 1, int(scene.name), CATEGORY_IDS[shape.label])
             annotations.append(coco_annotation(*owner, shape.box, **masked))
     content = coco_content(images, CLASSES, CATEGORY_IDS, annotations)

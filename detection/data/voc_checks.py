@@ -43,7 +43,8 @@ def read_annotation(path: Path, classes: Sequence[str]) -> VocAnnotation:
     stated = read_size(root)
     size, problems = (None, [stated]) if isinstance(stated, Problem) else (stated, [])
     read = [
-        read_object(node, number, classes, size) for number, node in enumerate(root.findall("object"), start=1)
+        read_object(node, number, classes, size)
+        for number, node in enumerate(root.findall("object"), start=1)
     ]
     objects = [found for found in read if isinstance(found, VocObject)]
     problems += [problem for found in read if not isinstance(found, VocObject) for problem in found]

@@ -13,10 +13,9 @@ from detection.types import Target
 from foundation.errors import UserError, suggest
 from pictures.decoding import image_size
 
-VOC_CLASSES = tuple(
-    "aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike person pottedplant "
-    "sheep sofa train tvmonitor".split()
-)
+_NAMES = """aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike person
+pottedplant sheep sofa train tvmonitor"""
+VOC_CLASSES = tuple(_NAMES.split())
 
 
 class VocSplit(NamedTuple):
@@ -56,8 +55,8 @@ class VocSplit(NamedTuple):
         if not lists.is_dir():
             raise UserError(
                 f"no VOC pictures in {self.folder}: expected the folders Annotations, ImageSets/Main and "
-                f"JPEGImages; get {self.folder.name} from http://host.robots.ox.ac.uk/pascal/VOC/ and unpack it "
-                f"so that {self.folder} exists"
+                f"JPEGImages; get {self.folder.name} from http://host.robots.ox.ac.uk/pascal/VOC/ and unpack "
+                f"it so that {self.folder} exists"
             )
         if not self.list_file.is_file():
             # Main also holds one list per class (cat_train.txt); those are no splits.
@@ -77,8 +76,7 @@ class VocSplit(NamedTuple):
 class VocDataset:
     """One or more splits of a VOC devkit.
 
-    Boxes are stored 1-based and inclusive; they are read as (xmin − 1, ymin − 1, xmax, ymax), so that a plain
-    IoU equals the devkit's with its "+1". They are not clipped: the official metric is not either. Objects
+    Boxes are read as `VocObject` says. They are not clipped: the official metric is not either. Objects
     marked `difficult` are read with `ignore` set. Test splits later than 2007's come without annotations.
     """
 

@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from detection.data.dataset_splits import open_dataset
-from detection.data.dataset_splits import DataConfig
-from detection.data.detection_batches import PreparedPictures, aspect_groups
-from detection.data.coco_dataset import CocoDataset
 from detection.data.annotations import JoinedDataset
+from detection.data.coco_dataset import CocoDataset
+from detection.data.dataset_splits import DataConfig, open_dataset
+from detection.data.detection_batches import PreparedPictures, aspect_groups
 from foundation.errors import UserError
 from training.loader import Item
 

@@ -93,7 +93,11 @@ def test_pictures_of_all_splits_in_one_folder(tmp_path: Path):
 
 def test_the_pictures_of_an_annotation_file_are_those_of_its_split(tmp_path: Path):
     file = tmp_path / "annotations" / "instances_minival2014.json"
-    assert coco_split_of_file(file) == CocoSplit(file, tmp_path / "val2014") == coco_split(tmp_path, "minival2014")
+    assert (
+        coco_split_of_file(file)
+        == CocoSplit(file, tmp_path / "val2014")
+        == coco_split(tmp_path, "minival2014")
+    )
     test = tmp_path / "annotations" / "image_info_test-dev2017.json"
     assert coco_split_of_file(test) == CocoSplit(test, tmp_path / "test2017")
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from detection.data.coco_dataset import CocoDataset
 from detection.data.dataset_splits import DataConfig
 from detection.data.detection_batches import (
     PreparedPictures,
@@ -16,7 +17,6 @@ from detection.data.detection_batches import (
     evaluation_batches,
     training_batches,
 )
-from detection.data.coco_dataset import CocoDataset
 from detection.types import Batch
 from foundation.errors import UserError
 from pictures.decoding import load_image
@@ -133,7 +133,13 @@ def test_a_second_seed_gives_another_order(val: CocoDataset):
 def test_loaders_leave_the_global_generator_alone(small: CocoDataset, workers: int):
     # A resumed run makes a new loader: did that draw from torch's generator, all later draws would differ.
     before = torch.get_rng_state()
-    next(iter(training_batches(PreparedPictures(small, DataConfig(short_side=4, max_side=6)), 1, seed=0, workers=workers)))
+    next(
+        iter(
+            training_batches(
+                PreparedPictures(small, DataConfig(short_side=4, max_side=6)), 1, seed=0, workers=workers
+            )
+        )
+    )
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -161,7 +167,9 @@ def test_evaluation_can_be_repeated_and_can_be_empty(small: CocoDataset, workers
 def test_a_broken_picture_is_named_and_nothing_else(small: CocoDataset, workers: int):
     path = small.image_path(1)
     path.write_bytes(path.read_bytes()[:200])
-    loader = evaluation_batches(PreparedPictures(small, DataConfig(short_side=4, max_side=6)), range(3), workers=workers)
+    loader = evaluation_batches(
+        PreparedPictures(small, DataConfig(short_side=4, max_side=6)), range(3), workers=workers
+    )
     with pytest.raises(UserError) as expected:
         load_image(path)
     with pytest.raises(UserError) as error:
@@ -173,7 +181,9 @@ def test_a_broken_picture_is_named_and_nothing_else(small: CocoDataset, workers:
 
 def test_good_batches_before_a_broken_one_arrive(small: CocoDataset):
     small.image_path(2).write_bytes(b"")
-    batches = iter(evaluation_batches(PreparedPictures(small, DataConfig(short_side=4, max_side=6)), range(3), workers=2))
+    batches = iter(
+        evaluation_batches(PreparedPictures(small, DataConfig(short_side=4, max_side=6)), range(3), workers=2)
+    )
     assert [next(batches).ids, next(batches).ids] == [["30"], ["10"]]
     with pytest.raises(UserError, match=r"b\.jpg: the file is empty"):
         next(batches)
@@ -188,7 +198,9 @@ def test_batch_can_be_moved(small: CocoDataset):
 def test_real_pictures(real_data: Path):
     folder = real_data / "coco"
     dataset = CocoDataset(folder / "annotations" / "instances_val2017.json", folder / "val2017")
-    batches = training_batches(PreparedPictures(dataset, DataConfig(short_side=128, max_side=256)), 4, seed=0, workers=2)
+    batches = training_batches(
+        PreparedPictures(dataset, DataConfig(short_side=128, max_side=256)), 4, seed=0, workers=2
+    )
     for batch in islice(batches, 5):
         assert batch.images.float().std() > 20
         bound = batch.sizes[:, None, [1, 0, 1, 0]].float() + 1e-3

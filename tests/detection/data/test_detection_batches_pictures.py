@@ -9,9 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
+from detection.data.coco_dataset import CocoDataset
 from detection.data.dataset_splits import DataConfig
 from detection.data.detection_batches import PreparedPictures, Sample, check_pictures
-from detection.data.coco_dataset import CocoDataset
 from detection.data.shapes_scenes import ShapesFolders
 from foundation.errors import UserError
 from training.loader import Item
@@ -68,7 +68,10 @@ def test_flipped_pixels_go_with_the_boxes(val: CocoDataset):
 
 
 def test_a_sample_depends_on_its_item_alone(val: CocoDataset):
-    one, other = PreparedPictures(val, DataConfig(short_side=100, max_side=200, max_boxes=2)), PreparedPictures(val, DataConfig(short_side=100, max_side=200, max_boxes=2))
+    one, other = (
+        PreparedPictures(val, DataConfig(short_side=100, max_side=200, max_boxes=2)),
+        PreparedPictures(val, DataConfig(short_side=100, max_side=200, max_boxes=2)),
+    )
     np.random.seed(1)
     torch.manual_seed(1)
     expected = [one[Item(index, 40 + index)] for index in range(6)]
@@ -94,7 +97,10 @@ def test_one_of_several_short_sides_is_drawn(small: CocoDataset):
 
 def test_other_options_leave_the_draws_alone(val: CocoDataset):
     # What a run of an earlier release saw, it sees again: masks draw nothing, nor does a single short side.
-    plain, single = PreparedPictures(val, DataConfig(short_side=64, max_side=128)), PreparedPictures(val, DataConfig(short_side=100, max_side=128, train_short_sides=[64]))
+    plain, single = (
+        PreparedPictures(val, DataConfig(short_side=64, max_side=128)),
+        PreparedPictures(val, DataConfig(short_side=100, max_side=128, train_short_sides=[64])),
+    )
     for index in range(8):
         one, other = plain[Item(index, index)], single[Item(index, index)]
         assert torch.equal(one.image, other.image) and torch.equal(one.boxes, other.boxes)
@@ -162,7 +168,9 @@ def test_of_too_many_objects_a_random_choice_is_kept(
     dataset = CocoDataset(path, path.parent)
 
     def kept(limit: int, seed: int) -> list[float]:
-        got = PreparedPictures(dataset, DataConfig(short_side=4, max_side=6, flip=False, max_boxes=limit))[Item(1, seed)]
+        got = PreparedPictures(dataset, DataConfig(short_side=4, max_side=6, flip=False, max_boxes=limit))[
+            Item(1, seed)
+        ]
         return got.boxes[:, 0].tolist()
 
     assert kept(6, 0) == [0, 0.5, 1]
@@ -182,10 +190,15 @@ def test_masks_go_with_their_boxes(write_coco: Callable[..., Path]):
     dataset = CocoDataset(path, path.parent, masks=True)
     for flip in (False, True):
         for seed in range(4):
-            got = PreparedPictures(dataset, DataConfig(short_side=8, max_side=100, flip=flip), masks=True)[Item(1, seed)]
+            got = PreparedPictures(dataset, DataConfig(short_side=8, max_side=100, flip=flip), masks=True)[
+                Item(1, seed)
+            ]
             for mask, (x1, y1, x2, y2) in zip(unpacked(got), got.boxes.int().tolist(), strict=True):
                 assert mask[y1:y2, x1:x2].all() and mask.sum() == (y2 - y1) * (x2 - x1)
-    crowd, nothing = (PreparedPictures(dataset, DataConfig(short_side=8, max_side=100), masks=True)[Item(index, 0)] for index in (0, 2))
+    crowd, nothing = (
+        PreparedPictures(dataset, DataConfig(short_side=8, max_side=100), masks=True)[Item(index, 0)]
+        for index in (0, 2)
+    )
     assert unpacked(crowd).shape == unpacked(nothing).shape == (0, 8, 12)
 
 
@@ -197,7 +210,9 @@ def test_an_object_without_a_pixel_has_no_mask_to_learn(
     dataset = CocoDataset(path, path.parent, masks=True)
     got = PreparedPictures(dataset, DataConfig(short_side=4, max_side=6, flip=False), masks=True)[Item(1, 0)]
     assert got.labels.tolist() == [1] and unpacked(got).sum() == 6
-    assert PreparedPictures(dataset, DataConfig(short_side=4, max_side=6, flip=False))[Item(1, 0)].labels.tolist() == [2, 1]
+    assert PreparedPictures(dataset, DataConfig(short_side=4, max_side=6, flip=False))[
+        Item(1, 0)
+    ].labels.tolist() == [2, 1]
 
 
 def test_only_chosen_masks_are_drawn(write_coco: Callable[..., Path], coco_content: dict[str, Any]):
@@ -209,7 +224,11 @@ def test_only_chosen_masks_are_drawn(write_coco: Callable[..., Path], coco_conte
 
     path = write_coco(crowded(coco_content))
     target = replace(CocoDataset(path, path.parent).load_target(1), mask=drawn)
-    pictures = PreparedPictures(CocoDataset(path, path.parent), DataConfig(short_side=4, max_side=6, flip=False, max_boxes=2), masks=True)
+    pictures = PreparedPictures(
+        CocoDataset(path, path.parent),
+        DataConfig(short_side=4, max_side=6, flip=False, max_boxes=2),
+        masks=True,
+    )
     got = pictures.prepare(np.zeros((4, 6, 3), dtype=np.uint8), target, 3)
     assert [2 * left for left in got.boxes[:, 0].tolist()] == seen and len(seen) == 2
 

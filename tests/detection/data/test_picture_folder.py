@@ -74,6 +74,8 @@ def test_nothing_there(tmp_path: Path):
 
 
 def test_batches_of_pictures(folder: Path):
-    pictures = PreparedPictures(PictureFolder(folder, ["cat"]), DataConfig(short_side=32, max_side=64, flip=False))
+    pictures = PreparedPictures(
+        PictureFolder(folder, ["cat"]), DataConfig(short_side=32, max_side=64, flip=False)
+    )
     ids = [batch.ids for batch in evaluation_batches(pictures, range(2))]
     assert ids == [["b.JPG"], ["below/a.png"]]
