@@ -161,7 +161,7 @@ class TrainingStep:
         optim: OptimConfig,
         schedule: ScheduleConfig,
         device: torch.device,
-        precision: Literal["fp32", "bf16"] = "fp32",
+        precision: Literal["fp32", "bf16"],
     ) -> None:
         self.network, self.losses, self.device = network, losses, device
         self.optim, self.schedule, self.bf16 = optim, schedule, precision == "bf16"

@@ -87,7 +87,9 @@ def make(device: str = "cpu", optim: OptimConfig = OPTIM, **schedule) -> tuple[T
     model = network().to(device)
     average = None if optim.ema_decay is None else WeightAverage(model, optim.ema_decay)
     plan = ScheduleConfig(**{"total_steps": 1000, "milestones": (12, 25), **schedule})
-    step = TrainingStep(model, losses, optim=optim, schedule=plan, device=torch.device(device))
+    step = TrainingStep(
+        model, losses, optim=optim, schedule=plan, device=torch.device(device), precision="fp32"
+    )
     return TrainState(model, build_optimizer(model, optim), average=average), step
 
 

@@ -39,7 +39,9 @@ def make(optim: OptimConfig | None = None, **schedule) -> tuple[TrainState, Trai
     model = nn.Linear(1, 1)
     optim = optim or OptimConfig(lr=0.01, batch_size=4, reference_batch=4)
     plan = ScheduleConfig(**{"total_steps": 100, **schedule})
-    step = TrainingStep(model, squares, optim=optim, schedule=plan, device=torch.device("cpu"))
+    step = TrainingStep(
+        model, squares, optim=optim, schedule=plan, device=torch.device("cpu"), precision="fp32"
+    )
     return TrainState(model, build_optimizer(model, optim)), step
 
 
@@ -85,6 +87,7 @@ def test_one_step_by_hand():
         optim=optim,
         schedule=plan,
         device=torch.device("cpu"),
+        precision="fp32",
     )
     report = step(TrainState(model, build_optimizer(model, optim)), iter([Batch(torch.ones(1, 1), ["a"])]))
     assert report.losses["loss"].item() == 9 and report.ids == ["a"]
