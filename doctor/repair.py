@@ -15,7 +15,7 @@ from detection.data.voc_checks import VocObject, read_object, read_size, read_xm
 from detection.data.voc_dataset import VOC_CLASSES, VocSplit
 from doctor.picture_checks import PictureFacts
 from doctor.survey import Survey
-from foundation.atomic_files import write_text
+from foundation.atomic_files import write_bytes, write_text
 from foundation.errors import UserError
 
 Changes = list[str]
@@ -207,7 +207,7 @@ def repair_voc(split: VocSplit, survey: Survey, facts: Sequence[PictureFacts], o
         _repair_objects(
             root, f"{picture.where}.xml", fact.size if isinstance(size, Problem) else size, changes
         )
-        ET.ElementTree(root).write(target.annotation_file(picture.where))
+        write_bytes(target.annotation_file(picture.where), ET.tostring(root))
         kept.append(picture.where)
     write_text(target.list_file, "".join(f"{name}\n" for name in kept))
     return changes

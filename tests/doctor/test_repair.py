@@ -1,6 +1,8 @@
 """A repaired set is clean, loads, and stands beside the original; what was changed is said."""
 
+import errno
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -126,3 +128,18 @@ def test_a_repaired_voc_split_is_clean(
     assert (voc / "Annotations" / "000001.xml").read_bytes() == original
     assert "000001.xml object 1: bndbox 0, 6, 66, 40 is now 1, 6, 64, 40" in changes
     assert any(change.startswith("000004 left out") for change in changes) and len(changes) == 8
+
+
+def test_a_full_disk_leaves_no_half_annotation(
+    voc: Path, tmp_path: Path, write_xml: Callable, monkeypatch: pytest.MonkeyPatch
+):
+    write_xml(voc, "000001", [("cat", (1, 6, 60, 40))])
+
+    def full(handle: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left") as caught:
+        repair(f"voc:{voc}:trainval", tmp_path / "repaired")
+    assert str(caught.value.filename).endswith(".xml")
+    assert list((tmp_path / "repaired" / "VOC2007" / "Annotations").iterdir()) == []
