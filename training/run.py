@@ -222,7 +222,10 @@ class BetweenSteps:
         if schedule.warmup == "error" and not state.warm:
             state.warm = ends_warmup(schedule, losses)
             if state.warm:
-                logger.info("training error below %g %%: the warm-up is over", schedule.warmup_error)
+                logger.info(
+                    "training error below %g %%: the warm-up ends at step %d",
+                    *(schedule.warmup_error, state.step),
+                )
         lr = state.optimizer.param_groups[0]["lr"]
         terms = "  ".join(f"{name} {value:.4f}" for name, value in losses.items())
         logger.info(

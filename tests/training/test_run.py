@@ -6,6 +6,7 @@ The network is one weight w from 0, the loss is -w: every step adds the learning
 import dataclasses
 import itertools
 import json
+import logging
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -205,7 +206,10 @@ def replace_evaluation(task: Task, stop_at: int) -> Task:
     return dataclasses.replace(task, evaluate=evaluate)
 
 
-def test_the_warmup_ends_with_a_report_below_the_error_and_not_again(tmp_path: Path):
+def test_the_warmup_ends_with_a_report_below_the_error_and_not_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level(logging.INFO)
     errors = iter([90.0, 80.0, 80.0, 70.0, 90.0, 90.0])
     plain = task([1.0])
 
@@ -219,6 +223,8 @@ def test_the_warmup_ends_with_a_report_below_the_error_and_not_again(tmp_path: P
     # Reports at 2 (mean 85), 4 (mean 75: below 80) and 6 (mean 90).
     assert [entry["lr"] for entry in reports if "lr" in entry] == [0.25, 0.25, 0.5]
     assert [entry["top1_error"] for entry in reports if "lr" in entry] == [85, 75, 90]
+    ends = [message for message in caplog.messages if "warm-up" in message]
+    assert ends == ["training error below 80 %: the warm-up ends at step 4"]
 
 
 def test_a_warmup_by_error_needs_a_training_error(tmp_path: Path):
