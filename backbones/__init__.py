@@ -1,5 +1,7 @@
 """Residual and plain networks of He et al. 2015: by name, as classifiers or as feature networks."""
 
+from foundation import require_neighbours  # isort: split
+
 from backbones.build import (
     create_backbone,
     create_model,
@@ -28,3 +30,5 @@ __all__ = [
     "read_weights",
     "save_weights",
 ]
+
+require_neighbours(__name__)
