@@ -31,31 +31,26 @@ Record = Callable[[Body], Body]
 
 
 class MicroBatch(Protocol):
-    """A dataclass: recordings read its tensors, and see nothing of its other fields but the first call's."""
+    """A dataclass whose tensors recordings read; of its other fields they see the first call's alone.
+
+    `ids` names the pictures; `to` gives what the losses are computed from, copied unless it is there already.
+    """
 
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
     @property
-    def ids(self) -> list[str]:
-        """Names of the pictures."""
-
-    def to(self, device: torch.device) -> Any:
-        """What the losses are computed from, on the device; a batch that is there already is not copied."""
+    def ids(self) -> list[str]: ...
+    def to(self, device: torch.device) -> Any: ...
 
 
 def recorder(device: torch.device) -> Record:
-    """Gives the function that makes a body repeatable on the same memory.
-
-    On a GPU the body's launches are captured, elsewhere it runs again.
-    """
+    """Gives the function that makes a body repeatable: captured on a GPU, run again elsewhere."""
     if device.type != "cuda":
         return lambda body: body
-    # All recordings take their memory from one pool, which is then as large as the largest needs, not all of
-    # them together. The price: a replay overwrites what another left in it. So nothing in the pool may be
-    # needed from one replay to the next, and nothing is. Parameters, buffers, momenta, averages and the
-    # recordings' inputs were allocated before a capture, outside the pool. Gradients are made in it, but anew
-    # by every replay: a step begins by dropping those of the step before. Outputs are read, in the order of
-    # the stream, before the next call.
+    # All recordings share one pool of memory, as large as the largest needs. A replay overwrites what another
+    # left in it, so nothing in the pool may be needed later, and nothing is. Parameters, buffers, momenta,
+    # averages and inputs were allocated before a capture, outside the pool. Gradients are made anew by every
+    # replay. Outputs are read, in the order of the stream, before the next call.
     return partial(record_cuda, pool=torch.cuda.graph_pool_handle())
 
 
@@ -82,25 +77,17 @@ def tensors(value: Any) -> dict[str, Tensor]:
     return {name: tensor for name, tensor in content.items() if isinstance(tensor, Tensor)}
 
 
-def _empty_like(value: Any, device: torch.device) -> Any:
-    """The value with new memory on the device in place of its tensors."""
-    memory = {name: torch.empty_like(tensor, device=device) for name, tensor in tensors(value).items()}
-    return memory[""] if isinstance(value, Tensor) else replace(value, **memory)
-
-
 class GraphedFunction(Generic[Output]):
     """A function on a GPU that is captured for every shape of its input, and replayed from then on.
 
-    The first `WARM_UP` calls of a shape run the function itself, on the memory of that call: rare shapes are
-    not worth a capture. So do all calls of the shapes that come after `MOST_RECORDINGS` others.
-
-    Its output is valid until the next call, which may write to the same memory.
+    The first `WARM_UP` calls of a shape run the function itself, and so do all calls of the shapes that come
+    after `MOST_RECORDINGS` others. The output is valid until the next call, which may write to its memory.
 
     Args:
         function: of tensors and of dataclasses with tensors. It must not read values on the host, nor copy
             from there, and not keep what it makes; it sees nothing of other fields but the first call's.
         device: where it happens; the input may come from the host, without waiting where it is pinned.
-        record: as `recorder` gives it, whose is the default.
+        record: as `recorder` gives it, which is the default.
     """
 
     def __init__(
@@ -148,20 +135,18 @@ class GraphedFunction(Generic[Output]):
 
 
 class _Call(Generic[Output]):
-    """A call of a function on memory of its own.
+    """A call of a function on memory of its own, which is written before every run."""
 
-    Attributes:
-        inputs: on the device, of the shapes of those given; to be written before every run.
-        outputs: of the last run.
-    """
-
-    outputs: Output
+    outputs: Output  # of the last run
 
     def __init__(
         self, function: Callable[..., Output], inputs: tuple[Any, ...], device: torch.device
     ) -> None:
         self.function = function
-        self.inputs = [_empty_like(value, device) for value in inputs]
+        self.inputs = []
+        for value in inputs:
+            memory = {name: torch.empty_like(part, device=device) for name, part in tensors(value).items()}
+            self.inputs.append(memory[""] if isinstance(value, Tensor) else replace(value, **memory))
 
     def write(self, inputs: tuple[Any, ...]) -> None:
         """Copies these inputs into the memory that `run` reads, without waiting for the device."""
@@ -199,10 +184,9 @@ class GraphedSteps:
 
     Args:
         step: its micro-batches are dataclasses, see `MicroBatch`.
-        record: see `GraphedFunction`, which also says when a shape is captured. Here a shape is that of all
-            micro-batches of a launch.
-        steps: of a launch. More than one where micro-batches have one shape, and where they are small: those
-            of a launch lie on the GPU at once.
+        record: see `GraphedFunction`. Here a shape is that of all micro-batches of a launch.
+        steps: of a launch. More than one only where micro-batches are small and of one shape: those of a
+            launch lie on the GPU at once.
     """
 
     def __init__(self, step: TrainingStep, record: Record | None = None, *, steps: int = STEPS) -> None:
@@ -215,7 +199,13 @@ class GraphedSteps:
         taken = list(islice(batches, steps * self.step.optim.accumulate))
         rates = [self.step.lr(state, state.step + number) for number in range(steps)]
         if self.launch is None:
-            _prepare_sgd(state)
+            # SGD reads its rate on the device, and has the momenta that it would make in its first step.
+            for group in state.optimizer.param_groups:
+                group["fused"], group["foreach"] = True, False
+                for parameter in group["params"]:
+                    values = state.optimizer.state[parameter]
+                    if values.get("momentum_buffer") is None:
+                        values["momentum_buffer"] = torch.zeros_like(parameter)
             # Not a method of this object: in a cycle the memory of a training would outlive it.
             take = partial(_take, self.step, state)
             self.launch = GraphedFunction(take, self.step.device, self.record)
@@ -233,16 +223,6 @@ def _take(step: TrainingStep, state: TrainState, rates: Tensor, *batches: MicroB
         for name, value in step(state, left, lr=rate).losses.items():
             totals[name] = totals.get(name, 0) + value
     return totals
-
-
-def _prepare_sgd(state: TrainState) -> None:
-    """Makes SGD read its rate on the device, and gives it the momenta it would make in its first step."""
-    for group in state.optimizer.param_groups:
-        group["fused"], group["foreach"] = True, False
-        for parameter in group["params"]:
-            values = state.optimizer.state[parameter]
-            if values.get("momentum_buffer") is None:
-                values["momentum_buffer"] = torch.zeros_like(parameter)
 
 
 @contextmanager
