@@ -23,25 +23,16 @@ class StopTraining(Exception):  # noqa: N818 - not an error
 
 @dataclass
 class TrainState:
-    """Everything a training changes.
+    """Everything a training changes."""
 
-    Attributes:
-        model: the network itself, not its DDP or compiled form.
-        step: optimiser steps done.
-        evaluations: (step, error) of every evaluation, lower is better.
-        loss_sums: by name, summed since the last report over `loss_steps` steps.
-        warm: whether a reported training error has ended the warm-up "error".
-        average: of the model's weights, if one is kept.
-    """
-
-    model: nn.Module
+    model: nn.Module  # the network itself, not its DDP or compiled form
     optimizer: Optimizer
-    step: int = 0
-    evaluations: list[tuple[int, float]] = field(default_factory=list)
-    loss_sums: dict[str, Tensor] = field(default_factory=dict)
+    step: int = 0  # optimiser steps done
+    evaluations: list[tuple[int, float]] = field(default_factory=list)  # (step, error), lower is better
+    loss_sums: dict[str, Tensor] = field(default_factory=dict)  # since the last report, over `loss_steps`
     loss_steps: int = 0
-    warm: bool = False
-    average: WeightAverage | None = None
+    warm: bool = False  # whether a reported training error has ended the warm-up "error"
+    average: WeightAverage | None = None  # of the model's weights, if one is kept
 
     @property
     def errors(self) -> list[float]:
@@ -54,14 +45,11 @@ class TrainState:
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint holds, random generators included."""
+        plain = ("step", "evaluations", "loss_sums", "loss_steps", "warm")
         return {
-            "step": self.step,
+            **{name: getattr(self, name) for name in plain},
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "evaluations": self.evaluations,
-            "loss_sums": self.loss_sums,
-            "loss_steps": self.loss_steps,
-            "warm": self.warm,
             "average": None if self.average is None else self.average.state_dict(),
             "rng": capture_rng(),
         }
@@ -81,17 +69,11 @@ class TrainState:
 
 
 class StepReport(NamedTuple):
-    """What a step did.
+    """What a step did."""
 
-    Attributes:
-        losses: by name, detached scalars on the device, summed over the steps taken.
-        batches: the micro-batches as they came.
-        steps: optimiser steps taken.
-    """
-
-    losses: dict[str, Tensor]
-    batches: Sequence[Any]
-    steps: int = 1
+    losses: dict[str, Tensor]  # by name, detached scalars on the device, summed over the steps taken
+    batches: Sequence[Any]  # the micro-batches as they came
+    steps: int = 1  # optimiser steps taken
 
     @property
     def ids(self) -> list[str]:
@@ -173,11 +155,7 @@ class TrainingStep:
     def __call__(
         self, state: TrainState, batches: Iterator[Any], limit: int = 1, *, lr: Tensor | None = None
     ) -> StepReport:
-        """Takes one step with `optim.accumulate` micro-batches.
-
-        Args:
-            lr: a scalar on the device to use in place of the schedule's learning rate.
-        """
+        """Takes one step with `optim.accumulate` micro-batches; `lr` replaces the rate of the schedule."""
         set_lr(state.optimizer, self.lr(state, state.step) if lr is None else lr)
         state.optimizer.zero_grad()
         totals: dict[str, Tensor] = {}
@@ -214,10 +192,7 @@ ADVICE = (
 
 
 class LossWatch:
-    """Refuses a loss that is not finite.
-
-    It looks at every step while the next one runs: looking at once would make a GPU wait for the host.
-    """
+    """Refuses a loss that is not finite, a step later: looking at once would make a GPU wait for the host."""
 
     def __init__(self) -> None:
         self._queued: tuple[int, StepReport, Tensor, torch.cuda.Event | None] | None = None

@@ -65,7 +65,7 @@ class RunConfig:
 
 
 class TrainingConfig(Protocol):
-    """The sections that every training has; a dataclass."""
+    """A dataclass with the sections that every training has."""
 
     @property
     def optim(self) -> OptimConfig: ...
@@ -76,15 +76,10 @@ class TrainingConfig(Protocol):
 
 
 class Evaluation(NamedTuple):
-    """What `Task.evaluate` gives.
+    """What `Task.evaluate` gives."""
 
-    Attributes:
-        error: decides which weights are best: lower is better, NaN is worst (null in result.json).
-        result: what result.json says of it; holds at least "scores", by name.
-    """
-
-    error: float
-    result: dict[str, Any]
+    error: float  # decides which weights are best: lower is better, NaN is worst (null in result.json)
+    result: dict[str, Any]  # what result.json says of it; holds at least "scores", by name
 
 
 @dataclass(frozen=True)
@@ -97,10 +92,9 @@ class Task:
         losses: loss terms of a micro-batch, from (network, batch); see `training.loop.TrainingStep`.
         evaluate: scores the model; called in every process.
         save_weights: writes a weight file with these scores in its header.
-        data: what the order of the pictures and the meaning of the outputs depend on, such as their numbers
-            and the classes; a run only goes on with equal data.
-        resident: whether a batch is a small table of numbers, always of one shape, whose pictures lie on the
-            device already.
+        data: what the order of the pictures and the meaning of the outputs depend on, such as the classes; a
+            run only goes on with equal data.
+        resident: whether batches are small tables of numbers of one shape; their pictures lie on the device.
     """
 
     model: nn.Module
@@ -176,10 +170,8 @@ def _go_on(state: TrainState, task: Task, checkpoint: dict[str, Any] | None, out
             "restore the data, or start a new run with another --out"
         )
     if checkpoint["processes"] != world_size():
-        logger.warning(
-            "%d processes before, %d now: the run goes on, but not to the same bits",
-            *(checkpoint["processes"], world_size()),
-        )
+        processes = (checkpoint["processes"], world_size())
+        logger.warning("%d processes before, %d now: the run goes on, but not to the same bits", *processes)
     state.load_state_dict(checkpoint)
     logger.info("%s: continuing after step %d", out, state.step)
 
@@ -200,16 +192,12 @@ def _announce(model: nn.Module, config: TrainingConfig, device: torch.device) ->
 
 
 class BetweenSteps:
-    """What happens between the steps of a training: reports, evaluations, checkpoints, and the end.
-
-    Args:
-        step: at which the training begins or goes on; only the reported speed depends on it.
-    """
+    """What happens between the steps of a training: reports, evaluations, checkpoints, and the end."""
 
     def __init__(self, task: Task, config: TrainingConfig, folder: RunFolder, step: int) -> None:
         self.task, self.config, self.folder = task, config, folder
         self.last: Evaluation | None = None
-        self.clock, self.clock_step = time.perf_counter(), step
+        self.clock, self.clock_step = time.perf_counter(), step  # for the reported speed
 
     def report(self, state: TrainState) -> None:
         """Means of the loss terms since the last report, over all processes."""
@@ -219,19 +207,13 @@ class BetweenSteps:
         pictures = (state.step - self.clock_step) * self.config.optim.batch_size
         speed = pictures / (time.perf_counter() - self.clock)
         state.loss_sums, state.loss_steps = {}, 0
-        if schedule.warmup == "error" and not state.warm:
-            state.warm = ends_warmup(schedule, losses)
-            if state.warm:
-                logger.info(
-                    "training error below %g %%: the warm-up ends at step %d",
-                    *(schedule.warmup_error, state.step),
-                )
+        if schedule.warmup == "error" and not state.warm and ends_warmup(schedule, losses):
+            state.warm, limit = True, schedule.warmup_error
+            logger.info("training error below %g %%: the warm-up ends at step %d", limit, state.step)
         lr = state.optimizer.param_groups[0]["lr"]
         terms = "  ".join(f"{name} {value:.4f}" for name, value in losses.items())
-        logger.info(
-            "step %d/%d  %s  lr %.5g  %.0f pictures/s",
-            *(state.step, schedule.total_steps, terms, lr, speed),
-        )
+        figures = (state.step, schedule.total_steps, terms, lr, speed)
+        logger.info("step %d/%d  %s  lr %.5g  %.0f pictures/s", *figures)
         if is_main():
             self.folder.record(state.step, {**losses, "lr": lr}, pictures_per_second=speed)
         self.clock, self.clock_step = time.perf_counter(), state.step
@@ -273,9 +255,8 @@ class BetweenSteps:
     def stop_early(self, state: TrainState) -> None:
         """Ends the training if it is stuck."""
         if self.is_stuck(state):
-            logger.info(
-                "no better for %d evaluations: stopping at step %d", self.config.run.early_stop, state.step
-            )
+            patience = self.config.run.early_stop
+            logger.info("no better for %d evaluations: stopping at step %d", patience, state.step)
             raise StopTraining
 
     def finish(self, state: TrainState) -> dict[str, Any]:
@@ -286,8 +267,8 @@ class BetweenSteps:
             last = self.last or self._score()
             if is_main():
                 self.task.save_weights(self.folder.path / "last.safetensors", last.result["scores"])
-        best_step, best_error = min(state.evaluations, key=lambda entry: entry[1])
-        best = {"step": best_step, "error": None if math.isinf(best_error) else best_error}
+        step, error = min(state.evaluations, key=lambda entry: entry[1])
+        best = {"step": step, "error": None if math.isinf(error) else error}
         result = {"step": state.step, **last.result, "best": best}
         if is_main():
             self.folder.write_result(result)
