@@ -8,6 +8,7 @@ import importlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from types import ModuleType
@@ -69,13 +70,14 @@ class Exported(nn.Module):
             images = torch.addcmul(self.shift, images.to(torch.float32), self.scale)
         return self.network(images)
 
-    def example(self, shape: Sequence[int]) -> Tensor:
-        """Random pictures of the kind it takes, always the same."""
-        generator = torch.Generator().manual_seed(0)
-        if self.pixels == "normalised":
-            return torch.randn(*shape, generator=generator)
-        pictures = torch.randint(0, 256, tuple(shape), generator=generator, dtype=torch.uint8)
-        return pictures if self.pixels == "uint8" else pictures.float()
+
+def example_pictures(pixels: Pixels, shape: Sequence[int]) -> Tensor:
+    """Random pictures (N, 3, H, W) of a kind, always the same."""
+    generator = torch.Generator().manual_seed(0)
+    if pixels == "normalised":
+        return torch.randn(*shape, generator=generator)
+    pictures = torch.randint(0, 256, tuple(shape), generator=generator, dtype=torch.uint8)
+    return pictures if pixels == "uint8" else pictures.float()
 
 
 def export(
@@ -112,7 +114,7 @@ def export(
         "outputs": module.outputs,
         "classes": list(classes),
     }
-    write_exported(module, module.example(TRACED), path, metadata)
+    write_exported(module, example_pictures(pixels, TRACED), path, metadata)
 
 
 def free_target(path: str | Path, *, overwrite: bool) -> Path:
@@ -198,38 +200,64 @@ def onnx_package(name: str) -> ModuleType:
         raise OptionError(f"ONNX needs more ({error}): pip install 'residual-backbones[onnx]'") from error
 
 
-@torch.inference_mode()
 def check_export(
     network: Network | FeatureNetwork, path: str | Path, *, shapes: Iterable[Sequence[int]] = SHAPES
 ) -> float:
-    """Compares an exported file, run on the CPU, with the network that it was made of.
+    """The largest difference of an exported file from the network that it was made of.
 
     Args:
         network: as given to `export`.
         path: what it wrote.
         shapes: (N, 3, H, W) of random pictures.
     Returns:
-        The largest difference, as a part of the output's largest value.
+        As a part of the output's largest value.
+    Raises:
+        ExportError: as `compare_exported`.
+    """
+    return compare_exported(partial(Exported, network, fold=False), path, shapes, kind="network")
+
+
+@torch.inference_mode()
+def compare_exported(
+    make: Callable[..., Any],
+    path: str | Path,
+    shapes: Iterable[Sequence[int]],
+    *,
+    kind: str,
+    counted: str | None = None,
+) -> float:
+    """Compares an exported file, run on the CPU, with the module that was traced.
+
+    Args:
+        make: gives the module for a kind of `pixels`.
+        kind: what the module is made of, for errors.
+        counted: name of the output, (N, D) bool, that says which rows of the others count; None: all.
+    Returns:
+        The largest difference, as a part of an output's largest value.
     Raises:
         ExportError: it is above `TOLERANCE`, or an output has another shape.
     """
     run, metadata = open_exported(Path(path))
-    module = Exported(network, pixels=metadata["pixels"], fold=False)
-    largest = 0.0
+    module, largest = make(pixels=metadata["pixels"]), 0.0
     for shape in shapes:
-        images = module.example(shape)
-        outputs = zip(module.outputs, run(images), _in_a_list(module(images)), strict=True)
-        for name, found, expected in outputs:
+        images = example_pictures(metadata["pixels"], shape)
+        wanted = dict(zip(module.outputs, _in_a_list(module(images)), strict=True))
+        for (name, expected), found in zip(wanted.items(), run(images), strict=True):
             if found.shape != expected.shape:
                 raise ExportError(
                     f"{path}: {name} of {tuple(shape)} pictures should be {tuple(expected.shape)}, "
                     f"is {tuple(found.shape)}"
                 )
-            difference = ((found - expected).abs().max() / expected.abs().max()).item()
+            if counted not in (None, name):
+                found, expected = found[wanted[counted]], expected[wanted[counted]]
+            if not expected.numel():
+                continue
+            found, expected = found.double(), expected.double()
+            difference = ((found - expected).abs().max() / expected.abs().max().clamp(min=1e-6)).item()
             if not difference <= TOLERANCE:
                 raise ExportError(
-                    f"{path}: {name} of {tuple(shape)} pictures differs by {difference:.1e} of its largest "
-                    f"value, at most {TOLERANCE:.0e} is rounding; was it made of this network?"
+                    f"{path}: {name} of {tuple(shape)} pictures differ by {difference:.1e} of the largest "
+                    f"value, at most {TOLERANCE:.0e} is rounding; was it made of this {kind}?"
                 )
             largest = max(largest, difference)
     return largest

@@ -6,9 +6,9 @@ files the standard's only. `check_export` compares a file with the detector that
 """
 
 import copy
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -17,20 +17,19 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import nms
 
-from backbones.export import free_target, onnx_package, open_exported, write_exported
+from backbones.export import compare_exported, example_pictures, free_target, onnx_package, write_exported
 from backbones.norm import fold_batchnorm
 from detection.build import LoadedDetector
 from detection.data.detection_batches import SIZE_MULTIPLE
 from detection.model.detector import FasterRCNN
 from detection.types import Batch
-from foundation.errors import ExportError, check_choice
+from foundation.errors import check_choice
 
 Pixels = Literal["uint8", "float32"]
 TRACED = (2, 3, 128, 192)  # the top of a pyramid, too, has more than one cell, which torch would fix
 # Other batches and sizes than that, some odd: what tracing had fixed would show.
 SHAPES = ((1, 3, 128, 160), (3, 3, 75, 91))
 ONNX_BOOL = 9  # onnx.TensorProto's number of the type
-TOLERANCE = 1e-4  # of the largest value; other kernels add up in another order
 
 
 class ExportedDetector(nn.Module):
@@ -40,6 +39,9 @@ class ExportedDetector(nn.Module):
         detector: any of ours, with masks or without.
         pixels: the type of the pictures, RGB in 0-255.
         fold: folds batch normalisation into the convolutions.
+
+    Attributes:
+        outputs: names of what it returns.
     """
 
     def __init__(self, detector: FasterRCNN, *, pixels: Pixels = "uint8", fold: bool = False) -> None:
@@ -48,7 +50,8 @@ class ExportedDetector(nn.Module):
         self.detector = copy.deepcopy(detector).cpu().eval().requires_grad_(False)
         if fold:
             self.detector = fold_batchnorm(self.detector)
-        self.pixels = pixels
+        masks = [] if detector.roi_heads.mask_head is None else ["masks"]
+        self.outputs = ["boxes", "scores", "labels", "valid", *masks]
         self.eval()
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
@@ -60,18 +63,6 @@ class ExportedDetector(nn.Module):
         batch = Batch(padded, sizes, unused, unused, unused, unused, unused, ids=[])
         found = self.detector(batch)._asdict()
         return {name: values for name, values in found.items() if values is not None}
-
-    @property
-    def outputs(self) -> list[str]:
-        """Names of what it returns."""
-        masks = [] if self.detector.roi_heads.mask_head is None else ["masks"]
-        return ["boxes", "scores", "labels", "valid", *masks]
-
-    def example(self, shape: Sequence[int]) -> Tensor:
-        """Random pictures of the kind it takes, always the same."""
-        generator = torch.Generator().manual_seed(0)
-        pictures = torch.randint(0, 256, tuple(shape), generator=generator, dtype=torch.uint8)
-        return pictures if self.pixels == "uint8" else pictures.float()
 
 
 def export(
@@ -98,14 +89,27 @@ def export(
         OptionError: another suffix or kind of pixels, the file exists, or the packages for ONNX are missing.
     """
     path = free_target(path, overwrite=overwrite)
-    module = ExportedDetector(loaded.model, pixels=pixels, fold=fold)
+    module, images = (
+        ExportedDetector(loaded.model, pixels=pixels, fold=fold),
+        example_pictures(pixels, TRACED),
+    )
     with torch.no_grad():
-        module(module.example(TRACED))  # fills the caches of constants, which tracing could not
+        module(images)  # fills the caches of constants, which tracing could not
+    metadata = {
+        "model": type(loaded.model).__name__,
+        "options": asdict(loaded.config.detector) | asdict(loaded.config.backbone),
+        "pixels": pixels,
+        "short_side": loaded.config.data.short_side,
+        "max_side": loaded.config.data.max_side,
+        "outputs": module.outputs,
+        "classes": loaded.classes,
+        "category_ids": loaded.category_ids,
+    }
     write_exported(
         module,
-        module.example(TRACED),
+        images,
         path,
-        _metadata(loaded, module),
+        metadata,
         decompositions={torch.ops.residual_backbones.greedy_by_kernel.default: _greedy_of_torchvision},
         translations=_translations() if path.suffix == ".onnx" else None,
     )
@@ -151,19 +155,6 @@ def _translations() -> dict[Any, Any]:
     }
 
 
-def _metadata(loaded: LoadedDetector, module: ExportedDetector) -> dict[str, Any]:
-    return {
-        "model": type(loaded.model).__name__,
-        "options": asdict(loaded.config.detector) | asdict(loaded.config.backbone),
-        "pixels": module.pixels,
-        "short_side": loaded.config.data.short_side,
-        "max_side": loaded.config.data.max_side,
-        "outputs": module.outputs,
-        "classes": loaded.classes,
-        "category_ids": loaded.category_ids,
-    }
-
-
 def _greedy_of_torchvision(
     boxes: Tensor, scores: Tensor, valid: Tensor, groups: Tensor, threshold: float
 ) -> Tensor:
@@ -181,45 +172,9 @@ def _greedy_of_torchvision(
     return kept.view(count, size) & valid
 
 
-@torch.inference_mode()
 def check_export(
     detector: FasterRCNN, path: str | Path, *, shapes: Iterable[Sequence[int]] = SHAPES
 ) -> float:
-    """Compares an exported file, run on the CPU, with the detector that it was made of.
-
-    Args:
-        detector: of what was given to `export`.
-        path: what it wrote.
-        shapes: (N, 3, H, W) of random pictures.
-    Returns:
-        The largest difference, as a part of an output's largest value.
-    Raises:
-        ExportError: it is above `TOLERANCE`, or other objects are found.
-    """
-    run, metadata = open_exported(Path(path))
-    module = ExportedDetector(detector, pixels=metadata["pixels"])
-    largest = 0.0
-    for shape in shapes:
-        images = module.example(shape)
-        found, expected = dict(zip(metadata["outputs"], run(images), strict=True)), module(images)
-        for name, values in expected.items():
-            difference = _difference(found[name], values, expected["valid"])
-            if not difference <= TOLERANCE:
-                raise ExportError(
-                    f"{path}: {name} of {tuple(shape)} pictures differ by {difference:.1e} of the largest "
-                    f"value, at most {TOLERANCE:.0e} is rounding; was it made of this detector?"
-                )
-            largest = max(largest, difference)
-    return largest
-
-
-def _difference(found: Tensor, expected: Tensor, valid: Tensor) -> float:
-    """The largest difference as a part of the largest value, where something was found."""
-    if found.shape != expected.shape:
-        return math.inf
-    if expected.dtype != torch.bool:
-        found, expected = found[valid], expected[valid]
-    if not expected.numel():
-        return 0.0
-    found, expected = found.double(), expected.double()
-    return ((found - expected).abs().max() / expected.abs().max().clamp(min=1e-6)).item()
+    """As `backbones.export.check_export`, of a detector; where nothing was found nothing is compared."""
+    make = partial(ExportedDetector, detector)
+    return compare_exported(make, path, shapes, kind="detector", counted="valid")

@@ -118,7 +118,7 @@ def test_a_file_of_other_weights_is_found_out(tmp_path):
     export(network, file)
     with torch.no_grad():
         network.fc.weight[1, 7] += 0.5
-    with pytest.raises(ExportError, match=r"net\.pt2: logits of \(1, 3, 64, 64\) pictures differs by .*e-0"):
+    with pytest.raises(ExportError, match=r"net\.pt2: logits of \(1, 3, 64, 64\) pictures differ by .*e-0"):
         check_export(network, file)
     with pytest.raises(ExportError, match=r"logits .* should be \(1, 4\), is \(1, 3\)"):
         check_export(create_model("resnet20_cifar", num_classes=4), file)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from backbones import OptionError
-from backbones.export import read_metadata
+from backbones.export import example_pictures, read_metadata
 from backbones.spec import IMAGENET_INPUT, FeatureSpec
 from detection.build import LoadedDetector
 from detection.config import DetectionConfig, DetectorConfig
@@ -104,7 +104,7 @@ def test_equal_to_the_detector(kind: str, suffix: str, tmp_path: Path):
     module = ExportedDetector(loaded.model)
     assert read_metadata(file)["outputs"] == module.outputs
     with torch.no_grad():
-        found = [module(module.example(shape)) for shape in SHAPES]
+        found = [module(example_pictures("uint8", shape)) for shape in SHAPES]
     assert all(values["valid"].sum() > 3 for values in found)  # equal is more than equally empty
 
 
@@ -147,7 +147,7 @@ def test_the_check_uses_other_batches_and_sizes_than_tracing():
 def test_the_detector_itself_gets_the_pictures(monkeypatch: pytest.MonkeyPatch):
     model = make("c4").model
     module = ExportedDetector(model)
-    images = module.example((2, 3, 75, 91))
+    images = example_pictures("uint8", (2, 3, 75, 91))
     padded = torch.zeros(2, 3, 96, 96, dtype=torch.uint8)
     padded[:, :, :75, :91] = images
     sizes, nothing = torch.tensor([[75, 91], [75, 91]]), torch.zeros(2)
