@@ -1,6 +1,7 @@
 """Exported detectors find what the detector finds, in batches and sizes they were not traced with."""
 
 import importlib.util
+import inspect
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -181,7 +182,8 @@ def test_the_command_line(tmp_path: Path, root: Path, detector_weights: Path, ca
     module.run(module.main, module.parser())
     ((loaded, path, options),) = written
     assert loaded.classes == ["person", "dog"] and path == tmp_path / "net.onnx"
-    assert options == {"pixels": "uint8", "fold": True, "overwrite": False}
+    assert options == {"fold": True, "overwrite": False}
+    assert inspect.signature(export).parameters["pixels"].default == "uint8"
     assert "net.onnx: largest difference" in capsys.readouterr().out
     monkeypatch.setattr("sys.argv", [*command, "--features", "res4"])
     with pytest.raises(SystemExit) as left:
