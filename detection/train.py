@@ -19,8 +19,9 @@ from detection.data.detection_batches import PreparedPictures, check_pictures, t
 from detection.model.detector import FasterRCNN
 from detection.predictor import predict_dataset
 from detection.results.metrics_by_name import METRICS, score
-from detection.results.result_records import to_coco_records, write_json
+from detection.results.result_records import to_coco_records
 from detection.types import Batch
+from foundation.atomic_files import write_json
 from foundation.errors import UserError
 from training.devices import broadcast_object, is_main, process_group, rank, resolve_device, world_size
 from training.run import Evaluation, Task, train

@@ -1,7 +1,6 @@
 """Annotations made fit for the loaders: what cannot be used is left out, what can be corrected is."""
 
 import copy
-import json
 import xml.etree.ElementTree as ET
 from collections.abc import Hashable, Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from detection.data.voc_checks import VocObject, read_object, read_size, read_xm
 from detection.data.voc_dataset import VOC_CLASSES, VocSplit
 from doctor.picture_checks import PictureFacts
 from doctor.survey import Survey
-from foundation.atomic_files import write_bytes, write_text
+from foundation.atomic_files import write_bytes, write_json, write_text
 from foundation.errors import UserError
 
 Changes = list[str]
@@ -44,7 +43,7 @@ def repair_coco(survey: Survey, facts: Sequence[PictureFacts], out: Path) -> Cha
     """
     require_absent(out)
     content, changes = repaired(survey, facts)
-    write_text(out, json.dumps(content))
+    write_json(out, content)
     return changes
 
 

@@ -1,10 +1,12 @@
 """Files that are whole or absent, whatever happens while they are written."""
 
+import json
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 
 @contextmanager
@@ -41,3 +43,8 @@ def write_text(path: Path, text: str) -> None:
     """Writes a file of UTF-8 text in one step, and its folder if need be."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(path, text.encode())
+
+
+def write_json(path: Path, content: Any, *, indent: int | None = None) -> None:
+    """As `write_text`, of JSON."""
+    write_text(path, json.dumps(content, indent=indent))

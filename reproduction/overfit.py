@@ -9,8 +9,8 @@ from detection.config import DetectionConfig
 from detection.data.coco_checks import read_coco
 from detection.data.coco_dataset import CocoSplit
 from detection.data.dataset_splits import locate_splits
-from detection.results.result_records import write_json
 from detection.train import finetune
+from foundation.atomic_files import write_json
 from foundation.errors import UserError
 
 MOST_OBJECTS, LEAST_SIDE = 4, 32  # COCO calls objects below 32 x 32 pixels small

@@ -12,8 +12,8 @@ from typing import Any
 
 from analysis.plots import new_axes, save_plot
 from detection.config import DetectionConfig
-from detection.results.result_records import write_json
 from detection.train import finetune
+from foundation.atomic_files import write_json
 from foundation.errors import UserError
 from reproduction.curves import read_metrics
 from reproduction.tables import markdown_table, spread

@@ -18,8 +18,9 @@ from detection.data.picture_folder import PictureFolder
 from detection.predictor import predict
 from detection.results.pasted_masks import mask_area
 from detection.results.prediction_drawing import draw
-from detection.results.result_records import to_coco_records, write_json
+from detection.results.result_records import to_coco_records
 from detection.types import Prediction, Target
+from foundation.atomic_files import write_json
 from foundation.errors import UserError
 from pictures.decoding import load_image
 from pictures.suffixes import is_video
@@ -61,13 +62,19 @@ def predict_pictures(
     Raises:
         UserError: no pictures, some unreadable, a folder in use, an impossible threshold or limit.
     """
-    _check_options(out, threshold, limit, overwrite)
+    if not 0 <= threshold <= 1:
+        raise UserError(f"--threshold must be a probability from 0 to 1, got {threshold}")
+    if limit is not None and limit < 1:
+        raise UserError(f"--limit must be 1 or more, got {limit}")
+    if out.is_file():
+        raise UserError(f"{out} is a file, expected a folder; choose another --out")
+    if not overwrite and out.exists() and any(out.iterdir()):
+        raise UserError(f"{out} is not empty; choose another --out, or pass --overwrite to write into it")
     # What it was trained on need not be here.
     detector = load_detector(weights, ["run.device=auto", *overrides])
     detector = detector._replace(model=fold_batchnorm(detector.model))
     detector.model.to(resolve_device(detector.config.run.device))
     dataset = PictureFolder(pictures, detector.classes, detector.category_ids, limit=limit, leave_out=out)
-    out.mkdir(parents=True, exist_ok=True)
     drawing = _Drawing(detector, dataset, out, threshold, limit)
     try:
         broken = drawing.draw_all()
@@ -107,37 +114,26 @@ class _Drawing:
             except UserError as error:
                 broken.append(str(error))
                 continue
-            self.found[index] = self._detect(index, picture)
-            self._drawn(picture, self.found[index]).save(file)
+            self._drawn(picture, index, index).save(file)
         return broken
 
     def _drawn_frames(self, index: int, frames: Iterator[NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8]]:
         """The pictures of one video, drawn; they are numbered after all files."""
         first = max([len(self.dataset) - 1, *self.found]) + 1
         for number, frame in enumerate(frames):
-            self.found[first + number] = replace(self._detect(index, frame), frame=number)
-            yield np.asarray(self._drawn(frame, self.found[first + number]))
+            yield np.asarray(self._drawn(frame, index, first + number, number))
 
-    def _detect(self, index: int, picture: NDArray[np.uint8]) -> Found:
+    def _drawn(
+        self, picture: NDArray[np.uint8], index: int, key: int, frame: int | None = None
+    ) -> Image.Image:
+        """A picture of file number `index` with what is found in it, which is kept as `found[key]`."""
         target = self.dataset.empty_target(index, (picture.shape[0], picture.shape[1]))
         samples = PreparedPictures(self.dataset, self.detector.config.data, training=False)
         batch = collate([samples.prepare(picture, target, seed=0)])
         bf16 = self.detector.config.run.precision == "bf16"
-        return Found(target, predict(self.detector.model, [batch], bf16=bf16)[0])
-
-    def _drawn(self, picture: NDArray[np.uint8], found: Found) -> Image.Image:
-        return draw(picture, found.prediction, self.detector.classes, score_threshold=self.threshold)
-
-
-def _check_options(out: Path, threshold: float, limit: int | None, overwrite: bool) -> None:
-    if not 0 <= threshold <= 1:
-        raise UserError(f"--threshold must be a probability from 0 to 1, got {threshold}")
-    if limit is not None and limit < 1:
-        raise UserError(f"--limit must be 1 or more, got {limit}")
-    if out.is_file():
-        raise UserError(f"{out} is a file, expected a folder; choose another --out")
-    if not overwrite and out.exists() and any(out.iterdir()):
-        raise UserError(f"{out} is not empty; choose another --out, or pass --overwrite to write into it")
+        (prediction,) = predict(self.detector.model, [batch], bf16=bf16)
+        self.found[key] = Found(target, prediction, frame)
+        return draw(picture, prediction, self.detector.classes, score_threshold=self.threshold)
 
 
 def coco_content(dataset: PictureFolder, found: Mapping[int, Found]) -> dict[str, Any]:
@@ -158,7 +154,6 @@ def coco_content(dataset: PictureFolder, found: Mapping[int, Found]) -> dict[str
         for number, record in enumerate(to_coco_records(numbered, dataset), start=1)
         for width, height in [record["bbox"][2:]]
     ]
-    categories = [
-        {"id": i, "name": name} for i, name in zip(dataset.category_ids, dataset.classes, strict=True)
-    ]
+    named = zip(dataset.category_ids, dataset.classes, strict=True)
+    categories = [{"id": number, "name": name} for number, name in named]
     return {"images": images, "categories": categories, "annotations": records}

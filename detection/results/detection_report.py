@@ -11,18 +11,13 @@ from detection.data.detection_batches import check_pictures
 from detection.metrics import voc_ap
 from detection.metrics.bootstrap import bootstrap
 from detection.metrics.conventions import VOC07, explain
-from detection.results.error_analysis import (
-    curve_table,
-    describe_errors,
-    find_errors,
-    plot_curves,
-    write_confusion,
-)
+from detection.results import error_analysis
 from detection.results.metrics_by_name import METRICS, coco_annotations, describe, per_cent
-from detection.results.result_records import to_coco_records, write_json
+from detection.results.result_records import to_coco_records
 from detection.results.submission import write_submission
 from detection.results.worst_cases import draw_worst
 from detection.types import Prediction
+from foundation.atomic_files import write_json
 from foundation.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -140,14 +135,15 @@ def _write_report(
     dataset = split.dataset
     if worst:
         check_pictures(dataset)
-    out.mkdir(parents=True, exist_ok=True)
     method: Literal["11point", "area"] = "11point" if METRICS[split.metric].conventions == VOC07 else "area"
     scores = voc_ap.evaluate(predictions, dataset.targets, len(dataset.classes), method=method)
-    table = curve_table(scores, dataset.classes)
+    table = error_analysis.curve_table(scores, dataset.classes)
     write_json(out / "curves.json", table)
-    plot_curves(table, dict(zip(dataset.classes, scores.ap.tolist(), strict=True)), out / "curves.png")
-    errors = find_errors(coco_annotations(dataset), to_coco_records(predictions, dataset))
-    write_confusion(errors, out / "confusion.csv")
+    error_analysis.plot_curves(
+        table, dict(zip(dataset.classes, scores.ap.tolist(), strict=True)), out / "curves.png"
+    )
+    errors = error_analysis.find_errors(coco_annotations(dataset), to_coco_records(predictions, dataset))
+    error_analysis.write_confusion(errors, out / "confusion.csv")
     draw_worst(predictions, dataset, out, worst)
     return errors
 
@@ -159,7 +155,7 @@ def describe_all(result: dict[str, Any]) -> str:
     for name, text in (
         ("interval", describe_interval),
         ("conventions", describe_conventions),
-        ("errors", describe_errors),
+        ("errors", error_analysis.describe_errors),
     ):
         if name in result:
             texts.append(text(result[name]))

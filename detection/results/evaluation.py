@@ -14,13 +14,8 @@ from detection.data.voc_dataset import VocDataset
 from detection.predictor import predict_dataset
 from detection.results.detection_report import NOTHING, EvaluatedSplit, ReportOptions, write_reports
 from detection.results.metrics_by_name import METRICS, as_result, score, score_records
-from detection.results.result_records import (
-    from_coco_records,
-    has_masks,
-    to_coco_records,
-    with_boxes,
-    write_json,
-)
+from detection.results.result_records import from_coco_records, has_masks, to_coco_records, with_boxes
+from foundation.atomic_files import write_json
 from foundation.errors import UserError
 from training.devices import is_main, process_group, resolve_device
 
@@ -106,7 +101,6 @@ def score_weights(
     if not is_main():
         return None
     if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
         write_json(out / "predictions.json", to_coco_records(predictions, dataset))
     result = {"without": list(without)} if without else {}
     result |= score(predictions, dataset, config.metric) if scored else {}
@@ -210,6 +204,5 @@ def _read_records(path: str, image_ids: Mapping[str, int | str]) -> Any:
 
 def _written(result: dict[str, Any], out: Path | None) -> dict[str, Any]:
     if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
         write_json(out / "result.json", result, indent=1)
     return result

@@ -5,9 +5,7 @@ and "segmentation", a run-length, besides where there are masks; a result file i
 its records may have masks alone.
 """
 
-import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,7 +16,6 @@ from detection.data.coco_checks import check_known
 from detection.metrics.record_checks import Record, check_record_masks, check_records
 from detection.results.pasted_masks import as_run_length, mask_boxes
 from detection.types import Prediction, Target
-from foundation.atomic_files import write_text
 
 
 def has_masks(records: Any) -> bool:
@@ -57,16 +54,13 @@ def to_coco_records(predictions: Sequence[Prediction], dataset: DetectionDataset
     for prediction in predictions:
         boxes = prediction.boxes.double()
         boxes[:, 2:] -= boxes[:, :2]
-        columns = zip(boxes.tolist(), prediction.labels.tolist(), prediction.scores.tolist(), strict=True)
-        for box, label, score in columns:
-            category_id = dataset.category_ids[label - 1]
-            records.append(
-                {"image_id": prediction.image_id, "category_id": category_id, "bbox": box, "score": score}
-            )
-        if prediction.masks is not None:
-            of_picture = records[len(records) - len(boxes) :]
-            for record, mask in zip(of_picture, prediction.masks, strict=True):
-                record["segmentation"] = mask
+        labels, scores = prediction.labels.tolist(), prediction.scores.tolist()
+        masks = (
+            [{}] * len(boxes) if prediction.masks is None else [{"segmentation": m} for m in prediction.masks]
+        )
+        for box, label, score, mask in zip(boxes.tolist(), labels, scores, masks, strict=True):
+            where = {"image_id": prediction.image_id, "category_id": dataset.category_ids[label - 1]}
+            records.append({**where, "bbox": box, "score": score, **mask})
     return records
 
 
@@ -91,27 +85,15 @@ def from_coco_records(
     of_picture: dict[int | str, list[Record]] = {image_id: [] for image_id in dataset.image_ids}
     for record in records:
         of_picture[record["image_id"]].append(record)
-    return [
-        _prediction(image_id, found, label_of, sizes[image_id] if masks else None)
-        for image_id, found in of_picture.items()
-    ]
-
-
-def _prediction(
-    image_id: int | str,
-    records: Sequence[Record],
-    label_of: dict[int, int],
-    mask_size: tuple[int, int] | None,
-) -> Prediction:
-    boxes = torch.tensor([record["bbox"] for record in records], dtype=torch.float64).reshape(-1, 4)
-    boxes[:, 2:] += boxes[:, :2]
-    return Prediction(
-        boxes=boxes.float(),
-        labels=torch.tensor([label_of[record["category_id"]] for record in records], dtype=torch.int64),
-        scores=torch.tensor([record["score"] for record in records], dtype=torch.float64),
-        image_id=image_id,
-        masks=mask_size and [as_run_length(record["segmentation"], mask_size) for record in records],
-    )
+    predictions = []
+    for image_id, found in of_picture.items():
+        boxes = torch.tensor([record["bbox"] for record in found], dtype=torch.float64).reshape(-1, 4)
+        boxes[:, 2:] += boxes[:, :2]
+        labels = torch.tensor([label_of[record["category_id"]] for record in found], dtype=torch.int64)
+        scores = torch.tensor([record["score"] for record in found], dtype=torch.float64)
+        own = [as_run_length(r["segmentation"], sizes[image_id]) for r in found] if masks else None
+        predictions.append(Prediction(boxes.float(), labels, scores, image_id, own))
+    return predictions
 
 
 def to_coco_annotations(
@@ -136,8 +118,3 @@ def to_coco_annotations(
             for number, (image_id, label, box, ignore) in enumerate(objects, start=1)
         ],
     )
-
-
-def write_json(path: Path, content: Any, *, indent: int | None = None) -> None:
-    """Writes a JSON file that is whole or absent."""
-    write_text(path, json.dumps(content, indent=indent))

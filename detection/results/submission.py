@@ -1,13 +1,12 @@
 """Files as the evaluation servers of PASCAL VOC and COCO want them."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from detection.data.annotations import DetectionDataset
 from detection.results.result_records import to_coco_records
 from detection.types import Prediction
-from foundation.atomic_files import write_text
+from foundation.atomic_files import write_json, write_text
 from foundation.errors import UserError
 
 _ALGORITHM = "residual-backbones"
@@ -35,12 +34,12 @@ def write_submission(
     records = to_coco_records(predictions, dataset)
     name = f"detections_{split}_{_ALGORITHM}_results.json"
     file = place if place.suffix == ".json" else place / name
-    write_text(file, json.dumps([{key: record[key] for key in _FIELDS} for record in records]))
+    write_json(file, [{key: record[key] for key in _FIELDS} for record in records])
     if not any(prediction.masks is not None for prediction in predictions):
         return [file]
     # COCO's tools take a record with a box for one of boxes, so the masks get a file of their own.
     masks = file.with_stem(file.stem.removesuffix("_results") + "-masks_results")
-    write_text(masks, json.dumps([{k: v for k, v in record.items() if k != "bbox"} for record in records]))
+    write_json(masks, [{k: v for k, v in record.items() if k != "bbox"} for record in records])
     return [file, masks]
 
 

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from foundation.atomic_files import replace_atomically, write_bytes, write_text
+from foundation.atomic_files import replace_atomically, write_bytes, write_json, write_text
 
 
 def test_a_file_is_replaced_as_a_whole(tmp_path: Path):
@@ -47,3 +47,5 @@ def test_text_brings_its_folder_along(tmp_path: Path):
         write_text(tmp_path / "a" / "b" / "x.txt", text)
     assert (tmp_path / "a" / "b" / "x.txt").read_bytes() == "Übung\n".encode()
     assert len(list((tmp_path / "a" / "b").iterdir())) == 1
+    write_json(tmp_path / "c" / "x.json", {"a": [1, None]})
+    assert (tmp_path / "c" / "x.json").read_text() == '{"a": [1, null]}'
