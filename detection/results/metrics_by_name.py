@@ -69,22 +69,18 @@ def _coco(predictions: Sequence[Prediction], dataset: DetectionDataset) -> Figur
 
 
 def coco_annotations(dataset: DetectionDataset) -> dict[str, Any]:
-    """The truth in COCO's layout, from the annotation files where there are some."""
+    """The truth in COCO's layout, from annotation files where there are some; joined sets are renumbered."""
     if isinstance(dataset, CocoDataset):
         return read_coco(dataset.annotation_file)
     if isinstance(dataset, JoinedDataset):
-        return _joined([coco_annotations(part) for part in dataset.parts])
+        contents = [coco_annotations(part) for part in dataset.parts]
+        objects = [annotation for content in contents for annotation in content["annotations"]]
+        return {
+            "images": [image for content in contents for image in content["images"]],
+            "annotations": [{**entry, "id": number} for number, entry in enumerate(objects, start=1)],
+            "categories": contents[0]["categories"],
+        }
     return to_coco_annotations(dataset.targets, dataset.classes, dataset.category_ids)
-
-
-def _joined(contents: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Several sets of the same classes as one; objects are numbered anew."""
-    objects = [annotation for content in contents for annotation in content["annotations"]]
-    return {
-        "images": [image for content in contents for image in content["images"]],
-        "annotations": [{**annotation, "id": number} for number, annotation in enumerate(objects, start=1)],
-        "categories": contents[0]["categories"],
-    }
 
 
 def score_records(

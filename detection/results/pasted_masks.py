@@ -31,19 +31,13 @@ def paste_masks(masks: Tensor, boxes: Tensor, size: tuple[int, int]) -> list[Run
     # The first pixel with its centre in the box and the one after the last.
     first = np.clip(np.ceil(corners[:, :2] - 0.5), 0, limits[:2]).astype(int)
     after = np.clip(np.floor(corners[:, 2:] - 0.5) + 1, first, limits[2:]).astype(int)
-    return [
-        _run_length(_inside(mask, box, *start, *stop), tuple(start), size)
-        for mask, box, start, stop in zip(
-            masks.double().numpy(), corners.tolist(), first.tolist(), after.tolist(), strict=True
-        )
-    ]
-
-
-def _inside(mask: _Floats, box: Sequence[float], x1: int, y1: int, x2: int, y2: int) -> NDArray[np.bool_]:
-    """(x2 - x1, y2 - y1), columns of the picture first."""
-    across = _weights(box[0], box[2], x1, x2, mask.shape[1])
-    down = _weights(box[1], box[3], y1, y2, mask.shape[0])
-    return across @ mask.T @ down.T >= 0.5
+    pasted, cells = [], masks.shape[-1]
+    rows = zip(masks.double().numpy(), corners.tolist(), first.tolist(), after.tolist(), strict=True)
+    for mask, (x1, y1, x2, y2), start, stop in rows:
+        across = _weights(x1, x2, start[0], stop[0], cells)
+        down = _weights(y1, y2, start[1], stop[1], cells)
+        pasted.append(_run_length(across @ mask.T @ down.T >= 0.5, start, size))
+    return pasted
 
 
 def _weights(low: float, high: float, start: int, stop: int, cells: int) -> _Floats:
@@ -53,8 +47,8 @@ def _weights(low: float, high: float, start: int, stop: int, cells: int) -> _Flo
     return np.maximum(1 - np.abs(places[:, None] - np.arange(cells)), 0)
 
 
-def _run_length(inside: NDArray[np.bool_], start: tuple[int, ...], size: tuple[int, int]) -> RunLength:
-    """Of a picture that is empty but for the columns and rows of `inside` from `start`, x and y, on."""
+def _run_length(inside: NDArray[np.bool_], start: Sequence[int], size: tuple[int, int]) -> RunLength:
+    """Of a picture that is empty but for `inside` (columns, rows) from `start` (x, y) on."""
     from pycocotools import mask as coco_mask  # not needed to import this module
 
     height, width = size

@@ -11,7 +11,6 @@ from detection.results.pasted_masks import decode_mask
 from detection.types import Prediction, Target
 
 _Colour = tuple[int, int, int]
-_Box = list[float]
 
 # Successive multiples of the golden ratio fall far apart on the colour circle, for any number of classes.
 _GOLDEN_RATIO = 0.618033988749895
@@ -78,8 +77,9 @@ def _colour(label: int) -> _Colour:
 
 
 def _draw_boxes(
-    picture: Image.Image, boxes: Sequence[_Box], texts: Sequence[str], colours: Sequence[_Colour]
+    picture: Image.Image, boxes: Sequence[list[float]], texts: Sequence[str], colours: Sequence[_Colour]
 ) -> Image.Image:
+    """Texts stand on plates above the boxes' top-left corners, moved inside the picture."""
     drawn = picture.copy()
     canvas = ImageDraw.Draw(drawn)
     short_side = min(drawn.size)
@@ -90,23 +90,11 @@ def _draw_boxes(
         canvas.rectangle(((x1, y1), last), outline=colour, width=max(1, round(short_side / 200)))
     # Labels last: no box may cross out another's text.
     for box, text, colour in zip(boxes, texts, colours, strict=True):
-        _draw_label(canvas, box, text, colour, font)
+        left, top, right, bottom = canvas.textbbox((0, 0), text, font=font)
+        width, height = right - left + 4, bottom - top + 4
+        x, y = max(0, min(box[0], drawn.width - width)), max(0, box[1] - height)
+        canvas.rectangle((x, y, x + width, y + height), fill=colour)
+        red, green, blue = colour
+        bright = 0.299 * red + 0.587 * green + 0.114 * blue > 128  # ITU-R BT.601
+        canvas.text((x + 2 - left, y + 2 - top), text, font=font, fill="black" if bright else "white")
     return drawn
-
-
-def _draw_label(
-    canvas: ImageDraw.ImageDraw,
-    box: _Box,
-    text: str,
-    colour: _Colour,
-    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
-) -> None:
-    """Text on a plate of the box's colour above its top-left corner, moved inside the picture."""
-    left, top, right, bottom = canvas.textbbox((0, 0), text, font=font)
-    width, height = right - left + 4, bottom - top + 4
-    x = max(0, min(box[0], canvas.im.size[0] - width))
-    y = max(0, box[1] - height)
-    canvas.rectangle((x, y, x + width, y + height), fill=colour)
-    red, green, blue = colour
-    luminance = 0.299 * red + 0.587 * green + 0.114 * blue  # ITU-R BT.601
-    canvas.text((x + 2 - left, y + 2 - top), text, font=font, fill="black" if luminance > 128 else "white")
