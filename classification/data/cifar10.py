@@ -93,11 +93,11 @@ class Cifar10:
     Attributes:
         images: (N, 3, 32, 32) uint8 RGB.
         mean: (3, 32, 32) float32, per-pixel mean of the *training* pictures, 0–1.
-        own_spec: what an InputSpec can say of that mean, which is subtracted (He et al. 2015, §4.2).
-        input_spec: the same, unless another is adopted.
+        input_spec: what an InputSpec can say of that mean, which is subtracted (He et al. 2015, §4.2), unless
+            another is adopted.
     """
 
-    def __init__(self, root: Path, split: str, *, train_split: str = "train", training: bool = False) -> None:
+    def __init__(self, root: Path, split: str, *, train_split: str, training: bool = False) -> None:
         """Reads the files under `root` (…/cifar-10-batches-py).
 
         Args:
@@ -113,7 +113,7 @@ class Cifar10:
         self.classes = read_class_names(root / "batches.meta")
         source = self.images if split == train_split else read_split(root, train_split)[0]
         self.mean = pixel_mean(source)
-        self.own_spec = self.input_spec = mean_spec(self.mean)
+        self.input_spec = mean_spec(self.mean)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -128,15 +128,12 @@ class Cifar10:
         )
 
     def adopt(self, spec: InputSpec) -> None:
-        """Lets `prepare` give what a network with this specification was trained on.
-
-        Networks of others have channel means and deviations, ours the per-pixel mean of their training
-        pictures, which must then be that of `train_split`.
+        """As `Pictures.adopt`; only a network that subtracts the mean of `train_split`, or divides by deviations.
 
         Raises:
             UserError: a mean alone was subtracted in training, and it is another, by more than rounding.
         """
-        ours = self.own_spec
+        ours = mean_spec(self.mean)
         per_pixel = (spec.std, spec.order, spec.range) == (ours.std, ours.order, ours.range)
         if per_pixel and not np.allclose(spec.mean, ours.mean, rtol=0, atol=1e-6):
             raise UserError(

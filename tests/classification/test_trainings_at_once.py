@@ -31,7 +31,7 @@ SEEDS = [replace(CONFIG, run=replace(CONFIG.run, seed=seed)) for seed in range(3
 
 @pytest.fixture
 def few_pictures(cifar_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pictures = Cifar10(cifar_root, "train", training=True)
+    pictures = Cifar10(cifar_root, "train", train_split="train", training=True)
     generator = torch.Generator().manual_seed(0)
     pictures.images = torch.randint(256, (64, 3, 32, 32), dtype=torch.uint8, generator=generator)
     pictures.labels = pictures.labels[:64]

@@ -107,7 +107,7 @@ def test_what_is_no_batch_is_refused(tmp_path, content):
 def test_missing_files_say_where_and_what(tmp_path):
     expected = f"CIFAR-10: no file {tmp_path / 'none' / 'test_batch'}; download https://www.cs.toronto.edu"
     with pytest.raises(UserError) as caught:
-        Cifar10(tmp_path / "none", "test")
+        Cifar10(tmp_path / "none", "test", train_split="train")
     assert str(caught.value).startswith(expected)
     assert "DATA_ROOT" in str(caught.value)
 
@@ -116,7 +116,7 @@ def test_the_archive_itself_is_not_the_folder(tmp_path):
     archive = tmp_path / "cifar-10-python.tar.gz"
     archive.touch()
     with pytest.raises(UserError, match="no file .*tar.gz/test_batch; download"):
-        Cifar10(archive, "test")
+        Cifar10(archive, "test", train_split="train")
 
 
 def test_class_names(cifar_root, tmp_path):

@@ -24,7 +24,7 @@ CPU = torch.device("cpu")
 @pytest.fixture(scope="module")
 def pictures(cifar_root: Path) -> Cifar10:
     """The first 100 of the training pictures, with pixels that differ."""
-    pictures = Cifar10(cifar_root, "train", training=True)
+    pictures = Cifar10(cifar_root, "train", train_split="train", training=True)
     generator = torch.Generator().manual_seed(0)
     pictures.images = torch.randint(256, (100, 3, 32, 32), dtype=torch.uint8, generator=generator)
     pictures.labels = pictures.labels[:100]
