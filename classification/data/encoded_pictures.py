@@ -1,7 +1,11 @@
 """Labelled pictures kept encoded (JPEG, PNG, …), decoded and augmented one by one: ImageNet and its like."""
 
+import logging
+import os
 from collections.abc import Sequence
-from functools import partial
+from dataclasses import replace
+from functools import lru_cache, partial
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,12 +21,19 @@ from classification.data.augment import (
     scale_jitter_box,
     shift_colour,
 )
-from classification.data.data_sets import DataConfig, PictureReader
+from classification.data.data_sets import OPENERS, DataConfig, PictureReader
 from classification.data.labelled_batches import Batch, mean_spec
-from classification.data.mean_picture import mean_picture
 from foundation.errors import UserError
 from pictures.decoding import Box, decode_crop, decode_image
-from training.loader import Item
+from training.config import data_root
+from training.devices import world_size
+from training.loader import BatchLoader, Item
+
+logger = logging.getLogger(__name__)
+
+# Of the mean picture; a pixel deviates by about 70 grey levels, so its mean is known to 0.7 of one.
+MOST_AVERAGED = 10_000
+SUMMED_AT_ONCE = 50
 
 
 class EncodedPictures:
@@ -37,10 +48,8 @@ class EncodedPictures:
     mean: Tensor | None = None
 
     def __init__(self, reader: PictureReader, config: DataConfig, *, training: bool) -> None:
-        """Takes the pictures of a reader.
+        """Takes the pictures of a reader; in training with random crops instead of the centre crop.
 
-        Args:
-            training: random crops instead of the centre crop; broken pictures may be left out.
         Raises:
             UserError: the mean picture cannot be had, or data.policy is timm's and timm not installed.
         """
@@ -102,13 +111,12 @@ class EncodedPictures:
         return scale_jitter_box(rng, height, width, self.config.image_size, self.config.jitter())
 
     def adopt(self, spec: InputSpec) -> None:
-        """Lets `prepare` give what a network with this specification was trained on.
+        """As `Pictures.adopt`.
 
         Raises:
             UserError: with data.mean=pixel, the network was trained with another mean.
         """
-        if self.config.mean == "pixel":
-            self.mean = mean_picture(self.config)
+        if self.mean is not None:
             ours = mean_spec(self.mean)
             same = (spec.std, spec.order, spec.range) == (ours.std, ours.order, ours.range)
             if not same or not np.allclose(spec.mean, ours.mean, rtol=0, atol=1e-6):
@@ -125,3 +133,53 @@ class EncodedPictures:
             return self.input_spec.normalise(batch.images)
         self.mean = self.mean.to(batch.images.device)  # once: a copy in every step would wait for the GPU
         return batch.images.float() / 255 - self.mean
+
+
+def mean_picture(config: DataConfig) -> Tensor:
+    """The per-pixel mean of the training pictures' centre crops, which He et al. 2015, §3.4, subtract.
+
+    At most 10,000 pictures count, evenly spread over the training split. The sums are of integers, so neither
+    workers nor processes change a bit. With data.broken=skip broken pictures are left out, and logged.
+
+    Returns:
+        (3, image_size, image_size) float32 in 0–1.
+    Raises:
+        UserError: the training split is not whole, a picture is broken, or with data.broken=skip all are.
+    """
+    return _mean_picture(replace(config, val_split=config.train_split), data_root())
+
+
+@lru_cache(maxsize=2)  # training and validation pictures are opened one after the other
+def _mean_picture(config: DataConfig, root: Path) -> Tensor:
+    reader = OPENERS[config.kind](config, config.train_split, False)
+    assert isinstance(reader, PictureReader)
+    length = len(reader.labels)
+    count = min(length, MOST_AVERAGED)
+    chosen = [Item(number * length // count, 0) for number in range(count)]
+    batches = [chosen[start : start + SUMMED_AT_ONCE] for start in range(0, count, SUMMED_AT_ONCE)]
+    workers = 0 if len(batches) == 1 else min(len(batches), max((os.cpu_count() or 1) // world_size(), 1))
+    parts = list(BatchLoader(partial(_sum_up, reader, config), batches, workers))
+    skipped = [problem for _, problems in parts for problem in problems]
+    for number, problem in enumerate(skipped, 1):
+        logger.warning("left out of the mean picture, number %d: %s", number, problem)
+    if len(skipped) == count:
+        raise UserError(f"all {count} pictures of the mean picture are broken, the first: {skipped[0]}")
+    sums = torch.stack([part for part, _ in parts]).sum(0)
+    return (sums.double() / (255 * (count - len(skipped)))).float()
+
+
+def _sum_up(reader: PictureReader, config: DataConfig, items: Sequence[Item]) -> tuple[Tensor, list[str]]:
+    """In a worker: the sum of some pictures, (3, size, size) int64, and what is wrong with those left out."""
+    size, skipped = config.image_size, []
+    total = torch.zeros(size, size, 3, dtype=torch.int64)
+    for index, _ in items:
+        try:
+            image = decode_image(reader.content(index), reader.name(index))
+        except UserError as error:
+            if config.broken == "stop":
+                raise
+            skipped.append(str(error))
+            continue
+        # The usual centre crop, 224 of 256 pixels, whatever evaluation takes.
+        total += torch.from_numpy(centre_crop(image, size / (224 / 256), size).astype("int64"))
+    return total.permute(2, 0, 1), skipped

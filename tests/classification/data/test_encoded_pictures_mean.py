@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from backbones import IMAGENET_INPUT, InputSpec
-from classification.data import mean_picture
+from classification.data import encoded_pictures
 from classification.data.augment import centre_crop
 from classification.data.class_folders import list_folder
 from classification.data.data_sets import DataConfig
@@ -44,13 +44,13 @@ def test_mean_picture_is_a_mean_over_pictures_of_each_pixel(folder_root, monkeyp
     expected = torch.from_numpy(np.mean(crops, axis=0) / 255).permute(2, 0, 1).float()
     torch.testing.assert_close(pictures.mean, expected)
     # In three batches by two workers, the sums are the same integers.
-    monkeypatch.setattr(mean_picture, "BATCH", 5)
-    mean_picture._mean_picture.cache_clear()
+    monkeypatch.setattr(encoded_pictures, "SUMMED_AT_ONCE", 5)
+    encoded_pictures._mean_picture.cache_clear()
     again = EncodedPictures(list_folder(folder_root, "train"), config, training=True)
     assert torch.equal(again.mean, pictures.mean)
     # Of six pictures, every second.
-    monkeypatch.setattr(mean_picture, "MOST", 6)
-    mean_picture._mean_picture.cache_clear()
+    monkeypatch.setattr(encoded_pictures, "MOST_AVERAGED", 6)
+    encoded_pictures._mean_picture.cache_clear()
     expected = torch.from_numpy(np.mean(crops[::2], axis=0) / 255).permute(2, 0, 1).float()
     torch.testing.assert_close(
         EncodedPictures(list_folder(folder_root, "val"), config, training=False).mean, expected
