@@ -5,24 +5,16 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from classification.data.labelled_batches import Batch
+from classification.score.picture_views import Views
 from training.devices import gather_objects
 
 MOST = 5  # classes that are kept of every picture, and that count as an answer in the top-5 error
-
-
-class MovableBatch(Protocol):
-    """Pictures as read; `to` gives them on a device, with `labels` (N,) int64."""
-
-    @property
-    def ids(self) -> list[str]: ...
-
-    def to(self, device: torch.device) -> Any: ...
 
 
 @dataclass(frozen=True)
@@ -75,7 +67,7 @@ def evaluate(
 @torch.inference_mode()
 def predict(
     model: nn.Module,
-    batches: Iterable[MovableBatch],
+    batches: Iterable[Batch | Views],
     score: Callable[[Any], Tensor],
     *,
     device: torch.device,

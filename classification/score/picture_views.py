@@ -4,30 +4,23 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
 from backbones.networks.vgg import REGION, VGG
 from classification.data.augment import Picture
 from classification.data.data_sets import DataConfig
+from classification.data.encoded_pictures import EncodedPictures
 from foundation.errors import UserError, suggest
 from training.loader import Item
 
 PROTOCOLS = ("centre", "ten-crop", "dense")
 SCALES = (224, 256, 384, 480, 640)  # short sides in pixels, for a training crop of 224: He et al. 2015, §3.4
 PIXELS = 100 * 224 * 224  # at most in one pass of the network, or one picture and its mirror image
-
-
-@runtime_checkable
-class WholePictures(Protocol):
-    """A split that can also give its pictures uncropped."""
-
-    def read_whole(self, index: int) -> tuple[Picture, int, str]:
-        """A picture (H, W, 3) uint8 RGB, its label, and its name for messages."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +56,7 @@ class ViewReader:
         scales: short sides of the views, in pixels, where they are whole pictures.
     """
 
-    pictures: WholePictures
+    pictures: EncodedPictures
     cut: Callable[[Picture], list[Picture]]
     scales: tuple[int, ...] = ()
 
@@ -86,8 +79,7 @@ def view_reader(
     """What reads the views that a protocol scores; None for "centre", the view that every set gives itself.
 
     Args:
-        pictures: a split.
-        config: what it was opened with, for the sizes of the views.
+        pictures: a split, opened with `config`.
         protocol: one of PROTOCOLS.
         scales: short sides of "dense" in pixels; by default those of `scales_for`.
     Raises:
@@ -101,7 +93,7 @@ def view_reader(
         )
     if protocol == "centre":
         return None
-    if not isinstance(pictures, WholePictures):
+    if not isinstance(pictures, EncodedPictures):
         raise UserError(
             f"--protocol {protocol} cuts views of whole pictures, {config.kind} has crops of one size; "
             "use --protocol centre"
@@ -176,7 +168,6 @@ def fully_convolutional(model: nn.Module) -> Callable[[Tensor], Tensor]:
     """
     if not isinstance(model, VGG):
         return model
-    convolutions = vgg_classifier(model)
 
     def score(images: Tensor) -> Tensor:
         features = model.features(images)
@@ -185,21 +176,13 @@ def fully_convolutional(model: nn.Module) -> Callable[[Tensor], Tensor]:
                 f"{model.name}: fc6 takes features of at least {REGION}x{REGION}, pictures of "
                 f"{images.shape[2]}x{images.shape[3]} give fewer; leave out --scales below {32 * REGION}"
             )
-        return convolutions(features).mean((2, 3))
+        side = REGION  # of fc6; fc7 and fc8 are convolutions of 1x1
+        for layer in model.classifier:
+            if isinstance(layer, nn.Linear):
+                weight = layer.weight.unflatten(1, (-1, side, side))
+                features, side = F.conv2d(features, weight, layer.bias), 1
+            else:
+                features = layer(features)
+        return features.mean((2, 3))
 
     return score
-
-
-def vgg_classifier(model: VGG) -> nn.Sequential:
-    """fc6, fc7 and fc8 as convolutions: (N, 512, h, w) → (N, num_classes, h−6, w−6)."""
-    layers: list[nn.Module] = []
-    for layer in model.classifier:
-        if isinstance(layer, nn.Linear):
-            side = 1 if layers else REGION
-            convolution = nn.Conv2d(layer.in_features // side**2, layer.out_features, side, device="meta")
-            convolution.weight = nn.Parameter(layer.weight.detach().view(convolution.weight.shape))
-            convolution.bias = layer.bias
-            layers.append(convolution)
-        else:
-            layers.append(layer)
-    return nn.Sequential(*layers)

@@ -15,9 +15,15 @@ from backbones.weights.weight_files import read_header
 from classification.config import PretrainConfig
 from classification.data.labelled_batches import Batch, Pictures, evaluation_items
 from classification.data.opened_splits import open_validation
-from classification.score.classifier_errors import MovableBatch, predict
+from classification.score.classifier_errors import predict
 from classification.score.evaluation_report import ReportRequest, report
-from classification.score.picture_views import ViewReader, fully_convolutional, score_views, view_reader
+from classification.score.picture_views import (
+    ViewReader,
+    Views,
+    fully_convolutional,
+    score_views,
+    view_reader,
+)
 from classification.score.reestimated_batchnorm import reestimate_batchnorm
 from classification.score.saved_scores import Scores, average, check_archive_name, portable_id, save_scores
 from foundation.errors import UserError
@@ -114,7 +120,7 @@ def score_pictures(
     Args:
         reader: cuts the views that are averaged; None for the one view that `pictures` give.
     """
-    read: Callable[[list[Item]], MovableBatch]
+    read: Callable[[list[Item]], Batch | Views]
     score: Callable[[Any], Tensor]
     if reader is None:
         size, read, score = BATCH_SIZE, pictures.read, lambda batch: model(pictures.prepare(batch))
