@@ -1,6 +1,7 @@
 """Scores a weight file on the validation data of its own training, and several together."""
 
 import hashlib
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -11,10 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from backbones import WeightsHeader, save_weights
+from backbones.norm import FrozenBatchNorm2d, calibrate_batchnorm
 from backbones.weights.weight_files import read_header
 from classification.config import PretrainConfig
 from classification.data.labelled_batches import Batch, Pictures, evaluation_items
-from classification.data.opened_splits import open_validation
+from classification.data.opened_splits import open_split, open_validation
 from classification.score.classifier_errors import predict
 from classification.score.evaluation_report import ReportRequest, report
 from classification.score.picture_views import (
@@ -24,13 +26,14 @@ from classification.score.picture_views import (
     score_views,
     view_reader,
 )
-from classification.score.reestimated_batchnorm import reestimate_batchnorm
 from classification.score.saved_scores import Scores, average, check_archive_name, portable_id, save_scores
 from foundation.errors import UserError
 from training.command import watched
 from training.config import parse_config
 from training.devices import gather_objects, is_main, process_group, resolve_device
 from training.loader import BatchLoader, Item
+
+logger = logging.getLogger(__name__)
 
 BATCH_SIZE = 100  # of one process; the score depends on it by rounding alone
 VIEWED_AT_ONCE = 25  # pictures of which all views are cut; at the paper's five scales 90 MB
@@ -106,6 +109,38 @@ def score_ensemble(
     """
     scores = average(files)
     return report(scores, ReportRequest.read(scores.classes, out, labels, submission))
+
+
+def reestimate_batchnorm(
+    model: nn.Module, config: PretrainConfig, header: WeightsHeader, num_batches: int, device: torch.device
+) -> None:
+    """New statistics of batch normalisation, as before detection (He et al. 2015, appendix A).
+
+    They come from random training pictures, seen as in evaluation: one view each, without augmentation. All
+    processes use the same pictures, a choice of the run's seed, and end with the same statistics.
+
+    Raises:
+        UserError: no batches, no batch normalisation in the model, or fewer training pictures.
+    """
+    if num_batches < 1:
+        raise UserError(f"--reestimate-bn must be 1 or more batches, got {num_batches}")
+    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d | FrozenBatchNorm2d)]
+    if not norms:
+        raise UserError(f"{config.model.name} has no batch normalisation; leave out --reestimate-bn")
+    pictures = open_split(replace(config.data, val_split=config.data.train_split), training=False)
+    pictures.adopt(header.input_spec)
+    batch_size = min(BATCH_SIZE, len(pictures))
+    if num_batches * batch_size > len(pictures):  # batches must be equal: each counts alike
+        raise UserError(
+            f"{config.data.train_split} has {len(pictures)} pictures, fewer than {num_batches} batches of "
+            f"{batch_size}; give --reestimate-bn {len(pictures) // batch_size} or less"
+        )
+    logger.info("statistics of %d layers from %d training pictures", len(norms), num_batches * batch_size)
+    order = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(config.run.seed))
+    chosen = order[: num_batches * batch_size].view(num_batches, batch_size).tolist()
+    batches = [[Item(index, 0) for index in batch] for batch in chosen]
+    loader = BatchLoader(pictures.read, batches, config.run.workers)
+    calibrate_batchnorm(model, (pictures.prepare(batch.to(device)) for batch in loader))
 
 
 def score_pictures(

@@ -15,7 +15,7 @@ from backbones import (
 from classification.config import PretrainConfig
 from classification.data.labelled_batches import evaluation_batches
 from classification.data.opened_splits import open_split
-from classification.score import reestimated_batchnorm
+from classification.score import weight_evaluation
 from classification.score.weight_evaluation import score_weights
 from foundation.errors import UserError
 from tests.classification.score.conftest import expected
@@ -67,8 +67,8 @@ def test_batches_are_a_fixed_random_choice_of_equal_size(model, weights, monkeyp
     def record(network, batches):
         seen.append([batch.flatten(1).sum(1) for batch in batches])
 
-    monkeypatch.setattr(reestimated_batchnorm, "BATCH_SIZE", 5)
-    monkeypatch.setattr(reestimated_batchnorm, "calibrate_batchnorm", record)
+    monkeypatch.setattr(weight_evaluation, "BATCH_SIZE", 5)
+    monkeypatch.setattr(weight_evaluation, "calibrate_batchnorm", record)
     for seed in (0, 0, 1):
         score_weights(weights, [f"run.seed={seed}"], None, reestimate_bn=2)
     first, again, other = (torch.stack(batches) for batches in seen)
