@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from itertools import count, islice
-from types import SimpleNamespace
 
 import torch
 from PIL import Image
@@ -100,7 +99,7 @@ class OurLoop:
             compile_blocks(model)
         self.step = GraphedSteps(step) if device.type == "cuda" else step
         self.state = TrainState(model, build_optimizer(model, OPTIM))
-        resident = PicturesOnDevice(SimpleNamespace(images=images, labels=labels, split="noise"), device)
+        resident = PicturesOnDevice(images.to(device), labels.to(device), "noise")
         self.draws = resident.drawn(TrainSampler(len(labels), BATCH, seed=0))
         self.steps = STEPS[device.type]
 

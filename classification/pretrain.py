@@ -13,10 +13,10 @@ from backbones import WeightsHeader, create_model, read_weights, save_weights
 from backbones.norm import norm_eps
 from backbones.spec import Network
 from classification.config import ModelConfig, PretrainConfig
+from classification.data.cifar10 import Cifar10
 from classification.data.labelled_batches import (
     Batch,
     Pictures,
-    PicturesInMemory,
     PicturesOnDevice,
     evaluation_batches,
     training_batches,
@@ -133,7 +133,7 @@ def pretraining_task(
     return Task(
         model=model,
         batches=batch_source(config, training, device),
-        resident=isinstance(training, PicturesInMemory),
+        resident=isinstance(training, Cifar10),
         losses=batch_losses(config, training, device),
         evaluate=score,
         save_weights=save,
@@ -169,7 +169,7 @@ def batch_source(
     config: PretrainConfig, training: Pictures, device: torch.device
 ) -> Callable[[int], Iterable[Any]]:
     """Endless micro-batches from an optimiser step on: gathered on the device, or brought by a loader."""
-    if not isinstance(training, PicturesInMemory):
+    if not isinstance(training, Cifar10):
         return lambda step: training_batches(training, config.optim, config.run, step)
-    resident = PicturesOnDevice(training, device)
+    resident = PicturesOnDevice(training.images.to(device), training.labels.to(device), training.split)
     return lambda step: resident.drawn(training_items(len(training), config.optim, config.run, step))

@@ -128,7 +128,7 @@ class Cifar10:
         )
 
     def adopt(self, spec: InputSpec) -> None:
-        """As `Pictures.adopt`; only a network that subtracts the mean of `train_split`, or divides by deviations.
+        """As `Pictures.adopt`: channel means and deviations, or the per-pixel mean of `train_split` alone.
 
         Raises:
             UserError: a mean alone was subtracted in training, and it is another, by more than rounding.

@@ -4,7 +4,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -77,14 +77,12 @@ def mean_spec(mean: Tensor) -> InputSpec:
     return InputSpec(mean=(red, green, blue), std=(1.0, 1.0, 1.0), order="RGB", range=1.0)
 
 
-def training_batches(
-    pictures: Pictures, optim: OptimConfig, run: RunConfig, start_step: int
-) -> Iterator[Batch]:
-    """This process's endless micro-batches from optimiser step `start_step` on.
+def training_batches(pictures: Pictures, optim: OptimConfig, run: RunConfig, step: int) -> Iterator[Batch]:
+    """This process's endless micro-batches from this optimiser step on.
 
     Each broken picture that was left out of a batch is logged once, and their number at the end.
     """
-    items = training_items(len(pictures), optim, run, start_step)
+    items = training_items(len(pictures), optim, run, step)
     times: Counter[str] = Counter()
     try:
         for batch in BatchLoader(pictures.read, items, run.workers):
@@ -98,7 +96,7 @@ def training_batches(
             logger.warning("%d broken pictures were left out, %d times in all", len(times), times.total())
 
 
-def training_items(length: int, optim: OptimConfig, run: RunConfig, start_step: int) -> TrainSampler:
+def training_items(length: int, optim: OptimConfig, run: RunConfig, step: int) -> TrainSampler:
     """What those batches hold, for a set of `length` pictures."""
     return TrainSampler(
         length,
@@ -107,25 +105,23 @@ def training_items(length: int, optim: OptimConfig, run: RunConfig, start_step: 
         rank=rank(),
         world_size=world_size(),
         accumulate=optim.accumulate,
-        start_step=start_step,
+        start_step=step,
     )
 
 
-@runtime_checkable
-class PicturesInMemory(Protocol):
-    """Decoded pictures of one size: (N, 3, H, W) uint8 RGB, (N,) int64, and the split's name for messages."""
+@dataclass(frozen=True)
+class PicturesOnDevice:
+    """Pictures on a device, where the batches of `training_batches` are gathered without a loader.
+
+    Attributes:
+        images: (N, 3, H, W) uint8 RGB.
+        labels: (N,) int64.
+        split: its name, for messages.
+    """
 
     images: Tensor
     labels: Tensor
     split: str
-
-
-class PicturesOnDevice:
-    """Pictures copied to a device, where the batches of `training_batches` are gathered without a loader."""
-
-    def __init__(self, pictures: PicturesInMemory, device: torch.device) -> None:
-        self.split = pictures.split
-        self.images, self.labels = pictures.images.to(device), pictures.labels.to(device)
 
     def drawn(self, batches: Iterable[list[Item]]) -> Iterator["DrawnBatch"]:
         """What the sampler's batches mean, to be gathered on the device when used."""

@@ -12,8 +12,6 @@ from classification.data.encoded_pictures import EncodedPictures
 from classification.data.labelled_batches import Pictures
 from foundation.errors import UserError, first_difference
 
-UNKNOWN = -1  # the label of a picture without one
-
 
 def open_split(config: DataConfig, *, training: bool) -> Pictures:
     """The training split with augmentation, or the validation split without.
@@ -23,22 +21,17 @@ def open_split(config: DataConfig, *, training: bool) -> Pictures:
     """
     split = config.train_split if training else config.val_split
     opened = OPENERS[config.kind](config, split, training)
-    if isinstance(opened, PictureReader):
-        return EncodedPictures(opened, config, training=training)
-    return opened
+    return EncodedPictures(opened, config, training=training) if isinstance(opened, PictureReader) else opened
 
 
 def open_pictures(config: DataConfig, classes: list[str]) -> Pictures:
-    """data.val_split as it is; in a folder without class folders, these classes and no labels.
-
-    Raises:
-        UserError: the data are missing.
-    """
+    """data.val_split as it is; in a folder without class folders, these classes and no labels."""
     folder = config.folder("imagenet") / config.val_split
     if config.kind != "folder" or not is_flat(folder):
         return open_split(config, training=False)
     paths = pictures_in(folder)
-    reader = FolderReader(list(classes), torch.full((len(paths),), UNKNOWN), paths)
+    unknown = torch.full((len(paths),), -1)
+    reader = FolderReader(list(classes), unknown, paths)
     return EncodedPictures(reader, config, training=False)
 
 
@@ -74,23 +67,17 @@ def match_classes(weights: Path, header: WeightsHeader, pictures: Pictures) -> N
         numbered = [str(number) for number in range(len(pictures.classes))]
         known = numbered if sorted(pictures.classes) == sorted(numbered) else pictures.classes
     if pictures.classes != known and all(re.fullmatch(r"\d+", name) for name in pictures.classes):
-        _number_classes(weights, known, pictures)
+        numbers = [int(name) for name in pictures.classes]
+        if sorted(numbers) != list(range(len(known))) or not isinstance(pictures, EncodedPictures):
+            raise UserError(
+                f"the class folders of data.val_split are named by number, {min(numbers)} to {max(numbers)} "
+                f"({len(numbers)} folders); {weights} knows {len(known)} classes, so expected 0 to "
+                f"{len(known) - 1}, each once, as in ImageNet-V2"
+            )
+        pictures.labels, pictures.classes = torch.tensor(numbers)[pictures.labels], list(known)
     if pictures.classes != known:
         raise UserError(
             f"{weights} knows {len(known)} classes, the data has {len(pictures.classes)}"
             f"{first_difference(known, pictures.classes)}; choose data.kind, data.root and data.val_split to "
             "match"
         )
-
-
-def _number_classes(weights: Path, known: list[str], pictures: Pictures) -> None:
-    """Takes folder names for numbers of classes, not for text; they must be 0 … K−1, each once."""
-    numbers = [int(name) for name in pictures.classes]
-    if sorted(numbers) != list(range(len(known))) or not isinstance(pictures, EncodedPictures):
-        raise UserError(
-            f"the class folders of data.val_split are named by number, {min(numbers)} to {max(numbers)} "
-            f"({len(numbers)} folders); {weights} knows {len(known)} classes, so expected 0 to "
-            f"{len(known) - 1}, each once, as in ImageNet-V2"
-        )
-    pictures.labels = torch.tensor(numbers)[pictures.labels]
-    pictures.classes = list(known)

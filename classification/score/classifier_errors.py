@@ -39,9 +39,6 @@ class Outcomes:
     best: Tensor
     probabilities: Tensor
 
-    def __len__(self) -> int:
-        return len(self.truth)
-
 
 def evaluate(
     model: nn.Module,
@@ -52,13 +49,7 @@ def evaluate(
     device: torch.device,
     precision: str = "fp32",
 ) -> dict[str, Any]:
-    """The errors of `summarise` over all processes' batches; every process gets the same result.
-
-    Args:
-        model, batches, precision: see `predict`.
-        prepare: gives the network's input for a batch.
-        classes: K names.
-    """
+    """The errors of `summarise` over all processes' batches, the same in every process; see `predict`."""
     scored = predict(model, batches, lambda batch: model(prepare(batch)), device=device, precision=precision)
     parts = [judge(scores, [[label] for label in labels.tolist()]) for _, labels, scores in scored]
     return summarise(join([part for share in gather_objects(parts) for part in share]), classes)
@@ -123,12 +114,8 @@ def judge(log_probabilities: Tensor, truth: list[list[int]]) -> Outcomes:
 
 
 def join(parts: Sequence[Outcomes]) -> Outcomes:
-    """The outcomes of all pictures of the parts, in their order.
-
-    Raises:
-        ValueError: there is no picture in them.
-    """
-    if not any(len(part) for part in parts):
+    """The outcomes of all pictures of the parts, in their order; a ValueError if there is none."""
+    if not any(part.truth for part in parts):
         raise ValueError("no picture was evaluated: expected at least one batch over all processes")
     names = ("top1", "top5", "loss", "best", "probabilities")
     joined = (torch.cat([getattr(part, name) for part in parts]) for name in names)
@@ -159,7 +146,7 @@ def summarise(outcomes: Outcomes, classes: list[str]) -> dict[str, Any]:
         scores["loss"] = loss if math.isfinite(loss) else None
     return {
         "pictures": total,
-        **({"left_out": len(outcomes) - total} if total < len(outcomes) else {}),
+        **({"left_out": len(outcomes.truth) - total} if total < len(outcomes.truth) else {}),
         "scores": scores,
         "class_top1_error": {
             name: 100 * wrong[label] / pictures[label] if pictures[label] else None

@@ -32,7 +32,7 @@ def pictures(cifar_root: Path) -> Cifar10:
 
 
 def test_the_same_batches_as_the_loader(pictures: Cifar10):
-    resident = PicturesOnDevice(pictures, CPU)
+    resident = PicturesOnDevice(pictures.images, pictures.labels, pictures.split)
     draws = resident.drawn(training_items(100, OPTIM, RunConfig(), 11))
     loader = training_batches(pictures, OPTIM, RunConfig(), 11)
     for draw, expected in islice(zip(draws, loader, strict=True), 20):
