@@ -2,76 +2,41 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, Literal
 
 Severity = Literal["error", "warning", "note"]
 ORDER: tuple[Severity, ...] = ("error", "warning", "note")
 
-# An error stops a training or teaches it something wrong; of a warning something is dropped, or it is for a
-# person to judge; a note is as data sets are. docs/doctor.md explains each.
+EXAMPLES = 2  # of each check in the table
+WIDTH = 100  # characters of an example's detail
+
+# docs/doctor.md explains each. An error stops a training or teaches it something wrong.
+_ERRORS = """
+malformed_entry duplicate_image_id duplicate_annotation_id duplicate_category_id
+unknown_image unknown_category malformed_box negative_box damaged_segmentation
+missing_picture empty_picture unreadable_picture wrong_size leak
+empty_class_folder no_class_folders different_classes no_pictures
+nothing_to_freeze wrong_weights other_stride_on wrong_batch does_not_build
+"""
+# Of these something is dropped, or they are for a person to judge.
+_WARNINGS = """
+duplicate_category_name duplicate_file_name empty_box outside_box crossing_box duplicate_box
+exif_ambiguous huge_picture duplicate_picture near_leak
+few_epochs many_epochs milestone_after_end poor_anchors too_many_objects
+"""
+# Many sound data sets have these.
+_NOTES = """
+near_duplicate_box tiny_box missing_segmentation
+exif_size exif_turned damaged_exif mislabelled_picture grey_picture cmyk_picture palette_picture alpha_picture
+deep_picture several_frames long_picture near_duplicate_picture
+no_objects unused_category rare_category category_gap class_counts crowd difficult
+below_stride enlarged_pictures
+"""
 CHECKS: dict[str, Severity] = {
-    "malformed_entry": "error",
-    "duplicate_image_id": "error",
-    "duplicate_annotation_id": "error",
-    "duplicate_category_id": "error",
-    "duplicate_category_name": "warning",
-    "duplicate_file_name": "warning",
-    "unknown_image": "error",
-    "unknown_category": "error",
-    "malformed_box": "error",
-    "negative_box": "error",
-    "empty_box": "warning",
-    "outside_box": "warning",
-    "crossing_box": "warning",
-    "duplicate_box": "warning",
-    "near_duplicate_box": "note",
-    "tiny_box": "note",
-    "damaged_segmentation": "error",
-    "missing_segmentation": "note",
-    "missing_picture": "error",
-    "empty_picture": "error",
-    "unreadable_picture": "error",
-    "wrong_size": "error",
-    "exif_size": "note",
-    "exif_ambiguous": "warning",
-    "exif_turned": "note",
-    "damaged_exif": "note",
-    "mislabelled_picture": "note",
-    "grey_picture": "note",
-    "cmyk_picture": "note",
-    "palette_picture": "note",
-    "alpha_picture": "note",
-    "deep_picture": "note",
-    "several_frames": "note",
-    "huge_picture": "warning",
-    "long_picture": "note",
-    "duplicate_picture": "warning",
-    "near_duplicate_picture": "note",
-    "leak": "error",
-    "near_leak": "warning",
-    "empty_class_folder": "error",
-    "no_class_folders": "error",
-    "different_classes": "error",
-    "no_pictures": "error",
-    "no_objects": "note",
-    "unused_category": "note",
-    "rare_category": "note",
-    "category_gap": "note",
-    "class_counts": "note",
-    "crowd": "note",
-    "difficult": "note",
-    "nothing_to_freeze": "error",
-    "wrong_weights": "error",
-    "other_stride_on": "error",
-    "wrong_batch": "error",
-    "does_not_build": "error",
-    "few_epochs": "warning",
-    "many_epochs": "warning",
-    "milestone_after_end": "warning",
-    "poor_anchors": "warning",
-    "below_stride": "note",
-    "too_many_objects": "warning",
-    "enlarged_pictures": "note",
+    check: severity
+    for severity, checks in zip(ORDER, (_ERRORS, _WARNINGS, _NOTES), strict=True)
+    for check in checks.split()
 }
 
 
@@ -102,29 +67,25 @@ def is_clean(findings: Iterable[Finding]) -> bool:
     return all(finding.severity == "note" for finding in findings)
 
 
-def table(findings: Sequence[Finding], examples: int = 2, width: int = 100) -> str:
+def table(findings: Sequence[Finding]) -> str:
     """One row for each check and severity, the worst first: severity, check, count, first examples."""
-    groups: dict[tuple[int, int], list[Finding]] = {}
     checks = list(CHECKS)
-    for finding in findings:
-        rank = ORDER.index(finding.severity), checks.index(finding.check)
-        groups.setdefault(rank, []).append(finding)
+
+    def rank(finding: Finding) -> tuple[int, int]:
+        return ORDER.index(finding.severity), checks.index(finding.check)
+
     rows = [("severity", "check", "count", "first")]
-    for rank in sorted(groups):
-        found = groups[rank]
-        for number, finding in enumerate(found[:examples]):
+    for _, group in groupby(sorted(findings, key=rank), rank):
+        found = list(group)
+        named = (found[0].severity, found[0].check, f"{len(found):,}")
+        for finding in found[:EXAMPLES]:
+            where, detail = finding.where, " ".join(finding.detail.split())
             # Of a path the end tells most, of a sentence the beginning.
-            where = (
-                finding.where if len(finding.where) <= width // 2 else f"…{finding.where[1 - width // 2 :]}"
-            )
-            detail = " ".join(finding.detail.split())
-            text = f"{where}: {detail if len(detail) <= width else f'{detail[: width - 1]}…'}"
-            named = (finding.severity, finding.check, f"{len(found):,}") if number == 0 else ("", "", "")
-            rows.append((*named, text))
-    widths = [max(len(row[column]) for row in rows) for column in range(3)]
-    return "\n".join(
-        f"{row[0]:<{widths[0]}}  {row[1]:<{widths[1]}}  {row[2]:>{widths[2]}}  {row[3]}" for row in rows
-    )
+            where = where if len(where) <= WIDTH // 2 else f"…{where[1 - WIDTH // 2 :]}"
+            rows.append((*named, f"{where}: {detail if len(detail) <= WIDTH else f'{detail[: WIDTH - 1]}…'}"))
+            named = ("", "", "")
+    first, second, third = (max(len(row[column]) for row in rows) for column in range(3))
+    return "\n".join(f"{row[0]:<{first}}  {row[1]:<{second}}  {row[2]:>{third}}  {row[3]}" for row in rows)
 
 
 def as_json(findings: Sequence[Finding]) -> dict[str, Any]:

@@ -15,7 +15,6 @@ from tqdm import tqdm
 
 from doctor.findings import Finding, find
 from doctor.survey import SurveyedPicture
-from foundation.errors import UserError
 from pictures.decoding import decode_image, read_file
 from pictures.suffixes import SUFFIXES_OF_FORMAT
 
@@ -38,17 +37,23 @@ class PictureFacts:
     """What a file turned out to be.
 
     Attributes:
+        where: how findings call the picture.
         size: (height, width) as the loader gives it to a set that states none, None if it cannot.
         stored: (height, width) before any turning by EXIF.
         digest: of its bytes, None if there are none.
         look: (LOOK * LOOK / 8,) uint8 perceptual hash; None if not decoded, or if the picture is flat.
     """
 
+    where: str
     size: tuple[int, int] | None = None
     stored: tuple[int, int] | None = None
     digest: bytes | None = None
     look: NDArray[np.uint8] | None = None
     findings: list[Finding] = field(default_factory=list)
+
+    def find(self, check: str, detail: str) -> None:
+        """Adds a finding."""
+        self.findings.append(find(check, self.where, detail))
 
 
 def inspect_all(pictures: Sequence[SurveyedPicture], *, quick: bool, workers: int = 2) -> list[PictureFacts]:
@@ -66,44 +71,36 @@ def inspect_all(pictures: Sequence[SurveyedPicture], *, quick: bool, workers: in
 
 def inspect(picture: SurveyedPicture, *, quick: bool) -> PictureFacts:
     """The facts of one picture."""
-    facts = PictureFacts()
+    facts = PictureFacts(picture.where)
     if not picture.path.is_file():
-        facts.findings.append(find("missing_picture", picture.where, f"no file {picture.path}"))
+        facts.find("missing_picture", f"no file {picture.path}")
         return facts
     try:
         content = read_file(picture.path)
-    except UserError as error:
-        facts.findings.append(find("unreadable_picture", picture.where, _reason(error, picture)))
-        return facts
-    if not content:
-        facts.findings.append(find("empty_picture", picture.where, "0 bytes"))
-        return facts
-    facts.digest = hashlib.blake2b(content, digest_size=16).digest()
-    try:
+        if not content:
+            facts.find("empty_picture", "0 bytes")
+            return facts
+        facts.digest = hashlib.blake2b(content, digest_size=16).digest()
         with Image.open(BytesIO(content)) as image:
             orientation = _read_header(image, content, picture, facts)
         if not quick:
             pixels = decode_image(content, str(picture.path))
             facts.size, facts.look = pixels.shape[:2], look_of(pixels)
+        _compare_sizes(picture, facts, orientation)
+    except UnidentifiedImageError:
+        facts.find("unreadable_picture", "no picture format begins like this file")
     except _HEADER_ERRORS as error:  # UserError is one of them
         facts.size = None
-        facts.findings.append(find("unreadable_picture", picture.where, _reason(error, picture)))
-        return facts
-    _compare_sizes(picture, facts, orientation)
+        facts.find("unreadable_picture", str(error).removeprefix(f"{picture.path}: ").split("; replace")[0])
     return facts
-
-
-def _reason(error: Exception, picture: SurveyedPicture) -> str:
-    if isinstance(error, UnidentifiedImageError):
-        return "no picture format begins like this file"
-    return str(error).removeprefix(f"{picture.path}: ").split("; replace")[0]
 
 
 def _read_header(image: Image.Image, content: bytes, picture: SurveyedPicture, facts: PictureFacts) -> int:
     """Notes on format and mode, sizes; gives the EXIF orientation."""
-    where, deep = picture.where, image.mode.startswith("I;16") or _has_16_bits(content)
     notes = {check: f"mode {image.mode}" for check, modes in ODD_MODES.items() if image.mode in modes}
-    if deep:
+    # Pillow reads the colours of a PNG with 16 bits as 8; only the header says so.
+    deep_png = content.startswith(b"\x89PNG") and content[24:25] == b"\x10"
+    if deep_png or image.mode.startswith("I;16"):
         notes["deep_picture"] = f"16 bits a value, mode {image.mode}"
     if image.mode.startswith("I;16"):
         notes["grey_picture"] = f"mode {image.mode}"
@@ -118,51 +115,39 @@ def _read_header(image: Image.Image, content: bytes, picture: SurveyedPicture, f
         notes["huge_picture"] = f"{image.width}x{image.height} pixels"
     if max(image.size) > LONG * min(image.size):
         notes["long_picture"] = f"{image.width}x{image.height}"
-    orientation, problem = _orientation(image)
-    if problem:
-        notes["damaged_exif"] = f"{problem}; read as stored"
-    facts.findings += [find(check, where, detail) for check, detail in notes.items()]
+    orientation: Any = 1
+    try:
+        orientation = image.getexif().get(ORIENTATION, 1)
+    except _HEADER_ERRORS as error:
+        notes["damaged_exif"] = f"{str(error) or type(error).__name__}; read as stored"
+    if not isinstance(orientation, int) or not 1 <= orientation <= 8:
+        orientation = 1
+    for check, detail in notes.items():
+        facts.find(check, detail)
     facts.stored = (image.height, image.width)
     facts.size = facts.stored[::-1] if orientation >= 5 else facts.stored
     return orientation
 
 
-def _has_16_bits(content: bytes) -> bool:
-    """Whether a PNG says so: Pillow has read its colours with 8 already."""
-    return content.startswith(b"\x89PNG") and content[24:25] == b"\x10"
-
-
-def _orientation(image: Image.Image) -> tuple[int, str | None]:
-    try:
-        value: Any = image.getexif().get(ORIENTATION, 1)
-    except _HEADER_ERRORS as error:
-        return 1, str(error) or type(error).__name__
-    return (value if isinstance(value, int) and 1 <= value <= 8 else 1), None
-
-
 def _compare_sizes(picture: SurveyedPicture, facts: PictureFacts, orientation: int) -> None:
     """The stated size against that of the file, upright and as stored."""
-    turned = orientation > 1
+    turned, exif = orientation > 1, f"EXIF orientation {orientation}"
     if picture.size is None:
         if turned:
-            detail = f"EXIF orientation {orientation}, applied; some pipelines of ImageNet do not"
-            facts.findings.append(find("exif_turned", picture.where, detail))
+            facts.find("exif_turned", f"{exif}, applied; some pipelines of ImageNet do not")
         return
-    assert facts.size is not None and facts.stored is not None
-    stated, upright, stored = (f"{s[1]}x{s[0]}" for s in (picture.size, facts.size, facts.stored))
+    assert facts.size is not None
+    stated, upright = (f"{width}x{height}" for height, width in (picture.size, facts.size))
     if picture.size == facts.size:
         if turned and facts.size == facts.stored:
-            detail = f"EXIF orientation {orientation}, and {stated} fits the picture turned or not"
-            facts.findings.append(find("exif_ambiguous", picture.where, f"{detail}: look at its boxes"))
+            fits = f"{stated} fits the picture turned or not"
+            facts.find("exif_ambiguous", f"{exif}, and {fits}: look at its boxes")
         elif turned:
-            detail = f"EXIF orientation {orientation}; the annotation is of the turned picture, {stated}"
-            facts.findings.append(find("exif_turned", picture.where, detail))
+            facts.find("exif_turned", f"{exif}; the annotation is of the turned picture, {stated}")
     elif picture.size == facts.stored:
-        detail = f"stated {stated}, upright {upright}: EXIF orientation {orientation} is not applied"
-        facts.findings.append(find("exif_size", picture.where, detail))
+        facts.find("exif_size", f"stated {stated}, upright {upright}: {exif} is not applied")
     else:
-        detail = f"stated {stated}, the file has {upright} (width x height)"
-        facts.findings.append(find("wrong_size", picture.where, detail))
+        facts.find("wrong_size", f"stated {stated}, the file has {upright} (width x height)")
 
 
 def look_of(pixels: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
