@@ -2,19 +2,18 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
+from typing import NamedTuple
 
 from detection.config import DetectionConfig
 from detection.data.coco_checks import section_of
 from detection.data.coco_dataset import CocoSplit
 from detection.data.dataset_splits import DATASETS, DataConfig, locate_splits, open_dataset, parse_split
-from detection.data.voc_dataset import VocSplit
 from doctor.box_findings import check_objects
 from doctor.findings import Finding, as_json, find, is_clean, table
 from doctor.picture_checks import PictureFacts, inspect_all
-from doctor.repair import repair_coco, repair_voc, require_absent
+from doctor.repair import repair_split, require_absent
 from doctor.survey import Survey
 from doctor.survey_readers import compare_classes, survey_dataset, survey_folders, survey_split
 from doctor.training_checks import check_config
@@ -26,11 +25,9 @@ from training.config import load_config
 FORMS = "coco:ANNOTATIONS.json[:PICTURE_FOLDER], voc:DEVKIT/VOC2007:trainval or folder:DIR"
 
 
-@dataclass
-class Examination:
-    """Surveys, the facts of their pictures, and everything found, in the order of the sets."""
+class Examination(NamedTuple):
+    """The facts of every survey's pictures, and everything found, in the order of the sets."""
 
-    surveys: list[Survey]
     facts: list[list[PictureFacts]]
     findings: list[Finding]
 
@@ -82,7 +79,10 @@ def diagnose(
     if json_file is not None:
         write_text(json_file, json.dumps({"config": lines, **as_json(findings)}, indent=1))
     if repair is not None:
-        print("\n".join(repair_set(sets[0], examination, repair)))
+        split = parse_split(sets[0])
+        assert split is not None  # the set was read, and it is no folder
+        changes = repair_split(split, surveys[0], examination.facts[0], repair)
+        print("\n".join([*changes, f"{repair}: {len(changes)} changes"]))
     return is_clean(findings)
 
 
@@ -146,18 +146,4 @@ def examine(surveys: Sequence[Survey], *, quick: bool = False, workers: int = 2)
     for survey, rows in zip(surveys, facts, strict=True):
         findings += survey.findings + check_objects(survey)
         findings += [finding for row in rows for finding in row.findings]
-    return Examination(list(surveys), facts, findings + check_twins(surveys, facts))
-
-
-def repair_set(text: str, examination: Examination, out: Path) -> list[str]:
-    """Writes the repaired annotations of the one examined set, which the command line calls `text`.
-
-    Returns:
-        What was changed, one line each, and how much that is.
-    """
-    split, survey, facts = parse_split(text), examination.surveys[0], examination.facts[0]
-    if isinstance(split, VocSplit):
-        changes = repair_voc(split, survey, facts, out)
-    else:
-        changes = repair_coco(survey, facts, out)
-    return [*changes, f"{out}: {len(changes)} changes"]
+    return Examination(facts, findings + check_twins(surveys, facts))

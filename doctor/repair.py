@@ -3,12 +3,14 @@
 import copy
 import xml.etree.ElementTree as ET
 from collections.abc import Hashable, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from detection.data.annotation_writers import set_texts, voc_corners
 from detection.data.annotations import Problem
 from detection.data.coco_checks import FIELDS, problems, section_of, stated_size
+from detection.data.coco_dataset import CocoSplit
 from detection.data.coco_masks import segmentation_problems
 from detection.data.voc_checks import VocObject, read_object, read_size, read_xml
 from detection.data.voc_dataset import VOC_CLASSES, VocSplit
@@ -22,33 +24,34 @@ Entries = list[dict[str, Any]]
 
 
 def require_absent(out: Path) -> None:
-    """Refuse to write where something is.
-
-    Raises:
-        UserError: `out` exists.
-    """
+    """Refuse to write where something is, with a UserError."""
     if out.exists():
         raise UserError(f"{out} exists, and repairs overwrite nothing; choose another name")
 
 
-def repair_coco(survey: Survey, facts: Sequence[PictureFacts], out: Path) -> Changes:
-    """Writes the repaired annotations of a COCO file to `out`, which must not exist.
+def repair_split(
+    split: CocoSplit | VocSplit, survey: Survey, facts: Sequence[PictureFacts], out: Path
+) -> Changes:
+    """Writes the repaired annotations of a split.
 
     Args:
-        facts: of the survey's pictures.
+        survey: of the split; `facts` are of its pictures.
+        out: of COCO a file; of VOC a folder for VOC2007 with Annotations, the split's list and a link to the
+            pictures.
     Returns:
         What was changed, one line each.
     Raises:
         UserError: `out` exists, or there is nothing to repair.
     """
     require_absent(out)
-    content, changes = repaired(survey, facts)
+    if isinstance(split, VocSplit):
+        return _repair_voc(split, survey, facts, out)
+    content, changes = _repaired_coco(survey, facts)
     write_json(out, content)
     return changes
 
 
-def repaired(survey: Survey, facts: Sequence[PictureFacts]) -> tuple[dict[str, Any], Changes]:
-    """The repaired content of a COCO file, and what was changed; `facts` are of the survey's pictures."""
+def _repaired_coco(survey: Survey, facts: Sequence[PictureFacts]) -> tuple[dict[str, Any], Changes]:
     if not isinstance(survey.content, dict):
         raise UserError(f"{survey.name} holds no sections images, categories, annotations; write it again")
     content, changes = copy.deepcopy(survey.content), Changes()
@@ -62,11 +65,10 @@ def repaired(survey: Survey, facts: Sequence[PictureFacts]) -> tuple[dict[str, A
     images = _repair_images([(image, fact_of.get(row)) for row, image in numbered], changes)
     content["images"], moved = _merge_files(images, changes)
     content["categories"], renamed = _repair_categories([entry for _, entry in categories], changes)
+    for (_, entry), (field, new) in product(annotations, (("image_id", moved), ("category_id", renamed))):
+        if isinstance(entry[field], Hashable):
+            entry[field] = new.get(entry[field], entry[field])
     content["annotations"] = [entry for _, entry in annotations]
-    for entry in content["annotations"]:
-        for field, new in (("image_id", moved), ("category_id", renamed)):
-            if isinstance(entry[field], Hashable):
-                entry[field] = new.get(entry[field], entry[field])
     content["annotations"] = _repair_annotations(content, changes)
     return content, changes
 
@@ -82,15 +84,14 @@ def _repair_images(images: Sequence[tuple[dict[str, Any], PictureFacts | None]],
         name = f"image {image['id']}"
         if image["id"] in kept:
             changes.append(f"{name} ({image['file_name']}) left out: its id stands before")
-            continue
-        if fact is None or fact.size is None or fact.stored is None:
+        elif fact is None or fact.size is None:
             changes.append(f"{name} ({image['file_name']}) left out: no readable picture")
-            continue
-        if stated_size(image) not in (fact.size, fact.stored):
-            before = f"{image['width']}x{image['height']}"
-            image["height"], image["width"] = fact.size
-            changes.append(f"{name}: size {before} is now {fact.size[1]}x{fact.size[0]}")
-        kept[image["id"]] = image
+        else:
+            kept[image["id"]] = image
+            if stated_size(image) not in (fact.size, fact.stored):
+                before = f"{image['width']}x{image['height']}"
+                image["height"], image["width"] = fact.size
+                changes.append(f"{name}: size {before} is now {image['width']}x{image['height']}")
     return list(kept.values())
 
 
@@ -172,19 +173,7 @@ def _clip(entry: dict[str, Any], size: tuple[int, int], changes: Changes) -> str
     return None
 
 
-def repair_voc(split: VocSplit, survey: Survey, facts: Sequence[PictureFacts], out: Path) -> Changes:
-    """Writes `out`/VOC2007 with Annotations, the split's list, and a link to the pictures.
-
-    Args:
-        split: the original.
-        facts: of the survey's pictures.
-        out: a folder that does not exist.
-    Returns:
-        What was changed, one line each.
-    Raises:
-        UserError: `out` exists.
-    """
-    require_absent(out)
+def _repair_voc(split: VocSplit, survey: Survey, facts: Sequence[PictureFacts], out: Path) -> Changes:
     target = VocSplit(out / split.folder.name, split.name)
     (target.folder / "Annotations").mkdir(parents=True)
     target.list_file.parent.mkdir(parents=True)
@@ -197,15 +186,13 @@ def repair_voc(split: VocSplit, survey: Survey, facts: Sequence[PictureFacts], o
             reason = root.text if isinstance(root, Problem) else "no readable picture"
             changes.append(f"{picture.where} left out: {reason}")
             continue
-        size = read_size(root)
-        if size not in (fact.size, fact.stored):
-            before = "" if isinstance(size, Problem) else f"{size[::-1]} "
-            size = fact.size
+        stated = read_size(root)
+        size = fact.stored if fact.stored is not None and stated == fact.stored else fact.size
+        if stated != size:
+            before = "" if isinstance(stated, Problem) else f"{stated[::-1]} "
             changes.append(f"{picture.where}: size {before}is now {size[::-1]} (width, height)")
             set_texts(root, "size", {"width": size[1], "height": size[0]})
-        _repair_objects(
-            root, f"{picture.where}.xml", fact.size if isinstance(size, Problem) else size, changes
-        )
+        _repair_objects(root, f"{picture.where}.xml", size, changes)
         write_bytes(target.annotation_file(picture.where), ET.tostring(root))
         kept.append(picture.where)
     write_text(target.list_file, "".join(f"{name}\n" for name in kept))
@@ -217,21 +204,17 @@ def _repair_objects(root: ET.Element, name: str, size: tuple[int, int], changes:
     seen: set[tuple[object, ...]] = set()
     for number, node in enumerate(root.findall("object"), start=1):
         where, found = f"{name} object {number}", read_object(node, number, VOC_CLASSES, size)
-        fault = ""
-        if isinstance(found, VocObject):
-            x1, y1, x2, y2 = found.box
-            box = max(x1, 0), max(y1, 0), min(x2, size[1]), min(y2, size[0])
-            if box != found.box:
-                before, after = (
-                    ", ".join(f"{v:g}" for v in voc_corners(b).values()) for b in (found.box, box)
-                )
-                changes.append(f"{where}: bndbox {before} is now {after}")
-                set_texts(node, "bndbox", voc_corners(box))
-            if (found.label, box) in seen:
-                fault = "the same box and class stand before"
-            seen.add((found.label, box))
-        else:
-            fault = found[0].text
-        if fault:
+        if not isinstance(found, VocObject):
             root.remove(node)
-            changes.append(f"{where} left out: {fault}")
+            changes.append(f"{where} left out: {found[0].text}")
+            continue
+        x1, y1, x2, y2 = found.box
+        box = max(x1, 0), max(y1, 0), min(x2, size[1]), min(y2, size[0])
+        if box != found.box:
+            before, after = (", ".join(f"{v:g}" for v in voc_corners(b).values()) for b in (found.box, box))
+            changes.append(f"{where}: bndbox {before} is now {after}")
+            set_texts(node, "bndbox", voc_corners(box))
+        if (found.label, box) in seen:
+            root.remove(node)
+            changes.append(f"{where} left out: the same box and class stand before")
+        seen.add((found.label, box))

@@ -13,17 +13,14 @@ from detection.data.dataset_splits import parse_split
 from detection.data.voc_dataset import VocDataset, VocSplit
 from doctor.diagnosis import examine, open_set
 from doctor.findings import is_clean
-from doctor.repair import repair_coco, repair_voc
+from doctor.repair import repair_split
 from foundation.errors import UserError
 
 
 def repair(text: str, out: Path) -> list[str]:
-    examined = examine(open_set(text))
-    if text.startswith("coco:"):
-        return repair_coco(examined.surveys[0], examined.facts[0], out)
-    split = parse_split(text)
-    assert isinstance(split, VocSplit)
-    return repair_voc(split, examined.surveys[0], examined.facts[0], out)
+    split, (survey,) = parse_split(text), open_set(text)
+    assert split is not None
+    return repair_split(split, survey, examine([survey]).facts[0], out)
 
 
 @pytest.fixture
