@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from detection.config import DetectionConfig
-from detection.data.coco_checks import section_of
+from detection.data.annotations import joining_problems
 from detection.data.coco_dataset import CocoSplit
 from detection.data.dataset_splits import DATASETS, DataConfig, locate_splits, open_dataset, parse_split
 from doctor.box_findings import check_objects
@@ -114,17 +114,12 @@ def sets_of(data: DataConfig) -> tuple[list[Survey], list[Survey]]:
         for survey in surveys:
             survey.role = role
         for first, second in combinations(surveys, 2):
-            for image_id in sorted(_coco_ids(first) & _coco_ids(second), key=str):
-                detail = f"also the id of a picture of {first.name}; splits joined by + must share none"
-                second.findings.append(find("duplicate_image_id", f"image {image_id}", detail))
-    compare_classes([*training, *validation], "data.train")
+            second.findings += [
+                find(problem.check, second.name, f"with {first.name}: {problem.text}")
+                for problem in joining_problems(first, second)
+            ]
+    compare_classes([training[0], validation[0]], "data.train")
     return training, validation
-
-
-def _coco_ids(survey: Survey) -> set[int | str]:
-    """The ids of the pictures of a COCO file; VOC's are names of files, which are compared as such."""
-    images = section_of(survey.content, "images")
-    return {images[picture.row]["id"] for picture in survey.pictures} if images else set()
 
 
 def _survey(data: DataConfig, split: str) -> list[Survey]:

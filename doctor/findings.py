@@ -77,7 +77,7 @@ def table(findings: Sequence[Finding]) -> str:
     rows = [("severity", "check", "count", "first")]
     for _, group in groupby(sorted(findings, key=rank), rank):
         found = list(group)
-        named = (found[0].severity, found[0].check, f"{len(found):,}")
+        named: tuple[str, str, str] = (found[0].severity, found[0].check, f"{len(found):,}")
         for finding in found[:EXAMPLES]:
             where, detail = finding.where, " ".join(finding.detail.split())
             # Of a path the end tells most, of a sentence the beginning.

@@ -35,7 +35,6 @@ class SurveyedObject(NamedTuple):
         category: index into `Survey.classes`.
         box: x1, y1, x2, y2, finite.
         ignore: crowd or difficult.
-        row: of the annotation file's list, or of its picture's objects.
     """
 
     where: str
@@ -43,7 +42,6 @@ class SurveyedObject(NamedTuple):
     category: int
     box: tuple[float, ...]
     ignore: bool
-    row: int
 
 
 @dataclass
@@ -53,6 +51,7 @@ class Survey:
     Attributes:
         name: as the command line calls it.
         classes: names, those of a COCO file in order of id.
+        category_ids, image_ids: as the loader will give them; none of class folders.
         findings: of the reading itself.
         ignored: what objects are called that count neither as found nor as missed.
         annotated: whether pictures have boxes (class folders do not).
@@ -62,6 +61,8 @@ class Survey:
 
     name: str
     classes: list[str]
+    category_ids: list[int] = field(default_factory=list)
+    image_ids: list[int | str] = field(default_factory=list)
     pictures: list[SurveyedPicture] = field(default_factory=list)
     objects: list[SurveyedObject] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)

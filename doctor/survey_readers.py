@@ -46,14 +46,16 @@ def survey_coco(split: CocoSplit) -> Survey:
     categories.sort(key=lambda numbered: numbered[1]["id"])
     survey.findings += _repeated(images, "file_name", "image", "duplicate_file_name")
     survey.findings += _repeated(categories, "name", "category", "duplicate_category_name")
-    survey.findings += _gaps([category["id"] for _, category in categories])
     survey.classes = [str(category["name"]) for _, category in categories]
+    survey.category_ids = [category["id"] for _, category in categories]
+    survey.image_ids = [image["id"] for _, image in images]
+    survey.findings += _gaps(survey.category_ids)
     for row, image in images:
         name = str(image["file_name"])
         survey.pictures.append(SurveyedPicture(name, folder / name, stated_size(image), row))
-    index_of = {image["id"]: index for index, (_, image) in enumerate(images)}
-    class_of = {category["id"]: index for index, (_, category) in enumerate(categories)}
-    for row, entry in annotations:
+    index_of = {image_id: index for index, image_id in enumerate(survey.image_ids)}
+    class_of = {category_id: index for index, category_id in enumerate(survey.category_ids)}
+    for _, entry in annotations:
         where, (x, y, width, height) = f"annotation {entry['id']}", entry["bbox"]
         if min(width, height) == 0:
             detail = f"bbox {entry['bbox']!r}, expected x, y, width, height; the loader drops it"
@@ -61,7 +63,7 @@ def survey_coco(split: CocoSplit) -> Survey:
             continue
         picture, category = index_of[entry["image_id"]], class_of[entry["category_id"]]
         box, crowd = (x, y, x + width, y + height), bool(entry.get("iscrowd", 0))
-        survey.objects.append(SurveyedObject(where, picture, category, box, crowd, row))
+        survey.objects.append(SurveyedObject(where, picture, category, box, crowd))
     sizes = [survey.pictures[index_of[entry["image_id"]]].size for _, entry in annotations]
     survey.findings += _segmentation_findings([entry for _, entry in annotations], sizes)
     return survey
@@ -116,13 +118,14 @@ def survey_voc(split: VocSplit) -> Survey:
     names, secret = split.image_ids(), split.is_secret()
     for name in (name for name, count in Counter(names).items() if count > 1):
         survey.findings.append(find("duplicate_image_id", name, f"stands several times in {split.name}.txt"))
+    survey.image_ids = list(dict.fromkeys(names))
     for index, name in enumerate(dict.fromkeys(names)):
         path = split.annotation_file(name)
         size, objects, refused = (None, [], []) if secret else read_annotation(path, VOC_CLASSES)
         survey.findings += [_refusal(p, f"{name}.xml {p.where}" if p.where else path) for p in refused]
         survey.pictures.append(SurveyedPicture(name, split.image_path(name), size))
         survey.objects += [
-            SurveyedObject(f"{name}.xml object {o.number}", index, o.label - 1, o.box, o.difficult, o.number)
+            SurveyedObject(f"{name}.xml object {o.number}", index, o.label - 1, o.box, o.difficult)
             for o in objects
         ]
     return survey
@@ -130,13 +133,13 @@ def survey_voc(split: VocSplit) -> Survey:
 
 def survey_dataset(dataset: DetectionDataset, name: str) -> Survey:
     """A data set of a kind whose files are not known here: what its loader gives."""
-    survey = Survey(name, list(dataset.classes))
+    survey = Survey(name, dataset.classes, dataset.category_ids, dataset.image_ids)
     for index, (size, target) in enumerate(zip(dataset.image_sizes, dataset.targets, strict=True)):
         where = str(target.image_id)
         survey.pictures.append(SurveyedPicture(where, dataset.image_path(index), size, index))
         columns = (target.boxes.tolist(), target.labels.tolist(), target.ignore.tolist())
         survey.objects += [
-            SurveyedObject(f"{where} object {number}", index, label - 1, tuple(box), ignore, number)
+            SurveyedObject(f"{where} object {number}", index, label - 1, tuple(box), ignore)
             for number, (box, label, ignore) in enumerate(zip(*columns, strict=True), start=1)
         ]
     return survey

@@ -4,10 +4,10 @@
 into every worker process, because their reference counts change when they are read (detectron2#3847).
 """
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -19,16 +19,23 @@ from detection.types import Target
 from foundation.errors import UserError
 
 
-class DetectionDataset(Protocol):
-    """What training, evaluation and prediction ask of a data set.
+class Joinable(Protocol):
+    """What must fit where data sets are joined.
 
     `category_ids[i]` is the data set's own id of `classes[i]`, which is label i + 1 everywhere inside.
-    `has_truth` is False where nobody but an evaluation server knows the objects.
     """
 
     classes: list[str]
     category_ids: list[int]
     image_ids: list[int | str]
+
+
+class DetectionDataset(Joinable, Protocol):
+    """What training, evaluation and prediction ask of a data set.
+
+    `has_truth` is False where nobody but an evaluation server knows the objects.
+    """
+
     has_truth: bool
 
     def __len__(self) -> int: ...
@@ -143,6 +150,20 @@ class PackedObjects:
         )
 
 
+def joining_problems(first: Joinable, second: Joinable) -> Iterator[Problem]:
+    """Why the pictures of both cannot be one data set: other classes, or a picture's id in common."""
+    if (first.classes, first.category_ids) != (second.classes, second.category_ids):
+        shown = []
+        for part in (first, second):
+            examples = [f"{i} {name}" for i, name in zip(part.category_ids, part.classes, strict=True)]
+            shown.append(f"{len(examples)} ({', '.join(examples[:5])}…)")
+        text = f"the splits have different classes, {' and '.join(shown)}; expected the same ids and names"
+        yield Problem("different_classes", "", f"{text} in all of them")
+    for image_id in sorted(set(first.image_ids) & set(second.image_ids), key=str):
+        text = f"picture {image_id!r} is in two of the splits; choose splits without overlap"
+        yield Problem("duplicate_image_id", "", text)
+
+
 class JoinedDataset:
     """The pictures of one data set after those of another, such as COCO's train2014 and val2014."""
 
@@ -154,21 +175,11 @@ class JoinedDataset:
         Raises:
             UserError: they differ in their classes or share a picture's id.
         """
-        first = parts[0]
-        self.classes, self.category_ids = first.classes, first.category_ids
-        for part in parts[1:]:
-            if (part.classes, part.category_ids) != (first.classes, first.category_ids):
-                raise UserError(
-                    f"{name}: the splits have different classes, {len(first.classes)} "
-                    f"({', '.join(first.classes[:5])}…) and {len(part.classes)} "
-                    f"({', '.join(part.classes[:5])}…); expected the same names and ids in all of them"
-                )
+        for first, second in combinations(parts, 2):
+            for problem in joining_problems(first, second):
+                raise problem.error(name)
+        self.classes, self.category_ids = parts[0].classes, parts[0].category_ids
         self.image_ids: list[int | str] = [image_id for part in parts for image_id in part.image_ids]
-        twice, times = Counter(self.image_ids).most_common(1)[0] if self.image_ids else ("", 1)
-        if times > 1:
-            raise UserError(
-                f"{name}: picture {twice!r} is in two of the splits; choose splits without overlap"
-            )
         self.has_truth = all(part.has_truth for part in parts)
         self.parts = parts
         self._ends = np.cumsum([len(part) for part in parts])

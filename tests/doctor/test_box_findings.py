@@ -8,8 +8,9 @@ from doctor.survey import Survey, SurveyedObject, SurveyedPicture
 
 def survey(*boxes: tuple[float, ...], size: tuple[int, int] = (40, 60)) -> Survey:
     """Objects of one class in one picture of 60 x 40 (width x height)."""
-    objects = [SurveyedObject(f"object {i}", 0, 0, box, False, i) for i, box in enumerate(boxes)]
-    return Survey("own", ["cat"], [SurveyedPicture("a", Path("a.png"), size)], objects)
+    objects = [SurveyedObject(f"object {i}", 0, 0, box, False) for i, box in enumerate(boxes)]
+    pictures = [SurveyedPicture("a", Path("a.png"), size)]
+    return Survey("own", ["cat"], pictures=pictures, objects=objects)
 
 
 def found(*boxes: tuple[float, ...]) -> dict[str, str]:

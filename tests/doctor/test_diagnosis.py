@@ -64,8 +64,26 @@ def test_pictures_of_minival_are_found(coco: Path, tmp_path: Path):
 def test_joined_splits_that_share_ids_are_an_error_as_for_the_loader(sets: Path, configured: Callable):
     data = configured(sets, "data.train=train2017+val2017").data
     training, validation = sets_of(data)
-    found = [f.where for f in training[1].findings if f.check == "duplicate_image_id"]
-    assert found == ["image 1", "image 2", "image 3"]
+    found = [f.detail for f in training[1].findings if f.check == "duplicate_image_id"]
+    assert [text.split(" is in two of the splits")[0] for text in found] == [
+        f"with {training[0].name}: picture {number}" for number in (1, 2, 3)
+    ]
     assert not any(f.check == "duplicate_image_id" for f in training[0].findings + validation[0].findings)
     with pytest.raises(UserError, match="is in two of the splits"):
+        open_dataset(data, data.train)
+
+
+def test_joined_splits_with_other_category_ids_are_an_error_as_for_the_loader(
+    sets: Path, configured: Callable
+):
+    file = sets / "annotations" / "instances_val2017.json"
+    content = json.loads(file.read_text())
+    content["categories"][1]["id"] = 5
+    content["images"] = content["annotations"] = []
+    file.write_text(json.dumps(content))
+    data = configured(sets, "data.train=train2017+val2017", "data.val=train2017").data
+    training, _ = sets_of(data)
+    (found,) = [f for f in training[1].findings if f.check == "different_classes"]
+    assert "2 (1 cat, 2 dog…) and 2 (1 cat, 5 dog…)" in found.detail and found.severity == "error"
+    with pytest.raises(UserError, match=r"train2017\+val2017: the splits have different classes, .*5 dog"):
         open_dataset(data, data.train)

@@ -13,10 +13,10 @@ def survey() -> Survey:
     """An object in a picture of 4 x 6 (height x width), and one in a picture of unknown size."""
     pictures = [SurveyedPicture("a", Path("a.png"), (4, 6)), SurveyedPicture("b", Path("b.png"), None)]
     objects = [
-        SurveyedObject("x", 0, 0, (-1, 1, 7, 3), False, 0),
-        SurveyedObject("y", 1, 0, (2, 2, 90, 80), True, 1),
+        SurveyedObject("x", 0, 0, (-1, 1, 7, 3), False),
+        SurveyedObject("y", 1, 0, (2, 2, 90, 80), True),
     ]
-    return Survey("own", ["cat"], pictures, objects)
+    return Survey("own", ["cat"], pictures=pictures, objects=objects)
 
 
 def test_arrays(survey: Survey):
