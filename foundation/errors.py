@@ -29,9 +29,7 @@ def suggest(name: str, choices: Iterable[str]) -> str:
     """The end of an error message about an unknown name: the closest choice, or all of them."""
     choices = list(choices)
     close = get_close_matches(name, choices, n=1)
-    if close:
-        return f"; did you mean {close[0]!r}?"
-    return f"; choose from {', '.join(choices)}"
+    return f"; did you mean {close[0]!r}?" if close else f"; choose from {', '.join(choices)}"
 
 
 def first_difference(ours: Iterable[object], theirs: Iterable[object]) -> str:
@@ -43,11 +41,7 @@ def first_difference(ours: Iterable[object], theirs: Iterable[object]) -> str:
 
 
 def check_choice(option: str, value: object, choices: Iterable[str]) -> None:
-    """Refuses a value that is not among the choices, naming the closest one.
-
-    Raises:
-        OptionError: value is not one of choices.
-    """
+    """Raises an OptionError, which names the closest choice, if a value is not among the choices."""
     known = list(choices)
     if value not in known:
         raise OptionError(f"unknown {option} {value!r}{suggest(str(value), known)}")

@@ -4,19 +4,17 @@ import os
 from importlib.util import find_spec
 
 # Which package may import which; tests/guards/test_import_arrows.py holds every source file to it.
+SHARED = {"foundation", "backbones", "training", "pictures"}
 MAY_IMPORT = {
     "foundation": set[str](),
     "backbones": {"foundation"},
     "training": {"foundation"},
     "pictures": {"foundation"},
-    "classification": {"foundation", "backbones", "training", "pictures"},
-    "detection": {"foundation", "backbones", "training", "pictures"},
-    "analysis": {"foundation", "backbones", "training"},
-    "doctor": {"foundation", "backbones", "training", "pictures", "classification", "detection"},
-    "reproduction": {
-        *("foundation", "backbones", "training", "pictures", "classification", "detection", "analysis"),
-        "doctor",
-    },
+    "classification": SHARED,
+    "detection": SHARED,
+    "analysis": SHARED - {"pictures"},
+    "doctor": SHARED | {"classification", "detection"},
+    "reproduction": SHARED | {"classification", "detection", "analysis", "doctor"},
 }
 
 
