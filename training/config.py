@@ -70,8 +70,7 @@ def dump_config(config: Any) -> str:
 def complete_config(schema: type[Any], text: str, *, source: str) -> str:
     """The YAML of an earlier release's `dump_config` with the keys, at their defaults, that came since.
 
-    Raises:
-        UserError: it has keys or values that this release does not know.
+    Keys and values that this release does not know raise a UserError.
     """
     return dump_config(parse_config(schema, read_yaml(text) or {}, source=source))
 
@@ -131,8 +130,7 @@ def _apply(override: str, data: dict[str, Any]) -> None:
 
 def _explain(schema: type, problem: Any) -> str:
     """One line for one of pydantic's errors."""
-    location = _location(schema, problem["loc"])
-    key = ".".join(map(str, location))
+    key = _dotted_key(schema, problem["loc"])
     if problem["type"] == "unexpected_keyword_argument":
         return f"{key}: unknown key{_closest(key, _keys(schema))}"
     if problem["type"] == "missing":
@@ -144,15 +142,13 @@ def _explain(schema: type, problem: Any) -> str:
     return f"{key}: {problem['msg'].replace('Input should be', 'expected')}, got {problem['input']!r}"
 
 
-def _location(schema: Any, location: Sequence[str | int]) -> list[str | int]:
+def _dotted_key(schema: Any, location: Sequence[str | int]) -> str:
     """pydantic's location without the branches of unions that it ends in (("weights", "str"))."""
-    kept: list[str | int] = []
-    for part in location:
-        kept.append(part)
-        schema = get_type_hints(schema).get(str(part)) if dataclasses.is_dataclass(schema) else None
+    for depth, part in enumerate(location, start=1):
+        schema = get_type_hints(schema).get(str(part))
         if not dataclasses.is_dataclass(schema):
-            break
-    return kept
+            return ".".join(map(str, location[:depth]))
+    return ".".join(map(str, location))
 
 
 def _keys(schema: Any, prefix: str = "") -> list[str]:
