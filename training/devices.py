@@ -1,4 +1,4 @@
-"""Which device a process computes on."""
+"""Which device a process computes on, and what the processes of a run tell each other."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from foundation.errors import UserError, suggest
+
+Value = TypeVar("Value")
 
 
 def resolve_device(name: str) -> torch.device:
@@ -38,9 +40,6 @@ def resolve_device(name: str) -> torch.device:
 def emulates_bf16(device: torch.device) -> bool:
     """Whether bf16 is computed without hardware for it, as on CPUs without AVX-512: slower than fp32."""
     return device.type == "cpu" and torch.backends.cpu.get_cpu_capability() in ("DEFAULT", "AVX2")
-
-
-Value = TypeVar("Value")
 
 
 def rank() -> int:

@@ -28,15 +28,13 @@ class TrainSampler:
     where B does not divide the length. Process r takes the r-th contiguous share of it and splits that share
     into `accumulate` contiguous micro-batches. Nothing is dropped or padded; resuming needs the step alone.
 
-    With `groups`, items wait in their group, in the order above, until B of them make a batch of one group;
-    what is left at the end of an epoch waits for the next one. Every item is still used once an epoch in the
-    long run.
+    With `groups`, items wait in their group, in the order above, until B of them make a batch; what is left
+    at the end of an epoch waits for the next one. In the long run every item is used once an epoch.
 
     Args:
         length: number of items in the dataset.
         batch_size: B, over all processes and micro-batches.
         seed: decides the order and every item's seed.
-        rank, world_size: this process and the number of processes.
         accumulate: micro-batches a step.
         start_step: the first step to yield batches for.
         groups: the group of each item, for instance by aspect ratio.
@@ -65,11 +63,8 @@ class TrainSampler:
             )
         if groups is not None and len(groups) != length:
             raise ValueError(f"groups must name one group for each of {length} items, got {len(groups)}")
-        self.length = length
-        self.batch_size = batch_size
-        self.seed = seed
-        self.start_step = start_step
-        self.groups = groups
+        self.length, self.batch_size, self.seed = length, batch_size, seed
+        self.start_step, self.groups = start_step, groups
         share = batch_size // world_size
         self._share = slice(rank * share, (rank + 1) * share)
         self._micro_batch_size = share // accumulate
@@ -120,8 +115,7 @@ Batch = TypeVar("Batch")
 class _Reader(Dataset[Batch | UserError]):
     """Makes whole batches inside the workers.
 
-    A UserError is returned in place of the batch: one raised in a worker reaches the main process with its
-    message buried in DataLoader's traceback.
+    It returns a UserError in place of the batch: DataLoader's traceback would bury the message of one raised.
     """
 
     def __init__(self, read: Callable[[list[Item]], Batch]) -> None:

@@ -53,13 +53,6 @@ class OptimConfig:
             raise ValueError(f"ema_decay must be between 0 and 1, for instance 0.9999, got {self.ema_decay}")
 
 
-SCALING = {
-    "sgd": "scaled linearly (Goyal et al. 2017)",
-    "lamb": "scaled by the square root (You et al. 2020)",
-    "adamw": "scaled by the square root (You et al. 2020)",
-}
-
-
 def scaled_lr(config: OptimConfig) -> float:
     """The peak learning rate: `config.lr`, stated per reference batch, scaled to the batch size.
 
@@ -76,7 +69,8 @@ def describe_lr(config: OptimConfig) -> str:
     sentence = f"{name}learning rate {scaled_lr(config):g} for batches of {config.batch_size}"
     if config.batch_size == config.reference_batch:
         return f"{sentence}, as stated"
-    return f"{sentence}: {config.lr:g} per {config.reference_batch}, {SCALING[config.kind]}"
+    rule = "linearly (Goyal et al. 2017)" if config.kind == "sgd" else "by the square root (You et al. 2020)"
+    return f"{sentence}: {config.lr:g} per {config.reference_batch}, scaled {rule}"
 
 
 def build_optimizer(model: nn.Module, config: OptimConfig) -> Optimizer:
@@ -86,7 +80,7 @@ def build_optimizer(model: nn.Module, config: OptimConfig) -> Optimizer:
     decayed; the paper decays all.
 
     Raises:
-        UserError: LAMB is asked for and timm, whose it is, is not installed.
+        UserError: LAMB is asked for, and timm, which has it, is not installed.
     """
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     groups: list[dict[str, Any]] = [{"params": parameters}]
@@ -125,11 +119,8 @@ class WeightAverage:
     min(decay, (1 + n) / (10 + n)), so that a short training is not an average of its beginning.
 
     Everything stays on the device, and addresses do not change: no step waits for the host, and a step may be
-    captured in a CUDA graph. Every process of a run keeps its own.
-
-    Args:
-        model: the network itself, on its device; not its DDP form.
-        decay: between 0 and 1, for instance 0.9999.
+    captured in a CUDA graph. Every process of a run keeps its own. The model is the network itself, on its
+    device, not its DDP form.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:

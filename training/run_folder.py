@@ -54,11 +54,7 @@ OURS = (
 
 
 class RunFolder:
-    """A run's configuration, metrics, checkpoint, weights, result and TensorBoard events in one folder.
-
-    Attributes:
-        path: the folder.
-    """
+    """A run's configuration, metrics, checkpoint, weights, result and TensorBoard events in one folder."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -69,7 +65,6 @@ class RunFolder:
 
         Args:
             config: the resolved configuration, a dataclass; config.yaml keeps it.
-            resume: go on with the run in the folder, from its checkpoint if it came so far.
             overwrite: remove the run in the folder first; files that are not a run's stay.
         Returns:
             The checkpoint to go on from, None at the start.
@@ -136,11 +131,9 @@ class RunFolder:
             (self.path / name).unlink(missing_ok=True)
 
     def record(self, step: int, values: Mapping[str, float | None], **not_reproducible: float) -> None:
-        """Appends a line to metrics.jsonl and writes all to TensorBoard.
+        """Appends the values to metrics.jsonl as a line, and writes all to TensorBoard, None left out.
 
-        Args:
-            values: equal in every repetition of the run; None is left out of TensorBoard.
-            not_reproducible: goes to TensorBoard only, such as speed.
+        What differs between repetitions of the run, such as speed, goes to TensorBoard only.
         """
         with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps({"step": step, **values}) + "\n")

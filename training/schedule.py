@@ -44,8 +44,6 @@ def lr_factor(config: ScheduleConfig, step: int, errors: Sequence[float], *, war
     """Factor on the learning rate for optimiser step `step` (0 is the first).
 
     Args:
-        config: the schedule.
-        step: number of optimiser steps done.
         errors: validation errors so far, oldest first; only "plateau" reads them.
         warm: whether a reported training error was below `warmup_error`; only warm-up "error" reads it.
     """
@@ -68,11 +66,7 @@ def warmup_factor(step: int, steps: int, factor: float, kind: Literal["linear", 
 
 
 def ends_warmup(config: ScheduleConfig, reported: Mapping[str, float]) -> bool:
-    """Whether the training error of a report is low enough to end the warm-up "error".
-
-    Raises:
-        UserError: the training reports no error.
-    """
+    """Whether the training error of a report ends the warm-up "error"; UserError if there is none in it."""
     if "top1_error" not in reported:
         raise UserError(
             "schedule.warmup=error waits for a training error, which this training does not report; use "

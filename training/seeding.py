@@ -55,8 +55,7 @@ def seeded(seed: int) -> Iterator[None]:
 def capture_rng() -> dict[str, Any]:
     """State of every global generator, in types that `torch.load(weights_only=True)` admits.
 
-    Processes of one run are seeded alike and draw alike (items carry their own seeds), so the main
-    process's state serves them all.
+    All processes of a run draw alike (items carry their own seeds), so the main process's state serves all.
     """
     name, keys, *rest = np.random.get_state(legacy=True)
     return {
