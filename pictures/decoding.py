@@ -23,12 +23,7 @@ Box = tuple[float, float, float, float]  # left, top, right, bottom; pixels of t
 
 # What Pillow's readers raise on damaged files. zlib, struct and EOF errors escape from single plugins.
 _DECODING_ERRORS = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    struct.error,
-    zlib.error,
+    *(OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error),
     Image.DecompressionBombError,
 )
 
@@ -55,11 +50,7 @@ def load_image(path: str | Path, size: tuple[int, int] | None = None) -> NDArray
 
 
 def read_file(path: str | Path) -> bytes:
-    """What stands in a picture file.
-
-    Raises:
-        UserError: there is none, or it cannot be read.
-    """
+    """The bytes of a picture file; UserError if there is none, or it cannot be read."""
     try:
         return Path(path).read_bytes()
     except FileNotFoundError:
@@ -76,8 +67,8 @@ def decode_image(content: bytes, name: str, size: tuple[int, int] | None = None)
     its viewers saw it.
 
     Args:
-        content: of the file; it decides the format, not the name.
-        name: of the picture, for messages.
+        content: of the file; it decides the format.
+        name: of the picture, for messages only.
         size: (height, width) the annotation states. Some annotations were made on the unrotated picture:
             where only that one has this size, the EXIF orientation is not applied.
     Returns:
@@ -93,12 +84,12 @@ def decode_image(content: bytes, name: str, size: tuple[int, int] | None = None)
     stored = _decode(content, name)
     turn = _UPRIGHT.get(_orientation(stored))
     upright = stored if turn is None else stored.transpose(turn)
-    if size is None or _size(upright) == tuple(size):
+    if size is None or (upright.height, upright.width) == tuple(size):
         return np.array(upright)
-    if _size(stored) == tuple(size):
+    if (stored.height, stored.width) == tuple(size):
         return np.array(stored)
     raise UserError(
-        f"{name}: the picture is {_size(upright)[0]}x{_size(upright)[1]} (height x width), its annotation "
+        f"{name}: the picture is {upright.height}x{upright.width} (height x width), its annotation "
         f"says {size[0]}x{size[1]}; the file and the annotation do not belong together: replace one of them"
     )
 
@@ -106,16 +97,14 @@ def decode_image(content: bytes, name: str, size: tuple[int, int] | None = None)
 def image_size(path: str | Path) -> tuple[int, int]:
     """(height, width) of the picture as `load_image` gives it, read from the file's header if that tells.
 
-    Raises:
-        UserError: as `read_file`, or there is no header of a picture.
+    A file that cannot be read, or has no header of a picture, raises a UserError.
     """
     content = read_file(path)
     try:
         with Image.open(BytesIO(content)) as image:
             if image.format == "TIFF":  # Pillow itself turns these, when they are loaded
                 image.load()
-            size = _size(image)
-            return size[::-1] if _orientation(image) in (5, 6, 7, 8) else size
+            return image.size if _orientation(image) in (5, 6, 7, 8) else (image.height, image.width)
     except _DECODING_ERRORS as error:
         raise _refusal(str(path), content, error) from error
 
@@ -124,15 +113,13 @@ def decode_crop(content: bytes, name: str, choose: Callable[[int, int], Box], si
     """Decode a part of a picture, resized to a square, antialiased bilinear.
 
     Args:
-        content: of the file.
-        name: of the picture, for messages.
         choose: the part, from height and width of the upright picture; it is rounded to whole pixels, or to
             twos, fours or eights where the picture is large enough to be decoded smaller.
         size: pixels of the result's side.
     Returns:
         (size, size, 3) uint8, RGB.
     Raises:
-        UserError: as `decode_image`.
+        UserError: as `decode_image`, which explains the other arguments.
     """
     plain, pixels = plain_size(content), None
     if plain is None:
@@ -189,10 +176,6 @@ def _resize(pixels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     return resized[0].permute(1, 2, 0).numpy()
 
 
-def _size(image: Image.Image) -> tuple[int, int]:
-    return image.height, image.width
-
-
 def _decode(content: bytes, name: str) -> Image.Image:
     """The stored pixels as an RGB picture, not yet rotated; its EXIF data stay readable."""
     try:
@@ -215,20 +198,18 @@ def _refusal(name: str, content: bytes, error: Exception) -> UserError:
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "F" or image.mode.startswith("I"):
-        rgb = Image.fromarray(_to_8_bit(np.asarray(image))).convert("RGB")
+        # 16 bits are scaled to 8: Pillow's own conversion would clip at 255 instead.
+        values = np.asarray(image)
+        low, high = values.min(), values.max()
+        if values.dtype.kind == "f" or low < 0 or high > 65535:
+            raise ValueError(f"{values.dtype} pixels from {low} to {high}, expected 8 or 16 bit")
+        rgb = Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8)).convert("RGB")
         rgb.info = dict(image.info)
         return rgb
     if image.mode == "P":
         # Pillow's direct way to RGB warns about palettes with transparency; the colours are the same.
         image = image.convert("RGBA")
     return image.convert("RGB")
-
-
-def _to_8_bit(values: np.ndarray) -> NDArray[np.uint8]:
-    """Grey values of 16 bits scaled to 8: Pillow's own conversion clips at 255 instead."""
-    if values.dtype.kind == "f" or values.min() < 0 or values.max() > 65535:
-        raise ValueError(f"{values.dtype} pixels from {values.min()} to {values.max()}, expected 8 or 16 bit")
-    return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
 def _orientation(image: Image.Image) -> int:

@@ -114,11 +114,6 @@ def texture(rng: Generator, colour: FloatArray, height: int, width: int) -> Floa
     return surface + np.sign(wave)[..., None] * rng.normal(0, 12, 3)
 
 
-def plain(colour: FloatArray, height: int, width: int) -> FloatArray:
-    """(H, W, 3) surface of one colour."""
-    return np.broadcast_to(colour, (height, width, 3))
-
-
 def random_colour(rng: Generator, low: float = 20, high: float = 236) -> FloatArray:
     """(3,) colour with its channels in a range of grey levels."""
     return rng.uniform(low, high, 3).astype(np.float32)
@@ -129,17 +124,17 @@ def random_angle(rng: Generator) -> float:
     return float(rng.normal(0, 0.35))
 
 
-def blend(image: FloatArray, cover: FloatArray, surface: Surface) -> None:
-    """Paints onto `image` (H, W, 3) in place, only where `cover` (H, W) is above 0.
+def blend(image: FloatArray, cover: FloatArray, surface: FloatArray | Surface) -> None:
+    """Paints a colour (3,), or what `surface` gives of a height and a width, where `cover` (H, W) is above 0.
 
-    Args:
-        surface: gives what is painted on a height and a width, (height, width, 3).
+    It changes `image` (H, W, 3) in place.
     """
     rows, columns = np.flatnonzero(cover.any(axis=1)), np.flatnonzero(cover.any(axis=0))
     if len(rows):
         window = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
         part = image[window]
-        part += cover[window][..., None] * (surface(*part.shape[:2]) - part)
+        painted = surface(*part.shape[:2]) if callable(surface) else surface
+        part += cover[window][..., None] * (painted - part)
 
 
 def scatter_clutter(rng: Generator, image: FloatArray, pieces: int) -> FloatArray:
@@ -159,7 +154,7 @@ def scatter_clutter(rng: Generator, image: FloatArray, pieces: int) -> FloatArra
             points = centre + np.stack([radii * np.cos(angles), radii * np.sin(angles)], axis=1)
             draw.polygon([tuple(point) for point in points], fill=255)
         cover = np.asarray(canvas, dtype=np.float32) / 255
-        blend(image, cover, partial(plain, random_colour(rng)))
+        blend(image, cover, random_colour(rng))
         covered = np.maximum(covered, cover)
     return covered
 
@@ -200,11 +195,8 @@ def generated_folder(folder: Path, stamp: Mapping[str, int], write: Callable[[Pa
     folder beside it, named by the stamp. It appears whole or not at all, whatever is killed.
 
     Args:
-        folder: where the set belongs.
-        stamp: what fixes its content: version, seed, counts.
+        stamp: what fixes the set's content: version, seed, counts.
         write: fills the empty folder it is given.
-    Returns:
-        `folder`, or its neighbour.
     """
     wanted = json.dumps(dict(sorted(stamp.items())))
     if folder.exists() and read_stamp(folder) != wanted:

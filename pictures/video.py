@@ -42,17 +42,16 @@ def open_video(path: Path) -> Iterator[tuple[Fraction, Iterator[Frame]]]:
         if not container.streams.video:
             raise UserError(f"{path}: holds no pictures, expected a video")
         stream = container.streams.video[0]
-        yield stream.average_rate or Fraction(25), _decoded(av, container, stream, path)
 
+        def frames() -> Iterator[Frame]:
+            try:
+                for frame in container.decode(stream):
+                    yield frame.to_ndarray(format="rgb24")
+            except av.FFmpegError as error:
+                found = "what was found before stands in predictions.json"
+                raise UserError(f"{path}: damaged ({error}); {found}") from error
 
-def _decoded(av: Any, container: Any, stream: Any, path: Path) -> Iterator[Frame]:
-    try:
-        for frame in container.decode(stream):
-            yield frame.to_ndarray(format="rgb24")
-    except av.FFmpegError as error:
-        raise UserError(
-            f"{path}: damaged ({error}); what was found before stands in predictions.json"
-        ) from error
+        yield stream.average_rate or Fraction(25), frames()
 
 
 def write_video(path: Path, rate: Fraction, frames: Iterator[Frame]) -> None:
