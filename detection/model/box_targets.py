@@ -94,9 +94,7 @@ def match(
 def sample(matches: Matches, keys: Tensor, count: int, positive_fraction: float) -> Sample:
     """Chooses count boxes per picture, at most a fraction of them positive; fewer where there are fewer.
 
-    Args:
-        matches: of (N, R) boxes.
-        keys: (N, R) int64, distinct within a picture; the boxes with the smallest win.
+    Those with the smallest keys win: (N, R) int64, distinct within a picture.
     """
     positives, positive = _smallest(keys, matches.positive, int(count * positive_fraction))
     negatives, negative = _smallest(keys, matches.negative, count)
@@ -143,12 +141,7 @@ def box_targets(
 def sampled_mean(losses: Tensor, counted: Tensor, sampled: Tensor) -> Tensor:
     """Per picture, losses of the counted boxes over the number of sampled ones; then the mean over pictures.
 
-    A picture weighs the same however a batch is split over processes and accumulation steps.
-
-    Args:
-        losses: (N, R).
-        counted: (N, R) bool, boxes whose loss is summed.
-        sampled: (N, R) bool, boxes whose number divides.
+    A picture weighs the same however a batch is split over processes and accumulation steps. All are (N, R).
     """
     totals = losses.masked_fill(~counted, 0).sum(dim=1)
     return (totals / sampled.sum(dim=1).clamp(min=1)).mean()

@@ -10,13 +10,9 @@ MAX_LOG_SCALE = math.log(1000 / 16)
 
 
 def box_iou(boxes1: Tensor, boxes2: Tensor) -> Tensor:
-    """Intersection over union of every pair of one picture's boxes.
+    """Intersection over union of every pair of a picture's boxes (N, G, 4) and (N, R, 4), xyxy: (N, G, R).
 
-    Args:
-        boxes1: (N, G, 4) xyxy.
-        boxes2: (N, R, 4) xyxy.
-    Returns:
-        (N, G, R); NaN where neither box has an area.
+    NaN where neither box has an area.
     """
     first, second = boxes1[:, :, None], boxes2[:, None]
     overlap = torch.minimum(first[..., 2:], second[..., 2:]) - torch.maximum(first[..., :2], second[..., :2])
@@ -68,12 +64,7 @@ def decode_boxes(deltas: Tensor, anchors: Tensor, *, weights: tuple[float, float
 
 
 def clip_boxes(boxes: Tensor, sizes: Tensor) -> Tensor:
-    """Boxes cut to their pictures.
-
-    Args:
-        boxes: (N, R, 4) xyxy.
-        sizes: (N, 2) height and width.
-    """
+    """Boxes (N, R, 4) xyxy cut to their pictures, of which sizes (N, 2) are height and width."""
     limit = sizes.flip(1).repeat(1, 2)[:, None].to(boxes.dtype)
     return torch.minimum(boxes.clamp(min=0), limit)
 

@@ -13,12 +13,7 @@ MASK_SAMPLES = 5  # a side, in every cell of a mask; odd, so that none is exactl
 
 
 def pool_regions(
-    features: Sequence[Tensor],
-    strides: Sequence[int],
-    boxes: Tensor,
-    size: int,
-    *,
-    sampling_ratio: int = 2,
+    features: Sequence[Tensor], strides: Sequence[int], boxes: Tensor, size: int, *, sampling_ratio: int = 2
 ) -> Tensor:
     """RoIAlign, aligned to half pixels, each region from the level that its area asks for.
 
@@ -75,10 +70,7 @@ def _pool_by_kernel(
         )
         for i, (level, stride) in enumerate(zip(features, strides, strict=True))
     ]
-    total = pooled[0]
-    for other in pooled[1:]:
-        total = total + other
-    return total
+    return sum(pooled[1:], start=pooled[0])
 
 
 @torch.autocast("cpu", enabled=False)
@@ -112,11 +104,8 @@ def _pool_by_rows(
 def _cells(start: Tensor, end: Tensor, limit: Tensor, size: int, ratio: int) -> tuple[Tensor, Tensor]:
     """Along one axis, the cells that each cell of the grid takes from, and how much.
 
-    Args:
-        start, end: (N, R) of the regions, in cells of the map; centres are whole numbers.
-        limit: (N, R) cells of the map.
-    Returns:
-        (N, R, size, 2 · ratio) int64 and float32; where a cell stands twice, once with weight 0.
+    Start and end (N, R) of the regions are in cells of the map, whose centres are whole numbers; it has
+    `limit` (N, R). Gives (N, R, size, 2 · ratio) int64 and float32; where a cell stands twice, once weight 0.
     """
     width = ((end - start) / size)[..., None]
     points = torch.arange(size * ratio, device=start.device)
