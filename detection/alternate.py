@@ -35,10 +35,7 @@ class Step:
     learning: tuple[str, ...]
 
 
-UNSHARED = (
-    Step("step1_rpn", ("proposal_trunk", "rpn")),
-    Step("step2_fast_rcnn", ("trunk", "roi_heads")),
-)
+UNSHARED = (Step("step1_rpn", ("proposal_trunk", "rpn")), Step("step2_fast_rcnn", ("trunk", "roi_heads")))
 SHARED = (Step("step3_rpn", ("rpn",)), Step("step4_fast_rcnn", ("roi_heads",)))
 
 
@@ -90,8 +87,7 @@ class Alternation:
         Raises:
             UserError: as `training.run.train`.
         """
-        folder = RunFolder(self.out)
-        ended = None
+        folder, ended = RunFolder(self.out), None
         if is_main():
             if overwrite and (self.out / "config.yaml").is_file():
                 for step in UNSHARED + SHARED:
@@ -124,8 +120,6 @@ class Alternation:
             if name not in step.learning:
                 part.requires_grad_(False)
         model.to(self.device)
-        if config.run.channels_last:
-            model.to(memory_format=torch.channels_last)
         task = self.task(config, model, self.training, self.validation, out)
         task = self._of_proposals(task, model) if "rpn" in step.learning else _of_regions(task)
         return train(task, config, out, resume=(out / "config.yaml").is_file())

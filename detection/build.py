@@ -5,12 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
-from backbones import (
-    WeightsError,
-    WeightsHeader,
-    load_into,
-    read_weights,
-)
+from backbones import WeightsError, WeightsHeader, load_into, read_weights
 from backbones.norm import norm_eps, set_norm_eps
 from detection.config import DetectionConfig
 from detection.model.detector import FasterRCNN, TwoTrunkRCNN
@@ -41,14 +36,15 @@ def build_detector(config: DetectionConfig, num_classes: int) -> FasterRCNN:
 def assemble(config: DetectionConfig, num_classes: int, weights: str | None) -> FasterRCNN:
     """As `build_detector`, with other weights than the configuration's, or with none whatever it freezes."""
     kind, backbone = KINDS[config.detector.kind], {**asdict(config.backbone), "weights": weights}
-
-    def build() -> FasterRCNN:
-        return kind.build(*kind.networks(**backbone), num_classes, config.detector_options)
-
-    detector = build()
-    if config.training != "two_stage":
-        return detector
-    return TwoTrunkRCNN(build().trunk, detector.trunk, detector.rpn, detector.roi_heads)
+    detector, *others = (
+        kind.build(*kind.networks(**backbone), num_classes, config.detector_options)
+        for _ in range(2 if config.training == "two_stage" else 1)
+    )
+    return (
+        TwoTrunkRCNN(others[0].trunk, detector.trunk, detector.rpn, detector.roi_heads)
+        if others
+        else detector
+    )
 
 
 def detector_header(
@@ -59,11 +55,7 @@ def detector_header(
     *,
     category_ids: Sequence[int],
 ) -> WeightsHeader:
-    """What a detector's weight file says of it; `load_detector` needs nothing else.
-
-    Args:
-        category_ids: the training set's own ids of the classes.
-    """
+    """What a detector's weight file says of it, the training set's own ids of the classes among others."""
     return WeightsHeader(
         model=FasterRCNN.__name__,
         options={**asdict(config.backbone), "category_ids": list(category_ids)},

@@ -6,7 +6,6 @@ from dataclasses import replace
 from functools import partial
 
 import torch
-from torch import Tensor
 
 from backbones.norm import fold_batchnorm
 from detection.data.annotations import DetectionDataset
@@ -28,10 +27,6 @@ def predict_dataset(
 
     One picture at a time, without padding beside others, because padding moves AP a little; by a copy of the
     network whose normalisation is folded into its convolutions.
-
-    Args:
-        data: how pictures are resized.
-        run: precision, number of workers, and whether the detector is captured.
     """
     shard = evaluation_shard(len(dataset), rank(), world_size())
     pictures = PreparedPictures(dataset, data, training=False)
@@ -40,10 +35,7 @@ def predict_dataset(
     folded = fold_batchnorm(model.eval())
     model.train(was_training)
     found = predict(folded, batches, bf16=run.precision == "bf16", cuda_graph=run.cuda_graph)
-    share = [
-        replace(prediction, image_id=dataset.image_ids[index])
-        for index, prediction in zip(shard, found, strict=True)
-    ]
+    share = [replace(one, image_id=dataset.image_ids[i]) for i, one in zip(shard, found, strict=True)]
     return [prediction for part in gather_objects(share) for prediction in part]
 
 
@@ -54,10 +46,7 @@ def predict(
     """Predictions for every picture of the batches, in order; leaves the network in its mode.
 
     While the network sees one batch, a thread turns the detections of the batch before into predictions.
-
-    Args:
-        cuda_graph: on a GPU capture the network for each shape of batch and replay it; captures are dropped
-            at the end.
+    With cuda_graph a GPU captures the network for each shape of batch and replays it, until the end.
     """
     network: Callable[[Batch], Detections] = partial(detect, model, bf16=bf16)
     if cuda_graph:
@@ -108,15 +97,12 @@ def _when_copied(detections: Detections, copied: torch.cuda.Event | None, batch:
 def to_predictions(detections: Detections, batch: Batch) -> list[Prediction]:
     """Detections in resized pixels, on the CPU → one Prediction per picture in the pixels of its file."""
     scale = torch.stack([batch.scales[:, 1], batch.scales[:, 0]] * 2, dim=1)  # x y x y
-    return [_prediction(detections, batch, i, scale[i]) for i in range(len(scale))]
-
-
-def _prediction(detections: Detections, batch: Batch, i: int, scale: Tensor) -> Prediction:
-    """Of picture `i`; `scale` (4,) is resized over file pixels, x y x y."""
-    valid = detections.valid[i]
-    boxes = detections.boxes[i][valid] / scale
-    masks = None
-    if detections.masks is not None:
-        height, width = (batch.sizes[i] / batch.scales[i]).round().int().tolist()
-        masks = paste_masks(detections.masks[i][valid], boxes, (height, width))
-    return Prediction(boxes, detections.labels[i][valid], detections.scores[i][valid], masks=masks)
+    predictions = []
+    for i, valid in enumerate(detections.valid):
+        boxes, masks = detections.boxes[i][valid] / scale[i], None
+        if detections.masks is not None:
+            height, width = (batch.sizes[i] / batch.scales[i]).round().int().tolist()
+            masks = paste_masks(detections.masks[i][valid], boxes, (height, width))
+        labels, scores = detections.labels[i][valid], detections.scores[i][valid]
+        predictions.append(Prediction(boxes, labels, scores, masks=masks))
+    return predictions

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from backbones import save_weights
 from detection.alternate import Alternation
@@ -63,8 +64,6 @@ def finetune(
             steps = Alternation(config, training, validation, out, device, detection_task)
             return steps.run(resume=resume, overwrite=overwrite)
         model = build_detector(config, len(training.classes)).to(device)
-        if config.run.channels_last:
-            model.to(memory_format=torch.channels_last)
         task = detection_task(config, model, training, validation, out)
         return train(task, config, out, resume=resume, overwrite=overwrite)
 
@@ -76,12 +75,24 @@ def detection_task(
     validation: DetectionDataset,
     out: Path,
 ) -> Task:
-    """What `training.run.train` needs to know of detection."""
+    """What `training.run.train` needs to know of detection; the model gets the run's memory format."""
     run, optim = config.run, config.optim
     samples = PreparedPictures(
         training, config.data, masks=config.detector.mask, few_shapes=config.run.cuda_graph
     )
     layout = torch.channels_last if run.channels_last else torch.contiguous_format
+    model.to(memory_format=layout)
+
+    def losses(network: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        return network(replace(batch, images=batch.images.contiguous(memory_format=layout)))
+
+    def evaluate() -> Evaluation:
+        predictions = predict_dataset(model, validation, config.data, run)
+        result = broadcast_object(score(predictions, validation, config.metric) if is_main() else {})
+        if is_main():
+            write_json(out / "predictions.json", to_coco_records(predictions, validation))
+        main = result["scores"][METRICS[config.metric].main]
+        return Evaluation(math.nan if main is None else -main, result)
 
     def save(path: Path, scores: Mapping[str, float]) -> None:
         ids = training.category_ids
@@ -100,8 +111,8 @@ def detection_task(
             accumulate=optim.accumulate,
             start_step=step,
         ),
-        losses=lambda network, batch: network(_in_layout(batch, layout)),
-        evaluate=lambda: _evaluate(config, model, validation, out),
+        losses=losses,
+        evaluate=evaluate,
         save_weights=save,
         data={
             "training pictures": len(training),
@@ -109,18 +120,3 @@ def detection_task(
             "classes": training.classes,
         },
     )
-
-
-def _in_layout(batch: Batch, layout: torch.memory_format) -> Batch:
-    return replace(batch, images=batch.images.contiguous(memory_format=layout))
-
-
-def _evaluate(
-    config: DetectionConfig, model: FasterRCNN, validation: DetectionDataset, out: Path
-) -> Evaluation:
-    predictions = predict_dataset(model, validation, config.data, config.run)
-    result = broadcast_object(score(predictions, validation, config.metric) if is_main() else {})
-    if is_main():
-        write_json(out / "predictions.json", to_coco_records(predictions, validation))
-    main = result["scores"][METRICS[config.metric].main]
-    return Evaluation(math.nan if main is None else -main, result)

@@ -56,6 +56,11 @@ class Target:
         _check("labels", self.labels, (len(self.boxes),), torch.int64)
         _check("ignore", self.ignore, (len(self.boxes),), torch.bool)
 
+    def of_rows(self, rows: Tensor) -> "Target":
+        """Some of the objects, without masks."""
+        boxes, labels, ignore = (values[rows] for values in (self.boxes, self.labels, self.ignore))
+        return replace(self, boxes=boxes, labels=labels, ignore=ignore, mask=None)
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -81,6 +86,11 @@ class Prediction:
         _check("scores", self.scores, (len(self.boxes),), torch.float32, torch.float64)
         if self.masks is not None and len(self.masks) != len(self.boxes):
             raise ValueError(f"masks must be {len(self.boxes)}, one per box, got {len(self.masks)}")
+
+    def of_rows(self, rows: Tensor) -> "Prediction":
+        """Some of what was found, without masks."""
+        boxes, labels, scores = (values[rows] for values in (self.boxes, self.labels, self.scores))
+        return replace(self, boxes=boxes, labels=labels, scores=scores, masks=None)
 
 
 def _check(name: str, tensor: Tensor, shape: tuple[int, ...], *dtypes: torch.dtype) -> None:
@@ -125,19 +135,12 @@ class Batch:
 
     def with_slots(self, slots: int) -> "Batch":
         """The same batch with room for `slots` objects a picture, at least as many as it has now."""
-        more = slots - self.boxes.shape[1]
-
-        def padded(values: Tensor) -> Tensor:
-            empty = values.new_zeros(len(values), more, *values.shape[2:])
-            return torch.cat([values, empty], dim=1)
-
-        return replace(
-            self,
-            boxes=padded(self.boxes),
-            labels=padded(self.labels),
-            valid=padded(self.valid),
-            masks=None if self.masks is None else padded(self.masks),
-        )
+        fields = ("boxes", "labels", "valid", *([] if self.masks is None else ["masks"]))
+        padded: dict[str, Any] = {}
+        for name, values in ((name, getattr(self, name)) for name in fields):
+            empty = values.new_zeros(len(values), slots - values.shape[1], *values.shape[2:])
+            padded[name] = torch.cat([values, empty], dim=1)
+        return replace(self, **padded)
 
     def without_objects(self) -> "Batch":
         """The pictures alone, which is all that detection looks at."""

@@ -139,10 +139,10 @@ def _as_written(prediction: Prediction, how: Conventions) -> Prediction:
 
 
 def _as_read(target: Target, how: Conventions) -> Target:
-    kept = torch.full_like(target.ignore, how.ignored != "dropped") | ~target.ignore
-    boxes = target.boxes[kept] + PLUS_ONE if how.plus_one else target.boxes[kept]
-    ignore = target.ignore[kept] & (how.ignored == "ignored")
-    return replace(target, boxes=boxes, labels=target.labels[kept], ignore=ignore, mask=None)
+    if how.ignored == "dropped":
+        target = target.of_rows(~target.ignore)
+    boxes = target.boxes + PLUS_ONE if how.plus_one else target.boxes
+    return replace(target, boxes=boxes, ignore=target.ignore & (how.ignored == "ignored"), mask=None)
 
 
 def explain(

@@ -78,7 +78,6 @@ def check_record_masks(
 
     Args:
         sizes: (height, width) of the pictures by id.
-        where: named in errors, e.g. the file.
     Raises:
         UserError: as `check_segmentations`.
     """

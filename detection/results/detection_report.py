@@ -1,7 +1,7 @@
 """What can be asked of predictions beside their score: intervals, explanations, pictures, submissions."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -152,14 +152,12 @@ def describe_all(result: dict[str, Any]) -> str:
     """The lesion, the score and what `write_reports` found, for people."""
     texts = [f"without {', '.join(result['without'])}"] if "without" in result else []
     texts += [describe(result)] if "scores" in result else []
-    for name, text in (
-        ("interval", describe_interval),
-        ("conventions", describe_conventions),
-        ("errors", error_analysis.describe_errors),
-    ):
-        if name in result:
-            texts.append(text(result[name]))
-    return "\n".join(texts)
+    reports: dict[str, Callable[[Any], str]] = {
+        "interval": describe_interval,
+        "conventions": describe_conventions,
+        "errors": error_analysis.describe_errors,
+    }
+    return "\n".join([*texts, *(text(result[name]) for name, text in reports.items() if name in result)])
 
 
 def describe_interval(interval: dict[str, Any]) -> str:
@@ -172,16 +170,9 @@ def describe_interval(interval: dict[str, Any]) -> str:
 
 def describe_conventions(rows: Sequence[dict]) -> str:
     """The rows of `explain` for people, in per cent."""
-    lines = [
-        f"  {row['what']:<70}{per_cent(row['mAP']):>8}"
-        + ("" if row["change"] is None else f"{100 * row['change']:>+9.2f}")
-        for row in rows
-    ]
-    return "\n".join(
-        [
-            "Why the figures differ: mAP in %, and the difference to VOC2012's.",
-            *lines[:4],
-            "VOC2012's way with one thing changed:",
-            *lines[4:],
-        ]
-    )
+    lines = ["Why the figures differ: mAP in %, and the difference to VOC2012's."]
+    for row in rows:
+        change = "" if row["change"] is None else f"{100 * row['change']:>+9.2f}"
+        lines.append(f"  {row['what']:<70}{per_cent(row['mAP']):>8}{change}")
+    lines.insert(5, "VOC2012's way with one thing changed:")
+    return "\n".join(lines)

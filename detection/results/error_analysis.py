@@ -28,11 +28,7 @@ def curve_table(scores: VocScores, classes: Sequence[str]) -> dict[str, dict[str
     Without the classes that have no object which counts.
     """
     return {
-        name: {
-            "recall": curve.recall.tolist(),
-            "precision": curve.precision.tolist(),
-            "scores": curve.scores.tolist(),
-        }
+        name: {field: values.tolist() for field, values in vars(curve).items()}
         for name, curve, count in zip(classes, scores.curves, scores.num_objects, strict=True)
         if count
     }
@@ -74,10 +70,9 @@ def find_errors(
     evaluation.evaluate()
     tide = evaluation.tide_errors()
     confusion = evaluation.confusion_matrix(min_score=least_score)
+    counts, lost = tide["counts"], tide["delta_ap"]
     return {
-        "errors": {
-            name: {"count": tide["counts"][name], "AP lost": tide["delta_ap"][name]} for name in ERRORS
-        },
+        "errors": {name: {"count": counts[name], "AP lost": lost[name]} for name in ERRORS},
         "classes": confusion["cat_names"],
         "confusion": confusion["matrix"].astype(int).tolist(),
         "least_score": least_score,
@@ -96,10 +91,7 @@ def write_confusion(found: dict[str, Any], file: Path) -> None:
 def describe_errors(found: dict[str, Any]) -> str:
     """The errors of `find_errors` for people, the costliest first, and the commonest confusions."""
     ranked = sorted(found["errors"].items(), key=lambda item: -item[1]["AP lost"])
-    lines = [
-        f"  {name:<5}{error['count']:>9}{100 * error['AP lost']:>8.2f}  {ERRORS[name]}"
-        for name, error in ranked
-    ]
+    lines = [f"  {k:<5}{e['count']:>9}{100 * e['AP lost']:>8.2f}  {ERRORS[k]}" for k, e in ranked]
     matrix, names = np.array(found["confusion"])[:-1, :-1], found["classes"]
     np.fill_diagonal(matrix, 0)
     common = [divmod(int(i), len(names)) for i in np.argsort(-matrix, axis=None, kind="stable")[:5]]

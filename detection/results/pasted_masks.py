@@ -63,11 +63,7 @@ def _run_length(inside: NDArray[np.bool_], start: Sequence[int], size: tuple[int
 
 
 def as_run_length(segmentation: Any, size: tuple[int, int]) -> RunLength:
-    """Polygons or run-lengths of a checked entry as one compressed run-length.
-
-    Args:
-        size: (height, width) of the picture.
-    """
+    """Polygons or run-lengths of a checked entry as one compressed run-length of size (height, width)."""
     from pycocotools import mask as coco_mask
 
     if isinstance(segmentation, dict) and isinstance(segmentation["counts"], str):

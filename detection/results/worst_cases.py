@@ -92,29 +92,15 @@ def draw_worst(
             pixels = load_image(dataset.image_path(case.picture), truth.size)
             only = torch.tensor([case.index])
             if name == "false_alarms":
-                found = _detections(found, only)
+                found = found.of_rows(only)
                 box, label = found.boxes[0], int(found.labels[0])
             else:
-                found = _detections(found, torch.nonzero(found.scores >= _LEAST_SCORE)[:, 0])
-                truth = _objects(truth, only)
+                found = found.of_rows(found.scores >= _LEAST_SCORE)
+                truth = truth.of_rows(only)
                 box, label = truth.boxes[0], int(truth.labels[0])
             file = f"{rank:03d}_{dataset.classes[label - 1]}_{case.note}_{Path(str(truth.image_id)).stem}.png"
             picture = _crop(Image.fromarray(pixels), found, truth, box, dataset.classes)
             picture.save(folder / name / file.replace("/", "-"))
-
-
-def _detections(found: Prediction, rows: Tensor) -> Prediction:
-    """Without masks."""
-    return replace(
-        found, boxes=found.boxes[rows], labels=found.labels[rows], scores=found.scores[rows], masks=None
-    )
-
-
-def _objects(truth: Target, rows: Tensor) -> Target:
-    """Without masks."""
-    return replace(
-        truth, boxes=truth.boxes[rows], labels=truth.labels[rows], ignore=truth.ignore[rows], mask=None
-    )
 
 
 def _crop(
@@ -128,8 +114,11 @@ def _crop(
     zoom = max(1.0, _SHORT_SIDE / float((high - low).min()))
     crop = picture.crop(tuple(torch.cat([low, high]).int().tolist()))
     crop = crop.resize((round(crop.width * zoom), round(crop.height * zoom)))
-    found = _detections(found, _reaching(found.boxes, low, high))
-    truth = _objects(truth, _reaching(truth.boxes, low, high))
+
+    def reach_in(boxes: Tensor) -> Tensor:
+        return (boxes[:, 2:] > low).all(dim=1) & (boxes[:, :2] < high).all(dim=1)
+
+    found, truth = found.of_rows(reach_in(found.boxes)), truth.of_rows(reach_in(truth.boxes))
     return draw(
         crop,
         replace(found, boxes=(found.boxes - low.repeat(2)) * zoom),
@@ -137,8 +126,3 @@ def _crop(
         target=replace(truth, boxes=(truth.boxes - low.repeat(2)) * zoom),
         score_threshold=-math.inf,
     )
-
-
-def _reaching(boxes: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    """Rows of the boxes that reach into the crop."""
-    return torch.nonzero((boxes[:, 2:] > low).all(dim=1) & (boxes[:, :2] < high).all(dim=1))[:, 0]
