@@ -73,10 +73,8 @@ def draw_classifier(config: PretrainConfig, pictures: Pictures, device: torch.de
 def build_classifier(config: ModelConfig, pictures: Pictures) -> Network:
     """The network for these pictures' classes, told how they are normalised.
 
-    Weights to start from may be of other classes: their last layer is left out.
-
-    Raises:
-        UserError: the weights to start from want other pictures.
+    Weights to start from may be of other classes: their last layer is left out. They must be for pictures of
+    the same normalisation.
     """
     known = len(pictures.classes)
     if config.weights is not None:

@@ -20,12 +20,10 @@ logger = logging.getLogger(__name__)
 
 
 def pretrain_together(runs: Sequence[tuple[PretrainConfig, Path, bool]]) -> list[dict[str, Any]]:
-    """Trains each configuration in its folder, all at once; each ends as it would alone.
+    """Trains all configurations at once; each ends, and returns what `pretrain` returns, as it would alone.
 
     Args:
         runs: configuration, run folder, and whether to resume what is in it.
-    Returns:
-        What `pretrain` gives for each, in order.
     Raises:
         UserError: several processes, pictures that a loader brings, or a network with dropout.
         Exception: the first that a training raised, after all others have ended.
@@ -48,8 +46,7 @@ def pretrain_together(runs: Sequence[tuple[PretrainConfig, Path, bool]]) -> list
 
     # Named for the log; daemons, so that Ctrl-C ends them all. Each goes on from its checkpoint.
     threads = [
-        Thread(target=run, name=each[1].name, args=(number, *each), daemon=True)
-        for number, each in enumerate(runs)
+        Thread(target=run, name=each[1].name, args=(i, *each), daemon=True) for i, each in enumerate(runs)
     ]
     for thread in threads:
         thread.start()

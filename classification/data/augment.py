@@ -37,7 +37,6 @@ def scale_jitter_box(
     """The paper's crop: the short side is scaled at random, and the place random (He et al. 2015, §3.4).
 
     Args:
-        height, width: of the picture, in pixels.
         size: pixels of the crop's side, after scaling.
         short_side: range of the scaled picture's short side in pixels; the paper's is 256 … 480 for size 224.
     Returns:
@@ -89,8 +88,7 @@ def flip_half(rng: Generator, image: Picture) -> Picture:
 def shift_colour(rng: Generator, image: Picture, deviation: float) -> Picture:
     """Adds one random colour along the principal components (Krizhevsky et al. 2012, §4.1).
 
-    Args:
-        deviation: of the random numbers that multiply the factors, 0.1 in the paper; 0 changes nothing.
+    The deviation, 0.1 in the paper, is that of the random numbers that multiply the factors.
     """
     if deviation == 0:
         return image

@@ -134,11 +134,7 @@ class PictureReader(Protocol):
         """What messages call a picture: its path, or its shard and member."""
 
     def content(self, index: int) -> bytes:
-        """A picture as stored.
-
-        Raises:
-            UserError: it cannot be read.
-        """
+        """A picture as stored; a UserError if it cannot be read."""
 
 
 # A new data set is a line here: (configuration, split, training) → its encoded pictures, which

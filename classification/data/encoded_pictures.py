@@ -111,11 +111,7 @@ class EncodedPictures:
         return scale_jitter_box(rng, height, width, self.config.image_size, self.config.jitter())
 
     def adopt(self, spec: InputSpec) -> None:
-        """As `Pictures.adopt`.
-
-        Raises:
-            UserError: with data.mean=pixel, the network was trained with another mean.
-        """
+        """As `Pictures.adopt`; with data.mean=pixel, the network must have been trained with our mean."""
         if self.mean is not None:
             ours = mean_spec(self.mean)
             same = (spec.std, spec.order, spec.range) == (ours.std, ours.order, ours.range)

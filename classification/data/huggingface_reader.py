@@ -9,11 +9,8 @@ class HuggingFaceReader:
     """A `PictureReader` of one split of a data set on the hub, or in a local folder."""
 
     def __init__(self, root: str, split: str, picture_column: str, label_column: str) -> None:
-        """Opens it; the library downloads what is not in its cache.
+        """Opens it by its name on the hub, or folder; the library downloads what is not in its cache.
 
-        Args:
-            root: name on the hub, or folder.
-            split: as the data set names it.
         Raises:
             UserError: a library, the data set, the split or a column is missing, the labels are no classes,
                 or a picture has none.

@@ -61,11 +61,7 @@ class Pictures(Protocol):
         """The batch of these items."""
 
     def adopt(self, spec: InputSpec) -> None:
-        """Lets `prepare` give what a network with this specification was trained on.
-
-        Raises:
-            UserError: that cannot be had from these pictures.
-        """
+        """Lets `prepare` give what a network of this specification was trained on, or raises a UserError."""
 
     def prepare(self, batch: Batch) -> Tensor:
         """(N, 3, H, W) float32 as the network wants them, on the batch's device."""

@@ -14,11 +14,7 @@ from foundation.errors import UserError, first_difference
 
 
 def open_split(config: DataConfig, *, training: bool) -> Pictures:
-    """The training split with augmentation, or the validation split without.
-
-    Raises:
-        UserError: the data set is not where it should be, or not whole.
-    """
+    """The training split with augmentation, or the validation split; a UserError if it is not whole."""
     split = config.train_split if training else config.val_split
     opened = OPENERS[config.kind](config, split, training)
     return EncodedPictures(opened, config, training=training) if isinstance(opened, PictureReader) else opened

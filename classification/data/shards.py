@@ -109,11 +109,7 @@ def shard_files(root: Path, split: str) -> list[Path]:
 
 
 def list_samples(path: Path) -> list[tuple[TarMember, Label]]:
-    """The pictures of a shard, in order, with their labels.
-
-    Raises:
-        UserError: the shard is damaged, a picture has no label or a label no picture.
-    """
+    """The pictures of a shard, in order, with their labels; for the errors see `ShardReader`."""
     pictures: dict[str, TarMember] = {}
     labels: dict[str, Label] = {}
     for member, content in _members(path):
@@ -241,12 +237,9 @@ def write_shards(root: Path, split: str, out: Path, pictures_per_shard: int = 10
             for index in range(start, min(start + pictures_per_shard, len(reader.labels))):
                 label = int(reader.labels[index])
                 name = f"{reader.classes[label]}/{Path(reader.name(index)).name}"
-                _add_file(tar, name, reader.content(index))
-                _add_file(tar, os.path.splitext(name)[0] + ".cls", str(label).encode())
+                files = {name: reader.content(index), os.path.splitext(name)[0] + ".cls": b"%d" % label}
+                for name, content in files.items():
+                    info = tarfile.TarInfo(name)
+                    info.size = len(content)
+                    tar.addfile(info, BytesIO(content))
     return paths
-
-
-def _add_file(tar: tarfile.TarFile, name: str, content: bytes) -> None:
-    info = tarfile.TarInfo(name)
-    info.size = len(content)
-    tar.addfile(info, BytesIO(content))

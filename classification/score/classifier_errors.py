@@ -87,11 +87,8 @@ def predict(
 def judge(log_probabilities: Tensor, truth: list[list[int]]) -> Outcomes:
     """Compares scores with labels; ties go against the network.
 
-    So a network that gives every class the same score, or NaN, is wrong everywhere.
-
-    Args:
-        log_probabilities: (N, K) float32.
-        truth: N lists of labels, see `Outcomes`.
+    So a network that gives every class the same score, or NaN, is wrong everywhere. The scores are (N, K)
+    float32; the truth is that of `Outcomes`.
     """
     num_classes = log_probabilities.shape[1]
     known = torch.zeros(log_probabilities.shape, dtype=torch.bool)
@@ -156,11 +153,9 @@ def summarise(outcomes: Outcomes, classes: list[str]) -> dict[str, Any]:
 
 
 def confusion(outcomes: Outcomes, num_classes: int) -> Tensor | None:
-    """How often a picture of each class was taken for each other one.
+    """How often a picture of each class was taken for each one: (K, K) int64, rows by label.
 
-    Returns:
-        (K, K) int64, rows by label, columns by the class of the highest score; None where a picture has
-        several labels, so that no row is its own, or no picture has one.
+    None where a picture has several labels, so that no row is its own, or no picture has one.
     """
     labels = [labels for labels in outcomes.truth if labels]
     if not labels or max(map(len, labels)) > 1:

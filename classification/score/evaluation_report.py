@@ -59,16 +59,14 @@ def report(scores: Scores, request: ReportRequest) -> dict[str, Any]:
     Raises:
         UserError: the label file does not fit the pictures.
     """
+    kept = ("protocol", "scales", "members")
+    result: dict[str, Any] = {key: scores.about[key] for key in kept if key in scores.about}
     if request.labels is None:
         truth = [[label] if label >= 0 else [] for label in scores.labels.tolist()]
     else:
         truth = request.labels.match(scores.ids, scores.classes)
-    outcomes = judge(scores.log_probabilities, truth)
-    result: dict[str, Any] = {
-        key: scores.about[key] for key in ("protocol", "scales", "members") if key in scores.about
-    }
-    if request.labels is not None:
         result["labels"] = str(request.labels.path)
+    outcomes = judge(scores.log_probabilities, truth)
     result |= summarise(outcomes, scores.classes)
     matrix = confusion(outcomes, len(scores.classes))
     if matrix is not None:

@@ -28,10 +28,9 @@ class LabelFile:
 
         An entry is one label or a list of them, a label a number from 0 to K−1 or a class name.
 
-        Args:
-            ids: of the pictures, as `portable_id` makes them. An object may name a picture by its whole id
-                too, and other pictures besides.
-            classes: K names.
+        The ids are those of `portable_id`. An object may name a picture by its whole id too, and other
+        pictures besides.
+
         Raises:
             UserError: an entry is missing, one too many, or wrong.
         """
@@ -93,11 +92,7 @@ class LabelFile:
 
 
 def read_labels(path: Path) -> LabelFile:
-    """Reads a file of one of the `FORMS`.
-
-    Raises:
-        UserError: there is no such file, or it has another form.
-    """
+    """Reads a file of one of the `FORMS`; a UserError if it has another."""
     try:
         text = path.read_text(encoding="utf-8")
         if path.suffix == ".json":

@@ -50,15 +50,11 @@ class Views:
 
 @dataclass(frozen=True)
 class ViewReader:
-    """Reads each picture once and cuts its views, in a worker process.
-
-    Attributes:
-        scales: short sides of the views, in pixels, where they are whole pictures.
-    """
+    """Reads each picture once and cuts its views, in a worker process."""
 
     pictures: EncodedPictures
     cut: Callable[[Picture], list[Picture]]
-    scales: tuple[int, ...] = ()
+    scales: tuple[int, ...] = ()  # short sides of the views, in pixels, where they are whole pictures
 
     def __call__(self, items: Sequence[Item]) -> Views:
         images, labels, names = zip(*(self.pictures.read_whole(item.index) for item in items), strict=True)
@@ -80,7 +76,6 @@ def view_reader(
 
     Args:
         pictures: a split, opened with `config`.
-        protocol: one of PROTOCOLS.
         scales: short sides of "dense" in pixels; by default those of `scales_for`.
     Raises:
         UserError: the protocol or the scales are none, or the pictures are small squares (CIFAR-10).

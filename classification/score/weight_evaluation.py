@@ -102,8 +102,7 @@ def score_ensemble(
     """Averages several networks' saved scores (He et al. 2015, Table 5), and gives what `report` gives.
 
     Args:
-        files: what `score_weights` saved as `save_logits`.
-        out, labels, submission: as of `score_weights`.
+        files: what `score_weights` saved as `save_logits`; the other arguments are those of `score_weights`.
     Raises:
         UserError: a file cannot be read, or they are not of the same pictures and classes.
     """
@@ -152,8 +151,7 @@ def score_pictures(
 ) -> Scores:
     """The scores of all pictures, from all processes, in the order of the data set.
 
-    Args:
-        reader: cuts the views that are averaged; None for the one view that `pictures` give.
+    The reader cuts the views that are averaged; without it `pictures` give one view.
     """
     read: Callable[[list[Item]], Batch | Views]
     score: Callable[[Any], Tensor]
@@ -182,11 +180,7 @@ def digest(path: Path) -> str:
 
 
 def read_classifier_header(weights: Path) -> WeightsHeader:
-    """The header of a pretraining run's weights.
-
-    Raises:
-        UserError: the file has none, or is of another kind of run.
-    """
+    """The header of a pretraining run's weights; a UserError if the file is of another kind of run."""
     header = read_header(weights)
     if header is None:
         found = "no header that says what network and data it belongs to"
