@@ -10,8 +10,7 @@ from typing import Any, TypedDict
 from backbones.networks.blocks import Shortcut, StrideOn
 from backbones.networks.cifar_resnet import CifarResNet
 from backbones.networks.highway import STAGES, HighwayNet
-from backbones.networks.preact import PREACT_BLOCKS, PreActCifarResNet, PreActResNet
-from backbones.networks.resnet import BLOCKS, VARIANTS, ResNet, StemPool
+from backbones.networks.resnet import BLOCKS, PREACT_BLOCKS, VARIANTS, ResNet, StemPool
 from backbones.networks.vgg import POOLINGS, VGG
 from foundation.errors import OptionError, suggest
 
@@ -71,16 +70,16 @@ FAMILIES = {
         partial(ResNet, shortcut=None), _depths("plain{}", 18, 34), options=("stem_pool", "dilation")
     ),
     "resnet": Family(
-        ResNet,
-        _depths("resnet{}", *BLOCKS) | _VARIANTS,
-        options=(*_RESIDUAL, "stem_pool", "dilation"),
+        ResNet, _depths("resnet{}", *BLOCKS) | _VARIANTS, options=(*_RESIDUAL, "stem_pool", "dilation")
     ),
     "preact_resnet": Family(
-        PreActResNet, _depths("preact_resnet{}", *PREACT_BLOCKS), options=(*_RESIDUAL, "dilation")
+        partial(ResNet, preact=True),
+        _depths("preact_resnet{}", *PREACT_BLOCKS),
+        options=(*_RESIDUAL, "dilation"),
     ),
     "vgg": Family(VGG, _depths("vgg{}", *POOLINGS), in_timm=False),
     "plain_cifar": Family(
-        partial(CifarResNet, shortcut=None),
+        partial(CifarResNet, plain=True),
         _depths("plain{}_cifar", *_CIFAR_DEPTHS),
         any_depth="plain{}_cifar",
         **_CIFAR,
@@ -93,7 +92,7 @@ FAMILIES = {
         **_CIFAR,
     ),
     "preact_resnet_cifar": Family(
-        PreActCifarResNet,
+        partial(CifarResNet, preact=True),
         _depths("preact_resnet{}_cifar", 110, 164, 1001),
         options=_RESIDUAL,
         any_depth="preact_resnet{}_cifar",

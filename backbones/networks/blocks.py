@@ -219,7 +219,7 @@ def make_stages(
     num_blocks: Sequence[int],
     strides: Iterable[StageStride],
     *,
-    first: Callable[..., nn.Module] | None = None,
+    activated: bool = False,
 ) -> list[nn.Sequential]:
     """The rows of Table 1: stages of blocks of equal output size, the first of which strides.
 
@@ -227,16 +227,15 @@ def make_stages(
         block: called as block(in_channels, out_channels, stride, dilation=...).
         channels: of the first stage's input, and of each stage's output.
         num_blocks, strides: of each stage.
-        first: makes the network's first block, where it differs from the others.
+        activated: the input has passed pre-activation already, which the first block is told.
     """
     stages = []
     for i, (number, stride) in enumerate(zip(num_blocks, strides, strict=True)):
         after, out_channels = stride.dilation[1], channels[i + 1]
-        rest = [block(out_channels, out_channels, 1, dilation=(after, after)) for _ in range(number - 1)]
-        make = first if first and i == 0 else block
-        stages.append(
-            nn.Sequential(make(channels[i], out_channels, stride.stride, dilation=stride.dilation), *rest)
-        )
+        options = {"activated": True} if activated and i == 0 else {}
+        first = block(channels[i], out_channels, stride.stride, dilation=stride.dilation, **options)
+        rest = (block(out_channels, out_channels, 1, dilation=(after, after)) for _ in range(number - 1))
+        stages.append(nn.Sequential(first, *rest))
     return stages
 
 

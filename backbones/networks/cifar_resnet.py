@@ -1,35 +1,30 @@
-"""The CIFAR-10 networks of He et al. 2015, §4.2: depth 6n+2, plain and residual."""
+"""The CIFAR-10 networks of He et al. 2015, §4.2, and of He et al. 2016: plain, residual, pre-activation."""
 
-from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
 
-from backbones.networks.blocks import (
-    BasicBlock,
-    PlainBlock,
-    Shortcut,
-    initialise,
-    make_stages,
-    stage_strides,
-)
+from backbones.networks.blocks import Shortcut, StrideOn, initialise, make_stages, stage_strides
+from backbones.networks.resnet import block_and_width
 from backbones.spec import describe
 from foundation.errors import OptionError
-
-# 32², 16² and 8² pixels.
-CIFAR_STRIDES = tuple(stage_strides(stem=1, stages=("res2", "res3", "res4")).values())
 
 
 class CifarResNet(nn.Module):
     """A 3x3 convolution, three stages of n blocks at 32², 16², 8² pixels, average pooling, classifier.
 
     Args:
-        depth: 6n+2.
+        depth: 6n+2 with basic or plain blocks. Pre-activation networks also have bottlenecks, in depths of
+            9n+2; where a depth is both, basic below 164 layers and bottlenecks from there on, as the paper's
+            110, 164 and 1001.
         num_classes: outputs of the classifier.
-        shortcut: the paper uses option A on CIFAR; None gives the plain network.
+        shortcut: None takes the papers', A for basic blocks and B for bottlenecks.
+        stride_on: which convolution of a bottleneck strides; the code of He et al. 2016: "1x1".
         zero_init_residual: see `initialise`.
+        plain: no shortcuts.
+        preact: pre-activation blocks, and bn_last and ReLU behind them (see `backbones.networks.preact`).
     Raises:
-        OptionError: depth is not 6n+2.
+        OptionError: there is no network of that depth.
     """
 
     # feature: the children that compute it.
@@ -42,30 +37,40 @@ class CifarResNet(nn.Module):
         depth: int,
         *,
         num_classes: int,
-        shortcut: Shortcut | None = "A",
+        shortcut: Shortcut | None = None,
+        stride_on: StrideOn = "3x3",
         zero_init_residual: bool = False,
+        plain: bool = False,
+        preact: bool = False,
     ) -> None:
         super().__init__()
-        if depth < 8 or depth % 6 != 2:
-            raise OptionError(f"depth must be 6n+2 (20, 32, 44, …), got {depth}")
-        block: Any = PlainBlock if shortcut is None else partial(BasicBlock, shortcut=shortcut)
-        n = (depth - 2) // 6
-        channels, strides = (16, 16, 32, 64), CIFAR_STRIDES
+        basic, bottleneck = depth >= 8 and depth % 6 == 2, preact and depth >= 11 and depth % 9 == 2
+        if not (basic or bottleneck):
+            known = "6n+2 (20, 110, …) or 9n+2 (29, 164, 1001, …)" if preact else "6n+2 (20, 32, 44, …)"
+            raise OptionError(f"depth must be {known}, got {depth}")
+        bottleneck = bottleneck and (depth >= 164 or not basic)
+        shortcut = None if plain else shortcut or ("B" if bottleneck else "A")
+        block, wide = block_and_width(bottleneck, shortcut, stride_on, preact=preact)
+        n = (depth - 2) // (9 if bottleneck else 6)
+        channels = (16, 16 * wide, 32 * wide, 64 * wide)
+        strides = stage_strides(stem=1, stages=("res2", "res3", "res4")).values()
         self.conv1 = nn.Conv2d(3, 16, 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(16)
         self.relu = nn.ReLU(inplace=True)
-        self.layer1, self.layer2, self.layer3 = make_stages(block, channels, (n, n, n), strides)
-        self.fc = nn.Linear(64, num_classes)
-        initialise(self, zero_init_residual=zero_init_residual)
-        describe(
-            self,
-            f"{'resnet' if shortcut else 'plain'}{depth}_cifar",
-            channels,
-            strides=[1, *(stride.total for stride in strides)],
-            num_classes=num_classes,
-            shortcut=shortcut,
-            zero_init_residual=zero_init_residual,
+        self.layer1, self.layer2, self.layer3 = make_stages(
+            block, channels, (n, n, n), strides, activated=preact
         )
+        self.bn_last = nn.BatchNorm2d(64 * wide) if preact else None
+        if preact:
+            self.stages = CifarResNet.stages | {"res4": ("layer3", "bn_last", "relu")}
+        self.fc = nn.Linear(64 * wide, num_classes)
+        initialise(self, zero_init_residual=zero_init_residual)
+        kind = "preact_resnet" if preact else "plain" if plain else "resnet"
+        options: dict[str, Any] = {"stride_on": stride_on} if preact else {}
+        options["zero_init_residual"] = zero_init_residual
+        totals = [1, *(stride.total for stride in strides)]
+        name = f"{kind}{depth}_cifar"
+        describe(self, name, channels, totals, num_classes=num_classes, shortcut=shortcut, **options)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, H, W) normalised pictures → (N, num_classes) logits."""
@@ -73,4 +78,5 @@ class CifarResNet(nn.Module):
         x = self.layer1(x)
         x = self.layer2(x)
         x = self.layer3(x)
+        x = x if self.bn_last is None else self.relu(self.bn_last(x))
         return self.fc(x.mean((2, 3)))

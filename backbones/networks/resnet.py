@@ -1,4 +1,7 @@
-"""The ImageNet networks of He et al. 2015, Table 1, plain and residual; parameter names are torchvision's."""
+"""The ImageNet networks of He et al. 2015, Table 1, plain, residual and pre-activation.
+
+Parameter names are torchvision's.
+"""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -16,11 +19,13 @@ from backbones.networks.blocks import (
     make_stages,
     stage_strides,
 )
+from backbones.networks.preact import PreActBasicBlock, PreActBottleneck
 from backbones.spec import describe
 
 StemPool = Literal["padded", "ceil"]
 # Table 1: blocks in conv2_x … conv5_x.
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
+PREACT_BLOCKS = BLOCKS | {200: (3, 24, 36, 3)}  # He et al. 2016, §4
 # Successors made of the same bottlenecks (Xie et al. 2017; Zagoruyko and Komodakis 2016, as torchvision has
 # them): depth, groups of the 3x3 convolution, and its width in multiples of ResNet's.
 VARIANTS = {
@@ -31,11 +36,23 @@ VARIANTS = {
 }
 
 
+def block_and_width(
+    bottlenecks: bool, shortcut: Shortcut | None, stride_on: StrideOn, *, preact: bool, **variant: int
+) -> tuple[Callable[..., nn.Module], int]:
+    """The block, and its output channels in multiples of its 3x3 convolution's."""
+    if shortcut is None:
+        return PlainBlock, 1
+    if not bottlenecks:
+        return partial(PreActBasicBlock if preact else BasicBlock, shortcut=shortcut), 1
+    bottleneck = PreActBottleneck if preact else Bottleneck
+    return partial(bottleneck, shortcut=shortcut, stride_on=stride_on, **variant), 4
+
+
 class ResNet(nn.Module):
     """conv1, max pooling, four stages, average pooling, classifier.
 
     Args:
-        depth: 18 or 34 (basic or plain blocks), 50, 101 or 152 (bottlenecks).
+        depth: 18 or 34 (basic or plain blocks), 50, 101, 152, with preact 200 (bottlenecks).
         num_classes: outputs of the classifier.
         shortcut: option A, B or C of §4.1; None gives the plain network (18 and 34 only).
         stride_on: which convolution of a bottleneck strides; without effect on other blocks.
@@ -44,7 +61,8 @@ class ResNet(nn.Module):
             up, as Caffe's networks: the windows lie a pixel apart, and pictures of 4k+1 and 4k+2 pixels have
             features one pixel smaller.
         dilation: of res3, res4, res5, the stages whose stride is replaced by dilation; see `stage_strides`.
-        groups, width: of the 3x3 convolution in a bottleneck; see `VARIANTS`.
+        preact: pre-activation blocks, and bn_last and ReLU behind them (see `backbones.networks.preact`).
+        groups, width: of the 3x3 convolution in a bottleneck that is not pre-activated; see `VARIANTS`.
     """
 
     # feature: the children that compute it. As in Table 1, the pooling belongs to conv2_x.
@@ -68,11 +86,13 @@ class ResNet(nn.Module):
         zero_init_residual: bool = False,
         stem_pool: StemPool = "padded",
         dilation: Sequence[str] = (),
+        preact: bool = False,
         groups: int = 1,
         width: int = 1,
     ) -> None:
         super().__init__()
-        block, wide = _block_and_width(depth, shortcut, stride_on, groups, width)
+        variant = {} if preact else {"groups": groups, "width": width}
+        block, wide = block_and_width(depth >= 50, shortcut, stride_on, preact=preact, **variant)
         channels = (64, 64 * wide, 128 * wide, 256 * wide, 512 * wide)
         strides = stage_strides(dilation).values()
         ceil = stem_pool == "ceil"
@@ -80,14 +100,17 @@ class ResNet(nn.Module):
         self.bn1 = nn.BatchNorm2d(64)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=0 if ceil else 1, ceil_mode=ceil)
-        stages = make_stages(block, channels, BLOCKS[depth], strides)
+        stages = make_stages(block, channels, PREACT_BLOCKS[depth], strides, activated=preact)
         self.layer1, self.layer2, self.layer3, self.layer4 = stages
+        self.bn_last = nn.BatchNorm2d(512 * wide) if preact else None
+        if preact:
+            self.stages = ResNet.stages | {"res5": ("layer4", "bn_last", "relu")}
         self.fc = nn.Linear(512 * wide, num_classes)
         initialise(self, zero_init_residual=zero_init_residual)
-        variants = {values: name for name, values in VARIANTS.items()}
+        name = f"{'preact_resnet' if preact else 'resnet' if shortcut else 'plain'}{depth}"
         describe(
             self,
-            variants.get((depth, groups, width), f"{'resnet' if shortcut else 'plain'}{depth}"),
+            {values: name for name, values in VARIANTS.items()}.get((depth, groups, width), name),
             channels,
             strides=[2, *(stride.total for stride in strides)],
             num_classes=num_classes,
@@ -105,15 +128,5 @@ class ResNet(nn.Module):
         x = self.layer2(x)
         x = self.layer3(x)
         x = self.layer4(x)
+        x = x if self.bn_last is None else self.relu(self.bn_last(x))
         return self.fc(x.mean((2, 3)))
-
-
-def _block_and_width(
-    depth: int, shortcut: Shortcut | None, stride_on: StrideOn, groups: int, width: int
-) -> tuple[Callable[..., nn.Module], int]:
-    """The block of a depth in Table 1, and its output channels in multiples of its 3x3 convolution's."""
-    if shortcut is None:
-        return PlainBlock, 1
-    if depth < 50:
-        return partial(BasicBlock, shortcut=shortcut), 1
-    return partial(Bottleneck, shortcut=shortcut, stride_on=stride_on, groups=groups, width=width), 4
