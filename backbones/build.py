@@ -1,8 +1,7 @@
 """Networks by name, with weights loaded and checked."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Literal, Unpack, cast, get_args
 
 from torch import nn
@@ -79,13 +78,9 @@ def create_backbone(
         OptionError, WeightsError: as in `create_model`.
     """
     _check_keywords(options, norm, "weights", "out_features", "frozen_stages")
-    if name.startswith("timm/"):
-        return _from_timm(name, options).create_backbone(
-            name, out_features=out_features, frozen_stages=frozen_stages, weights=weights, norm=norm
-        )
-    network = _build(name, None, norm, options)
+    network, finish = _network_to_cut(name, norm, options)
     features = FeatureNetwork(network, out_features)
-    _finish(network, [features], weights, norm, frozen_stages)
+    finish(network, [features], weights, norm, frozen_stages)
     return features
 
 
@@ -111,14 +106,10 @@ def create_trunk_and_head(
         OptionError, WeightsError: as in `create_model`.
     """
     _check_keywords(options, norm, "weights", "split", "frozen_stages")
-    if name.startswith("timm/"):
-        return _from_timm(name, options).create_trunk_and_head(
-            name, split=split, frozen_stages=frozen_stages, weights=weights, norm=norm
-        )
-    network = _build(name, None, norm, options)
+    network, finish = _network_to_cut(name, norm, options)
     split = split or default_split(network)
     head, trunk = StageHead(network, split), FeatureNetwork(network, (split,))
-    _finish(network, [trunk, head], weights, norm, frozen_stages)
+    finish(network, [trunk, head], weights, norm, frozen_stages)
     return trunk, head
 
 
@@ -198,15 +189,17 @@ def _given(options: Options) -> dict[str, Any]:
     return {option: value for option, value in options.items() if value and value != _OPTIONS[option][0]}
 
 
-def _from_timm(name: str, options: Options) -> ModuleType:
-    """What builds timm's networks; imported here because timm is needed for them alone."""
+def _network_to_cut(name: str, norm: Norm, options: Options) -> tuple[Network, Callable[..., None]]:
+    """A network of ours or timm's, and what does the work of `_finish` for it."""
+    if not name.startswith("timm/"):
+        return _build(name, None, norm, options), _finish
     for option, value in _given(options).items():
         raise OptionError(f"{name} is built by timm; leave out {option}={value!r}")
-    try:
+    try:  # here, because timm is needed for its networks alone
         from backbones.networks import timm_networks
     except ModuleNotFoundError as error:
         raise OptionError(f"{name} needs timm ({error}); pip install 'residual-backbones[timm]'") from error
-    return timm_networks
+    return cast(Network, timm_networks.TimmBackbone(name)), timm_networks.finish
 
 
 def _check_values(options: Options) -> None:

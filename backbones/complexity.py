@@ -1,7 +1,7 @@
 """Parameters and multiply-adds, counted as in the paper's Tables 1 and 6."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -44,8 +44,14 @@ def layer_table(model: nn.Module, image_size: int) -> list[LayerRow]:
         image_size: height and width in pixels.
     """
     rows: list[LayerRow] = []
+
+    def record(name: str, layer: Any, inputs: Any, output: Tensor) -> None:
+        # The weight of one output channel is applied once for every output value.
+        per_picture, shape = output[0].numel() * layer.weight[0].numel(), tuple(output.shape[1:])
+        rows.append(LayerRow(name, type(layer).__name__, shape, count_parameters(layer), per_picture))
+
     layers = [(name, m) for name, m in model.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)]
-    handles = [layer.register_forward_hook(_recorder(name, rows)) for name, layer in layers]
+    handles = [layer.register_forward_hook(partial(record, name)) for name, layer in layers]
     tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
     shapes = {name: torch.empty_like(tensor, device="meta") for name, tensor in tensors.items()}
     modes = {module: module.training for module in model.modules()}
@@ -59,17 +65,3 @@ def layer_table(model: nn.Module, image_size: int) -> list[LayerRow]:
         for handle in handles:
             handle.remove()
     return rows
-
-
-def _recorder(name: str, rows: list[LayerRow]) -> Callable[[nn.Module, Any, Tensor], None]:
-    def record(layer: nn.Module, inputs: Any, output: Tensor) -> None:
-        # The weight of one output channel is applied once for every output value.
-        per_output = layer.weight[0].numel()  # type: ignore[index]
-        shape = tuple(output.shape[1:])
-        rows.append(
-            LayerRow(
-                name, type(layer).__name__, shape, count_parameters(layer), output[0].numel() * per_output
-            )
-        )
-
-    return record

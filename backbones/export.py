@@ -151,29 +151,15 @@ def write_exported(
         OptionError: the packages for ONNX are missing.
     """
     if path.suffix == ".pt2":
-        content = _program(module, images, metadata, decompositions)
-    else:
-        content = _onnx(module, images, metadata, translations)
-    write_bytes(path, content)
-
-
-def _program(
-    module: nn.Module, images: Tensor, metadata: dict[str, Any], decompositions: Mapping[Any, Any] | None
-) -> bytes:
-    shapes = {axis: Dim.DYNAMIC for axis in _AXES}
-    program = torch.export.export(module, (images,), dynamic_shapes=(shapes,))
-    if decompositions is not None:
-        program = program.run_decompositions(dict(decompositions))
-    content = BytesIO()
-    torch.export.save(program, content, extra_files={METADATA_KEY: json.dumps(metadata)})
-    return content.getvalue()
-
-
-def _onnx(
-    module: nn.Module, images: Tensor, metadata: dict[str, Any], translations: Mapping[Any, Any] | None
-) -> bytes:
+        shapes, content = {axis: Dim.DYNAMIC for axis in _AXES}, BytesIO()
+        program = torch.export.export(module, (images,), dynamic_shapes=(shapes,))
+        if decompositions is not None:
+            program = program.run_decompositions(dict(decompositions))
+        torch.export.save(program, content, extra_files={METADATA_KEY: json.dumps(metadata)})
+        write_bytes(path, content.getvalue())
+        return
     onnx_package("onnxscript")
-    program = torch.onnx.export(
+    onnx = torch.onnx.export(
         module,
         (images,),
         input_names=["images"],
@@ -183,9 +169,9 @@ def _onnx(
         verbose=False,
         custom_translation_table=None if translations is None else dict(translations),
     )
-    assert program is not None  # it is None for a path alone
-    program.model.metadata_props[METADATA_KEY] = json.dumps(metadata)
-    return program.model_proto.SerializeToString()
+    assert onnx is not None  # it is None for a path alone
+    onnx.model.metadata_props[METADATA_KEY] = json.dumps(metadata)
+    write_bytes(path, onnx.model_proto.SerializeToString())
 
 
 def onnx_package(name: str) -> ModuleType:

@@ -28,15 +28,16 @@ class FeatureNetwork(nn.Module):
 
     def __init__(self, network: Network, out_features: Sequence[str]) -> None:
         super().__init__()
-        names = list(network.stages)
+        names = list(network.feature_specs)
         if not out_features or isinstance(out_features, str):  # a string would be taken letter by letter
             raise OptionError(
                 f"out_features must be a list of names from {', '.join(names)}, got {out_features!r}"
             )
         for feature in out_features:
             check_choice("feature", feature, names)
-        last = max(names.index(feature) for feature in out_features)
-        _take_over(self, network, {name: network.stages[name] for name in names[: last + 1]})
+        stages = list(network.stages)
+        last = max(stages.index(feature) for feature in out_features)
+        _take_over(self, network, {name: network.stages[name] for name in stages[: last + 1]})
         self.feature_specs = {name: network.feature_specs[name] for name in names if name in out_features}
 
     @property
@@ -89,7 +90,7 @@ class StageHead(nn.Module):
         super().__init__()
         stages = {**network.stages, **getattr(network, "region_stages", {})}
         specs = network.feature_specs | getattr(network, "region_specs", {})
-        names = list(stages)
+        names = [name for name in stages if name in specs]
         if split not in names[:-1]:  # the last stage would leave nothing for the head
             raise OptionError(f"split must be one of {', '.join(names[:-1])}, got {split!r}")
         rest = names[names.index(split) + 1 :]

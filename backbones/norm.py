@@ -1,7 +1,7 @@
 """Batch normalisation fixed, folded into convolutions, or estimated anew (He et al. 2015, appendix A)."""
 
 import copy
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any, TypeVar
 
@@ -28,14 +28,18 @@ class FrozenBatchNorm2d(nn.Module):
     running_mean: Tensor
     running_var: Tensor
 
-    def __init__(self, num_features: int, eps: float = 1e-5) -> None:
+    def __init__(self, num_features: int, eps: float = DEFAULT_EPS) -> None:
         super().__init__()
-        self.num_features = num_features
-        self.eps = eps
-        self.register_buffer("weight", torch.ones(num_features))
-        self.register_buffer("bias", torch.zeros(num_features))
-        self.register_buffer("running_mean", torch.zeros(num_features))
-        self.register_buffer("running_var", torch.ones(num_features))
+        self.num_features, self.eps = num_features, eps
+        for name in ("weight", "bias", "running_mean", "running_var"):
+            values = torch.zeros if name in ("bias", "running_mean") else torch.ones
+            self.register_buffer(name, values(num_features))
+
+    def copy_from(self, norm: _BatchNorm) -> None:
+        """Takes over values and mode."""
+        for name in ("weight", "bias", "running_mean", "running_var"):
+            setattr(self, name, getattr(norm, name).detach().clone())
+        self.train(norm.training)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         state_dict.pop(prefix + "num_batches_tracked", None)  # a counter that only trainable statistics have
@@ -62,25 +66,20 @@ def freeze_batchnorm(module: nn.Module) -> nn.Module:
         OptionError: a subclass of batch normalisation that may do more (timm's applies its ReLU), or one
             without statistics or affine part.
     """
-    if isinstance(module, _BatchNorm):
-        return _frozen(module)
-    for name, child in module.named_children():
-        setattr(module, name, freeze_batchnorm(child))
-    return module
-
-
-def _frozen(norm: _BatchNorm) -> FrozenBatchNorm2d:
-    if type(norm) not in (nn.BatchNorm2d, nn.SyncBatchNorm):
+    if not isinstance(module, _BatchNorm):
+        for name, child in module.named_children():
+            setattr(module, name, freeze_batchnorm(child))
+        return module
+    if type(module) not in (nn.BatchNorm2d, nn.SyncBatchNorm):
         raise OptionError(
-            f"cannot freeze {type(norm).__name__}, which may do more than normalise; "
+            f"cannot freeze {type(module).__name__}, which may do more than normalise; "
             "put nn.BatchNorm2d or nn.SyncBatchNorm in its place first"
         )
-    if not (norm.affine and norm.track_running_stats):
-        raise OptionError(f"cannot freeze {norm}: it needs affine=True and track_running_stats=True")
-    frozen = FrozenBatchNorm2d(norm.num_features, norm.eps)
-    for name in frozen.state_dict():
-        setattr(frozen, name, getattr(norm, name).detach().clone())
-    return frozen.train(norm.training)
+    if not (module.affine and module.track_running_stats):
+        raise OptionError(f"cannot freeze {module}: it needs affine=True and track_running_stats=True")
+    frozen = FrozenBatchNorm2d(module.num_features, module.eps)
+    frozen.copy_from(module)
+    return frozen
 
 
 def norm_eps(model: nn.Module) -> float:
@@ -128,20 +127,14 @@ def fold_batchnorm(network: Network) -> Network:
     for module in list(folded.modules()):
         # A compiled module's own `forward` is copied as it is, and would run the original.
         module.__dict__.pop("forward", None)
-        for conv, norm in _pairs_to_fold(module):
-            _fold(module.get_submodule(conv), module.get_submodule(norm))
-            module.set_submodule(norm, nn.Identity().eval())
+        pairs = pairwise(dict(module.named_children())) if type(module) is nn.Sequential else ()
+        for conv, norm in (*getattr(module, "folds", ()), *pairs):
+            first, second = module.get_submodule(conv), module.get_submodule(norm)
+            foldable = type(first) is nn.Conv2d and type(second) in _NORMS  # no subclass: it may do more
+            if foldable and second.weight is not None and second.running_mean is not None:
+                _fold(first, second)
+                module.set_submodule(norm, nn.Identity().eval())
     return folded
-
-
-def _pairs_to_fold(module: nn.Module) -> Iterator[tuple[str, str]]:
-    """Names of a convolution and the normalisation behind it, among a module's children."""
-    pairs = pairwise(dict(module.named_children())) if type(module) is nn.Sequential else ()
-    for conv, norm in (*getattr(module, "folds", ()), *pairs):
-        first, second = module.get_submodule(conv), module.get_submodule(norm)
-        foldable = type(first) is nn.Conv2d and type(second) in _NORMS  # no subclass: it may do more
-        if foldable and second.weight is not None and second.running_mean is not None:
-            yield conv, norm
 
 
 def _fold(conv: Any, norm: Any) -> None:
@@ -149,13 +142,10 @@ def _fold(conv: Any, norm: Any) -> None:
     mean, var, weight, bias = (
         getattr(norm, name).double() for name in ("running_mean", "running_var", "weight", "bias")
     )
-    scale = weight / (var + norm.eps).sqrt()
-    before = 0 if conv.bias is None else conv.bias.double()
-    dtype = conv.weight.dtype
-    shift = bias + (before - mean) * scale
-    conv.weight = nn.Parameter(
-        (conv.weight.double() * scale[:, None, None, None]).to(dtype), requires_grad=False
-    )
+    scale, dtype = weight / (var + norm.eps).sqrt(), conv.weight.dtype
+    shift = bias + ((0 if conv.bias is None else conv.bias.double()) - mean) * scale
+    scaled = conv.weight.double() * scale[:, None, None, None]
+    conv.weight = nn.Parameter(scaled.to(dtype), requires_grad=False)
     conv.bias = nn.Parameter(shift.to(dtype), requires_grad=False)
 
 
@@ -163,11 +153,10 @@ def _fold(conv: Any, norm: Any) -> None:
 def calibrate_batchnorm(model: nn.Module, batches: Iterable[Any]) -> None:
     """Sets the statistics of every batch normalisation, frozen or not, to their averages over the batches.
 
-    Replaces the moving averages of training by true averages, as the paper does before it fixes them for
-    detection (appendix A), and makes frozen normalisation usable with random weights. Every batch counts
-    alike, so give batches of equal size. The model runs in eval mode except that each normalisation uses its
-    batch's own statistics, as in training; layers the model does not reach, or without statistics, stay as
-    they are.
+    The paper does so before it fixes them for detection (appendix A); it also makes frozen normalisation
+    usable with random weights. Every batch counts alike, so give batches of equal size. The model runs in
+    eval mode except that each normalisation uses its batch's own statistics; layers the model does not
+    reach, or without statistics, stay as they are.
 
     Args:
         model: called as `model(batch)`.
@@ -188,15 +177,17 @@ def calibrate_batchnorm(model: nn.Module, batches: Iterable[Any]) -> None:
         for module, training in modes.items():
             module.training = training
         for layer in layers:
-            layer.restore()
+            layer.handle.remove()
+            layer.set_statistics(*layer.before)
     if not num_batches:
         raise OptionError("calibration got no batch; give at least one")
     for layer in layers:
-        layer.apply()
+        if layer.count:
+            layer.set_statistics(layer.mean, layer.var)
 
 
 class _Calibration:
-    """Averages one layer's batch statistics; until `restore` the layer normalises each batch with its own."""
+    """Averages one layer's batch statistics; while hooked it normalises each batch with its own."""
 
     def __init__(self, norm: Any) -> None:
         self.norm = norm
@@ -210,18 +201,11 @@ class _Calibration:
         if values < 2:
             raise OptionError("calibration needs more than one value per channel: larger pictures or batches")
         var, mean = torch.var_mean(inputs[0].float(), (0, *range(2, inputs[0].ndim)), correction=0)
-        self.norm.running_mean.copy_(mean)
-        self.norm.running_var.copy_(var)
+        self.set_statistics(mean, var)
         self.count += 1
         self.mean += (mean - self.mean) / self.count
         self.var += (var * values / (values - 1) - self.var) / self.count  # unbiased, as torch records it
 
-    def restore(self) -> None:
-        self.handle.remove()
-        self.norm.running_mean.copy_(self.before[0])
-        self.norm.running_var.copy_(self.before[1])
-
-    def apply(self) -> None:
-        if self.count:
-            self.norm.running_mean.copy_(self.mean)
-            self.norm.running_var.copy_(self.var)
+    def set_statistics(self, mean: Tensor, var: Tensor) -> None:
+        self.norm.running_mean.copy_(mean)
+        self.norm.running_var.copy_(var)

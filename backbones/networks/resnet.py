@@ -5,7 +5,7 @@ Parameter names are torchvision's.
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
@@ -37,7 +37,7 @@ VARIANTS = {
 
 
 def block_and_width(
-    bottlenecks: bool, shortcut: Shortcut | None, stride_on: StrideOn, *, preact: bool, **variant: int
+    bottlenecks: bool, shortcut: Shortcut | None, stride_on: StrideOn, *, preact: bool, **variant: Any
 ) -> tuple[Callable[..., nn.Module], int]:
     """The block, and its output channels in multiples of its 3x3 convolution's."""
     if shortcut is None:

@@ -1,7 +1,4 @@
-"""timm's convolutional networks as backbones of our detectors, under the names "timm/<name>".
-
-`create_backbone` and `create_trunk_and_head` of `backbones` call what stands here.
-"""
+"""timm's convolutional networks as backbones of our detectors, under the names "timm/<name>"."""
 
 import logging
 from collections.abc import Sequence
@@ -37,10 +34,8 @@ class FrozenBatchNormAct2d(FrozenBatchNorm2d):
 
     def __init__(self, norm: BatchNormAct2d) -> None:
         super().__init__(norm.num_features, norm.eps)
-        for name in self.state_dict():
-            setattr(self, name, getattr(norm, name).detach().clone())
         self.drop, self.act = norm.drop, norm.act
-        self.train(norm.training)
+        self.copy_from(norm)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.act(self.drop(super().forward(x)))
@@ -54,13 +49,11 @@ class TimmBackbone(nn.Module):
 
     Args:
         name: "timm/<name>", with a pretrained tag where that tells the input ("timm/resnet50.a1_in1k").
-        weights: file with timm's names, loaded strictly but for the classifier; nothing is downloaded.
     Raises:
         OptionError: timm has no such network, or it is no sequence of convolutional stages.
-        WeightsError: the file cannot be read, or is of another network.
     """
 
-    def __init__(self, name: str, weights: str | Path | None) -> None:
+    def __init__(self, name: str) -> None:
         super().__init__()
         theirs = name.removeprefix(PREFIX)
         check_choice("network of timm", theirs, [*timm.list_models(), *timm.list_models(pretrained=True)])
@@ -72,17 +65,24 @@ class TimmBackbone(nn.Module):
             extractor = _extractor(theirs)
         if isinstance(self.body, SelecSls):  # its modules pass lists on
             raise OptionError(NO_SEQUENCE.format(theirs))
-        features = _features(extractor)
-        self.feature_specs = {stage: spec for stage, (_, spec) in features.items()}
         modules, begin = _in_order(extractor, self.body), 0
         self.stages: dict[str, list[str]] = {"stem": []}
-        for stage, (last, _) in features.items():
-            end = modules.index(last) + 1
+        self.feature_specs: dict[str, FeatureSpec] = {}
+        # Of several features with one stride the last counts.
+        for stride, info in {info["reduction"]: info for info in extractor.feature_info.get_dicts()}.items():
+            if stride not in STAGE_OF_STRIDE:
+                continue
+            stage = STAGE_OF_STRIDE[stride]
+            self.feature_specs[stage] = FeatureSpec(info["num_chs"], stride)
+            end = modules.index(info["module"]) + 1
             self.stages[stage], begin = [f"body.{module}" for module in modules[begin:end]], end
-        if weights is not None:
-            self._load(weights)
 
-    def _load(self, weights: str | Path) -> None:
+    def load(self, weights: str | Path) -> None:
+        """A file with timm's names, strictly but for the classifier; nothing is downloaded.
+
+        Raises:
+            WeightsError: the file cannot be read, or is of another network.
+        """
         state, header = read_weights(weights)
         if header is not None and header.model != self.name:
             raise WeightsError(
@@ -126,52 +126,27 @@ def _in_order(extractor: Any, body: Any) -> list[str]:
     return [names[child] for child in extractor]
 
 
-def _features(extractor: Any) -> dict[str, tuple[str, FeatureSpec]]:
-    """Stage → the module that ends it, and what it gives."""
-    return {
-        STAGE_OF_STRIDE[info["reduction"]]: (info["module"], FeatureSpec(info["num_chs"], info["reduction"]))
-        for info in extractor.feature_info.get_dicts()
-        if info["reduction"] in STAGE_OF_STRIDE
-    }
-
-
-def create_backbone(
-    name: str, *, out_features: Sequence[str], frozen_stages: int, weights: str | Path | None, norm: str
-) -> FeatureNetwork:
-    """See `backbones.create_backbone`."""
-    network: Any = TimmBackbone(name, weights)
-    if not isinstance(out_features, str):
-        for feature in out_features:
-            check_choice("feature", feature, network.feature_specs)
-    features = FeatureNetwork(network, out_features)
-    _set_norm(features, frozen_stages, norm)
-    return features
-
-
-def create_trunk_and_head(
-    name: str, *, split: str | None, frozen_stages: int, weights: str | Path | None, norm: str
-) -> tuple[FeatureNetwork, StageHead]:
-    """See `backbones.create_trunk_and_head`."""
-    network: Any = TimmBackbone(name, weights)
-    *before_last, _ = network.feature_specs
-    split = before_last[-1] if split is None else split
-    check_choice("split", split, before_last)
-    head, trunk = StageHead(network, split), FeatureNetwork(network, (split,))
-    _set_norm(trunk, frozen_stages, norm)
-    _set_norm(head, 0, norm)
-    return trunk, head
-
-
-def _set_norm(part: FeatureNetwork | StageHead, frozen_stages: int, norm: str) -> None:
-    if isinstance(part, FeatureNetwork):
-        for children in list(part.stages.values())[:frozen_stages]:
-            for child in children:
-                part.set_submodule(child, _freeze_activated(part.get_submodule(child)))
-        freeze_stages(part, frozen_stages)
-    if norm == "frozen":
-        freeze_batchnorm(_freeze_activated(part))
-    elif norm == "sync":
-        convert_sync_batchnorm(part)
+def finish(
+    network: TimmBackbone,
+    parts: Sequence[FeatureNetwork | StageHead],
+    weights: str | Path | None,
+    norm: str,
+    frozen_stages: int,
+) -> None:
+    """Loads weights, fixes stages of the first part, and sets the normalisation of all."""
+    if weights is not None:
+        network.load(weights)
+    trunk: Any = parts[0]
+    for children in list(trunk.stages.values())[:frozen_stages]:
+        for child in children:
+            trunk.set_submodule(child, _freeze_activated(trunk.get_submodule(child)))
+    freeze_stages(trunk, frozen_stages)
+    for part in parts:
+        part.input_spec = network.input_spec
+        if norm == "frozen":
+            freeze_batchnorm(_freeze_activated(part))
+        elif norm == "sync":
+            convert_sync_batchnorm(part)
 
 
 def _freeze_activated(module: nn.Module) -> nn.Module:
