@@ -11,39 +11,25 @@ from training.command import run
 
 def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "pictures",
-        nargs="+",
-        metavar="PICTURE | key=value",
-        help="pictures, folders of pictures, video files; changes to the configuration, as run.device=cpu",
-    )
-    parser.add_argument("--weights", required=True, metavar="FILE", help="a detector's weights")
-    parser.add_argument(
-        "--out", type=Path, default=Path("runs/predict"), metavar="DIR", help="default: runs/predict"
-    )
-    parser.add_argument("--overwrite", action="store_true", help="write into a folder that is not empty")
-    parser.add_argument(
-        "--threshold", type=float, default=0.5, metavar="P", help="least score drawn (default: 0.5)"
-    )
-    parser.add_argument(
-        "--limit", type=int, metavar="N", help="only the first N pictures, also of each video"
-    )
+    add = parser.add_argument
+    text = "pictures, folders of pictures, video files; changes to the configuration, as run.device=cpu"
+    add("pictures", nargs="+", metavar="PICTURE | key=value", help=text)
+    add("--weights", required=True, metavar="FILE", type=Path, help="a detector's weights")
+    add("--out", type=Path, default=Path("runs/predict"), metavar="DIR", help="default: runs/predict")
+    add("--overwrite", action="store_true", help="write into a folder that is not empty")
+    add("--threshold", type=float, default=0.5, metavar="P", help="least score drawn (default: 0.5)")
+    add("--limit", type=int, metavar="N", help="only the first N pictures, also of each video")
     return parser
 
 
 def main(arguments: argparse.Namespace) -> None:
     from detection.results.annotated_pictures import predict_pictures
 
-    overrides = [text for text in arguments.pictures if "=" in text and not Path(text).exists()]
-    predict_pictures(
-        [Path(text) for text in arguments.pictures if text not in overrides],
-        Path(arguments.weights),
-        arguments.out,
-        threshold=arguments.threshold,
-        limit=arguments.limit,
-        overwrite=arguments.overwrite,
-        overrides=overrides,
-    )
+    options = vars(arguments)
+    texts = options.pop("pictures")
+    overrides = [text for text in texts if "=" in text and not Path(text).exists()]
+    pictures = [Path(text) for text in texts if text not in overrides]
+    predict_pictures(pictures, overrides=overrides, **options)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """A detector on pictures of one's own: drawn, and listed in one file."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -13,13 +13,14 @@ from PIL import Image
 
 from backbones.norm import fold_batchnorm
 from detection.build import LoadedDetector, load_detector
+from detection.data.annotation_writers import coco_content, coco_image
 from detection.data.detection_batches import PreparedPictures, collate
 from detection.data.picture_folder import PictureFolder
 from detection.predictor import predict
 from detection.results.pasted_masks import mask_area
 from detection.results.prediction_drawing import draw
 from detection.results.result_records import to_coco_records
-from detection.types import Prediction, Target
+from detection.types import Prediction
 from foundation.atomic_files import write_json
 from foundation.errors import UserError
 from pictures.decoding import load_image
@@ -28,15 +29,6 @@ from pictures.video import open_video, write_video
 from training.devices import resolve_device
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Found:
-    """A picture without objects known, and what was found in it; `frame` is its number in a video."""
-
-    target: Target
-    prediction: Prediction
-    frame: int | None = None
 
 
 def predict_pictures(
@@ -79,7 +71,7 @@ def predict_pictures(
     try:
         broken = drawing.draw_all()
     finally:
-        write_json(out / "predictions.json", coco_content(dataset, drawing.found))
+        write_json(out / "predictions.json", drawing.content())
     logger.info("%d pictures and predictions.json are in %s", len(drawing.found), out)
     if broken:
         raise UserError(
@@ -89,14 +81,14 @@ def predict_pictures(
 
 @dataclass(frozen=True)
 class _Drawing:
-    """A detector at work on pictures; `found` holds what it found, by number, as it goes."""
+    """A detector at work; `found` grows with every picture: COCO's entry of it, and its detections."""
 
     detector: LoadedDetector
     dataset: PictureFolder
     out: Path
     threshold: float
     limit: int | None
-    found: dict[int, Found] = field(default_factory=dict)
+    found: dict[int, tuple[dict[str, Any], Prediction]] = field(default_factory=dict)
 
     def draw_all(self) -> list[str]:
         """Draws every picture and video; returns what is wrong with those that cannot be read."""
@@ -132,28 +124,17 @@ class _Drawing:
         batch = collate([samples.prepare(picture, target, seed=0)])
         bf16 = self.detector.config.run.precision == "bf16"
         (prediction,) = predict(self.detector.model, [batch], bf16=bf16)
-        self.found[key] = Found(target, prediction, frame)
+        image = coco_image(key + 1, str(target.image_id), target.size)
+        image |= {} if frame is None else {"frame": frame}
+        self.found[key] = image, replace(prediction, image_id=key + 1)
         return draw(picture, prediction, self.detector.classes, score_threshold=self.threshold)
 
-
-def coco_content(dataset: PictureFolder, found: Mapping[int, Found]) -> dict[str, Any]:
-    """Predictions by index in COCO's layout: images, categories, annotations, each with its score."""
-    images = []
-    for index, one in found.items():
-        height, width = one.target.size
-        image = {"id": index + 1, "file_name": one.target.image_id, "height": height, "width": width}
-        images.append(image if one.frame is None else {**image, "frame": one.frame})
-    numbered = [replace(one.prediction, image_id=index + 1) for index, one in found.items()]
-    records = [
-        {
-            "id": number,
-            "area": mask_area(record["segmentation"]) if "segmentation" in record else width * height,
-            "iscrowd": 0,
-            **record,
-        }
-        for number, record in enumerate(to_coco_records(numbered, dataset), start=1)
-        for width, height in [record["bbox"][2:]]
-    ]
-    named = zip(dataset.category_ids, dataset.classes, strict=True)
-    categories = [{"id": number, "name": name} for number, name in named]
-    return {"images": images, "categories": categories, "annotations": records}
+    def content(self) -> dict[str, Any]:
+        """What was found in COCO's layout; the annotations have scores."""
+        images, predictions = zip(*self.found.values(), strict=True) if self.found else ((), ())
+        annotations = []
+        for number, record in enumerate(to_coco_records(predictions, self.dataset), start=1):
+            width, height = record["bbox"][2:]
+            area = mask_area(record["segmentation"]) if "segmentation" in record else width * height
+            annotations.append({"id": number, "area": area, "iscrowd": 0, **record})
+        return coco_content(images, self.dataset.classes, self.dataset.category_ids, annotations)

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pycocotools import mask as coco_mask
 from torch import Tensor
 
 from detection.types import RunLength
@@ -49,8 +50,6 @@ def _weights(low: float, high: float, start: int, stop: int, cells: int) -> _Flo
 
 def _run_length(inside: NDArray[np.bool_], start: Sequence[int], size: tuple[int, int]) -> RunLength:
     """Of a picture that is empty but for `inside` (columns, rows) from `start` (x, y) on."""
-    from pycocotools import mask as coco_mask  # not needed to import this module
-
     height, width = size
     band = np.zeros((len(inside), height), dtype=bool)
     band[:, start[1] : start[1] + inside.shape[1]] = inside
@@ -64,8 +63,6 @@ def _run_length(inside: NDArray[np.bool_], start: Sequence[int], size: tuple[int
 
 def as_run_length(segmentation: Any, size: tuple[int, int]) -> RunLength:
     """Polygons or run-lengths of a checked entry as one compressed run-length of size (height, width)."""
-    from pycocotools import mask as coco_mask
-
     if isinstance(segmentation, dict) and isinstance(segmentation["counts"], str):
         return {"size": list(size), "counts": segmentation["counts"]}
     encoded = coco_mask.frPyObjects(segmentation, *size)
@@ -75,20 +72,14 @@ def as_run_length(segmentation: Any, size: tuple[int, int]) -> RunLength:
 
 def mask_area(mask: RunLength) -> int:
     """Its pixels."""
-    from pycocotools import mask as coco_mask
-
     return int(coco_mask.area(mask))
 
 
 def mask_boxes(masks: Sequence[RunLength]) -> list[list[float]]:
     """The smallest boxes around masks: x, y, width, height in pixels, zeros around nothing."""
-    from pycocotools import mask as coco_mask
-
     return coco_mask.toBbox(list(masks)).tolist()
 
 
 def decode_mask(mask: RunLength) -> NDArray[np.bool_]:
     """(height, width)."""
-    from pycocotools import mask as coco_mask
-
     return coco_mask.decode(mask).astype(bool)
