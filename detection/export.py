@@ -81,12 +81,8 @@ def export(
 
     Args:
         loaded: as `detection.build.load_detector` returns.
-        path: its suffix says which format.
         pixels: the type of the pictures.
-        fold: fold batch normalisation into the convolutions; the outputs then differ by rounding.
-        overwrite: replace an existing file.
-    Raises:
-        OptionError: another suffix or kind of pixels, the file exists, or the packages for ONNX are missing.
+        path, fold, overwrite: as of `backbones.export.export`, as are the errors.
     """
     path = free_target(path, overwrite=overwrite)
     module, images = (

@@ -208,21 +208,11 @@ class RoiHeads(nn.Module):
         labels = torch.arange(1, self.num_classes + 1, device=boxes.device).expand_as(scores).flatten(1)
         valid = ((scores > self.options.score_threshold) & proposals.valid[..., None]).flatten(1)
         valid = valid & at_least(boxes, 1e-2)  # empty boxes go, as in torchvision
-        best = self._best(Detections(boxes, scores.flatten(1), labels, valid))
-        if self.mask_head is None:
-            return best
-        boxes, labels = (values[:, : _used(best.valid)] for values in (best.boxes, best.labels))
-        masks = self.mask_head(self._regions.maps(features, boxes, self.mask_size))
-        own = of_class(masks, labels.flatten()).sigmoid().unflatten(0, labels.shape)
-        missing = best.labels.shape[1] - labels.shape[1]
-        return best._replace(masks=F.pad(own, (0, 0, 0, 0, 0, missing)))
-
-    def _best(self, candidates: Detections) -> Detections:
         # At most 1 / threshold classes of a region can pass the threshold.
         passing = int(min(self.num_classes, 1 / max(self.options.score_threshold, 1e-6)))
-        count = candidates.scores.shape[1] // self.num_classes * passing
-        ranking = candidates.scores.masked_fill(~candidates.valid, -1)
-        best = _take(candidates, ranking.argsort(dim=1, descending=True, stable=True)[:, :count])
+        ranking = scores.flatten(1).masked_fill(~valid, -1).argsort(dim=1, descending=True, stable=True)
+        ranking = ranking[:, : proposals.valid.shape[1] * passing]
+        best = _take(Detections(boxes, scores.flatten(1), labels, valid), ranking)
         index, kept = padded_nms(
             best.boxes,
             best.scores,
@@ -231,7 +221,14 @@ class RoiHeads(nn.Module):
             count=self.options.detections_per_image,
             groups=best.labels,
         )
-        return _take(best, index)._replace(valid=kept)
+        best = _take(best, index)._replace(valid=kept)
+        if self.mask_head is None:
+            return best
+        boxes, labels = (values[:, : _used(best.valid)] for values in (best.boxes, best.labels))
+        masks = self.mask_head(self._regions.maps(features, boxes, self.mask_size))
+        own = of_class(masks, labels.flatten()).sigmoid().unflatten(0, labels.shape)
+        missing = best.labels.shape[1] - labels.shape[1]
+        return best._replace(masks=F.pad(own, (0, 0, 0, 0, 0, missing)))
 
 
 def _used(filled: Tensor) -> int:

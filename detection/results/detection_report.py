@@ -124,28 +124,21 @@ def write_reports(
     if options.explain:
         result["conventions"] = explain(predictions, dataset.targets, classes)
     if options.report and out is not None:
-        result["errors"] = _write_report(predictions, split, out, options.worst)
+        if options.worst:
+            check_pictures(dataset)
+        eleven = METRICS[split.metric].conventions == VOC07
+        scores = voc_ap.evaluate(
+            predictions, dataset.targets, classes, method="11point" if eleven else "area"
+        )
+        table = error_analysis.curve_table(scores, dataset.classes)
+        write_json(out / "curves.json", table)
+        aps = dict(zip(dataset.classes, scores.ap.tolist(), strict=True))
+        error_analysis.plot_curves(table, aps, out / "curves.png")
+        errors = error_analysis.find_errors(coco_annotations(dataset), to_coco_records(predictions, dataset))
+        error_analysis.write_confusion(errors, out / "confusion.csv")
+        draw_worst(predictions, dataset, out, options.worst)
+        result["errors"] = errors
     return result
-
-
-def _write_report(
-    predictions: Sequence[Prediction], split: EvaluatedSplit, out: Path, worst: int
-) -> dict[str, Any]:
-    """All files of the report; the errors."""
-    dataset = split.dataset
-    if worst:
-        check_pictures(dataset)
-    method: Literal["11point", "area"] = "11point" if METRICS[split.metric].conventions == VOC07 else "area"
-    scores = voc_ap.evaluate(predictions, dataset.targets, len(dataset.classes), method=method)
-    table = error_analysis.curve_table(scores, dataset.classes)
-    write_json(out / "curves.json", table)
-    error_analysis.plot_curves(
-        table, dict(zip(dataset.classes, scores.ap.tolist(), strict=True)), out / "curves.png"
-    )
-    errors = error_analysis.find_errors(coco_annotations(dataset), to_coco_records(predictions, dataset))
-    error_analysis.write_confusion(errors, out / "confusion.csv")
-    draw_worst(predictions, dataset, out, worst)
-    return errors
 
 
 def describe_all(result: dict[str, Any]) -> str:
