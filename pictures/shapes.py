@@ -19,7 +19,6 @@ from PIL import Image, ImageDraw
 
 logger = logging.getLogger(__name__)
 
-CLASSES = ["arrow", "bar", "crescent", "cross", "disc", "heart", "ring", "square", "star", "triangle"]
 VERSION = 2  # raise it with every change of what is drawn: sets on disk carry it in their stamp
 SUPERSAMPLING = 3  # mask cells per pixel and side, for smooth edges
 
@@ -57,26 +56,25 @@ def star() -> FloatArray:
     return np.stack([radii * np.cos(angles), radii * np.sin(angles)], axis=1)
 
 
-def outlines(name: str) -> list[FloatArray]:
-    """Corners (P, 2) of a shape in the unit circle; a second outline is cut out of the first."""
-    corners: dict[str, list] = {
-        "arrow": [(-0.9, -0.25), (0.1, -0.25), (0.1, -0.7), (1, 0), (0.1, 0.7), (0.1, 0.25), (-0.9, 0.25)],
-        "bar": [(-1, -0.3), (1, -0.3), (1, 0.3), (-1, 0.3)],
-        "cross": [
+# Corners (P, 2) of each shape in the unit circle; a second outline is cut out of the first.
+OUTLINES: dict[str, list] = {
+    "arrow": [[(-0.9, -0.25), (0.1, -0.25), (0.1, -0.7), (1, 0), (0.1, 0.7), (0.1, 0.25), (-0.9, 0.25)]],
+    "bar": [[(-1, -0.3), (1, -0.3), (1, 0.3), (-1, 0.3)]],
+    "crescent": [circle(0.95), circle(0.8, x=0.45)],
+    "cross": [
+        [
             *[(-0.3, -0.95), (0.3, -0.95), (0.3, -0.3), (0.95, -0.3), (0.95, 0.3), (0.3, 0.3)],
             *[(0.3, 0.95), (-0.3, 0.95), (-0.3, 0.3), (-0.95, 0.3), (-0.95, -0.3), (-0.3, -0.3)],
-        ],
-        "square": [(-0.75, -0.75), (0.75, -0.75), (0.75, 0.75), (-0.75, 0.75)],
-        "triangle": [(0, -1), (0.87, 0.5), (-0.87, 0.5)],
-    }
-    curved = {
-        "crescent": lambda: [circle(0.95), circle(0.8, x=0.45)],
-        "disc": lambda: [circle(0.85)],
-        "heart": lambda: [heart()],
-        "ring": lambda: [circle(0.95), circle(0.55)],
-        "star": lambda: [star()],
-    }
-    return curved[name]() if name in curved else [np.array(corners[name])]
+        ]
+    ],
+    "disc": [circle(0.85)],
+    "heart": [heart()],
+    "ring": [circle(0.95), circle(0.55)],
+    "square": [[(-0.75, -0.75), (0.75, -0.75), (0.75, 0.75), (-0.75, 0.75)]],
+    "star": [star()],
+    "triangle": [[(0, -1), (0.87, 0.5), (-0.87, 0.5)]],
+}
+CLASSES = list(OUTLINES)
 
 
 def coverage(placement: Placement, height: int, width: int) -> FloatArray:
@@ -85,8 +83,8 @@ def coverage(placement: Placement, height: int, width: int) -> FloatArray:
     canvas = Image.new("L", (width * scale, height * scale))
     cos, sin = np.cos(placement.angle), np.sin(placement.angle)
     turn = np.array([[cos, sin], [-sin, cos]]) * placement.radius * scale
-    for fill, corners in zip((255, 0), outlines(CLASSES[placement.label]), strict=False):
-        stretched = corners * (1, placement.aspect)
+    for fill, corners in zip((255, 0), OUTLINES[CLASSES[placement.label]], strict=False):
+        stretched = np.array(corners) * (1, placement.aspect)
         points = stretched @ turn + np.array([placement.x, placement.y]) * scale
         ImageDraw.Draw(canvas).polygon([tuple(point) for point in points], fill=fill)
     return np.asarray(canvas.reduce(scale), dtype=np.float32) / 255
