@@ -81,7 +81,12 @@ def decode_image(content: bytes, name: str, size: tuple[int, int] | None = None)
         pixels = decode_plain(content, plain, 1)
         if pixels is not None:
             return pixels
-    stored = _decode(content, name)
+    try:
+        with Image.open(BytesIO(content)) as image:
+            image.load()
+            stored = _to_rgb(image)  # not yet turned; its EXIF data stay readable
+    except _DECODING_ERRORS as error:
+        raise _refusal(name, content, error) from error
     turn = _UPRIGHT.get(_orientation(stored))
     upright = stored if turn is None else stored.transpose(turn)
     if size is None or (upright.height, upright.width) == tuple(size):
@@ -121,21 +126,19 @@ def decode_crop(content: bytes, name: str, choose: Callable[[int, int], Box], si
     Raises:
         UserError: as `decode_image`, which explains the other arguments.
     """
-    plain, pixels = plain_size(content), None
-    if plain is None:
-        pixels = decode_image(content, name)
-    height, width = plain or pixels.shape[:2]  # type: ignore[union-attr]
+    plain = plain_size(content)
+    whole = decode_image(content, name) if plain is None else None
+    height, width = plain or whole.shape[:2]  # type: ignore[union-attr]
     box = choose(height, width)
     shrink = shrinking(box, size)
     left, right = _rounded(box[0], box[2], width, shrink)
     top, bottom = _rounded(box[1], box[3], height, shrink)
-    if plain is not None:
-        pixels = decode_plain(content, (min(bottom + MARGIN, height), width), shrink)
-        if pixels is not None:
-            return _resize(pixels[top // shrink : bottom // shrink, left // shrink : right // shrink], size)
-        pixels = decode_image(content, name)
-    assert pixels is not None
-    return _resize(pixels[top:bottom, left:right], size)
+    if whole is None:
+        upper = decode_plain(content, (min(bottom + MARGIN, height), width), shrink)
+        if upper is not None:
+            return _resize(upper[top // shrink : bottom // shrink, left // shrink : right // shrink], size)
+        whole = decode_image(content, name)
+    return _resize(whole[top:bottom, left:right], size)
 
 
 def plain_size(content: bytes) -> tuple[int, int] | None:
@@ -174,16 +177,6 @@ def _resize(pixels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     planes = torch.from_numpy(pixels).permute(2, 0, 1)[None]
     resized = F.interpolate(planes, (size, size), mode="bilinear", antialias=True)
     return resized[0].permute(1, 2, 0).numpy()
-
-
-def _decode(content: bytes, name: str) -> Image.Image:
-    """The stored pixels as an RGB picture, not yet rotated; its EXIF data stay readable."""
-    try:
-        with Image.open(BytesIO(content)) as image:
-            image.load()
-            return _to_rgb(image)
-    except _DECODING_ERRORS as error:
-        raise _refusal(name, content, error) from error
 
 
 def _refusal(name: str, content: bytes, error: Exception) -> UserError:
