@@ -1,7 +1,8 @@
 """What is done to every block of a deep network: compiling it, or forgetting its activations."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -45,35 +46,31 @@ def recompute_blocks(model: nn.Module) -> None:
     """
     random = any(isinstance(module, nn.modules.dropout._DropoutNd) for module in model.modules())
     for block in blocks(model):
-        block.forward = _Recomputed(block, preserve_rng_state=random)
+        norms = [module for module in block.modules() if isinstance(module, _BatchNorm)]
+        block.forward = partial(_recomputed, block.forward, norms, random)
 
 
-class _Recomputed:
-    """The forward of a block that recomputes."""
+def _recomputed(forward: Callable[..., Any], norms: list[_BatchNorm], random: bool, *inputs: Any) -> Any:
+    """What `forward` gives; with gradients, it runs again in the backward pass."""
+    if not torch.is_grad_enabled():
+        return forward(*inputs)
+    return checkpoint(
+        forward,
+        *inputs,
+        use_reentrant=False,
+        preserve_rng_state=random,
+        context_fn=lambda: (nullcontext(), _without_averages(norms)),
+    )
 
-    def __init__(self, block: nn.Module, *, preserve_rng_state: bool) -> None:
-        self.forward, self.preserve_rng_state = block.forward, preserve_rng_state
-        self.norms = [module for module in block.modules() if isinstance(module, _BatchNorm)]
 
-    def __call__(self, *inputs: Any) -> Any:
-        if not torch.is_grad_enabled():
-            return self.forward(*inputs)
-        return checkpoint(
-            self.forward,
-            *inputs,
-            use_reentrant=False,
-            preserve_rng_state=self.preserve_rng_state,
-            context_fn=lambda: (nullcontext(), self._without_averages()),
-        )
-
-    @contextmanager
-    def _without_averages(self) -> Iterator[None]:
-        """Batch statistics that leave no trace: the first pass has recorded them."""
-        before = [(norm, norm.momentum, norm.num_batches_tracked) for norm in self.norms]
-        for norm in self.norms:
-            norm.momentum, norm.num_batches_tracked = 0.0, None
-        try:
-            yield
-        finally:
-            for norm, momentum, tracked in before:
-                norm.momentum, norm.num_batches_tracked = momentum, tracked
+@contextmanager
+def _without_averages(norms: list[_BatchNorm]) -> Iterator[None]:
+    """Batch statistics that leave no trace: the first pass has recorded them."""
+    before = [(norm, norm.momentum, norm.num_batches_tracked) for norm in norms]
+    for norm in norms:
+        norm.momentum, norm.num_batches_tracked = 0.0, None
+    try:
+        yield
+    finally:
+        for norm, momentum, tracked in before:
+            norm.momentum, norm.num_batches_tracked = momentum, tracked
