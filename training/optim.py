@@ -95,20 +95,15 @@ def build_optimizer(model: nn.Module, config: OptimConfig) -> Optimizer:
     betas = (config.momentum, 0.999)
     if config.kind == "adamw":
         return AdamW(groups, lr=lr, betas=betas, weight_decay=decay)
-    # timm's would clip gradients on its own; here optim.clip_norm does.
-    return lamb_class()(groups, lr=lr, betas=betas, weight_decay=decay, max_grad_norm=None)
-
-
-def lamb_class() -> Any:
-    """timm's LAMB (You et al. 2020); torch has none."""
     try:
-        from timm.optim import Lamb
+        from timm.optim import Lamb  # You et al. 2020; torch has none
     except ModuleNotFoundError:
         raise UserError(
             'optim.kind=lamb is timm\'s; install it with pip install "residual-backbones[timm]", or use '
             "optim.kind=sgd or adamw"
         ) from None
-    return Lamb
+    # timm's would clip gradients on its own; here optim.clip_norm does.
+    return Lamb(groups, lr=lr, betas=betas, weight_decay=decay, max_grad_norm=None)
 
 
 class WeightAverage:

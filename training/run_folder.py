@@ -16,22 +16,14 @@ from training.config import complete_config, differences, dump_config
 
 
 def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
-    """Writes tensors and plain containers; an earlier checkpoint stays until the new one is complete.
-
-    Raises:
-        OSError: it could not be written, for instance because the disk is full.
-    """
+    """Writes tensors and plain containers; an earlier checkpoint stays until the new one is complete."""
     buffer = io.BytesIO()  # torch.save's own errors on a full disk do not say what happened
     torch.save(content, buffer)
     write_bytes(path, buffer.getbuffer())
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """What `save_checkpoint` wrote, on the CPU. Nothing in the file is executed.
-
-    Raises:
-        UserError: the file is broken or of another kind.
-    """
+    """What `save_checkpoint` wrote, on the CPU, with nothing in it executed; UserError if it is broken."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except UNREADABLE as error:
