@@ -117,11 +117,6 @@ def random_colour(rng: Generator, low: float = 20, high: float = 236) -> FloatAr
     return rng.uniform(low, high, 3).astype(np.float32)
 
 
-def random_angle(rng: Generator) -> float:
-    """Radians, more or less upright, as things stand in photographs."""
-    return float(rng.normal(0, 0.35))
-
-
 def blend(image: FloatArray, cover: FloatArray, surface: FloatArray | Surface) -> None:
     """Paints a colour (3,), or what `surface` gives of a height and a width, where `cover` (H, W) is above 0.
 
@@ -180,10 +175,12 @@ def draw_picture(
     return np.clip(image, 0, 255).astype(np.uint8), whole, visible
 
 
-def random_placement(rng: Generator, x: float, y: float, radius: float) -> Placement:
-    """A shape of any class, somewhat turned and stretched, at the given place."""
-    label = int(rng.integers(len(CLASSES)))
-    return Placement(label, x, y, radius, random_angle(rng), rng.uniform(0.8, 1.0))
+def random_placement(
+    rng: Generator, x: float, y: float, radius: float, label: int | None = None
+) -> Placement:
+    """A shape of any class, or of this one, somewhat stretched, and turned as things in photographs are."""
+    label = int(rng.integers(len(CLASSES))) if label is None else label
+    return Placement(label, x, y, radius, float(rng.normal(0, 0.35)), rng.uniform(0.8, 1.0))
 
 
 def generated_folder(folder: Path, stamp: Mapping[str, int], write: Callable[[Path], None]) -> Path:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pictures.shapes import CLASSES, VERSION, Placement, draw_picture, generated_folder, random_angle
+from pictures.shapes import CLASSES, VERSION, draw_picture, generated_folder, random_placement
 
 SIDE = 64  # pixels
 PICTURES_PER_CLASS = {"train": 160, "val": 40}
@@ -31,5 +31,5 @@ def draw_example(seed: list[int], label: int) -> Image.Image:
     """One shape near the centre, turned, stretched, textured, often partly hidden."""
     rng = np.random.default_rng(seed)
     x, y = rng.normal(SIDE / 2, 3, 2)
-    placement = Placement(label, x, y, rng.uniform(16, 27), random_angle(rng), rng.uniform(0.8, 1.0))
+    placement = random_placement(rng, x, y, rng.uniform(16, 27), label)
     return Image.fromarray(draw_picture(rng, SIDE, SIDE, [placement])[0])
