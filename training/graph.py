@@ -113,25 +113,19 @@ class GraphedFunction(Generic[Output]):
         call = _Call(self.function, inputs, self.device)
         call.write(inputs)
         with _CAPTURING:
-            if self._is_worth_recording(shapes):
+            self._calls[shapes] += 1
+            is_frequent, is_full = self._calls[shapes] > WARM_UP, len(self.recordings) >= MOST_RECORDINGS
+            if is_frequent and not is_full:
                 replay = self.record(call.run)
                 self.recordings[shapes] = call, replay
                 replay()
-            else:
-                with _side_stream(self.device):
-                    call.run()
+                return call.outputs
+            if is_frequent and not self._refused:
+                logger.info("run.cuda_graph: %d shapes are captured; others run as they are", MOST_RECORDINGS)
+                self._refused = True
+            with _side_stream(self.device):
+                call.run()
         return call.outputs
-
-    def _is_worth_recording(self, shapes: Hashable) -> bool:
-        self._calls[shapes] += 1
-        if self._calls[shapes] <= WARM_UP:
-            return False
-        if len(self.recordings) < MOST_RECORDINGS:
-            return True
-        if not self._refused:
-            logger.info("run.cuda_graph: %d shapes are captured; others run as they are", MOST_RECORDINGS)
-        self._refused = True
-        return False
 
 
 class _Call(Generic[Output]):
