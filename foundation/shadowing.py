@@ -27,9 +27,8 @@ def require_neighbours(package: str) -> None:
     home = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
     for name in sorted(MAY_IMPORT[package]):
         spec = find_spec(name)
-        if spec is None or spec.origin is None:
-            continue
-        if os.path.realpath(spec.origin) != os.path.join(home, name, "__init__.py"):
+        ours = os.path.join(home, name, "__init__.py")
+        if spec is not None and spec.origin is not None and os.path.realpath(spec.origin) != ours:
             raise ImportError(
                 f"{spec.origin} hides the package {name!r} of residual-backbones, which {package!r} needs; "
                 "rename it or start Python in another folder"

@@ -32,10 +32,8 @@ class TrainSampler:
     at the end of an epoch waits for the next one. In the long run every item is used once an epoch.
 
     Args:
-        length: number of items in the dataset.
         batch_size: B, over all processes and micro-batches.
         seed: decides the order and every item's seed.
-        accumulate: micro-batches a step.
         start_step: the first step to yield batches for.
         groups: the group of each item, for instance by aspect ratio.
     Raises:

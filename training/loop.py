@@ -97,7 +97,6 @@ def fit(
         state: changed in place; a continued run starts at its step.
         batches: micro-batches from `state.step` on, as many as `step` takes.
         step: takes at least one optimiser step and at most as many as its last argument says.
-        total_steps: counted from the very beginning.
         every: (n, callable): called in this order after every n-th step and after the last, with losses and
             weights known to be finite. They leave the model in training mode.
     Raises:

@@ -20,16 +20,11 @@ class OptimConfig:
 
     `batch_size` counts all processes and micro-batches; `lr` is stated per `reference_batch` and scaled to
     `batch_size`, see `scaled_lr`.
-
-    Attributes:
-        kind: "lamb" needs timm.
-        momentum: of SGD; LAMB and AdamW take it as beta1, and 0.999 as beta2.
-        ema_decay: of the moving average of the weights that is then evaluated and saved; see `WeightAverage`.
     """
 
-    kind: Literal["sgd", "lamb", "adamw"] = "sgd"
+    kind: Literal["sgd", "lamb", "adamw"] = "sgd"  # "lamb" needs timm
     lr: float = 0.1
-    momentum: float = 0.9
+    momentum: float = 0.9  # of SGD; LAMB and AdamW take it as beta1, and 0.999 as beta2
     nesterov: bool = False
     weight_decay: float = 1e-4
     decay_norm_and_bias: bool = True
@@ -37,7 +32,7 @@ class OptimConfig:
     reference_batch: int = 256
     accumulate: int = 1
     clip_norm: float | None = None
-    ema_decay: float | None = None
+    ema_decay: float | None = None  # of the average that is evaluated and saved; see `WeightAverage`
 
     def __post_init__(self) -> None:
         require_positive(self, "lr", "batch_size", "reference_batch", "accumulate", "clip_norm")

@@ -36,28 +36,21 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """How a run is executed.
-
-    Attributes:
-        compile: each block by torch.compile; equal blocks share their code, so a deep network starts as fast.
-        recompute: activations inside the blocks are computed again for the backward pass instead of kept.
-        cuda_graph: whole optimiser steps captured and replayed, once for every shape of batch, and so are
-            detections in evaluation; needs one process, a GPU and SGD. See `training.graph`.
-        early_stop: evaluations without improvement until the end.
-    """
+    """How a run is executed."""
 
     seed: int = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["fp32", "bf16"] = "fp32"
     channels_last: bool = True
-    compile: bool = False
-    recompute: bool = False
+    compile: bool = False  # each block by torch.compile; equal blocks share their code
+    recompute: bool = False  # activations inside the blocks, for the backward pass, instead of keeping them
+    # Captures steps, and detections in evaluation; needs one process, a GPU and SGD. See `training.graph`.
     cuda_graph: bool = False
     workers: int = 2
     log_every: int = 50
     eval_every: int = 1000
     checkpoint_every: int = 1000
-    early_stop: int | None = None
+    early_stop: int | None = None  # evaluations without improvement until the end
 
     def __post_init__(self) -> None:
         require_positive(self, "log_every", "eval_every", "checkpoint_every", "early_stop")
@@ -84,26 +77,16 @@ class Evaluation(NamedTuple):
 
 @dataclass(frozen=True)
 class Task:
-    """What one kind of training brings.
+    """What one kind of training brings."""
 
-    Attributes:
-        model: on its device.
-        batches: micro-batches of this process, without end, from an optimiser step on.
-        losses: loss terms of a micro-batch, from (network, batch); see `training.loop.TrainingStep`.
-        evaluate: scores the model; called in every process.
-        save_weights: writes a weight file with these scores in its header.
-        data: what the order of the pictures and the meaning of the outputs depend on, such as the classes; a
-            run only goes on with equal data.
-        resident: whether batches are small tables of numbers of one shape; their pictures lie on the device.
-    """
-
-    model: nn.Module
-    batches: Callable[[int], Iterable[Any]]
-    losses: Callable[[nn.Module, Any], dict[str, Tensor]]
-    evaluate: Callable[[], Evaluation]
-    save_weights: Callable[[Path, Mapping[str, float]], None]
+    model: nn.Module  # on its device
+    batches: Callable[[int], Iterable[Any]]  # micro-batches of this process, without end, from a step on
+    losses: Callable[[nn.Module, Any], dict[str, Tensor]]  # see `training.loop.TrainingStep`
+    evaluate: Callable[[], Evaluation]  # scores the model; called in every process
+    save_weights: Callable[[Path, Mapping[str, float]], None]  # writes them with scores in the header
+    # What the pictures' order and the outputs' meaning depend on: a run only goes on with equal data.
     data: Mapping[str, Any]
-    resident: bool = False
+    resident: bool = False  # batches are small tables of numbers of one shape; pictures lie on the device
 
 
 def train(
