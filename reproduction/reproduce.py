@@ -80,7 +80,7 @@ def reproduce(
 
     Args:
         names: of rows; without any, all that are trained here.
-        together: trainings at once in this process, see `classification.trainings_at_once`.
+        together: trainings at once in this process, see `classification.pretrain.pretrain_together`.
         dry_run: stop after the cost; the pictures need not be there.
         only_report: run nothing, use what has ended, of all seeds.
     Raises:

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from classification.config import PretrainConfig
-from classification.pretrain import pretrain
-from classification.trainings_at_once import pretrain_together, refuse_shared
+from classification.pretrain import pretrain, pretrain_together, refuse_shared
 from foundation.errors import UserError, suggest
 from reproduction.paper import Row
 from training.config import complete_config, differences, dump_config, load_config

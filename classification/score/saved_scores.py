@@ -47,12 +47,7 @@ def portable_id(name: str) -> str:
 
 
 def save_scores(path: Path, scores: Scores) -> None:
-    """Writes a NumPy archive (.npz) of the arrays `ARRAYS`, `about` as JSON text.
-
-    Raises:
-        UserError: the name has another ending.
-        OSError: it could not be written.
-    """
+    """Writes a NumPy archive (.npz) of the arrays `ARRAYS`, `about` as JSON text."""
     check_archive_name(path)
     with replace_atomically(path) as temporary, temporary.open("wb") as file:
         np.savez(
@@ -75,11 +70,7 @@ def check_archive_name(path: Path) -> None:
 
 
 def load_scores(path: Path) -> Scores:
-    """Reads what `save_scores` wrote; nothing in the file is executed.
-
-    Raises:
-        UserError: there is no such file, or it is of another kind, version or shape.
-    """
+    """Reads what `save_scores` wrote, or raises a UserError; nothing in the file is executed."""
     if not path.is_file():
         raise UserError(f"no file {path.absolute()}; {REMEDY}")
     try:

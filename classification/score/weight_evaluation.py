@@ -83,7 +83,7 @@ def score_weights(
         model.to(device)
         if reestimate_bn is not None:
             reestimate_batchnorm(model, config, header, reestimate_bn, device)
-        scores = score_pictures(model, pictures, reader, config, device)
+        scores = score_pictures(model, pictures, reader, config)
     scores.about.update({"weights": str(weights), "sha256": digest(weights), "protocol": protocol})
     if reader is not None and reader.scales:
         scores.about["scales"] = list(reader.scales)
@@ -143,11 +143,7 @@ def reestimate_batchnorm(
 
 
 def score_pictures(
-    model: nn.Module,
-    pictures: Pictures,
-    reader: ViewReader | None,
-    config: PretrainConfig,
-    device: torch.device,
+    model: nn.Module, pictures: Pictures, reader: ViewReader | None, config: PretrainConfig
 ) -> Scores:
     """The scores of all pictures, from all processes, in the order of the data set.
 
@@ -166,7 +162,8 @@ def score_pictures(
         )
     items = evaluation_items(len(pictures), size)
     loader: BatchLoader[Any] = BatchLoader(read, items, config.run.workers)
-    found = predict(model, watched(loader, len(items)), score, device=device, precision=config.run.precision)
+    device, precision = next(model.parameters()).device, config.run.precision
+    found = predict(model, watched(loader, len(items)), score, device=device, precision=precision)
     share = [(ids, labels.cpu(), scores.cpu()) for ids, labels, scores in found]
     ids, labels, scores = zip(*(part for share in gather_objects(share) for part in share), strict=True)
     names = [portable_id(name) for batch in ids for name in batch]

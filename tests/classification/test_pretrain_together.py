@@ -11,8 +11,7 @@ from classification import pretrain as pretraining
 from classification.config import ModelConfig, PretrainConfig
 from classification.data.cifar10 import Cifar10
 from classification.data.data_sets import DataConfig
-from classification.pretrain import pretrain
-from classification.trainings_at_once import pretrain_together
+from classification.pretrain import pretrain, pretrain_together
 from foundation.errors import UserError
 from training.optim import OptimConfig
 from training.run import RunConfig
