@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from threading import Thread
@@ -195,8 +194,8 @@ def pretrain_together(runs: Sequence[tuple[PretrainConfig, Path, bool]]) -> list
     def run(number: int, config: PretrainConfig, out: Path, resume: bool) -> None:
         try:
             device = resolve_device(config.run.device)
-            on_gpu = device.type == "cuda"
-            with torch.cuda.stream(torch.cuda.Stream(device)) if on_gpu else nullcontext():
+            stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+            with torch.cuda.stream(stream):
                 ended[number] = pretrain(config, out, resume=resume)
         except Exception as error:  # kept for the main thread, which raises it
             ended[number] = error

@@ -107,17 +107,11 @@ def training_items(length: int, optim: OptimConfig, run: RunConfig, step: int) -
 
 @dataclass(frozen=True)
 class PicturesOnDevice:
-    """Pictures on a device, where the batches of `training_batches` are gathered without a loader.
+    """Pictures on a device, where the batches of `training_batches` are gathered without a loader."""
 
-    Attributes:
-        images: (N, 3, H, W) uint8 RGB.
-        labels: (N,) int64.
-        split: its name, for messages.
-    """
-
-    images: Tensor
-    labels: Tensor
-    split: str
+    images: Tensor  # (N, 3, H, W) uint8 RGB
+    labels: Tensor  # (N,) int64
+    split: str  # its name, for messages
 
     def drawn(self, batches: Iterable[list[Item]]) -> Iterator["DrawnBatch"]:
         """What the sampler's batches mean, to be gathered on the device when used."""
@@ -127,14 +121,10 @@ class PicturesOnDevice:
 
 @dataclass(frozen=True)
 class DrawnBatch:
-    """A micro-batch still to be gathered.
-
-    Attributes:
-        table: (2, N) int64: index and seed of each picture.
-    """
+    """A micro-batch still to be gathered."""
 
     source: PicturesOnDevice
-    table: Tensor
+    table: Tensor  # (2, N) int64: index and seed of each picture
 
     @property
     def ids(self) -> list[str]:

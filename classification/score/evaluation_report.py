@@ -24,17 +24,11 @@ WORST = 10
 
 @dataclass(frozen=True)
 class ReportRequest:
-    """What a report is to hold, read and checked before anything is scored.
+    """What a report is to hold, read and checked before anything is scored."""
 
-    Attributes:
-        out: folder of the files; None for none.
-        labels: in place of the data set's.
-        class_ids: numbers of the classes in submission.txt; None for no such file.
-    """
-
-    out: Path | None
-    labels: LabelFile | None
-    class_ids: list[str] | None
+    out: Path | None  # folder of the files; None for none
+    labels: LabelFile | None  # in place of the data set's
+    class_ids: list[str] | None  # numbers of the classes in submission.txt; None for no such file
 
     @classmethod
     def read(
