@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,19 +35,18 @@ class AnchorFit:
     def lines(self) -> list[str]:
         """In words."""
         area = self.boxes.prod(axis=1)
-        recall = []
-        for name, low, high in SIZES:
-            chosen = (area >= low) & (area < high)
-            if chosen.any():
-                share = (self.best[chosen] >= 0.5).mean()
-                recall.append(f"{name} {share:.0%} of {chosen.sum():,}")
+        recall = [
+            f"{name} {(self.best[chosen] >= 0.5).mean():.0%} of {chosen.sum():,}"
+            for name, low, high in SIZES
+            if (chosen := (area >= low) & (area < high)).any()
+        ]
+        sizes, ratios = (", ".join(f"{v:.3g}" for v in values) for values in (self.sizes, self.ratios))
         return [
             f"best IoU over ideally placed anchors: {self.share(0.7):.0%} of {len(self.best):,} boxes "
             f">= 0.7, {self.share(0.5):.0%} >= 0.5, {self.share(0, 0.3):.0%} < 0.3",
             f">= 0.5 by area after resizing (32², 96²): {', '.join(recall)}",
-            f"even quantiles of the boxes: rpn.anchor_sizes=[{_text(self.sizes)}] "
-            f"rpn.anchor_ratios=[{_text(self.ratios)}] gives {(self.suggested >= 0.7).mean():.0%} >= 0.7, "
-            f"{(self.suggested >= 0.5).mean():.0%} >= 0.5",
+            f"even quantiles of the boxes: rpn.anchor_sizes=[{sizes}] rpn.anchor_ratios=[{ratios}] gives "
+            f"{(self.suggested >= 0.7).mean():.0%} >= 0.7, {(self.suggested >= 0.5).mean():.0%} >= 0.5",
         ]
 
 
@@ -58,8 +58,13 @@ def fit_anchors(boxes: NDArray[np.float64], sizes: Sequence[float], ratios: Sequ
         sizes: square roots of areas, pixels.
         ratios: height over width.
     """
-    better_sizes = _quantiles(np.sqrt(boxes.prod(axis=1)), len(sizes))
-    better_ratios = _quantiles(boxes[:, 1] / boxes[:, 0], len(ratios))
+    better_sizes, better_ratios = (
+        tuple(np.quantile(values, (np.arange(count) + 0.5) / count).tolist())  # of equally many boxes each
+        for values, count in (
+            (np.sqrt(boxes.prod(axis=1)), len(sizes)),
+            (boxes[:, 1] / boxes[:, 0], len(ratios)),
+        )
+    )
     best, suggested = best_iou(boxes, sizes, ratios), best_iou(boxes, better_sizes, better_ratios)
     return AnchorFit(boxes, best, better_sizes, better_ratios, suggested)
 
@@ -69,18 +74,8 @@ def best_iou(
 ) -> NDArray[np.float64]:
     """(T,) IoU of boxes (T, 2), width and height, with the best anchor about the same centre."""
     best = np.zeros(len(boxes))
-    for size in sizes:
-        for ratio in ratios:
-            anchor = np.array([size / ratio**0.5, size * ratio**0.5])
-            shared = np.minimum(boxes, anchor).prod(axis=1)
-            best = np.maximum(best, shared / (boxes.prod(axis=1) + anchor.prod() - shared))
+    for size, ratio in product(sizes, ratios):
+        anchor = np.array([size / ratio**0.5, size * ratio**0.5])
+        shared = np.minimum(boxes, anchor).prod(axis=1)
+        best = np.maximum(best, shared / (boxes.prod(axis=1) + anchor.prod() - shared))
     return best
-
-
-def _quantiles(values: NDArray[np.float64], count: int) -> tuple[float, ...]:
-    """`count` values that stand for equally many boxes each."""
-    return tuple(np.quantile(values, (2 * np.arange(count) + 1) / (2 * count)).tolist())
-
-
-def _text(values: Sequence[float]) -> str:
-    return ", ".join(f"{value:.3g}" for value in values)

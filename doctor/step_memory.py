@@ -53,15 +53,8 @@ def estimate(config: DetectionConfig, model: FasterRCNN, size: tuple[int, int], 
     return StepMemory(own, copies * trained, round(pictures * (max(fixed, 0) + one)))
 
 
-def jointly(config: DetectionConfig) -> DetectionConfig:
-    """The configuration of each step of an alternating training, which has one trunk."""
-    return replace(config, training="joint")
-
-
 def _kept(model: FasterRCNN, size: tuple[int, int], regions: int, bf16: bool) -> int:
-    """Bytes that autograd keeps from forward to backward, but for the own tensors of `model`, which stays set
-    to `regions`.
-    """
+    """Bytes that autograd keeps, but for the own tensors of `model`, which stays set to `regions`."""
     model.roi_heads.options = replace(model.roi_heads.options, regions_per_image=regions)
     own = {t.untyped_storage().data_ptr() for t in chain(model.parameters(), model.buffers())}
     kept: dict[int, Tensor] = {}

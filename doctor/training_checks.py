@@ -1,8 +1,9 @@
 """The config doctor: what a training configuration makes of its data, before the first step."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from detection.data.transforms import resized_size
 from detection.model.detector import FasterRCNN
 from doctor.anchor_fit import fit_anchors
 from doctor.findings import Finding, find
-from doctor.step_memory import estimate, jointly
+from doctor.step_memory import estimate
 from doctor.survey import Survey, clipped
 from foundation.errors import WeightsError
 from training.optim import describe_lr
@@ -25,7 +26,7 @@ from training.schedule import lr_factor
 EPOCHS = (1, 300)  # below the first some pictures are never seen; above the second is rarely meant
 FEW = 0.1  # of all boxes
 ENLARGED = 2.0
-Sizes = NDArray[np.int64]
+Sides = NDArray[np.float64]
 
 
 @dataclass
@@ -64,43 +65,39 @@ def check_config(
     if len(boxes):
         _check_anchors(report, config, boxes)
     try:
-        model = assemble(jointly(config), max(len(training[0].classes), 1), None)
+        # Each step of an alternating training has one trunk, as a joint one.
+        model = assemble(replace(config, training="joint"), max(len(training[0].classes), 1), None)
     except ValueError as error:  # UserError and OptionError: the parts do not fit together
         report.find("does_not_build", str(error))
         return report
     if len(boxes):
         stride = min(spec.stride for spec in model.feature_specs.values())
         share = float((boxes.min(axis=1) < stride).mean())
-        line = (
-            f"{share:.1%} of the boxes have a side below {stride} pixels, one cell of the finest feature map"
-        )
-        report.lines.append(line)
+        cell = f"{stride} pixels, one cell of the finest feature map"
+        report.lines.append(f"{share:.1%} of the boxes have a side below {cell}")
         if share > FEW:
-            report.find("below_stride", line)
+            report.find("below_stride", report.lines[-1])
     if memory and len(sizes):
         report.lines.append(_memory(config, model, sizes))
     return report
 
 
-def _resized(config: DetectionConfig, surveys: Sequence[Survey]) -> tuple[Sizes, NDArray[np.float64]]:
+def _resized(config: DetectionConfig, surveys: Sequence[Survey]) -> tuple[Sides, Sides]:
     """(N, 2) height and width of the training pictures, (T, 2) width and height of their boxes, resized."""
-    sizes, boxes = [np.zeros((0, 2), dtype=np.int64)], [np.zeros((0, 2))]
+    sizes, boxes = [np.zeros((0, 2))], [np.zeros((0, 2))]
     for survey in surveys:
-        stated = [picture.size for picture in survey.pictures if picture.size is not None]
-        sizes.append(_resize_all(config, stated))
-        before, ignored = survey.sizes(), np.array([found.ignore for found in survey.objects], dtype=bool)
-        kept = np.isfinite(before).all(axis=1) & ~ignored
-        found, before = clipped(survey.boxes()[kept], before[kept]), before[kept]
-        scales = _resize_all(config, [(int(h), int(w)) for h, w in before]) / np.maximum(before, 1)
-        sides = (found[:, 2:] - found[:, :2]) * scales[:, ::-1]
-        boxes.append(sides[(sides > 0).all(axis=1)])
+        stated = {picture.size for picture in survey.pictures if picture.size is not None}
+        known = {size: resized_size(size, config.data.short_side, config.data.max_side) for size in stated}
+        rows = [known[p.size] if p.size is not None else (np.nan, np.nan) for p in survey.pictures]
+        after = np.array(rows, dtype=np.float64).reshape(-1, 2)
+        sizes.append(after[np.isfinite(after).all(axis=1)])
+        before = survey.sizes()
+        found = clipped(survey.boxes(), before)
+        owners = np.array([item.picture for item in survey.objects], dtype=np.int64)
+        sides = (found[:, 2:] - found[:, :2]) * (after[owners] / before)[:, ::-1]
+        counted = ~np.array([item.ignore for item in survey.objects], dtype=bool)
+        boxes.append(sides[counted & (sides > 0).all(axis=1)])  # none where no size is stated
     return np.concatenate(sizes), np.concatenate(boxes)
-
-
-def _resize_all(config: DetectionConfig, sizes: Sequence[tuple[int, int]]) -> Sizes:
-    short, long = config.data.short_side, config.data.max_side
-    known = {size: resized_size(size, short, long) for size in set(sizes)}
-    return np.array([known[size] for size in sizes], dtype=np.int64).reshape(-1, 2)
 
 
 def _check_schedule(report: ConfigReport, config: DetectionConfig, pictures: int) -> None:
@@ -152,7 +149,7 @@ def _check_weights(report: ConfigReport, config: DetectionConfig) -> None:
 
 
 def _check_pictures(
-    report: ConfigReport, config: DetectionConfig, surveys: Sequence[Survey], sizes: Sizes
+    report: ConfigReport, config: DetectionConfig, surveys: Sequence[Survey], sizes: Sides
 ) -> None:
     data = config.data
     short, long = (
@@ -164,28 +161,21 @@ def _check_pictures(
         "(least, 5, 50, 95 %, greatest)"
     )
     if data.train_short_sides or data.jitter:
-        report.lines.append(
-            "in training sizes vary; what is said here is of data.short_side, as in evaluation"
-        )
+        report.lines.append("in training sizes vary; this is of data.short_side, as in evaluation")
     original = np.array([p.size for s in surveys for p in s.pictures if p.size is not None])
     enlarged = (sizes / original > ENLARGED).all(axis=1)
     if enlarged.any():
         detail = f"{enlarged.mean():.0%} of the pictures are enlarged more than {ENLARGED:g} times"
         report.find("enlarged_pictures", detail)
-    counts = np.concatenate(
-        [
-            np.bincount([o.picture for o in s.objects if not o.ignore] or [0], minlength=len(s.pictures))
-            for s in surveys
-        ]
-    )
+    owners = Counter((s.name, o.picture) for s in surveys for o in s.objects if not o.ignore)
+    counts = np.array([owners[s.name, index] for s in surveys for index in range(len(s.pictures))])
     report.lines.append(f"objects a picture: median {np.median(counts):g}, most {counts.max()}")
-    crowded = int((counts > data.max_boxes).sum())
-    if crowded:
+    if crowded := int((counts > data.max_boxes).sum()):
         detail = f"{crowded} pictures have more than data.max_boxes {data.max_boxes}, up to {counts.max()}"
         report.find("too_many_objects", f"{detail}; a random choice is kept")
 
 
-def _check_anchors(report: ConfigReport, config: DetectionConfig, boxes: NDArray[np.float64]) -> None:
+def _check_anchors(report: ConfigReport, config: DetectionConfig, boxes: Sides) -> None:
     assert config.rpn.anchor_sizes is not None  # filled in by the kind of detector
     fit = fit_anchors(boxes, config.rpn.anchor_sizes, config.rpn.anchor_ratios)
     lines, below = fit.lines(), fit.share(0, config.rpn.negative_iou)
@@ -196,7 +186,7 @@ def _check_anchors(report: ConfigReport, config: DetectionConfig, boxes: NDArray
         report.find("poor_anchors", detail)
 
 
-def _memory(config: DetectionConfig, model: FasterRCNN, sizes: Sizes) -> str:
+def _memory(config: DetectionConfig, model: FasterRCNN, sizes: Sides) -> str:
     """Of a step of pictures whose sides are the 95 % quantiles, of lying or of upright ones as needs more."""
     pictures = max(config.optim.batch_size // config.optim.accumulate, 1)
     lying = sizes[:, 1] >= sizes[:, 0]
@@ -204,8 +194,9 @@ def _memory(config: DetectionConfig, model: FasterRCNN, sizes: Sizes) -> str:
     large = max(kinds, key=lambda size: float(size.prod()))
     height, width = (math.ceil(int(side) / SIZE_MULTIPLE) * SIZE_MULTIPLE for side in large)
     memory = estimate(config, model, (height, width), pictures)
-    parts = (memory.parameters, memory.training, memory.activations)
-    own, training, activations = (f"{part / 2**30:.2f}" for part in parts)
+    own, training, activations = (
+        f"{part / 2**30:.2f}" for part in (memory.parameters, memory.training, memory.activations)
+    )
     recompute = ", which run.recompute lowers" if config.run.recompute else ""
     return (
         f"memory of a step of {pictures} pictures of {width}x{height}, one process: about "
