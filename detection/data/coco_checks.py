@@ -31,11 +31,7 @@ _Entries = list[tuple[int, dict[str, Any]]]
 
 
 def read_json(path: str | Path) -> Any:
-    """The content of a JSON file.
-
-    Raises:
-        UserError: the file is missing or not JSON.
-    """
+    """The content of a JSON file; UserError where it is missing or not JSON."""
     try:
         with open(path, encoding="utf-8") as file:
             return json.load(file)
@@ -49,14 +45,9 @@ def read_json(path: str | Path) -> Any:
 
 
 def read_coco(path: str | Path) -> dict[str, Any]:
-    """A checked annotation file; see `checked_coco`."""
-    return checked_coco(read_json(path), str(path))
-
-
-def checked_coco(content: Any, where: str) -> dict[str, Any]:
-    """The content of an annotation file, checked as `check_coco` does; `annotations` may be missing."""
-    content = with_annotations(content, where)
-    check_coco(content, where)
+    """An annotation file, checked as `check_coco` does; `annotations` may be missing."""
+    content = with_annotations(read_json(path), str(path))
+    check_coco(content, str(path))
     return content
 
 
@@ -69,11 +60,7 @@ def with_annotations(content: Any, where: str) -> Any:
 
 
 def check_coco(content: Any, where: str) -> None:
-    """Refuse an annotation file that would train or score something else than its author meant.
-
-    Raises:
-        UserError: the first of `problems`.
-    """
+    """Refuse an annotation file with a UserError of the first of its `problems`."""
     for problem in problems(content):
         raise problem.error(where)
 
@@ -94,9 +81,9 @@ def stated_size(image: dict[str, Any]) -> tuple[int, int] | None:
 def problems(content: Any) -> Iterator[Problem]:
     """Everything for which a file is refused, in the order of its entries.
 
-    A section or field is missing, an id stands twice, refers to nothing or is neither a whole number nor text
-    (of categories: no whole number), a picture has no size, or a box is not [x, y, width, height] with finite
-    numbers and sizes of at least 0. Whatever has no problem can be used.
+    Sections or fields are missing, ids stand twice, refer to nothing or are neither whole numbers nor text
+    (of categories: no whole numbers), pictures have no size, or boxes are not [x, y, width, height] with
+    finite numbers and sizes of at least 0. Whatever has no problem can be used.
     """
     if _is_sound(content):
         return
@@ -178,11 +165,7 @@ def _entry_problems(content: Any, section: str) -> Generator[Problem, None, _Ent
 
 
 def check_known(values: Sequence, known: set, field: str, name: Callable[[int], str]) -> None:
-    """Refuse the first value that is not known; `name(index)` says where it stands.
-
-    Raises:
-        UserError: there is one.
-    """
+    """Refuse the first value that is not known with a UserError; `name(index)` says where it stands."""
     if not _all_known(values, known):
         index = next(i for i, value in enumerate(values) if not _all_known([value], known))
         raise UserError(f"{name(index)}: {_unknown(values[index], field, known)}")

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detection.data.annotations import PackedObjects
-from detection.data.coco_checks import checked_coco, read_json, xywh_boxes
+from detection.data.coco_checks import check_coco, read_json, with_annotations, xywh_boxes
 from detection.data.coco_masks import check_segmentations, draw_mask
 from detection.types import Target, Window
 
@@ -73,7 +73,8 @@ class CocoDataset:
             UserError: the file is missing or an entry is malformed.
         """
         stored = read_json(annotation_file)
-        content = checked_coco(stored, str(annotation_file))
+        content = with_annotations(stored, str(annotation_file))
+        check_coco(content, str(annotation_file))
         self.has_truth = "annotations" in stored
         self.annotation_file = Path(annotation_file)
         images = content["images"]
@@ -90,7 +91,13 @@ class CocoDataset:
         annotations = sorted(content["annotations"], key=lambda annotation: index_of[annotation["image_id"]])
         pictures = np.array([index_of[a["image_id"]] for a in annotations], dtype=np.int64)
         sizes = np.array(self.image_sizes, dtype=np.int64).reshape(-1, 2)[pictures]
-        boxes = _clipped_xyxy(annotations, sizes)
+
+        def name(row: int) -> str:
+            return f"{annotation_file}: annotation {annotations[row]['id']}"
+
+        x, y, width, height = xywh_boxes(annotations, name).T
+        corners = np.stack([x, y, x + width, y + height], axis=1)
+        boxes = np.clip(corners, 0, sizes[:, [1, 0, 1, 0]]).astype(np.float32)
         kept = np.flatnonzero((boxes[:, 2:] > boxes[:, :2]).all(axis=1))
         if dropped := len(boxes) - len(kept):
             text = "%s: dropped %d of %d boxes without area inside their picture"
@@ -106,11 +113,7 @@ class CocoDataset:
         self._segmentations: _Segmentations | None = None
         if masks:
             segmentations = [annotation.get("segmentation") for annotation in annotations]
-            check_segmentations(
-                segmentations,
-                list(map(tuple, sizes.tolist())),
-                lambda index: f"{annotation_file}: annotation {annotations[index]['id']}",
-            )
+            check_segmentations(segmentations, list(map(tuple, sizes.tolist())), name)
             self._segmentations = _Segmentations([segmentations[row] for row in kept.tolist()])
 
     def __len__(self) -> int:
@@ -138,13 +141,6 @@ class CocoDataset:
             return draw_mask(read(first + number), target.size, resized, window)
 
         return replace(target, mask=mask)
-
-
-def _clipped_xyxy(annotations: Sequence[dict[str, Any]], sizes: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Boxes (T, 4) as xyxy inside pictures of `sizes` (T, 2), height and width."""
-    x, y, width, height = xywh_boxes(annotations, lambda index: f"annotation {annotations[index]['id']}").T
-    corners = np.stack([x, y, x + width, y + height], axis=1)
-    return np.clip(corners, 0, sizes[:, [1, 0, 1, 0]]).astype(np.float32)
 
 
 class _Segmentations:

@@ -25,9 +25,8 @@ def draw_mask(
 ) -> NDArray[np.bool_]:
     """The mask (height, width) of one object.
 
-    Polygons are scaled and drawn anew, by COCO's own rule: at any size but the file's this is nearer to the
-    outline than resizing the file's mask. Run-lengths are resized: each pixel takes the file's under its
-    centre.
+    Polygons are scaled and drawn anew by COCO's own rule, which is nearer to the outline than resizing the
+    file's mask. Run-lengths are resized: each pixel takes the file's under its centre.
 
     Args:
         segmentation: polygons or a run-length, sound as of `check_segmentations`.
@@ -52,11 +51,9 @@ def draw_mask(
 def _scaled(
     polygon: Sequence[float], source: tuple[int, int], resized: tuple[int, int]
 ) -> NDArray[np.float64]:
-    """(P, 2) x and y in resized pixels.
-
-    Drawing takes memory for every pixel of an edge, so corners far outside the picture are brought nearer.
-    """
+    """(P, 2) x and y in resized pixels."""
     size = np.array(source[::-1], dtype=np.float64)
+    # Drawing takes memory for every pixel of an edge, so corners far outside the picture are brought nearer.
     return np.clip(np.reshape(polygon, (-1, 2)), -size, 2 * size) * (resized[::-1] / size)
 
 
@@ -90,11 +87,11 @@ def check_segmentations(
     """Refuse the first segmentation that is missing, malformed or of another size than its picture.
 
     Args:
-        segmentations: what stands under `segmentation`; None where nothing does.
+        segmentations: None where an entry has none.
         sizes: (height, width) of the picture of each.
         name: says where entry `index` stands.
     Raises:
-        UserError: one is not what it should be.
+        UserError: there is one.
     """
     for index, text in segmentation_problems(segmentations, sizes).items():
         raise UserError(f"{name(index)}: {text}")

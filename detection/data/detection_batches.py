@@ -55,16 +55,12 @@ class PreparedPictures:
         """Prepare to read `dataset`.
 
         Args:
-            options: how pictures are resized.
             training: with what `options` says is random; otherwise pictures are only resized.
             masks: also give the objects' masks; the data set must have been opened with them.
             few_shapes: batches have room for 8, 16, 32, … objects instead of every multiple of 8.
         """
-        self.dataset = dataset
-        self.options = options
-        self.training = training
-        self.masks = masks
-        self.few_shapes = few_shapes
+        self.dataset, self.options = dataset, options
+        self.training, self.masks, self.few_shapes = training, masks, few_shapes
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -110,9 +106,8 @@ class PreparedPictures:
     def read(self, items: Sequence[Item]) -> Batch:
         """The batch of these items."""
         batch = collate([self[item] for item in items])
-        if not self.few_shapes:
-            return batch
-        return batch.with_slots(1 << (batch.boxes.shape[1] - 1).bit_length())
+        slots = batch.boxes.shape[1]
+        return batch.with_slots(1 << (slots - 1).bit_length()) if self.few_shapes else batch
 
 
 def _masks_in_view(target: Target, chosen: _Numbers, view: View) -> tuple[_Numbers, Tensor]:
@@ -149,33 +144,26 @@ def collate(samples: Sequence[Sample]) -> Batch:
     """Pad samples to one batch."""
     height, width = (_round_up(max(s.image.shape[side] for s in samples), SIZE_MULTIPLE) for side in (1, 2))
     slots = _round_up(max(1, *(len(sample.boxes) for sample in samples)), BOXES_MULTIPLE)
-    count = len(samples)
-    images = torch.zeros((count, 3, height, width), dtype=torch.uint8)
-    boxes = torch.zeros((count, slots, 4))
-    labels = torch.zeros((count, slots), dtype=torch.int64)
-    valid = torch.zeros((count, slots), dtype=torch.bool)
-    masks = None
-    if samples[0].masks is not None:
-        masks = torch.zeros((count, slots, height, width // 8), dtype=torch.uint8)
-    for row, sample in enumerate(samples):
-        images[row, :, : sample.image.shape[1], : sample.image.shape[2]] = sample.image
-        boxes[row, : len(sample.boxes)] = sample.boxes
-        labels[row, : len(sample.boxes)] = sample.labels
-        valid[row, : len(sample.boxes)] = True
-        if masks is not None and sample.masks is not None:
-            objects, rows, octets = sample.masks.shape
-            masks[row, :objects, :rows, :octets] = sample.masks
+    masks = [sample.masks for sample in samples if sample.masks is not None]
     return Batch(
-        images=images,
+        images=_padded([sample.image for sample in samples], (3, height, width)),
         sizes=torch.tensor([sample.image.shape[1:] for sample in samples]),
         scales=torch.tensor([sample.scale for sample in samples], dtype=torch.float32),
-        boxes=boxes,
-        labels=labels,
-        valid=valid,
+        boxes=_padded([sample.boxes for sample in samples], (slots, 4)),
+        labels=_padded([sample.labels for sample in samples], (slots,)),
+        valid=_padded([torch.ones(len(sample.boxes), dtype=torch.bool) for sample in samples], (slots,)),
         seeds=torch.tensor([sample.seed for sample in samples], dtype=torch.int64),
         ids=[sample.id for sample in samples],
-        masks=masks,
+        masks=_padded(masks, (slots, height, width // 8)) if masks else None,
     )
+
+
+def _padded(tensors: Sequence[Tensor], shape: tuple[int, ...]) -> Tensor:
+    """The tensors stacked, with zeros after each up to `shape`."""
+    padded = tensors[0].new_zeros((len(tensors), *shape))
+    for row, tensor in zip(padded, tensors, strict=True):
+        row[tuple(map(slice, tensor.shape))] = tensor
+    return padded
 
 
 def _round_up(value: int, multiple: int) -> int:
@@ -191,8 +179,7 @@ def training_batches(
     samples: PreparedPictures, batch_size: int, *, workers: int = 0, **options: int
 ) -> BatchLoader[Batch]:
     """An endless stream of training batches for one process; `options` as of TrainSampler, with a seed."""
-    groups = aspect_groups(samples.dataset)
-    sampler = TrainSampler(len(samples), batch_size, groups=groups, **options)
+    sampler = TrainSampler(len(samples), batch_size, groups=aspect_groups(samples.dataset), **options)
     return BatchLoader(samples.read, sampler, workers)
 
 
