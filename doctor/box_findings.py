@@ -18,16 +18,21 @@ TINY = 1.0  # pixels of a side
 def check_objects(survey: Survey) -> list[Finding]:
     """Boxes, duplicates and counts of an annotated set; of class folders the counts alone."""
     findings = [] if survey.pictures else [find("no_pictures", survey.name, "holds no picture")]
+    names = [picture.path.parent.name for picture in survey.pictures]
+    if survey.annotated:
+        names = [survey.classes[item.category] for item in survey.objects]
+        findings += [*_check_borders(survey), *_check_duplicates(survey), *_health(survey)]
+    counts = ", ".join(f"{name} {count:,}" for name, count in Counter(names).most_common())
+    sums = f"{len(survey.pictures):,} pictures, {len(names):,} objects, {len(survey.classes)} classes"
+    findings.append(find("class_counts", survey.name, f"{sums}: {counts}"))
     if not survey.annotated:
-        return findings + _class_counts(survey, [picture.path.parent.name for picture in survey.pictures])
-    findings += [*_check_borders(survey), *_check_duplicates(survey), *_health(survey)]
+        return findings
     used = {item.picture for item in survey.objects}
     findings += [
         find("no_objects", picture.where, "no object; trained on as background")
         for index, picture in enumerate(survey.pictures)
         if index not in used
     ]
-    findings += _class_counts(survey, [survey.classes[item.category] for item in survey.objects])
     word = "crowds" if survey.ignored == "crowd" else "difficult objects"
     return findings + [
         find(survey.ignored, item.where, f"one of the {word}, which count neither as found nor as missed")
@@ -43,9 +48,9 @@ def _check_borders(survey: Survey) -> list[Finding]:
     beyond = np.abs(boxes - inside).max(axis=1, initial=0)
     findings = []
     for row in np.flatnonzero(gone | (beyond > TOLERANCE)):
-        check = "outside_box" if gone[row] else "crossing_box"
         height, width = sizes[row]
         detail = f"{_text(boxes[row])} in a picture of {width:g}x{height:g}"
+        check = "outside_box" if gone[row] else "crossing_box"
         findings.append(find(check, survey.objects[row].where, detail))
     tiny = ~gone & ((inside[:, 2:] - inside[:, :2]).min(axis=1, initial=np.inf) < TINY)
     findings += [
@@ -104,15 +109,6 @@ def as_numbered_coco(survey: Survey) -> dict[str, Any]:
             for row, item in enumerate(survey.objects)
         ],
     )
-
-
-def _class_counts(survey: Survey, names: list[str]) -> list[Finding]:
-    counts = Counter(names).most_common()
-    shown = ", ".join(f"{name} {count:,}" for name, count in counts)
-    detail = (
-        f"{len(survey.pictures):,} pictures, {len(names):,} objects, {len(survey.classes)} classes: {shown}"
-    )
-    return [find("class_counts", survey.name, detail)]
 
 
 def _text(box: NDArray[np.float64] | tuple[float, ...]) -> str:

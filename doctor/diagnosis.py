@@ -87,11 +87,7 @@ def diagnose(
 
 
 def open_set(text: str) -> list[Survey]:
-    """The surveys of a set as the command line writes it.
-
-    Raises:
-        UserError: it has another form, or the files are not there.
-    """
+    """The surveys of a set as the command line writes it; UserError where its form or files are wrong."""
     if text.startswith("folder:") and text != "folder:":
         return survey_folders(Path(text.removeprefix("folder:")))
     split = parse_split(text)
@@ -104,12 +100,16 @@ def open_set(text: str) -> list[Survey]:
 
 
 def sets_of(data: DataConfig) -> tuple[list[Survey], list[Survey]]:
-    """The surveys of a configuration's training and validation sets.
-
-    Raises:
-        UserError: the files are not there.
-    """
-    training, validation = (_survey(data, data.train), _survey(data, data.val))
+    """The surveys of a configuration's training and validation sets; UserError where files are missing."""
+    if DATASETS[data.kind].locate is None:
+        training, validation = (
+            [survey_dataset(open_dataset(data, split), f"{data.kind}:{split}")]
+            for split in (data.train, data.val)
+        )
+    else:
+        training, validation = (
+            [survey_split(files) for files in locate_splits(data, split)] for split in (data.train, data.val)
+        )
     for role, surveys in (("train", training), ("val", validation)):
         for survey in surveys:
             survey.role = role
@@ -122,12 +122,6 @@ def sets_of(data: DataConfig) -> tuple[list[Survey], list[Survey]]:
     return training, validation
 
 
-def _survey(data: DataConfig, split: str) -> list[Survey]:
-    if DATASETS[data.kind].locate is None:
-        return [survey_dataset(open_dataset(data, split), f"{data.kind}:{split}")]
-    return [survey_split(files) for files in locate_splits(data, split)]
-
-
 def examine(surveys: Sequence[Survey], *, quick: bool = False, workers: int = 2) -> Examination:
     """Looks at objects, files, duplicates and, where there are several sets, leaks.
 
@@ -137,8 +131,7 @@ def examine(surveys: Sequence[Survey], *, quick: bool = False, workers: int = 2)
         workers: threads that read pictures.
     """
     facts = [inspect_all(survey.pictures, quick=quick, workers=workers) for survey in surveys]
-    findings = []
+    findings: list[Finding] = []
     for survey, rows in zip(surveys, facts, strict=True):
-        findings += survey.findings + check_objects(survey)
-        findings += [finding for row in rows for finding in row.findings]
+        findings += survey.findings + check_objects(survey) + [f for row in rows for f in row.findings]
     return Examination(facts, findings + check_twins(surveys, facts))

@@ -18,11 +18,7 @@ from pictures.suffixes import PICTURE_SUFFIXES, is_picture
 
 
 def survey_split(split: CocoSplit | VocSplit) -> Survey:
-    """A split whose files are known.
-
-    Raises:
-        UserError: the annotation file or the list of pictures is not there.
-    """
+    """A split whose files are known; UserError where its annotations or its list are missing."""
     return survey_coco(split) if isinstance(split, CocoSplit) else survey_voc(split)
 
 
@@ -96,15 +92,12 @@ def _segmentation_findings(
     entries: Sequence[dict[str, Any]], sizes: Sequence[tuple[int, int] | None]
 ) -> list[Finding]:
     """Damaged segmentations, and missing ones where others are there; `sizes` are those of the pictures."""
-    with_one = [(e, size) for e, size in zip(entries, sizes, strict=True) if e.get("segmentation")]
-    if not with_one:
+    without = [entry["id"] for entry in entries if not entry.get("segmentation")]
+    if len(without) == len(entries):
         return []
-    findings = [
-        find("missing_segmentation", f"annotation {entry['id']}", "others have one; training masks needs all")
-        for entry in entries
-        if not entry.get("segmentation")
-    ]
-    checked = [(entry, size) for entry, size in with_one if size is not None]
+    detail = "others have one; training masks needs all"
+    findings = [find("missing_segmentation", f"annotation {number}", detail) for number in without]
+    checked = [(e, s) for e, s in zip(entries, sizes, strict=True) if e.get("segmentation") and s is not None]
     damaged = segmentation_problems([e["segmentation"] for e, _ in checked], [size for _, size in checked])
     return findings + [
         find("damaged_segmentation", f"annotation {checked[row][0]['id']}", text)
@@ -116,10 +109,11 @@ def survey_voc(split: VocSplit) -> Survey:
     """One split of one year."""
     survey = Survey(f"voc:{split.folder}:{split.name}", list(VOC_CLASSES), ignored="difficult")
     names, secret = split.image_ids(), split.is_secret()
-    for name in (name for name, count in Counter(names).items() if count > 1):
-        survey.findings.append(find("duplicate_image_id", name, f"stands several times in {split.name}.txt"))
-    survey.image_ids = list(dict.fromkeys(names))
-    for index, name in enumerate(dict.fromkeys(names)):
+    for index, (name, count) in enumerate(Counter(names).items()):
+        if count > 1:
+            detail = f"stands several times in {split.name}.txt"
+            survey.findings.append(find("duplicate_image_id", name, detail))
+        survey.image_ids.append(name)
         path = split.annotation_file(name)
         size, objects, refused = (None, [], []) if secret else read_annotation(path, VOC_CLASSES)
         survey.findings += [_refusal(p, f"{name}.xml {p.where}" if p.where else path) for p in refused]

@@ -15,16 +15,14 @@ NEIGHBOURS = 50
 
 
 def check_twins(surveys: Sequence[Survey], facts: Sequence[Sequence[PictureFacts]]) -> list[Finding]:
-    """Duplicates inside sets and leaks between them.
-
-    Args:
-        facts: of every survey's pictures.
-    """
+    """Duplicates inside sets and leaks between them; `facts` are of every survey's pictures."""
     places = [(s, p) for s, rows in enumerate(facts) for p in range(len(rows))]
     flat = [row for rows in facts for row in rows]
-    pairs = {pair: -1 for pair in _equal_bytes(flat)}
-    for pair, distance in _alike(flat):
-        pairs.setdefault(pair, distance)
+    pairs = dict(_alike(flat))
+    first_of: dict[bytes, int] = {}
+    for index, fact in enumerate(flat):
+        if fact.digest is not None and first_of.setdefault(fact.digest, index) != index:
+            pairs[first_of[fact.digest], index] = -1
     findings = []
     for (first, second), distance in sorted(pairs.items()):
         (s, p), (t, q) = places[first], places[second]
@@ -39,14 +37,6 @@ def check_twins(surveys: Sequence[Survey], facts: Sequence[Sequence[PictureFacts
             check = "duplicate_picture" if distance < 0 else "near_duplicate_picture"
         findings.append(find(check, b.where, f"{how} {other}"))
     return findings
-
-
-def _equal_bytes(facts: Sequence[PictureFacts]) -> Iterator[tuple[int, int]]:
-    """Every later file with the first of the same bytes."""
-    first: dict[bytes, int] = {}
-    for index, fact in enumerate(facts):
-        if fact.digest is not None and first.setdefault(fact.digest, index) != index:
-            yield first[fact.digest], index
 
 
 def _alike(facts: Sequence[PictureFacts]) -> Iterator[tuple[tuple[int, int], int]]:

@@ -19,9 +19,8 @@ from training.command import run
 
 
 def parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
     parser.add_argument(
         "sets",
         nargs="*",
@@ -44,20 +43,15 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
-def refuse_wrong(arguments: argparse.Namespace) -> None:
-    from foundation.errors import UserError
-
-    if arguments.workers < 1:
-        raise UserError(f"--workers must be 1 or more, got {arguments.workers}")
-    if arguments.config is None and not arguments.sets:
-        raise UserError("nothing to check: name a set, for instance coco:ANNOTATIONS.json, or --config FILE")
-
-
 def main(arguments: argparse.Namespace) -> None:
     from doctor.diagnosis import diagnose
+    from foundation.errors import UserError
 
-    refuse_wrong(arguments)
     with_config = arguments.config is not None
+    if arguments.workers < 1:
+        raise UserError(f"--workers must be 1 or more, got {arguments.workers}")
+    if not with_config and not arguments.sets:
+        raise UserError("nothing to check: name a set, for instance coco:ANNOTATIONS.json, or --config FILE")
     clean = diagnose(
         [] if with_config else arguments.sets,
         config=arguments.config,
