@@ -83,13 +83,7 @@ def no_objects(image_id: int | str, size: tuple[int, int]) -> Target:
 
 
 def require_truth(dataset: DetectionDataset, name: str) -> None:
-    """Refuse to train on, or score with, pictures whose objects are not published.
-
-    Args:
-        name: of the split, for the message.
-    Raises:
-        UserError: the data set has no truth.
-    """
+    """Refuse the split `name` with a UserError where its objects are not published."""
     if not dataset.has_truth:
         raise UserError(
             f"{name} has no annotations, so that nothing can be trained or scored on it; take a split that "
@@ -133,13 +127,9 @@ class PackedObjects:
         sizes = np.array(image_sizes, dtype=np.int64).reshape(-1, 2)
         return PackedObjects(boxes, labels, ignore, starts, image_ids, sizes)
 
-    def rows(self, index: int) -> slice:
-        """Where picture `index` has its objects."""
-        return slice(int(self.starts[index]), int(self.starts[index + 1]))
-
     def target(self, index: int) -> Target:
         """The objects of picture `index`, copied out."""
-        rows = self.rows(index)
+        rows = slice(self.starts[index], self.starts[index + 1])
         height, width = self.sizes[index].tolist()
         return Target(
             boxes=torch.from_numpy(self.boxes[rows].copy()),
@@ -168,13 +158,7 @@ class JoinedDataset:
     """The pictures of one data set after those of another, such as COCO's train2014 and val2014."""
 
     def __init__(self, parts: Sequence[DetectionDataset], name: str) -> None:
-        """Join `parts`, at least one.
-
-        Args:
-            name: of the whole, for messages.
-        Raises:
-            UserError: they differ in their classes or share a picture's id.
-        """
+        """Join `parts`, at least one, as `name`; UserError where `joining_problems` finds any."""
         for first, second in combinations(parts, 2):
             for problem in joining_problems(first, second):
                 raise problem.error(name)
@@ -182,7 +166,7 @@ class JoinedDataset:
         self.image_ids: list[int | str] = [image_id for part in parts for image_id in part.image_ids]
         self.has_truth = all(part.has_truth for part in parts)
         self.parts = parts
-        self._ends = np.cumsum([len(part) for part in parts])
+        self._starts = np.cumsum([0, *map(len, parts)])
 
     def __len__(self) -> int:
         return len(self.image_ids)
@@ -208,6 +192,5 @@ class JoinedDataset:
         return part.load_target(place)
 
     def _locate(self, index: int) -> tuple[DetectionDataset, int]:
-        number = int(np.searchsorted(self._ends, index, side="right"))
-        part = self.parts[number]
-        return part, index - int(self._ends[number]) + len(part)
+        number = int(np.searchsorted(self._starts, index, side="right")) - 1
+        return self.parts[number], index - int(self._starts[number])

@@ -133,7 +133,7 @@ class CocoDataset:
         target = self._objects.target(index)
         if self._segmentations is None:
             return target
-        read, first = self._segmentations.read, self._objects.rows(index).start
+        read, first = self._segmentations.read, int(self._objects.starts[index])
 
         def mask(
             number: int, /, resized: tuple[int, int] | None = None, window: Window | None = None

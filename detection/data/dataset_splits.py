@@ -1,7 +1,6 @@
 """Data sets by their kind: the options of a configuration, where the splits lie, and how they are opened.
 
-Each data set's own module says where its splits lie below a root; the table `DATASETS` names these modules. A
-data set is added by its module and one line of that table.
+A data set is added by its module, which says where its splits lie, and one line of the table `DATASETS`.
 """
 
 import math
@@ -145,10 +144,9 @@ def open_dataset(config: DataConfig, split: str, *, masks: bool = False) -> Dete
 
 
 def locate_splits(config: DataConfig, split: str) -> Sequence[CocoSplit | VocSplit]:
-    """The files of the splits that `open_dataset` would open; none of a kind that does not say.
+    """The files of the splits that `open_dataset` would open, a UserError where the set has no such split.
 
-    Raises:
-        UserError: the set has no such split.
+    There are none of a kind that does not say.
     """
     locate = DATASETS[config.kind].locate
     return locate(config.folder, split) if locate else []

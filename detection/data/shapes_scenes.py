@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.random import Generator
@@ -42,8 +42,7 @@ class Shape:
         return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
-@dataclass(frozen=True)
-class Scene:
+class Scene(NamedTuple):
     """One picture (H, W, 3) uint8 and the objects in it, perhaps none."""
 
     name: str
@@ -52,8 +51,7 @@ class Scene:
     shapes: list[Shape]
 
 
-@dataclass(frozen=True)
-class ShapesFolders:
+class ShapesFolders(NamedTuple):
     """Where the set lies: `coco` as COCO's root folder, `voc` as VOCdevkit."""
 
     coco: Path

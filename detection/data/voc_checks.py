@@ -42,12 +42,13 @@ def read_annotation(path: Path, classes: Sequence[str]) -> VocAnnotation:
         return VocAnnotation(None, [], [root])
     stated = read_size(root)
     size, problems = (None, [stated]) if isinstance(stated, Problem) else (stated, [])
-    read = [
-        read_object(node, number, classes, size)
-        for number, node in enumerate(root.findall("object"), start=1)
-    ]
-    objects = [found for found in read if isinstance(found, VocObject)]
-    problems += [problem for found in read if not isinstance(found, VocObject) for problem in found]
+    objects = []
+    for number, node in enumerate(root.findall("object"), start=1):
+        found = read_object(node, number, classes, size)
+        if isinstance(found, VocObject):
+            objects.append(found)
+        else:
+            problems += found
     return VocAnnotation(size, objects, problems)
 
 

@@ -19,12 +19,7 @@ VOC_CLASSES = tuple(_NAMES.split())
 
 
 class VocSplit(NamedTuple):
-    """One split of one year.
-
-    Attributes:
-        folder: of the year, such as VOCdevkit/VOC2007.
-        name: such as "trainval".
-    """
+    """One split of one year: the year's folder, such as VOCdevkit/VOC2007, and a name such as "trainval"."""
 
     folder: Path
     name: str
@@ -46,11 +41,7 @@ class VocSplit(NamedTuple):
         return self.folder / "JPEGImages" / f"{image_id}.jpg"
 
     def image_ids(self) -> list[str]:
-        """The names of the split's pictures, as they are listed.
-
-        Raises:
-            UserError: there is no such folder, or no such list.
-        """
+        """The names of the split's pictures, as they are listed; UserError without such a folder or list."""
         lists = self.list_file.parent
         if not lists.is_dir():
             raise UserError(

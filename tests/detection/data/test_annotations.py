@@ -21,8 +21,8 @@ def packed() -> PackedObjects:
 def test_rows_by_picture(packed: PackedObjects):
     # Counts 2, 0, 1, 0 sum up to 0, 2, 2, 3, 3.
     assert packed.starts.tolist() == [0, 2, 2, 3, 3]
-    assert packed.rows(0) == slice(0, 2)
-    assert packed.rows(3) == slice(3, 3)
+    assert len(packed.target(0).labels) == 2
+    assert len(packed.target(3).labels) == 0
 
 
 def test_targets(packed: PackedObjects):
