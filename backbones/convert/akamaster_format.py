@@ -14,46 +14,34 @@ from torch import Tensor
 from backbones.convert.foreign_weights import Contents, rename
 from backbones.spec import IMAGENET_INPUT
 
-_OURS = (
-    (re.compile(r"linear\."), "fc."),
-    (re.compile(r"(layer\d\.\d+)\.shortcut\."), r"\1.downsample."),
-)
-_THEIRS = (
-    (re.compile(r"fc\."), "linear."),
-    (re.compile(r"(layer\d\.\d+)\.downsample\."), r"\1.shortcut."),
-)
-
 
 def to_ours(tensors: Mapping[str, Tensor]) -> Contents:
     """Renamed, and with option A the channels in our order."""
-    contents = rename(tensors, lambda name: _substitute(name, _OURS))
-    contents.state = _reorder(contents.state, {stage: order for stage, order in _orders(contents.state)})
+    contents = rename(
+        tensors, lambda name: re.sub(r"^linear\.", "fc.", name).replace(".shortcut.", ".downsample.")
+    )
+    contents.state = _reorder(contents.state, _orders(contents.state))
     contents.input_spec = IMAGENET_INPUT  # that project's, for CIFAR too
     return contents
 
 
 def from_ours(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    orders = {stage: torch.argsort(order) for stage, order in _orders(state)}
-    return {_substitute(name, _THEIRS): tensor for name, tensor in _reorder(state, orders).items()}
+    orders = {stage: torch.argsort(order) for stage, order in _orders(state).items()}
+    return {
+        re.sub(r"^fc\.", "linear.", name).replace(".downsample.", ".shortcut."): tensor
+        for name, tensor in _reorder(state, orders).items()
+    }
 
 
-def _substitute(name: str, patterns: tuple[tuple[re.Pattern[str], str], ...]) -> str:
-    for pattern, replacement in patterns:
-        if pattern.match(name):
-            return pattern.sub(replacement, name, count=1)
-    return name
-
-
-def _orders(state: Mapping[str, Tensor]) -> list[tuple[int, Tensor]]:
+def _orders(state: Mapping[str, Tensor]) -> dict[int, Tensor]:
     """Stages that option A reaches with other channels, and for each of ours which of theirs it is."""
     if any(".downsample." in name for name in state) or "conv1.weight" not in state:
-        return []
-    order, orders = torch.arange(len(state["conv1.weight"])), []
+        return {}
+    order, orders = torch.arange(len(state["conv1.weight"])), {}
     for stage in (2, 3):
         half = len(order) // 2  # of the zeros stand before the old channels
         before, behind = torch.arange(half), torch.arange(half + len(order), 2 * len(order))
-        order = torch.cat((half + order, before, behind))
-        orders.append((stage, order))
+        orders[stage] = order = torch.cat((half + order, before, behind))
     return orders
 
 

@@ -7,6 +7,7 @@ BlobShape.
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,9 +42,16 @@ def read_caffemodel(path: Path) -> list[Layer]:
         WeightsError: no such file, broken, cut off, or without such layers.
     """
     layers = []
-    for number, value in _fields(path, _whole(path)):
-        if number in _LAYERS and not isinstance(value, int):
-            layers.append(_decode(path, value, *_LAYERS[number]))
+    with _message_in(path) as message:
+        for number, layer in fields(message):
+            if number in _LAYERS and not isinstance(layer, int):
+                name_field, blobs_field = _LAYERS[number]
+                parts = [(part, value) for part, value in fields(layer) if not isinstance(value, int)]
+                names = [
+                    bytes(value).decode("utf-8", "replace") for part, value in parts if part == name_field
+                ]
+                blobs = [_decode_blob(value) for part, value in parts if part == blobs_field]
+                layers.append(Layer(names[-1] if names else "", blobs))
     layers = [layer for layer in layers if layer.blobs]
     if not layers:
         raise WeightsError(
@@ -58,7 +66,8 @@ def read_mean(path: Path) -> tuple[float, float, float]:
     Raises:
         WeightsError: no such file, broken, or not of three channels.
     """
-    picture = _decode_blob(path, _whole(path))
+    with _message_in(path) as message:
+        picture = _decode_blob(message)
     while picture.ndim > 3 and picture.shape[0] == 1:
         picture = picture[0]
     if picture.ndim != 3 or picture.shape[0] != 3:
@@ -88,61 +97,35 @@ def write_mean(path: Path, mean: Sequence[float]) -> None:
     )
 
 
-def _whole(path: Path) -> memoryview:
+@contextmanager
+def _message_in(path: Path) -> Iterator[memoryview]:
+    """The bytes of a file, and the remedy where they turn out to be no whole message."""
     check_start(path)
-    return memoryview(path.read_bytes())
-
-
-def _fields(path: Path, message: memoryview) -> list[tuple[int, int | memoryview]]:
     try:
-        return list(fields(message))
+        yield memoryview(path.read_bytes())
     except WireError as error:
         raise WeightsError(f"{path} is broken or cut off ({error}); copy or download it again") from error
 
 
-def _decode(path: Path, message: memoryview, name_field: int, blobs_field: int) -> Layer:
-    name, blobs = "", []
-    for number, value in _fields(path, message):
-        if isinstance(value, int):
-            continue
-        if number == name_field:
-            name = bytes(value).decode("utf-8", "replace")
-        elif number == blobs_field:
-            blobs.append(_decode_blob(path, value))
-    return Layer(name, blobs)
-
-
-def _decode_blob(path: Path, message: memoryview) -> Tensor:
+def _decode_blob(message: memoryview) -> Tensor:
     """float32, or float64 where the file says so."""
-    data: dict[int, list[memoryview]] = {_DATA: [], _DOUBLE_DATA: []}
-    shape, legacy = [], dict.fromkeys(_LEGACY_SHAPE, 0)
-    for number, value in _fields(path, message):
+    data = {_DATA: bytearray(), _DOUBLE_DATA: bytearray()}
+    shape: list[int] = []
+    legacy = dict.fromkeys(_LEGACY_SHAPE, 0)
+    for number, value in fields(message):
         if isinstance(value, int):
             if number in legacy:
                 legacy[number] = value
         elif number in data:
-            data[number].append(value)  # one number, or many packed
+            data[number] += value  # one number, or many packed
         elif number == _SHAPE:
-            shape = _decode_shape(path, value)
+            sizes = [[size] if isinstance(size, int) else varints(size) for _, size in fields(value)]
+            shape = [size for several in sizes for size in several]
     field, dtype = (_DOUBLE_DATA, torch.float64) if data[_DOUBLE_DATA] else (_DATA, torch.float32)
-    numbers, size = bytearray(b"".join(data[field])), dtype.itemsize
-    shape = shape or list(legacy.values())
-    if not numbers or len(numbers) != math.prod(shape) * size:
-        raise WeightsError(
-            f"{path} is broken: an array of shape {tuple(shape)} with {len(numbers) // size} numbers; "
-            "copy or download it again"
-        )
+    numbers, shape = data[field], shape or list(legacy.values())
+    if not numbers or len(numbers) != math.prod(shape) * dtype.itemsize:
+        raise WireError(f"an array of shape {tuple(shape)} with {len(numbers) // dtype.itemsize} numbers")
     return torch.frombuffer(numbers, dtype=dtype).reshape(shape)
-
-
-def _decode_shape(path: Path, message: memoryview) -> list[int]:
-    sizes: list[int] = []
-    for _, value in _fields(path, message):
-        try:
-            sizes += [value] if isinstance(value, int) else varints(value)
-        except WireError as error:
-            raise WeightsError(f"{path} is broken ({error}); copy or download it again") from error
-    return sizes
 
 
 def _encode_blob(blob: Tensor) -> bytes:

@@ -101,7 +101,12 @@ def convert(
     title = f"{source} → {network.name}"
     coverage.require(title, allow_missing=allow_missing, allow_unexpected=allow_unexpected)
     if target_input not in (None, "keep"):
-        state, header = _rewritten(state, header, _pictures(target_input))
+        first, wanted = (
+            next((name for name in state if state[name].ndim == 4), "none"),
+            _pictures(target_input),
+        )
+        state = rewrite_input(state, header.input_spec, wanted, first)
+        header = replace(header, input_spec=wanted)
     check_fits(target_format, header, network, coverage, any_pictures=target_input == "keep")
     FORMATS[target_format].write(target, state, header)
     notes = [contents.note] if contents.note else []
@@ -130,14 +135,6 @@ def _source_pictures(name: str | None, mean: Path | None) -> InputSpec | None:
     if mean is not None:
         return replace(MSRA_INPUT, mean=read_mean(mean))
     return None if name is None else _pictures(name)
-
-
-def _rewritten(
-    state: dict[str, Tensor], header: WeightsHeader, pictures: InputSpec
-) -> tuple[dict[str, Tensor], WeightsHeader]:
-    """The weights for other pictures."""
-    first = next((name for name, tensor in state.items() if tensor.ndim == 4), "none")
-    return rewrite_input(state, header.input_spec, pictures, first), replace(header, input_spec=pictures)
 
 
 def _find(

@@ -18,17 +18,9 @@ from backbones.weights.weight_files import WeightsHeader
 
 _CLASSIFIERS = r"(?:linear|fc1000|stem\.fc|fc)\.(weight|bias)"
 _NORM = r"norm\.(weight|bias|running_mean|running_var)"
-_CAFFE2 = (
-    (r"res_conv1_bn_s$", "stem.conv1.norm.weight"),
-    (r"res_conv1_bn_b$", "stem.conv1.norm.bias"),
-    (r"conv1_w$", "stem.conv1.weight"),
-    (r"(?:pred|fc1000)_w$", "linear.weight"),
-    (r"(?:pred|fc1000)_b$", "linear.bias"),
-    (r"(res\d)_(\d+)_branch(\w+)_w$", r"\1.\2.\3.weight"),
-    (r"(res\d)_(\d+)_branch(\w+)_bn_s$", r"\1.\2.\3.norm.weight"),
-    (r"(res\d)_(\d+)_branch(\w+)_bn_b$", r"\1.\2.\3.norm.bias"),
-)
-_BRANCHES = {".1.": ".shortcut.", ".2a.": ".conv1.", ".2b.": ".conv2.", ".2c.": ".conv3."}
+_CAFFE2 = r"(?:(?:res_)?conv1|(pred|fc1000)|(res\d)_(\d+)_branch(1|2[abc]))_(w|b|bn_s|bn_b)"
+_BRANCHES = {"1": "shortcut", "2a": "conv1", "2b": "conv2", "2c": "conv3"}
+_LEAVES = {"w": "weight", "b": "bias", "bn_s": "norm.weight", "bn_b": "norm.bias"}
 _BACKBONES = ("backbone.bottom_up.", "backbone.", "bottom_up.")
 _BACKBONE_PARTS = ("stem.conv1", "conv1", "res")
 _RES5_OF_C4 = "roi_heads.res5."
@@ -78,13 +70,13 @@ def _our_name(name: str, prefix: str) -> str | None:
 
 
 def _from_caffe2(name: str) -> str:
-    for pattern, replacement in _CAFFE2:
-        if re.match(pattern, name):
-            name = re.sub(pattern, replacement, name)
-            for theirs, ours in _BRANCHES.items():
-                name = re.sub(rf"^(res\d\.\d+){re.escape(theirs)}", rf"\1{ours}", name)
-            return name
-    return name
+    """The name that detectron2 gives to one of Caffe2's; others as they are."""
+    found = re.fullmatch(_CAFFE2, name)
+    if found is None:
+        return name
+    linear, stage, block, branch, leaf = found.groups()
+    module = "linear" if linear else f"{stage}.{block}.{_BRANCHES[branch]}" if stage else "stem.conv1"
+    return f"{module}.{_LEAVES[leaf]}"
 
 
 def _their_name(name: str) -> str:

@@ -48,12 +48,8 @@ def rewrite_input(
 
 def same_pictures(first: InputSpec, second: InputSpec) -> bool:
     """Whether both give the same numbers, as 0–1 and 0–255 do with mean and deviation to match."""
-    if first.order != second.order:
-        return False
-    for one, other in zip(_per_colour(first), _per_colour(second), strict=True):
-        if any(abs(one[colour] - other[colour]) > 1e-3 for colour in "RGB"):
-            return False
-    return True
+    numbers = (sum(spec.scaled(255.0), ()) for spec in (first, second))
+    return first.order == second.order and all(abs(a - b) <= 1e-3 for a, b in zip(*numbers, strict=True))
 
 
 def _per_colour(spec: InputSpec) -> tuple[dict[str, float], dict[str, float]]:

@@ -63,7 +63,10 @@ def to_ours(tensors: Mapping[str, Tensor]) -> Contents:
 def from_ours(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     if "bn_last.weight" not in state:
         return dict(state)
-    state = _with_positive_factors(state)
+    # The same network, the first convolution negated where the normalisation's factor is negative.
+    sign = torch.where(state["bn1.weight"] < 0, -1.0, 1.0)
+    state = dict(state) | {name: state[name] * sign for name in ("bn1.weight", "bn1.running_mean")}
+    state["conv1.weight"] = state["conv1.weight"] * sign.view(-1, 1, 1, 1)
     _flatten_classifier(state, ndim=4)
     return {_their_name(name): tensor for name, tensor in state.items()}
 
@@ -93,13 +96,3 @@ def _flatten_classifier(state: dict[str, Tensor], ndim: int) -> None:
     if "fc.weight" in state:
         rows, columns = state["fc.weight"].shape[:2]
         state["fc.weight"] = state["fc.weight"].reshape(rows, columns, *[1] * (ndim - 2))
-
-
-def _with_positive_factors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The same network, the first convolution negated where the normalisation's factor is negative."""
-    sign = torch.where(state["bn1.weight"] < 0, -1.0, 1.0)
-    return dict(state) | {
-        "conv1.weight": state["conv1.weight"] * sign.view(-1, 1, 1, 1),
-        "bn1.weight": state["bn1.weight"] * sign,
-        "bn1.running_mean": state["bn1.running_mean"] * sign,
-    }
