@@ -4,7 +4,7 @@ A block is named by its stage and its place in it, from 0: "res3.1" is `layer2.1
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from torch import Tensor, nn
@@ -49,8 +49,7 @@ def find_blocks(model: nn.Module) -> dict[str, list[str]]:
     return found
 
 
-@contextmanager
-def without_blocks(model: nn.Module, names: Sequence[str]) -> Iterator[None]:
+def without_blocks(model: nn.Module, names: Sequence[str]) -> AbstractContextManager[None]:
     """Within the block of code the model runs without the residuals of these blocks, only their shortcuts.
 
     A plain block has no shortcut: its input passes, where the shape changes by option A. Modules change
@@ -62,14 +61,10 @@ def without_blocks(model: nn.Module, names: Sequence[str]) -> Iterator[None]:
     Raises:
         OptionError: the model has no such block.
     """
-    paths = _paths(model, names)
-    blocks = {path: model.get_submodule(path) for path in paths}
-    with _replaced(model, {path: Bypassed(block) for path, block in blocks.items()}):
-        yield
+    return _replaced(model, {path: Bypassed(model.get_submodule(path)) for path in _paths(model, names)})
 
 
-@contextmanager
-def reordered_blocks(model: nn.Module, order: Mapping[str, str]) -> Iterator[None]:
+def reordered_blocks(model: nn.Module, order: Mapping[str, str]) -> AbstractContextManager[None]:
     """Within the block of code other blocks stand at these places.
 
     Args:
@@ -80,9 +75,7 @@ def reordered_blocks(model: nn.Module, order: Mapping[str, str]) -> Iterator[Non
         OptionError: the network has no such block.
     """
     places, blocks = _paths(model, list(order)), _paths(model, list(order.values()))
-    new = {place: model.get_submodule(block) for place, block in zip(places, blocks, strict=True)}
-    with _replaced(model, new):
-        yield
+    return _replaced(model, dict(zip(places, map(model.get_submodule, blocks), strict=True)))
 
 
 def same_shapes(model: nn.Module) -> list[list[str]]:

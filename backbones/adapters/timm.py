@@ -54,9 +54,13 @@ class TimmNetwork(nn.Module):
         super().__init__()
         self.stages: dict[str, list[str]] = {}
         for stage, children in network.stages.items():
-            self.stages[stage] = [
-                self._take(network.get_submodule(child), child, stage) for child in children
-            ]
+            self.stages[stage] = []
+            for name in children:
+                module = network.get_submodule(name)
+                if name in self._modules:  # a ReLU used again: timm runs modules once and in order
+                    name, module = f"{stage}_{name}", copy.deepcopy(module)
+                self.add_module(name, module)
+                self.stages[stage].append(name)
         # What timm's extractors read: the module after which a feature stands.
         self.feature_info = [
             {"num_chs": spec.channels, "reduction": spec.stride, "module": self.stages[stage][-1]}
@@ -71,13 +75,6 @@ class TimmNetwork(nn.Module):
         self.reset_classifier(num_classes, global_pool)
         if isinstance(self.fc, nn.Linear) and self.fc.weight.shape == classifier.weight.shape:
             self.fc = classifier
-
-    def _take(self, module: nn.Module, name: str, stage: str) -> str:
-        """Adds a module; a ReLU used again becomes another one, since timm runs modules once and in order."""
-        if name in self._modules:
-            name, module = f"{stage}_{name}", copy.deepcopy(module)
-        self.add_module(name, module)
-        return name
 
     def forward_features(self, x: Tensor) -> Tensor:
         """(N, 3, H, W) normalised pictures → (N, num_features, h, w)."""
@@ -169,15 +166,16 @@ def _create(
         output_stride: 32, or 16 and 8, which dilate.
         **arguments: of timm's factory and of `TimmNetwork`, and our `Options`.
     """
-    options: Any = {
-        option: arguments.pop(option) for option in Options.__annotations__ if option in arguments
-    }
+    options: Any = {name: arguments.pop(name) for name in Options.__annotations__ if name in arguments}
     if output_stride not in _OUTPUT_STRIDES:
         raise OptionError(f"output_stride must be one of {list(_OUTPUT_STRIDES)}, got {output_stride!r}")
     if output_stride != 32:
         options["dilation"] = _OUTPUT_STRIDES[output_stride]
     overlay = dict(pretrained_cfg_overlay or {})
-    network = create_model(name, weights=weights, num_classes=_classes(weights), **options)
+    # The rows of the file's classifier, so that it loads whatever number timm asks for.
+    state = {} if weights is None else read_weights(weights)[0]
+    num_classes = len(state["fc.weight"]) if "fc.weight" in state else None
+    network = create_model(name, weights=weights, num_classes=num_classes, **options)
     if weights is not None:
         known, asked = network.options["num_classes"], arguments.get("num_classes")
         overlay = _described(network.input_spec, known) | overlay
@@ -191,14 +189,6 @@ def _create(
         feature_cfg={"out_indices": tuple(range(len(network.stages)))},
         **arguments,
     )
-
-
-def _classes(weights: str | Path | None) -> int | None:
-    """Rows of the file's classifier, so that it loads whatever number timm asks for."""
-    if weights is None:
-        return None
-    state, _ = read_weights(weights)
-    return len(state["fc.weight"]) if "fc.weight" in state else None
 
 
 def _described(spec: InputSpec, num_classes: int) -> dict[str, Any]:

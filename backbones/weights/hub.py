@@ -90,7 +90,7 @@ def model_card(
     header: WeightsHeader, repository: str, *, license: str | None = None, description: str = ""
 ) -> str:
     """The card of a weight file: metadata that the hub searches by, what the file needs, how to use it."""
-    is_network = is_model(header.model)
+    is_network, spec = is_model(header.model), header.input_spec
     data = ModelCardData(
         license=license,
         library_name="residual-backbones",
@@ -100,7 +100,7 @@ def model_card(
     rows = {
         "network": header.model,
         "options": json.dumps(header.options),
-        "pictures": _pictures(header),
+        "pictures": f"{spec.order}, 0–{spec.range:g}, mean {list(spec.mean)}, deviation {list(spec.std)}",
         "epsilon of batch normalisation": f"{header.norm_eps:g}",
         "trained on": header.dataset or "not recorded",
         "classes": str(len(header.classes) or header.options.get("num_classes", "not recorded")),
@@ -120,11 +120,6 @@ def model_card(
     if header.config:
         sections += ["## Configuration of the run", f"```json\n{json.dumps(header.config, indent=1)}\n```"]
     return "\n\n".join(sections) + "\n"
-
-
-def _pictures(header: WeightsHeader) -> str:
-    spec = header.input_spec
-    return f"{spec.order}, 0–{spec.range:g}, mean {list(spec.mean)}, deviation {list(spec.std)}"
 
 
 _NETWORK_USE = """```python

@@ -78,7 +78,7 @@ def read_weights(path: str | Path) -> tuple[dict[str, Tensor], WeightsHeader | N
     if path.suffix == ".safetensors":
         return _read_safetensors(path, tensors=True)
     if path.suffix in (".pth", ".pt"):
-        return _check_state(path, read_pickle(path)), None
+        return _state_in(path), None
     formats = {".pkl": "detectron2", ".caffemodel": "caffe", ".th": "cifar"}
     remedy = f"; convert it with {CONVERT} {formats[path.suffix]}" if path.suffix in formats else ""
     raise WeightsError(
@@ -145,20 +145,16 @@ def parse_header(path: Path, text: str) -> WeightsHeader:
         spec = values.pop("input_spec")
         spec["mean"], spec["std"] = tuple(spec["mean"]), tuple(spec["std"])
         header = WeightsHeader(**values, input_spec=InputSpec(**spec))
-        _check_types(header)
+        for name in ("options", "score", "config"):
+            if not isinstance(getattr(header, name), dict):
+                raise TypeError(f"{name} must be a mapping, got {getattr(header, name)!r}")
+        if not isinstance(header.norm_eps, float) or header.norm_eps <= 0:
+            raise TypeError(f"norm_eps must be a number above 0, got {header.norm_eps!r}")
         return header
     except (json.JSONDecodeError, AttributeError, KeyError, TypeError, OptionError) as error:
         raise WeightsError(
             f"{path} has a broken header ({error}); copy or download it again, or save it anew"
         ) from error
-
-
-def _check_types(header: WeightsHeader) -> None:
-    for name in ("options", "score", "config"):
-        if not isinstance(getattr(header, name), dict):
-            raise TypeError(f"{name} must be a mapping, got {getattr(header, name)!r}")
-    if not isinstance(header.norm_eps, float) or header.norm_eps <= 0:
-        raise TypeError(f"norm_eps must be a number above 0, got {header.norm_eps!r}")
 
 
 def read_pickle(path: Path) -> object:
@@ -183,7 +179,8 @@ def read_pickle(path: Path) -> object:
         ) from error
 
 
-def _check_state(path: Path, state: object) -> dict[str, Tensor]:
+def _state_in(path: Path) -> dict[str, Tensor]:
+    state = read_pickle(path)
     if not isinstance(state, dict):
         found = type(state).__name__
     elif all(isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()):

@@ -4,6 +4,7 @@ import logging
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -31,11 +32,17 @@ def load_weights(
     state, header = read_weights(weights)
     if header is not None:
         _check_header(weights, header, network)
-    used = {name for part in parts for name in part.state_dict()}
-    classifier = {f"{network.last_layer}.weight", f"{network.last_layer}.bias"}
+    own, used = network.state_dict(), {name for part in parts for name in part.state_dict()}
+    last = f"{network.last_layer}.weight"
+    classifier = {last, f"{network.last_layer}.bias"}
     if classifier <= used & state.keys():
-        _check_classes(weights, state, network)
-    unused = network.state_dict().keys() - used
+        theirs, ours = state[last].shape, own[last].shape
+        if theirs[1:] == ours[1:] and theirs != ours:
+            raise WeightsError(
+                f"{weights} is for {theirs[0]} classes, the network for {ours[0]}; "
+                f"give num_classes={theirs[0]}"
+            )
+    unused = own.keys() - used
     try:  # the classifier of another number of classes is left out where it is not used
         load_into(network, state, allow_missing=unused, allow_unexpected=unused & classifier)
     except WeightsError as error:
@@ -87,16 +94,6 @@ def _check_header(weights: str | Path, header: WeightsHeader, network: Network) 
         )
 
 
-def _check_classes(weights: str | Path, state: Mapping[str, Tensor], network: Network) -> None:
-    """Names the remedy where the classifier differs in its number of classes alone."""
-    last = f"{network.last_layer}.weight"
-    theirs, ours = (tensors[last].shape for tensors in (state, network.state_dict()))
-    if theirs[1:] == ours[1:] and theirs != ours:
-        raise WeightsError(
-            f"{weights} is for {theirs[0]} classes, the network for {ours[0]}; give num_classes={theirs[0]}"
-        )
-
-
 @dataclass(frozen=True)
 class LoadReport:
     """Names loaded, and names left out because the caller allowed it."""
@@ -135,8 +132,7 @@ def load_into(
     refused |= {name for name in unexpected if name not in allow_unexpected}
     refused = {name for name in refused if not name.endswith("num_batches_tracked")}
     if refused:
-        lines = ["the weights do not fit the network", *_describe(own, state, refused), *_foreign(state)]
-        raise WeightsError("\n".join(lines))
+        raise WeightsError("\n".join(["the weights do not fit the network", *_describe(own, state, refused)]))
     loaded = [name for name in own if name in state and name not in misshapen]
     with torch.no_grad():
         for name in loaded:
@@ -150,19 +146,17 @@ def _describe(own: Mapping[str, Tensor], state: Mapping[str, Tensor], refused: C
         for name in own
         if name in refused and name in state
     ]
+    theirs = (
+        f"  these are another project's names; convert them with {CONVERT} {source}"
+        for pattern, source in _FOREIGN_NAMES.items()
+        if any(re.fullmatch(pattern, name) for name in state)
+    )
     return [
         *listing("missing in the file", [name for name in own if name in refused and name not in state]),
         *listing("not in the network", [name for name in state if name in refused and name not in own]),
         *listing("of another shape", shapes),
+        *islice(theirs, 1),
     ]
-
-
-def _foreign(state: Mapping[str, Tensor]) -> list[str]:
-    """The remedy where the names are those of a project that `backbones.convert` reads."""
-    for pattern, source in _FOREIGN_NAMES.items():
-        if any(re.fullmatch(pattern, name) for name in state):
-            return [f"  these are another project's names; convert them with {CONVERT} {source}"]
-    return []
 
 
 def listing(title: str, lines: list[str], most: int = 5) -> list[str]:

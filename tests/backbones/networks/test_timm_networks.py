@@ -164,7 +164,7 @@ def test_features_options_and_splits_that_do_not_exist_are_refused():
         create_backbone("timm/convnext_atto", out_features=("stem",))
     with pytest.raises(OptionError, match="out_features must be a list"):
         create_backbone("timm/regnetx_002", out_features="res4")
-    with pytest.raises(OptionError, match="split must be one of res2, res3, res4, got 'res5'"):
+    with pytest.raises(OptionError, match="split must be one of stem, res2, res3, res4, got 'res5'"):
         create_trunk_and_head("timm/regnetx_002", split="res5")
     with pytest.raises(OptionError, match="timm/resnet50 is built by timm; leave out stride_on='1x1'"):
         create_backbone("timm/resnet50", stride_on="1x1")
