@@ -37,11 +37,8 @@ def multiply_adds(model: nn.Module, image_size: int) -> int:
 def layer_table(model: nn.Module, image_size: int) -> list[LayerRow]:
     """The convolutions and linear layers in the order in which they run.
 
-    Nothing is computed: the model's shapes alone are run (on torch's meta device), its values stay untouched.
-
-    Args:
-        model: takes (N, 3, image_size, image_size).
-        image_size: height and width in pixels.
+    Nothing is computed: the model's shapes for one picture of image_size² pixels alone are run, on torch's
+    meta device, and its values stay untouched.
     """
     rows: list[LayerRow] = []
 

@@ -192,11 +192,10 @@ def check_export(
     """The largest difference of an exported file from the network that it was made of.
 
     Args:
-        network: as given to `export`.
-        path: what it wrote.
+        network: as given to `export`, which wrote the path.
         shapes: (N, 3, H, W) of random pictures.
     Returns:
-        As a part of the output's largest value.
+        The difference as a part of the output's largest value.
     Raises:
         ExportError: as `compare_exported`.
     """

@@ -1,6 +1,7 @@
 """Networks cut for use elsewhere: named feature maps, and a trunk with a head per region (C4)."""
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from torch import Tensor, nn
@@ -11,9 +12,7 @@ from foundation.errors import OptionError, check_choice
 
 
 class FeatureNetwork(nn.Module):
-    """A network's feature maps by name; stages after the last one asked for are left out.
-
-    Parameter names stay the network's, whose modules it takes over.
+    """A network's feature maps by name, made of its modules up to the last stage asked for, names included.
 
     Attributes:
         feature_specs: name → channels and stride, in the network's order.
@@ -101,9 +100,8 @@ class StageHead(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(R, channels of the split, h, w) → (R, channels, ⌈h / stride⌉, ⌈w / stride⌉)."""
-        for children in self.stages.values():
-            for child in children:
-                x = self.get_submodule(child)(x)
+        for child in chain.from_iterable(self.stages.values()):
+            x = self.get_submodule(child)(x)
         return x
 
 
@@ -117,7 +115,7 @@ def _take_over(part: Any, network: Network, stages: Mapping[str, Sequence[str]])
 
     With them go the network's name, options, pictures and `folds` (see `backbones.norm.fold_batchnorm`).
     """
-    children = [child for stage in stages.values() for child in stage]
+    children = list(chain.from_iterable(stages.values()))
     for child in children:
         *parents, name = child.split(".")
         module = part
@@ -143,7 +141,5 @@ def freeze_stages(network: FeatureNetwork, num_stages: int) -> None:
         raise OptionError(
             f"frozen_stages must be 0 … {len(network.stages)} ({', '.join(network.stages)}), got {num_stages}"
         )
-    for children in list(network.stages.values())[:num_stages]:
-        for child in children:
-            frozen = freeze_batchnorm(network.get_submodule(child)).requires_grad_(False)
-            network.set_submodule(child, frozen)
+    for child in chain.from_iterable(list(network.stages.values())[:num_stages]):
+        network.set_submodule(child, freeze_batchnorm(network.get_submodule(child)).requires_grad_(False))

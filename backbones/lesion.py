@@ -56,7 +56,6 @@ def without_blocks(model: nn.Module, names: Sequence[str]) -> AbstractContextMan
     places meanwhile, and with them the names in `state_dict`.
 
     Args:
-        model: anything that has a network of ours inside.
         names: as `find_blocks` gives them; none leaves the model whole.
     Raises:
         OptionError: the model has no such block.
@@ -68,7 +67,6 @@ def reordered_blocks(model: nn.Module, order: Mapping[str, str]) -> AbstractCont
     """Within the block of code other blocks stand at these places.
 
     Args:
-        model: a network of ours.
         order: place → the block that stands there, both as `find_blocks` names them; the blocks must be of
             the shape of those that they replace, which is not checked (see `same_shapes`).
     Raises:

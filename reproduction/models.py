@@ -9,7 +9,7 @@ from torch import nn
 
 from backbones import create_model
 from backbones.complexity import LayerRow, count_parameters, layer_table
-from backbones.families import Options
+from backbones.families import Options, find_family
 from backbones.spec import Network
 from reproduction.paper import ERRORS
 from reproduction.tables import markdown_table
@@ -32,7 +32,7 @@ PUBLISHED = {  # by the start of the name: whose weights `tools/convert_weights.
 
 def image_size(name: str) -> int:
     """Height and width in pixels of the pictures a network is counted on."""
-    return 32 if name.endswith("_cifar") else 224
+    return find_family(name)[0].image_size
 
 
 def overview(names: Sequence[str]) -> str:

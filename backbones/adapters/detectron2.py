@@ -53,9 +53,7 @@ def set_input(cfg: CfgNode) -> None:
     residual = _residual(cfg)
     header = read_weights(residual.WEIGHTS)[1] if residual.WEIGHTS else None
     spec = header.input_spec if header else create_model(residual.NAME).input_spec
-    pixels = pixel_settings(spec)
-    cfg.INPUT.FORMAT = pixels["input_format"]
-    cfg.MODEL.PIXEL_MEAN, cfg.MODEL.PIXEL_STD = pixels["pixel_mean"], pixels["pixel_std"]
+    cfg.INPUT.FORMAT, cfg.MODEL.PIXEL_MEAN, cfg.MODEL.PIXEL_STD = pixel_settings(spec).values()
 
 
 def pixel_settings(spec: InputSpec) -> dict[str, Any]:
@@ -112,10 +110,8 @@ class ResidualBackbone(Backbone):
         return self.network(images)
 
     def output_shape(self) -> dict[str, ShapeSpec]:
-        return {
-            name: ShapeSpec(channels=spec.channels, stride=spec.stride)
-            for name, spec in self.network.feature_specs.items()
-        }
+        specs = self.network.feature_specs.items()
+        return {name: ShapeSpec(channels=spec.channels, stride=spec.stride) for name, spec in specs}
 
 
 def residual_res5(
@@ -225,17 +221,12 @@ def _arguments(cfg: CfgNode) -> dict[str, Any]:
 
 
 def _check_pixels(
-    weights: str,
-    spec: InputSpec,
-    input_format: str,
-    pixel_mean: Sequence[float],
-    pixel_std: Sequence[float],
+    weights: str, spec: InputSpec, input_format: str, pixel_mean: Sequence[float], pixel_std: Sequence[float]
 ) -> None:
     """Refuses pixels other than those the weights were trained on, naming the lines that set them right."""
-    wanted = pixel_settings(spec)
-    mean, std = wanted["pixel_mean"], wanted["pixel_std"]
+    order, mean, std = pixel_settings(spec).values()
     if (
-        input_format == wanted["input_format"]
+        input_format == order
         and all(abs(a - b) <= MEAN_TOLERANCE for a, b in zip(pixel_mean, mean, strict=True))
         and all(abs(a / b - 1) <= STD_TOLERANCE for a, b in zip(pixel_std, std, strict=True))
     ):
@@ -243,7 +234,7 @@ def _check_pixels(
     raise OptionError(
         f"{weights} was trained on other pixels than this configuration feeds (INPUT.FORMAT {input_format}, "
         f"MODEL.PIXEL_MEAN {list(pixel_mean)}, MODEL.PIXEL_STD {list(pixel_std)}); write into it\n"
-        f'INPUT:\n  FORMAT: "{wanted["input_format"]}"\n'
+        f'INPUT:\n  FORMAT: "{order}"\n'
         f"MODEL:\n  PIXEL_MEAN: {mean}\n  PIXEL_STD: {std}\n"
         "or call set_input(cfg); in a LazyConfig set the model's input_format, pixel_mean and pixel_std, and "
         "the mapper's image_format"

@@ -33,8 +33,8 @@ def detector_arguments(backbone: FeatureNetwork | Pyramid) -> dict[str, Any]:
 
     Anchors have three ratios, and one size, 8 strides, on each level of a pyramid, 32 … 512 on a single map.
 
-    Args:
-        backbone: a network with one feature, or a pyramid.
+    The backbone is a network with one feature, or a pyramid.
+
     Raises:
         OptionError: the network wants BGR.
     """

@@ -41,10 +41,7 @@ def to_ours(layers: Sequence[Layer]) -> Contents:
             contents.state[f"{name[1]}.running_var"] = blobs[1].flatten() / divisor
         elif kind in ("scale", "fc") and len(blobs) == 2:
             weight = blobs[0].flatten() if kind == "scale" else blobs[0].reshape(-1, blobs[0].shape[-1])
-            contents.state[f"{name[1]}.weight"], contents.state[f"{name[1]}.bias"] = (
-                weight,
-                blobs[1].flatten(),
-            )
+            contents.state |= {f"{name[1]}.weight": weight, f"{name[1]}.bias": blobs[1].flatten()}
         else:
             contents.unused |= {f"{layer.name}[{i}]": blob for i, blob in enumerate(blobs)}
     for norm, (layer_name, bias) in biases.items():

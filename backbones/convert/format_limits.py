@@ -21,9 +21,7 @@ def check_fits(
 
     Args:
         name: of the format; ours takes everything.
-        header: of the weights.
-        network: of the weights, values unused.
-        coverage: of the network.
+        header, network, coverage: of the weights; the network's values are not used.
         any_pictures: the caller sees to it that the networks get these pictures.
     Raises:
         WeightsError: with the difference and the remedy.

@@ -19,12 +19,8 @@ def rewrite_input(
     the means must be the same colour.
 
     Args:
-        state: name → tensor; only conv is replaced.
-        source: the pictures that state was trained on.
-        target: the pictures that the result is for.
-        conv: name of the first convolution, (C, 3, k, k).
-    Returns:
-        The tensors with the new convolution.
+        state: name → tensor; in the result only conv, the first convolution, (C, 3, k, k), is another.
+        source, target: the pictures that state was trained on, and that the result is for.
     Raises:
         OptionError: the means differ, or the first convolution is absent or not one of three channels.
     """

@@ -17,12 +17,11 @@ class CifarResNet(nn.Module):
         depth: 6n+2 with basic or plain blocks. Pre-activation networks also have bottlenecks, in depths of
             9n+2; where a depth is both, basic below 164 layers and bottlenecks from there on, as the paper's
             110, 164 and 1001.
-        num_classes: outputs of the classifier.
         shortcut: None takes the papers', A for basic blocks and B for bottlenecks.
-        stride_on: which convolution of a bottleneck strides; the code of He et al. 2016: "1x1".
-        zero_init_residual: see `initialise`.
+        stride_on: as in `backbones.create_model`; the code of He et al. 2016 has "1x1".
         plain: no shortcuts.
         preact: pre-activation blocks, and bn_last and ReLU behind them (see `backbones.networks.preact`).
+        num_classes, zero_init_residual: as in `backbones.create_model`.
     Raises:
         OptionError: there is no network of that depth.
     """

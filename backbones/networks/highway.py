@@ -40,10 +40,7 @@ class HighwayNet(nn.Module):
 
     A 1x1 convolution to 100 channels, average pooling and the classifier follow; there is dropout before the
     stages and before the classifier, and no normalisation.
-
-    Args:
-        depth: 19 or 32.
-        num_classes: outputs of the classifier.
+    The depth is 19 or 32.
     """
 
     stages = {

@@ -86,11 +86,7 @@ class PreActBasicBlock(nn.Module):
 
 
 class PreActBottleneck(nn.Module):
-    """BN, ReLU, convolution, three times: 1x1, 3x3, 1x1, and a shortcut that nothing follows.
-
-    Args:
-        activated: as in PreActBasicBlock.
-    """
+    """BN, ReLU, convolution, three times: 1x1, 3x3, 1x1; `activated` as in the basic block."""
 
     folds = (("conv1", "bn2"), ("conv2", "bn3"))
     silenced_by = "conv3"

@@ -53,16 +53,13 @@ class ResNet(nn.Module):
 
     Args:
         depth: 18 or 34 (basic or plain blocks), 50, 101, 152, with preact 200 (bottlenecks).
-        num_classes: outputs of the classifier.
         shortcut: option A, B or C of §4.1; None gives the plain network (18 and 34 only).
-        stride_on: which convolution of a bottleneck strides; without effect on other blocks.
-        zero_init_residual: see `initialise`.
         stem_pool: "padded" pools with a pixel of padding, as torchvision; "ceil" without, rounding the size
             up, as Caffe's networks: the windows lie a pixel apart, and pictures of 4k+1 and 4k+2 pixels have
             features one pixel smaller.
-        dilation: of res3, res4, res5, the stages whose stride is replaced by dilation; see `stage_strides`.
         preact: pre-activation blocks, and bn_last and ReLU behind them (see `backbones.networks.preact`).
         groups, width: of the 3x3 convolution in a bottleneck that is not pre-activated; see `VARIANTS`.
+        num_classes, stride_on, zero_init_residual, dilation: as in `backbones.create_model`.
     """
 
     # feature: the children that compute it. As in Table 1, the pooling belongs to conv2_x.

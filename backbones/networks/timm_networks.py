@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -137,9 +138,8 @@ def finish(
     if weights is not None:
         network.load(weights)
     trunk: Any = parts[0]
-    for children in list(trunk.stages.values())[:frozen_stages]:
-        for child in children:
-            trunk.set_submodule(child, _freeze_activated(trunk.get_submodule(child)))
+    for child in chain.from_iterable(list(trunk.stages.values())[:frozen_stages]):
+        trunk.set_submodule(child, _freeze_activated(trunk.get_submodule(child)))
     freeze_stages(trunk, frozen_stages)
     for part in parts:
         part.input_spec = network.input_spec

@@ -32,11 +32,7 @@ class VGG(nn.Module):
 
     Features are conv1 … conv5, each before the pooling that ends it; sizes are rounded down. A region's
     features pass fc6 and fc7 in place of the last pooling, as in Fast R-CNN. Parameter names are
-    torchvision's.
-
-    Args:
-        depth: 16 or 19.
-        num_classes: outputs of the classifier.
+    torchvision's. The depth is 16 or 19.
     """
 
     # What only a head per region has, after the stages.

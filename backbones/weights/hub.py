@@ -35,10 +35,9 @@ def push(
 
     Args:
         weights: file with our header; it becomes model.safetensors.
-        repository: "owner/name".
+        repository: "owner/name"; private, where asked for, if it is new.
         license: of the weights, by the hub's identifier, for instance "apache-2.0".
         description: first paragraph of the card.
-        private: of a repository that is new.
     Returns:
         Address of the commit.
     Raises:
@@ -70,8 +69,6 @@ def pull(
     """Downloads a weight file once; later calls answer from the cache.
 
     Args:
-        repository: "owner/name".
-        file: its name there.
         revision: branch, tag or commit; a commit never changes under its user.
         cache_dir: in place of the hub's own cache.
     Returns:
