@@ -22,10 +22,7 @@ _ELEMENTS = 2**18  # of the arrays computed with, which keeps them in the proces
 
 @dataclass(frozen=True)
 class Interval:
-    """Where `level` of the resamples lie: from their (1 − level) / 2 quantile to the opposite one.
-
-    None without an object.
-    """
+    """From the (1 − level) / 2 quantile of the resamples to the opposite one; None without an object."""
 
     low: float | None
     high: float | None

@@ -12,11 +12,8 @@ THRESHOLDS = torch.linspace(0.5, 0.95, 10)
 
 
 def proposal_recall(proposals: Sequence[Prediction], targets: Sequence[Target]) -> dict[str, float | None]:
-    """Recall of proposals, whatever their order and number (Hosang et al. 2015).
+    """Recall of proposals, whatever their order and number, of objects that count (Hosang et al. 2015).
 
-    Args:
-        proposals: of every picture; only their boxes count.
-        targets: of the same pictures; objects to be ignored are left out.
     Returns:
         recall50, the share of the objects that a proposal overlaps with an IoU of at least 0.5, and
         average_recall over the IoUs 0.5, 0.55, … 0.95; None without objects.

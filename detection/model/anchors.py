@@ -16,11 +16,9 @@ def make_anchors(
     ratios: tuple[float, ...],
     device: torch.device,
 ) -> Tensor:
-    """Every anchor of a feature map.
+    """Every anchor of a feature map of `shape` (height, width); of its spec only the stride counts.
 
     Args:
-        spec: of the feature map; only its stride counts.
-        shape: height and width of the feature map.
         sizes: square roots of the anchors' areas, pixels.
         ratios: height over width.
     Returns:

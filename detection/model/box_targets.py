@@ -122,14 +122,11 @@ def box_targets(
     *,
     weights: tuple[float, float] = (1.0, 1.0),
 ) -> Tensor:
-    """What the regressor of each box should say.
+    """What the regressor of each box should say, with weights as for encode_boxes.
 
     Args:
-        objects: (N, G, 4) xyxy, pixels.
-        owners: (N, R) int64, the object of each box.
-        boxes: (N, R, 4) xyxy, pixels.
-        positive: (N, R) bool, boxes that are objects.
-        weights: as for encode_boxes.
+        objects, boxes: (N, G, 4) and (N, R, 4) xyxy, pixels.
+        owners, positive: (N, R), the object of each box, and whether it is one.
     Returns:
         (N, R, 4), zeros for boxes that are not positive.
     """
@@ -150,12 +147,8 @@ def sampled_mean(losses: Tensor, counted: Tensor, sampled: Tensor) -> Tensor:
 def random_keys(seeds: Tensor, numbers: Tensor, *, stream: int) -> Tensor:
     """Random integers that depend on the picture's seed, the number and the stream alone, on every device.
 
-    Args:
-        seeds: (N,) int64.
-        numbers: (R,) int64, different, what the integers are for.
-        stream: different streams give independent integers for the same seed.
-    Returns:
-        (N, R) int64, distinct within a picture.
+    Seeds (N,) and different numbers (R,), int64, give (N, R) int64, distinct within a picture. Different
+    streams give independent integers for the same seed.
     """
     start = _mix(_mix(seeds) + stream)
     return _mix(start[:, None] + (numbers + 1) * _GOLDEN)

@@ -16,13 +16,9 @@ from foundation.errors import UserError
 
 @dataclass(frozen=True)
 class DetectorOptions:
-    """What a detector is made with, its backbone apart; `DetectionConfig` composes it.
+    """What a detector is made with, its backbone apart; without `mask` it makes no masks.
 
-    Attributes:
-        rpn, roi: complete.
-        mask: None makes no masks.
-        class_agnostic: one box a region instead of one for every class.
-        pyramid_channels: of every level, where there is a pyramid.
+    `DetectionConfig` composes it, rpn and roi complete; `DetectorConfig` explains the last two.
     """
 
     rpn: RpnConfig

@@ -29,13 +29,7 @@ class MaskConfig:
 
 
 class MaskHead(nn.Module):
-    """3x3 convolutions, a transposed one that doubles the size, and one output a class.
-
-    Args:
-        in_channels: of the regions.
-        num_classes: K, without background.
-        options: channels and the number of convolutions.
-    """
+    """3x3 convolutions, a transposed one that doubles the size, and one output for each of num_classes."""
 
     compile_whole = True  # by run.compile
 

@@ -87,9 +87,8 @@ class RoiHeads(nn.Module):
     """Classifies and corrects regions.
 
     Args:
-        region_features: a module as `RegionFeatures` says.
+        region_features: a module as `RegionFeatures` says, which has the options' size and channels.
         num_classes: K, without background.
-        options: all but size and channels, which the region features have.
         class_agnostic: one box for all classes.
         mask_head: makes a mask of a region's map; None makes no masks.
         mask_size: height and width of that map, pooled for the masks alone; None lets them share the map that

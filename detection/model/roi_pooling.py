@@ -23,8 +23,7 @@ def pool_regions(
         features: (N, C, H, W) of every level.
         strides: of the levels, each twice the one before.
         boxes: (N, R, 4) xyxy, pixels.
-        size: height and width of the grid.
-        sampling_ratio: points a side, in every cell.
+        size, sampling_ratio: cells a side of the grid, and points a side in every cell.
     Returns:
         (N · R, C, size, size) of the features' type; picture by picture. On a CPU also of their memory
         format: convolutions in channels_last can take much longer there.
@@ -131,9 +130,7 @@ def mask_targets(masks: Tensor, objects: Tensor, boxes: Tensor, size: int) -> Te
 
     Args:
         masks: (N, G, H, W / 8) uint8, packed as Batch.masks.
-        objects: (N, R) int64, the object of each region.
-        boxes: (N, R, 4) xyxy, pixels.
-        size: height and width of the grid.
+        objects, boxes: (N, R) int64, the object of each region, and the regions (N, R, 4) xyxy, pixels.
     Returns:
         (N, R, size, size) float32, 0 or 1.
     """

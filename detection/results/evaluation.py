@@ -74,7 +74,6 @@ def score_weights(
         overrides: changes to its configuration, for instance "data.val=2007:test". A split without
             annotations is predicted, not scored.
         out: folder for predictions.json and result.json; without it nothing is written.
-        options: what is asked for beside the score.
         without: blocks of the backbone, as "res3.1", whose residuals are left out; see `backbones.lesion`.
     Returns:
         As `metrics_by_name.score`, with what `write_reports` adds and, of a lesion, "without"; None in
@@ -126,7 +125,6 @@ def score_predictions_file(
         dataset: "coco:ANNOTATIONS.json" or "voc:DEVKIT/VOC<year>:<split>".
         method: of VOC AP, "area" or "11point".
         out: folder for result.json; without it nothing is written.
-        options: what is asked for beside the score.
     Returns:
         As `score_weights`.
     Raises:

@@ -64,7 +64,7 @@ def draw(
 def _tint(
     picture: Image.Image, masks: Iterable[NDArray[np.bool_]], colours: Sequence[_Colour]
 ) -> Image.Image:
-    """The picture with each mask half in its colour, in order; (H, W) masks."""
+    """The picture with each mask (H, W) half in its colour, in order."""
     pixels = np.array(picture)
     for mask, colour in zip(masks, colours, strict=True):
         pixels[mask] = (pixels[mask] + np.array(colour, dtype=np.uint16)) // 2

@@ -45,11 +45,7 @@ def with_boxes(records: Any, sizes: Mapping[int | str, tuple[int, int]], where: 
 
 
 def to_coco_records(predictions: Sequence[Prediction], dataset: DetectionDataset) -> list[Record]:
-    """Predictions as result records with the data set's own ids, unrounded.
-
-    Args:
-        predictions: each with its `image_id`.
-    """
+    """Predictions, each with its `image_id`, as result records with the data set's own ids, unrounded."""
     records = []
     for prediction in predictions:
         boxes = prediction.boxes.double()
@@ -69,8 +65,6 @@ def from_coco_records(
 ) -> list[Prediction]:
     """One Prediction per picture of the data set, in its order; those without records are empty.
 
-    Args:
-        where: named in errors, e.g. the file.
     Raises:
         UserError: as `check_records` and `check_record_masks`.
     """

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from torch import Tensor
+
 from detection.data.annotations import DetectionDataset
 from detection.results.result_records import to_coco_records
 from detection.types import Prediction
@@ -19,7 +21,7 @@ def write_submission(
 
     Args:
         predictions: one per picture, each with its `image_id`.
-        kind: "voc" or "coco" (Shapes counts as COCO).
+        kind: "voc" or "coco", as which Shapes counts.
         split: as in `data.val`, "2012:test" or "test-dev2017".
         place: a folder; of COCO also a file that ends in .json.
     Returns:
@@ -59,10 +61,8 @@ def _write_voc(
         raise UserError(f"--submission must be a folder for the files of VOC's classes, got {place}")
     lines: list[list[str]] = [[] for _ in dataset.classes]
     for prediction in predictions:
-        rows = zip(
-            prediction.labels.tolist(), prediction.scores.tolist(), prediction.boxes.tolist(), strict=True
-        )
-        for label, score, (x1, y1, x2, y2) in rows:
+        columns = (prediction.labels, prediction.scores, prediction.boxes)
+        for label, score, (x1, y1, x2, y2) in zip(*map(Tensor.tolist, columns), strict=True):
             corners = f"{x1 + 1:.6f} {y1 + 1:.6f} {x2:.6f} {y2:.6f}"
             lines[label - 1].append(f"{prediction.image_id} {score:.9f} {corners}\n")
     folder = place / "results" / f"VOC{year}" / "Main"
