@@ -55,6 +55,10 @@ def diagnose(
     Raises:
         UserError: the sets or the configuration cannot be read, or nothing of this kind can be repaired.
     """
+    if workers < 1:
+        raise UserError(f"--workers must be 1 or more, got {workers}")
+    if config is None and not sets:
+        raise UserError("nothing to check: name a set, for instance coco:ANNOTATIONS.json, or --config FILE")
     lines: list[str] = []
     findings: list[Finding] = []
     if config is None:

@@ -19,21 +19,16 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from training.command import run
+from training.command import new_parser, run
 
 
 def parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("analysis", help="responses, signal, lesion, paths or gradients")
-    parser.add_argument("--weights", nargs="+", default=[], metavar="FILE", help="classifiers' weight files")
-    parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="folder for the results (default: runs/analysis/NAME)"
-    )
-    parser.add_argument(
-        "overrides", nargs="*", metavar="key=value", help="pictures and options, for instance run.device=cpu"
-    )
+    parser = new_parser(__doc__)
+    add = parser.add_argument
+    add("analysis", help="responses, signal, lesion, paths or gradients")
+    add("--weights", nargs="+", default=[], metavar="FILE", help="classifiers' weight files")
+    add("--out", type=Path, metavar="DIR", help="folder for the results (default: runs/analysis/NAME)")
+    add("overrides", nargs="*", metavar="key=value", help="pictures and options, as run.device=cpu")
     return parser
 
 

@@ -12,16 +12,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from training.command import run
+from training.command import new_parser, run
 
 FORMATS = ("ours", "torchvision", "timm", "detectron2", "caffe", "cifar")
 PICTURES = ("imagenet", "inception", "msra")
 
 
 def parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = new_parser(__doc__)
     add = parser.add_argument
     add("source", type=Path, metavar="SRC")
     add("target", type=Path, metavar="DST")

@@ -15,53 +15,32 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from training.command import run
+from training.command import new_parser, run
 
 
 def parser() -> argparse.ArgumentParser:
-    raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
-    parser.add_argument(
-        "sets",
-        nargs="*",
-        metavar="SET | key=value",
-        help="coco:ANNOTATIONS.json[:PICTURE_FOLDER], voc:DEVKIT/VOC<year>:<split> or folder:DIR; with "
-        "--config changes to the configuration",
+    parser = new_parser(__doc__)
+    add = parser.add_argument
+    text = (
+        "coco:ANNOTATIONS.json[:PICTURE_FOLDER], voc:DEVKIT/VOC<year>:<split> or folder:DIR; with --config "
     )
-    parser.add_argument("--config", type=Path, metavar="FILE", help="a configuration of tools/train_det.py")
-    parser.add_argument("--quick", action="store_true", help="read headers of pictures, do not decode them")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything found")
-    parser.add_argument(
-        "--repair",
-        type=Path,
-        metavar="OUT",
-        help="write repaired annotations: a new JSON file of a COCO set, a new devkit folder of a VOC split",
-    )
-    parser.add_argument(
-        "--workers", type=int, default=2, metavar="N", help="threads reading pictures (default: 2)"
-    )
+    add("sets", nargs="*", metavar="SET | key=value", help=f"{text}changes to the configuration")
+    add("--config", type=Path, metavar="FILE", help="a configuration of tools/train_det.py")
+    add("--quick", action="store_true", help="read headers of pictures, do not decode them")
+    add("--json", dest="json_file", type=Path, metavar="FILE", help="write everything found")
+    text = "write repaired annotations: a new JSON file of a COCO set, a new devkit folder of a VOC split"
+    add("--repair", type=Path, metavar="OUT", help=text)
+    add("--workers", type=int, default=2, metavar="N", help="threads reading pictures (default: 2)")
     return parser
 
 
 def main(arguments: argparse.Namespace) -> None:
     from doctor.diagnosis import diagnose
-    from foundation.errors import UserError
 
-    with_config = arguments.config is not None
-    if arguments.workers < 1:
-        raise UserError(f"--workers must be 1 or more, got {arguments.workers}")
-    if not with_config and not arguments.sets:
-        raise UserError("nothing to check: name a set, for instance coco:ANNOTATIONS.json, or --config FILE")
-    clean = diagnose(
-        [] if with_config else arguments.sets,
-        config=arguments.config,
-        overrides=arguments.sets if with_config else [],
-        quick=arguments.quick,
-        json_file=arguments.json,
-        repair=arguments.repair,
-        workers=arguments.workers,
-    )
-    if not clean:
+    options = vars(arguments)
+    if arguments.config is not None:
+        options |= {"sets": [], "overrides": arguments.sets}
+    if not diagnose(**options):
         sys.exit(1)
 
 

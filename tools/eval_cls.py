@@ -15,19 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from training.command import run
-
-OPTIONS = {
-    "--protocol": "centre: one crop (default); ten-crop: four corners, centre, and their mirror images "
-    "(Krizhevsky et al. 2012); dense: whole pictures at several scales, and mirror images (He et al. 2015)",
-    "--scales": "short sides of dense, pixels (default: 224,256,384,480,640 times data.image_size / 224)",
-    "--save-logits": "write the scores of every picture, for --ensemble",
-    "--labels": "score against the labels of this file (docs/scoring_classifiers.md)",
-    "--out": "folder for result.json, predictions.csv and confusion.csv (default: nothing is written)",
-    "--submission": "also write submission.txt for ImageNet's server, with the numbers of map_clsloc.txt",
-    "--reestimate-bn": "first estimate the statistics of batch normalisation anew from N batches of 100 "
-    "training pictures, and with --out write the weights with them (He et al. 2015, appendix A)",
-}
+from training.command import new_parser, run
 
 
 def sizes(text: str) -> list[int]:
@@ -35,19 +23,27 @@ def sizes(text: str) -> list[int]:
 
 
 def parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    scored = parser.add_mutually_exclusive_group(required=True)
-    scored.add_argument("--weights", type=Path, metavar="FILE", help="weights of tools/pretrain.py")
-    scored.add_argument(
-        "--ensemble", type=Path, nargs="+", metavar="NPZ", help="average these files of --save-logits"
-    )
-    kinds = {"--scales": sizes, "--reestimate-bn": int, "--protocol": str}
-    metavars = {"--scales": "S,S", "--reestimate-bn": "N", "--protocol": "NAME", "--out": "DIR"}
-    for name, text in OPTIONS.items():
-        parser.add_argument(name, type=kinds.get(name, Path), metavar=metavars.get(name, "FILE"), help=text)
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="of the training configuration")
+    parser = new_parser(__doc__)
+    add = parser.add_mutually_exclusive_group(required=True).add_argument
+    add("--weights", type=Path, metavar="FILE", help="weights of tools/pretrain.py")
+    add("--ensemble", type=Path, nargs="+", metavar="NPZ", help="average these files of --save-logits")
+    add = parser.add_argument
+    text = """centre: one crop (default); ten-crop: four corners, centre, and their mirror images (Krizhevsky
+        et al. 2012); dense: whole pictures at several scales, and mirror images (He et al. 2015)"""
+    add("--protocol", metavar="NAME", help=text)
+    text = "short sides of dense, pixels (default: 224,256,384,480,640 times data.image_size / 224)"
+    add("--scales", type=sizes, metavar="S,S", help=text)
+    add("--save-logits", type=Path, metavar="FILE", help="write the scores of every picture, for --ensemble")
+    text = "score against the labels of this file (docs/scoring_classifiers.md)"
+    add("--labels", type=Path, metavar="FILE", help=text)
+    text = "folder for result.json, predictions.csv and confusion.csv (default: nothing is written)"
+    add("--out", type=Path, metavar="DIR", help=text)
+    text = "also write submission.txt for ImageNet's server, with the numbers of map_clsloc.txt"
+    add("--submission", type=Path, metavar="FILE", help=text)
+    text = """first estimate the statistics of batch normalisation anew from N batches of 100 training
+        pictures, and with --out write the weights with them (He et al. 2015, appendix A)"""
+    add("--reestimate-bn", type=int, metavar="N", help=text)
+    add("overrides", nargs="*", metavar="key=value", help="of the training configuration")
     return parser
 
 

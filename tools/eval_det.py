@@ -14,21 +14,18 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from training.command import run
+from training.command import new_parser, run
 
 
 def parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = new_parser(__doc__)
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--weights", metavar="FILE", help="a detector's weights; scored as in its training")
     source.add_argument("--predictions", metavar="FILE", help="a COCO-style result file")
     add = parser.add_argument
     add("--dataset", metavar="SET", help="coco:ANNOTATIONS.json or voc:DEVKIT/VOC<year>:<split>")
     add("--method", choices=["area", "11point"], help="of VOC AP (default: area)")
-    text = "folder for result.json, and predictions.json of --weights (default: nothing is written)"
-    add("--out", type=Path, metavar="DIR", help=text)
+    add("--out", type=Path, metavar="DIR", help="for result.json, and predictions.json of --weights")
     text = "leave out the residuals of these blocks of the backbone, for instance res3.1 res4.0"
     add("--without", nargs="+", default=[], metavar="BLOCK", help=text)
     add("--explain", action="store_true", help="why VOC2007, VOC2012 and COCO figures of these differ")
@@ -36,14 +33,11 @@ def parser() -> argparse.ArgumentParser:
     add("--bootstrap", type=int, metavar="N", help=text)
     text = "into --out: curves, kinds of errors, confusions, the worst false alarms and misses as pictures"
     add("--report", action="store_true", help=text)
-    text = "pictures of each kind in the report (default: 20)"
-    add("--worst", type=int, default=argparse.SUPPRESS, metavar="N", help=text)
-    text = "pictures of coco:…, where they lie elsewhere than COCO's"
-    add("--pictures", type=Path, metavar="DIR", help=text)
+    add("--worst", type=int, default=argparse.SUPPRESS, metavar="N", help="of each kind (default: 20)")
+    add("--pictures", type=Path, metavar="DIR", help="of coco:…, where they lie elsewhere than COCO's")
     text = "write the files that the evaluation server wants: a folder, or of COCO a .json file"
     add("--submission", type=Path, metavar="PLACE", help=text)
-    text = "of the training configuration, with --weights"
-    add("overrides", nargs="*", metavar="key=value", help=text)
+    add("overrides", nargs="*", metavar="key=value", help="of the training configuration, with --weights")
     return parser
 
 

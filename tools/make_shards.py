@@ -11,21 +11,16 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from training.command import run
+from training.command import new_parser, run
 
 
 def parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("root", type=Path, metavar="ROOT", help="folder with SPLIT/CLASS/PICTURE")
-    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for SPLIT/*.tar")
-    parser.add_argument(
-        "--splits", nargs="+", default=["train", "val"], metavar="SPLIT", help="default: train val"
-    )
-    parser.add_argument(
-        "--pictures", type=int, default=1000, metavar="N", help="pictures in a shard (default: 1000)"
-    )
+    parser = new_parser(__doc__)
+    add = parser.add_argument
+    add("root", type=Path, metavar="ROOT", help="folder with SPLIT/CLASS/PICTURE")
+    add("--out", required=True, type=Path, metavar="DIR", help="folder for SPLIT/*.tar")
+    add("--splits", nargs="+", default=["train", "val"], metavar="SPLIT", help="default: train val")
+    add("--pictures", type=int, default=1000, metavar="N", help="pictures in a shard (default: 1000)")
     return parser
 
 

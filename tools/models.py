@@ -10,13 +10,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from training.command import run
+from training.command import new_parser, run
 
 
 def parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = new_parser(__doc__)
     parser.add_argument("pattern", nargs="?", default="*", help="of names, as the shell's (default: all)")
     parser.add_argument("--layers", metavar="NAME", help="the layer table of one network instead")
     parser.add_argument("--stride-on", choices=["1x1", "3x3"], help="of its bottlenecks; the paper's: 1x1")

@@ -16,27 +16,27 @@ DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 NOT_ALLOWED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR}
 
 
+def new_parser(description: str | None) -> argparse.ArgumentParser:
+    """A parser whose help shows the description with its own line breaks."""
+    formatter = argparse.RawDescriptionHelpFormatter
+    return argparse.ArgumentParser(description=description, formatter_class=formatter)
+
+
 def build_parser(description: str, *, config_default: str | None = None) -> argparse.ArgumentParser:
     """Parser of `[--config FILE] [--out DIR] [--resume | --overwrite] [key=value ...]`.
 
     The parsed attributes are `config` and `out` (Path or None), `resume`, `overwrite` and `overrides`.
     """
-    parser = argparse.ArgumentParser(description=description)
+    parser = new_parser(description)
     default = None if config_default is None else Path(config_default)
-    parser.add_argument(
-        "--config",
-        type=Path,
-        metavar="FILE",
-        default=default,
-        help=f"YAML configuration (default: {default})",
-    )
+    text = f"YAML configuration (default: {default})"
+    parser.add_argument("--config", type=Path, metavar="FILE", default=default, help=text)
     parser.add_argument("--out", type=Path, metavar="DIR", help="run folder to write")
     existing = parser.add_mutually_exclusive_group()
     existing.add_argument("--resume", action="store_true", help="continue the run in the folder")
     existing.add_argument("--overwrite", action="store_true", help="replace the run in the folder")
-    parser.add_argument(
-        "overrides", nargs="*", metavar="key=value", help="configuration values, for instance optim.lr=0.02"
-    )
+    text = "configuration values, for instance optim.lr=0.02"
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help=text)
     return parser
 
 
