@@ -77,42 +77,30 @@ class Table:
     rows: tuple[Row, ...]
 
 
-def _imagenet(
-    label: str,
-    top1: float | None,
-    top5: float | None = None,
-    network: str | None = None,
-    config: str | None = None,
-    option: str | None = None,
+def _theirs(label: str, top1: float | None, top5: float | None = None) -> Row:
+    """A network on ImageNet that is not trained here."""
+    errors = {"top1_error": top1, "top5_error": top5}
+    return Row(label, {name: Printed(error) for name, error in errors.items() if error is not None})
+
+
+def _ours(label: str, top1: float, top5: float | None = None, option: str = "") -> Row:
+    """A network on ImageNet: "ResNet-34 A" is resnet34, which imagenet_r34a trains."""
+    scores, network = _theirs(label, top1, top5).scores, label.replace("-", "").lower()
+    config = f"imagenet_{_short(network)}{option.lower()}"
+    return Row(f"{label} {option}".strip(), scores, network, option or None, config)
+
+
+def _cifar(
+    label: str, error: Printed | None, parameters: float | None = None, network: str = "", remark: str = ""
 ) -> Row:
-    values = {"top1_error": top1, "top5_error": top5}
-    scores = {name: Printed(value) for name, value in values.items() if value is not None}
-    return Row(label, scores, network, option, config and f"imagenet_{config}")
+    """A network on CIFAR-10: resnet20 is trained by cifar10_r20."""
+    config = f"cifar10_{_short(network)}" if network else None
+    scores = {"top1_error": error} if error else {}
+    return Row(label, scores, f"{network}_cifar" if network else None, None, config, parameters, remark)
 
 
-def _resnet(depth: int, top1: float, top5: float | None = None, option: str = "") -> Row:
-    label, config = f"ResNet-{depth} {option}".strip(), f"r{depth}{option.lower()}"
-    return _imagenet(label, top1, top5, f"resnet{depth}", config, option or None)
-
-
-def _plain(depth: int, top1: float, top5: float | None = None) -> Row:
-    return _imagenet(f"plain-{depth}", top1, top5, f"plain{depth}", f"p{depth}")
-
-
-def _cifar(label: str, error: Printed, parameters: float | None = None, network: str | None = None) -> Row:
-    return Row(label, {"top1_error": error}, *_cifar_run(network), parameters=parameters)
-
-
-def _cifar_plain(depth: int, remark: str) -> Row:
-    return Row(f"plain-{depth}", {}, *_cifar_run(f"plain{depth}"), remark=remark)
-
-
-def _cifar_run(network: str | None) -> tuple[str | None, None, str | None]:
-    """Network, option and configuration: "resnet20" is trained by cifar10_r20."""
-    if network is None:
-        return None, None, None
-    short = network.replace("resnet", "r").replace("plain", "p")
-    return f"{network}_cifar", None, f"cifar10_{short}"
+def _short(network: str) -> str:
+    return network.replace("resnet", "r").replace("plain", "p")
 
 
 TABLES = {
@@ -122,10 +110,10 @@ TABLES = {
         ("top1_error",),
         "ten-crop",
         (
-            _plain(18, 27.94),
-            _resnet(18, 27.88, option="A"),
-            _plain(34, 28.54),
-            _resnet(34, 25.03, option="A"),
+            _ours("plain-18", 27.94),
+            _ours("ResNet-18", 27.88, option="A"),
+            _ours("plain-34", 28.54),
+            _ours("ResNet-34", 25.03, option="A"),
         ),
     ),
     "3": Table(
@@ -134,16 +122,16 @@ TABLES = {
         ("top1_error", "top5_error"),
         "ten-crop",
         (
-            _imagenet("VGG-16", 28.07, 9.33, "vgg16"),
-            _imagenet("GoogLeNet", None, 9.15),
-            _imagenet("PReLU-net", 24.27, 7.38),
-            _plain(34, 28.54, 10.02),
-            _resnet(34, 25.03, 7.76, "A"),
-            _resnet(34, 24.52, 7.46, "B"),
-            _resnet(34, 24.19, 7.40, "C"),
-            _resnet(50, 22.85, 6.71),
-            _resnet(101, 21.75, 6.05),
-            _resnet(152, 21.43, 5.71),
+            Row("VGG-16", {"top1_error": Printed(28.07), "top5_error": Printed(9.33)}, "vgg16"),
+            _theirs("GoogLeNet", None, 9.15),
+            _theirs("PReLU-net", 24.27, 7.38),
+            _ours("plain-34", 28.54, 10.02),
+            _ours("ResNet-34", 25.03, 7.76, "A"),
+            _ours("ResNet-34", 24.52, 7.46, "B"),
+            _ours("ResNet-34", 24.19, 7.40, "C"),
+            _ours("ResNet-50", 22.85, 6.71),
+            _ours("ResNet-101", 21.75, 6.05),
+            _ours("ResNet-152", 21.43, 5.71),
         ),
     ),
     "4": Table(
@@ -153,15 +141,15 @@ TABLES = {
         "dense",
         (
             Row("VGG (ILSVRC'14)", {"top5_error": Printed(8.43)}, remark="on the test set"),
-            _imagenet("GoogLeNet (ILSVRC'14)", None, 7.89),
-            _imagenet("VGG (v5)", 24.4, 7.1),
-            _imagenet("PReLU-net", 21.59, 5.71),
-            _imagenet("BN-inception", 21.99, 5.81),
-            _resnet(34, 21.84, 5.71, "B"),
-            _resnet(34, 21.53, 5.60, "C"),
-            _resnet(50, 20.74, 5.25),
-            _resnet(101, 19.87, 4.60),
-            _resnet(152, 19.38, 4.49),
+            _theirs("GoogLeNet (ILSVRC'14)", None, 7.89),
+            _theirs("VGG (v5)", 24.4, 7.1),
+            _theirs("PReLU-net", 21.59, 5.71),
+            _theirs("BN-inception", 21.99, 5.81),
+            _ours("ResNet-34", 21.84, 5.71, "B"),
+            _ours("ResNet-34", 21.53, 5.60, "C"),
+            _ours("ResNet-50", 20.74, 5.25),
+            _ours("ResNet-101", 19.87, 4.60),
+            _ours("ResNet-152", 19.38, 4.49),
         ),
     ),
     "5": Table(
@@ -170,12 +158,12 @@ TABLES = {
         ("top5_error",),
         None,
         (
-            _imagenet("VGG (ILSVRC'14)", None, 7.32),
-            _imagenet("GoogLeNet (ILSVRC'14)", None, 6.66),
-            _imagenet("VGG (v5)", None, 6.8),
-            _imagenet("PReLU-net", None, 4.94),
-            _imagenet("BN-inception", None, 4.82),
-            _imagenet("ResNet (ILSVRC'15)", None, 3.57),
+            _theirs("VGG (ILSVRC'14)", None, 7.32),
+            _theirs("GoogLeNet (ILSVRC'14)", None, 6.66),
+            _theirs("VGG (v5)", None, 6.8),
+            _theirs("PReLU-net", None, 4.94),
+            _theirs("BN-inception", None, 4.82),
+            _theirs("ResNet (ILSVRC'15)", None, 3.57),
         ),
     ),
     "6": Table(
@@ -197,8 +185,11 @@ TABLES = {
             # Five runs, the best of them in the table.
             _cifar("ResNet-110", Printed(6.61, 0.16, 6.43), 1.7, "resnet110"),
             _cifar("ResNet-1202", Printed(7.93), 19.4, "resnet1202"),
-            *(_cifar_plain(depth, "no number, Fig. 6") for depth in (20, 32, 44, 56)),
-            _cifar_plain(110, "above 60, Fig. 6"),
+            *(
+                _cifar(f"plain-{depth}", None, network=f"plain{depth}", remark="no number, Fig. 6")
+                for depth in (20, 32, 44, 56)
+            ),
+            _cifar("plain-110", None, network="plain110", remark="above 60, Fig. 6"),
         ),
     ),
 }
