@@ -1,6 +1,6 @@
 """Our networks beside torchvision's and timm's on equal weights: time and memory."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -14,6 +14,7 @@ from backbones import create_model
 from backbones.norm import fold_batchnorm
 from benchmarks.peers import cifar_resnet
 from foundation.errors import UserError
+from reproduction.tables import markdown_table
 
 Call = Callable[[], Any]
 Pair = tuple[str, Call, Call]  # what is timed, ours and the peer's way of doing it
@@ -53,11 +54,8 @@ def speed_calls(device: str) -> Iterator[Pair]:
     """Forward, and forward with backward, fp32; at last our ResNet-50 folded, torchvision's as it is."""
     for name, ours, peer, images in pairs(device):
         yield f"{name}: forward", partial(forward, ours, images), partial(forward, peer, images)
-        yield (
-            f"{name}: forward and backward",
-            partial(backward, ours, images),
-            partial(backward, peer, images),
-        )
+        what = f"{name}: forward and backward"
+        yield what, partial(backward, ours, images), partial(backward, peer, images)
     folded, peer, images = folded_pair(device)
     yield (
         "resnet50 folded and channels_last, torchvision as it is: forward",
@@ -104,19 +102,20 @@ def kept_for_backward(network: nn.Module, images: Tensor) -> int:
     return total
 
 
-def memory_table(device: str) -> list[str]:
+def memory_table(device: str) -> str:
     """What training keeps from forward to backward, and what folding changes in the logits; Markdown."""
-    rows = []
-    for name, ours, peer, images in pairs(device):
-        mine, theirs = (kept_for_backward(network, images) / 2**20 for network in (ours, peer))
-        rows.append(f"| {name} | {mine:.0f} | {theirs:.0f} | {theirs / mine:.2f} |")
+    kept = [
+        (name, kept_for_backward(ours, images), kept_for_backward(peer, images))
+        for name, ours, peer, images in pairs(device)
+    ]
     folded, peer, images = folded_pair(device)
     logits, expected = forward(folded, images), forward(peer, images)
     change = ((logits - expected).abs().max() / expected.abs().max()).item()
-    return [
-        "| kept for backward | ours, MiB | peer, MiB | peer / ours |",
-        "|---|---|---|---|",
-        *rows,
-        "",
-        f"Folding changes the logits of resnet50 by {change:.1e} of the largest.",
-    ]
+    folding = f"Folding changes the logits of resnet50 by {change:.1e} of the largest."
+    return f"{bytes_table('kept for backward', kept)}\n\n{folding}"
+
+
+def bytes_table(what: str, rows: Iterable[tuple[str, int, int]]) -> str:
+    """Bytes of ours and of the peer, in Markdown."""
+    cells = [[name, f"{a / 2**20:.0f}", f"{b / 2**20:.0f}", f"{b / a:.2f}"] for name, a, b in rows]
+    return markdown_table([what, "ours, MiB", "peer, MiB", "peer / ours"], cells)

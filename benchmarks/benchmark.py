@@ -7,8 +7,8 @@ import platform
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import torch
 import torchvision
@@ -21,12 +21,12 @@ from benchmarks.cifar_speed import cifar_calls, recompute_table
 from benchmarks.detector_speed import detection_calls, detector_memory
 from benchmarks.evaluation_speed import evaluation_calls
 from benchmarks.picture_speed import picture_calls, pixel_errors
+from reproduction.tables import markdown_table
 from training.compile import compile_blocks
 from training.devices import emulates_bf16
 
 
-@dataclass(frozen=True)
-class Timing:
+class Timing(NamedTuple):
     """One line of the table, seconds."""
 
     name: str
@@ -34,10 +34,10 @@ class Timing:
     peer: float
     ratio: float
 
-    def line(self) -> str:
-        """As a row of a Markdown table."""
-        ours, peer = (f"{1e3 * t:.0f}" if t >= 0.1 else f"{1e3 * t:.1f}" for t in (self.ours, self.peer))
-        return f"| {self.name} | {ours} | {peer} | {self.ratio:.2f} |"
+    def cells(self) -> list[str]:
+        """A row of the table, milliseconds."""
+        times = [f"{1e3 * t:.0f}" if t >= 0.1 else f"{1e3 * t:.1f}" for t in (self.ours, self.peer)]
+        return [self.name, *times, f"{self.ratio:.2f}"]
 
 
 def compare(name: str, ours: Call, peer: Call, rounds: int) -> Timing:
@@ -68,13 +68,11 @@ def classification_calls(device: str, bf16: bool) -> Iterator[Pair]:
     labels = torch.randint(1000, (batch,), device=device)
     ours, peers = create_model("resnet50"), host_networks("resnet50")
     for network in (ours, *peers.values()):
-        network.to(device)
-        network.to(memory_format=torch.channels_last)
+        network.to(device).to(memory_format=torch.channels_last)
     if device == "cuda":
         compile_blocks(ours)
         for peer in peers.values():
             peer.compile()
-    how = f"{'bf16' if bf16 else 'fp32'}{', compiled' if device == 'cuda' else ''}"
 
     def step(network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         network.train()
@@ -93,6 +91,7 @@ def classification_calls(device: str, bf16: bool) -> Iterator[Pair]:
     def training(network: nn.Module) -> Call:
         return partial(step, network, torch.optim.SGD(network.parameters(), 1e-3, momentum=0.9))
 
+    how = f"{'bf16' if bf16 else 'fp32'}{', compiled' if device == 'cuda' else ''}"
     for name, peer in peers.items():
         yield f"ResNet-50 training step, {how} (peer: {name})", training(ours), training(peer)
         yield f"ResNet-50 inference, {how} (peer: {name})", partial(infer, ours), partial(infer, peer)
@@ -118,27 +117,22 @@ PARTS: dict[str, Callable[[str], Iterator[Pair]]] = {
 
 
 def benchmark(rounds: int, device: str, parts: Sequence[str] = tuple(PARTS)) -> str:
-    """The tables in Markdown, with the machine they were measured on.
-
-    Args:
-        parts: of `PARTS`.
-    """
+    """The tables of these `PARTS` in Markdown, with the machine they were measured on."""
     torch.manual_seed(0)
     rows = [
-        compare(name, ours, peer, rounds).line() for part in parts for name, ours, peer in PARTS[part](device)
+        compare(name, ours, peer, rounds).cells()
+        for part in parts
+        for name, ours, peer in PARTS[part](device)
     ]
     cpu = f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
     machine = torch.cuda.get_device_name() if device == "cuda" else cpu
-    return "\n".join(
-        [
-            f"{machine}; torch {torch.__version__}, torchvision {torchvision.__version__}; {rounds} rounds",
-            "",
-            "| what | ours, ms | peer, ms | peer / ours |",
-            "|---|---|---|---|",
-            *rows,
-            *(["", *memory_table(device)] if "backbones" in parts else []),
-            *(["", *detector_memory()] if "detectors" in parts and device == "cuda" else []),
-            *(["", *recompute_table()] if "cifar" in parts else []),
-            *(["", *pixel_errors()] if "pictures" in parts else []),
-        ]
-    )
+    versions = f"torch {torch.__version__}, torchvision {torchvision.__version__}"
+    found = [
+        f"{machine}; {versions}; {rounds} rounds",
+        markdown_table(["what", "ours, ms", "peer, ms", "peer / ours"], rows),
+        *([memory_table(device)] if "backbones" in parts else []),
+        *([detector_memory()] if "detectors" in parts and device == "cuda" else []),
+        *([recompute_table()] if "cifar" in parts else []),
+        *(["\n".join(pixel_errors())] if "pictures" in parts else []),
+    ]
+    return "\n\n".join(found)

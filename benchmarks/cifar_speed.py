@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from itertools import count, islice
+from typing import Any
 
 import torch
 from PIL import Image
@@ -13,6 +14,7 @@ from benchmarks.backbone_speed import Pair, kept_for_backward
 from benchmarks.picture_speed import cifar_augmentation
 from classification.data.cifar10 import crop_and_flip
 from classification.data.labelled_batches import Batch, PicturesOnDevice
+from reproduction.tables import markdown_table
 from training.compile import compile_blocks, recompute_blocks
 from training.devices import emulates_bf16
 from training.graph import GraphedSteps
@@ -47,7 +49,7 @@ def cifar_calls(device: str) -> Iterator[Pair]:
         yield title, ours, peer
 
 
-def recompute_table() -> list[str]:
+def recompute_table() -> str:
     """What autograd keeps of a batch, with and without `training.compile.recompute_blocks`; Markdown.
 
     Counted on the CPU of two pictures, and scaled to a batch.
@@ -55,21 +57,16 @@ def recompute_table() -> list[str]:
     images = torch.zeros(2, 3, 32, 32)
     rows = []
     for name in ("resnet20_cifar", "resnet110_cifar", "resnet1202_cifar"):
-        cells = []
+        kept = []
         for bf16 in (False, True):
             network = create_model(name)
             with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-                cells.append(kept_for_backward(network, images))
+                kept.append(kept_for_backward(network, images))
                 recompute_blocks(network)
-                cells.append(kept_for_backward(network, images))
-        rows.append(
-            " | ".join([f"| {name}", *(f"{n * BATCH / len(images) / 2**30:.2f}" for n in cells)]) + " |"
-        )
-    return [
-        f"| kept of {BATCH} pictures, GiB | fp32 | fp32, recomputed | bf16 | bf16, recomputed |",
-        "|---|---|---|---|---|",
-        *rows,
-    ]
+                kept.append(kept_for_backward(network, images))
+        rows.append([name, *(f"{n * BATCH / len(images) / 2**30:.2f}" for n in kept)])
+    precisions = ["fp32", "fp32, recomputed", "bf16", "bf16, recomputed"]
+    return markdown_table([f"kept of {BATCH} pictures, GiB", *precisions], rows)
 
 
 class OurLoop:
@@ -128,14 +125,8 @@ class LoaderLoop:
         self.device, self.steps = device, STEPS[device]
         self.model = create_model(name, num_classes=10).to(device)
         self.optimizer = torch.optim.SGD(self.model.parameters(), 0.1, momentum=0.9, weight_decay=1e-4)
-        loader = DataLoader(
-            PilPictures(images, labels),
-            BATCH,
-            shuffle=True,
-            num_workers=WORKERS[device],
-            pin_memory=device == "cuda",
-            drop_last=True,
-        )
+        options: dict[str, Any] = {"num_workers": WORKERS[device], "pin_memory": device == "cuda"}
+        loader = DataLoader(PilPictures(images, labels), BATCH, shuffle=True, drop_last=True, **options)
         self.batches = (batch for _ in count() for batch in loader)
 
     def __call__(self) -> None:

@@ -13,7 +13,7 @@ from torchvision.models.detection import FasterRCNN as PeerFasterRCNN
 from torchvision.ops import poolers, roi_align
 
 from backbones.norm import fold_batchnorm
-from benchmarks.backbone_speed import Call, Pair
+from benchmarks.backbone_speed import Call, Pair, bytes_table
 from benchmarks.peers import NUM_CLASSES, detectors
 from detection.model.detector import FasterRCNN
 from detection.model.roi_heads import Detections
@@ -36,18 +36,9 @@ class Contest(NamedTuple):
     pictures: list[Tensor]
     targets: list[dict[str, Tensor]]
 
-    def train_ours(self) -> dict[str, Tensor]:
-        """The losses."""
-        return self.ours.train()(self.batch)
-
     def train_peer(self) -> dict[str, Tensor]:
         """The losses."""
         return self.peer.train()(self.pictures, self.targets)
-
-    @torch.inference_mode()
-    def find_peer(self) -> list[dict[str, Tensor]]:
-        """What the peer finds in each picture."""
-        return self.peer.eval()(self.pictures)
 
 
 def detection_batch(size: tuple[int, int]) -> Batch:
@@ -69,12 +60,7 @@ def detection_batch(size: tuple[int, int]) -> Batch:
 
 
 def contest(kind: str, device: str, size: tuple[int, int] | None = None) -> Contest:
-    """Both detectors of a kind; ours channels_last on a GPU.
-
-    Args:
-        kind: of `KINDS`.
-        size: height and width of the pictures; None is the device's of `SIZES`.
-    """
+    """Both detectors of one of `KINDS`, for pictures of this (height, width); ours channels_last on a GPU."""
     size = size or SIZES[device]
     ours, peer = (network.to(device) for network in detectors(size, kind))
     layout = torch.channels_last if device == "cuda" else torch.contiguous_format
@@ -102,34 +88,36 @@ def detection_calls(device: str, size: tuple[int, int] | None = None) -> Iterato
     for kind, name in KINDS.items():
         both = contest(kind, device, size)
         require_equal(both)
-        for calls in (_inference_calls, _training_calls):  # in this order: training makes the two differ
+        for calls in (inference_calls, training_calls):  # in this order: training makes the two differ
             for bf16 in precisions:
                 cast = partial(torch.autocast, device, torch.bfloat16, enabled=bf16)
-                yield from calls(both, f"{name}: {{}}, {'bf16' if bf16 else 'fp32'}", cast)
+                what, ours, peer = calls(both, cast)
+                precision = "bf16" if bf16 else "fp32"
+                yield f"{name}: {what}, {precision}", partial(ours, both.batch), peer
+                if both.batch.images.is_cuda:
+                    graphed: GraphedFunction[Any] = GraphedFunction(ours, both.batch.images.device)
+                    for _ in range(WARM_UP + 1):
+                        graphed(both.batch)
+                    yield f"{name}: {what}, captured, {precision}", partial(graphed, both.batch), peer
 
 
-def _inference_calls(both: Contest, name: str, cast: Cast) -> Iterator[Pair]:
-    detect = partial(find, fold_batchnorm(both.ours.eval()), cast=cast)
-    return _calls(both, name.format("inference{}"), detect, partial(_cast, both.find_peer, cast))
+def inference_calls(both: Contest, cast: Cast) -> tuple[str, Callable[[Batch], Any], Call]:
+    """What is timed, ours and the peer's."""
+    return (
+        "inference",
+        partial(find, fold_batchnorm(both.ours.eval()), cast=cast),
+        partial(find_peer, both, cast),
+    )
 
 
-def _training_calls(both: Contest, name: str, cast: Cast) -> Iterator[Pair]:
+def training_calls(both: Contest, cast: Cast) -> tuple[str, Callable[[Batch], Any], Call]:
+    """What is timed, ours and the peer's."""
     optimizer = _optimizer(both.ours)
 
     def train(batch: Batch) -> None:
-        step(lambda: both.ours.train()(batch), optimizer, cast)
+        step(partial(both.ours.train(), batch), optimizer, cast)
 
-    train_peer = partial(step, both.train_peer, _optimizer(both.peer), cast)
-    return _calls(both, name.format("training step{}"), train, train_peer)
-
-
-def _calls(both: Contest, name: str, ours: Callable[[Batch], Any], peer: Call) -> Iterator[Pair]:
-    yield name.format(""), partial(ours, both.batch), peer
-    if both.batch.images.is_cuda:
-        graphed: GraphedFunction[Any] = GraphedFunction(ours, both.batch.images.device)
-        for _ in range(WARM_UP + 1):
-            graphed(both.batch)
-        yield name.format(", captured"), partial(graphed, both.batch), peer
+    return "training step", train, partial(step, both.train_peer, _optimizer(both.peer), cast)
 
 
 def _optimizer(network: torch.nn.Module) -> torch.optim.Optimizer:
@@ -152,9 +140,11 @@ def find(model: FasterRCNN, batch: Batch, cast: Cast) -> Detections:
         return model.eval()(batch)
 
 
-def _cast(call: Call, cast: Cast) -> Any:
+@torch.inference_mode()
+def find_peer(both: Contest, cast: Cast) -> list[dict[str, Tensor]]:
+    """What the peer finds in each picture."""
     with cast():
-        return call()
+        return both.peer.eval()(both.pictures)
 
 
 def require_equal(both: Contest) -> float:
@@ -173,7 +163,7 @@ def require_equal(both: Contest) -> float:
         mock.patch.object(poolers, "roi_align", partial(roi_align, aligned=True)),
         torch.backends.cudnn.flags(enabled=True, allow_tf32=False),
     ):
-        ours, theirs = find(both.ours, both.batch, nullcontext), both.find_peer()
+        ours, theirs = find(both.ours, both.batch, nullcontext), find_peer(both, nullcontext)
     mine = torch.cat([ours.boxes, 100 * ours.scores[..., None], ours.labels[..., None]], dim=2)
     distances = []
     for table, valid, peer in zip(mine, ours.valid, theirs, strict=True):
@@ -187,27 +177,20 @@ def require_equal(both: Contest) -> float:
     return share
 
 
-def detector_memory(size: tuple[int, int] | None = None) -> list[str]:
+def detector_memory() -> str:
     """The most memory that a training step holds on a GPU, ours and the peer's; Markdown."""
     rows = []
     for kind, name in KINDS.items():
-        both = contest(kind, "cuda", size)
-        mine, theirs = (
-            _peak(losses, network)
-            for network, losses in ((both.ours, both.train_ours), (both.peer, both.train_peer))
-        )
-        rows.append(f"| {name} | {mine:.0f} | {theirs:.0f} | {theirs / mine:.2f} |")
-    return [
-        "| peak of a training step, fp32, weights of both included | ours, MiB | peer, MiB | peer / ours |",
-        "|---|---|---|---|",
-        *rows,
-    ]
+        both = contest(kind, "cuda")
+        mine = _peak(partial(both.ours.train(), both.batch), both.ours)
+        rows.append((name, mine, _peak(both.train_peer, both.peer)))
+    return bytes_table("peak of a training step, fp32, weights of both included", rows)
 
 
-def _peak(losses: Callable[[], dict[str, Tensor]], network: torch.nn.Module) -> float:
+def _peak(losses: Callable[[], dict[str, Tensor]], network: torch.nn.Module) -> int:
     optimizer = _optimizer(network)
     torch.cuda.reset_peak_memory_stats()
     step(losses, optimizer, nullcontext)
-    peak = torch.cuda.max_memory_allocated() / 2**20
+    peak = torch.cuda.max_memory_allocated()
     optimizer.zero_grad()
     return peak

@@ -7,7 +7,6 @@ from contextlib import redirect_stdout
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 import numpy as np
 import torch
@@ -16,6 +15,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from benchmarks.backbone_speed import Pair
+from detection.data.annotation_writers import voc_annotation
 from detection.metrics import coco_ap, voc_ap
 from detection.results.result_records import to_coco_annotations
 from detection.types import Prediction, Target
@@ -85,7 +85,10 @@ def detectron2_evaluator(folder: Path, truth: list[Target], found: list[Predicti
     (folder / "ImageSets/Main").mkdir(parents=True)
     (folder / "ImageSets/Main/test.txt").write_text("\n".join(str(target.image_id) for target in truth))
     for target in truth:
-        write_voc(folder / f"Annotations/{target.image_id}.xml", target)
+        pairs = zip(target.labels.tolist(), target.boxes.tolist(), strict=True)
+        objects = [(CLASSES[label - 1], box, False) for label, box in pairs]
+        annotation = voc_annotation("", "", (*target.size, 3), objects)
+        annotation.write(folder / f"Annotations/{target.image_id}.xml")
     name = str(folder)  # which no other set has
     MetadataCatalog.get(name).set(dirname=name, split="test", year=2007, thing_classes=CLASSES)
     evaluator = PascalVOCDetectionEvaluator(name)
@@ -95,20 +98,6 @@ def detectron2_evaluator(folder: Path, truth: list[Target], found: list[Predicti
         seen.pred_classes = prediction.labels - 1
         evaluator.process([{"image_id": target.image_id}], [{"instances": seen}])
     return evaluator
-
-
-def write_voc(path: Path, target: Target) -> None:
-    """An annotation file, whose boxes begin at pixel 1."""
-    root = ElementTree.Element("annotation")
-    for box, label in zip(target.boxes.tolist(), target.labels.tolist(), strict=True):
-        entry = ElementTree.SubElement(root, "object")
-        texts = {"name": CLASSES[label - 1], "pose": "Unspecified", "truncated": "0", "difficult": "0"}
-        for key, text in texts.items():
-            ElementTree.SubElement(entry, key).text = text
-        corners = ElementTree.SubElement(entry, "bndbox")
-        for key, value, first in zip(("xmin", "ymin", "xmax", "ymax"), box, (1, 1, 0, 0), strict=True):
-            ElementTree.SubElement(corners, key).text = str(round(value) + first)
-    ElementTree.ElementTree(root).write(path)
 
 
 def random_boxes(pictures: int, per_picture: int) -> tuple[list[Target], list[Prediction]]:
@@ -122,19 +111,10 @@ def random_boxes(pictures: int, per_picture: int) -> tuple[list[Target], list[Pr
         chosen = rng.integers(0, 8, per_picture)
         near = boxes[chosen] + rng.normal(0, 8, (per_picture, 4))
         near[:, 2:] = np.maximum(near[:, 2:], near[:, :2] + 1)
-        truth.append(
-            Target(
-                torch.tensor(boxes, dtype=torch.float32),
-                torch.tensor(labels),
-                torch.zeros(8, dtype=torch.bool),
-                image_id=number,
-                size=(600, 600),
-            )
-        )
-        scores = torch.tensor(rng.random(per_picture))
-        found.append(
-            Prediction(torch.tensor(near, dtype=torch.float32), torch.tensor(labels[chosen]), scores, number)
-        )
+        objects, ignore = torch.tensor(boxes, dtype=torch.float32), torch.zeros(8, dtype=torch.bool)
+        truth.append(Target(objects, torch.tensor(labels), ignore, image_id=number, size=(600, 600)))
+        scores, near_boxes = torch.tensor(rng.random(per_picture)), torch.tensor(near, dtype=torch.float32)
+        found.append(Prediction(near_boxes, torch.tensor(labels[chosen]), scores, number))
     return truth, found
 
 

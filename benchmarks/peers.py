@@ -8,6 +8,7 @@ from typing import Any
 import torch
 import torchvision
 from torch import Tensor, nn
+from torchvision.models._utils import IntermediateLayerGetter
 from torchvision.models.detection import FasterRCNN as PeerFasterRCNN
 from torchvision.models.detection import MaskRCNN as PeerMaskRCNN
 from torchvision.models.detection.anchor_utils import AnchorGenerator
@@ -28,86 +29,55 @@ from detection.model.rpn import RpnConfig
 
 NUM_CLASSES = 80
 NETWORK = "resnet50"  # of all detectors
-REGIONS, PROPOSALS = 32, 100  # trained on, and classified at inference, per picture; C4
+# Regions trained on, and proposals classified at inference, per picture.
+C4_RPN = RpnConfig(pre_nms_train=12000, pre_nms_test=6000, post_nms_test=100)
+C4_ROI = RoiConfig(regions_per_image=32)
 # What torchvision has for pyramids, as far as our defaults are others.
 FPN_RPN = RpnConfig(channels=256, pre_nms_train=2000, pre_nms_test=1000, post_nms_test=1000)
 FPN_ROI = RoiConfig(regions_per_image=512, nms_threshold=0.5)
 
 
-class PeerTrunk(nn.Module):
-    """torchvision's ResNet-50 up to conv4, as its detector takes a backbone."""
-
-    out_channels = 1024
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        names = ["conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3"]
-        self.layers = nn.Sequential(*(getattr(network, name) for name in names))
-
-    def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """(N, 3, H, W) → {"0": (N, 1024, H / 16, W / 16)}."""
-        return {"0": self.layers(images)}
-
-
-def peer_rpn_head() -> RPNHead:
-    """torchvision's, but with the 512 channels of Ren et al. 2015: it would keep the trunk's 1024."""
-    head = RPNHead(512, num_anchors=9)
-    head.conv[0][0] = nn.Conv2d(PeerTrunk.out_channels, 512, 3, padding=1)
-    return head
-
-
-def peer_c4(state: dict[str, Tensor], size: tuple[int, int]) -> PeerFasterRCNN:
-    """torchvision's Faster R-CNN assembled as appendix A has it, with its own ResNet-50.
+def peer_detector(kind: str, state: dict[str, Tensor], size: tuple[int, int]) -> PeerFasterRCNN:
+    """torchvision's detector on its own network; on a pyramid as it builds them, C4 as appendix A has it.
 
     Args:
+        kind: as of `detectors`.
         state: of the network.
         size: height and width of the pictures, which stay as they are.
     """
+    rpn, roi = (C4_RPN, C4_ROI) if kind == "c4" else (FPN_RPN, FPN_ROI)
+    options = {
+        "min_size": min(size),
+        "max_size": max(size),
+        "rpn_pre_nms_top_n_train": rpn.pre_nms_train,
+        "rpn_pre_nms_top_n_test": rpn.pre_nms_test,
+        "rpn_post_nms_top_n_train": rpn.post_nms_train,
+        "rpn_post_nms_top_n_test": rpn.post_nms_test,
+        "box_batch_size_per_image": roi.regions_per_image,
+        "box_nms_thresh": roi.nms_threshold,
+        "box_detections_per_img": roi.detections_per_image,
+    }
+    if kind != "c4":
+        backbone = resnet_fpn_backbone(backbone_name=NETWORK, weights=None, trainable_layers=3)
+        backbone.body.load_state_dict({name: state[name] for name in backbone.body.state_dict()})
+        build = PeerMaskRCNN if kind == "mask" else PeerFasterRCNN
+        return build(backbone, NUM_CLASSES + 1, **options)
     network = torchvision.models.resnet50(norm_layer=FrozenBatchNorm2d)
     network.load_state_dict({name: value for name, value in state.items() if "num_batches" not in name})
     for layer in (network.conv1, network.layer1):
         layer.requires_grad_(False)
+    trunk = IntermediateLayerGetter(network, {"layer3": "0"})
+    trunk.out_channels = 1024
+    rpn_head = RPNHead(512, num_anchors=9)  # 512 channels as in Ren et al. 2015: it would keep the trunk's
+    rpn_head.conv[0][0] = nn.Conv2d(1024, 512, 3, padding=1)
     return PeerFasterRCNN(
-        PeerTrunk(network),
-        min_size=min(size),
-        max_size=max(size),
+        trunk,
         rpn_anchor_generator=AnchorGenerator(((128, 256, 512),), ((0.5, 1.0, 2.0),)),
-        rpn_head=peer_rpn_head(),
-        rpn_pre_nms_top_n_train=12000,
-        rpn_pre_nms_top_n_test=6000,
-        rpn_post_nms_top_n_train=2000,
-        rpn_post_nms_top_n_test=PROPOSALS,
+        rpn_head=rpn_head,
         box_roi_pool=MultiScaleRoIAlign(["0"], 14, 2),
         box_head=nn.Sequential(network.layer4, nn.AdaptiveAvgPool2d(1), nn.Flatten()),
         box_predictor=FastRCNNPredictor(2048, NUM_CLASSES + 1),
-        box_batch_size_per_image=REGIONS,
-        box_nms_thresh=0.3,
-    )
-
-
-def peer_fpn(state: dict[str, Tensor], size: tuple[int, int], *, masks: bool) -> PeerFasterRCNN:
-    """torchvision's Faster R-CNN or Mask R-CNN on a pyramid, as it builds them, with its own network.
-
-    Args:
-        state, size: as for `peer_c4`.
-        masks: makes it Mask R-CNN.
-    """
-    backbone = resnet_fpn_backbone(backbone_name=NETWORK, weights=None, trainable_layers=3)
-    body = {name: state[name] for name in backbone.body.state_dict()}
-    backbone.body.load_state_dict(body)
-    build = PeerMaskRCNN if masks else PeerFasterRCNN
-    return build(
-        backbone,
-        NUM_CLASSES + 1,
-        min_size=min(size),
-        max_size=max(size),
-        rpn_pre_nms_top_n_train=FPN_RPN.pre_nms_train,
-        rpn_pre_nms_top_n_test=FPN_RPN.pre_nms_test,
-        rpn_post_nms_top_n_train=FPN_RPN.post_nms_train,
-        rpn_post_nms_top_n_test=FPN_RPN.post_nms_test,
-        box_batch_size_per_image=FPN_ROI.regions_per_image,
-        box_nms_thresh=FPN_ROI.nms_threshold,
-        box_detections_per_img=FPN_ROI.detections_per_image,
+        **options,
     )
 
 
@@ -126,25 +96,20 @@ def detectors(size: tuple[int, int], kind: str = "c4") -> tuple[FasterRCNN, Peer
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(folder) / "backbone.safetensors"
         save_weights(weights, state, WeightsHeader(NETWORK, network.options, network.input_spec))
-        ours = _ours(kind, {"name": NETWORK, "weights": weights, "frozen_stages": 2, "norm": "frozen"})
-    peer = peer_c4(state, size) if kind == "c4" else peer_fpn(state, size, masks=kind == "mask")
+        backbone: dict[str, Any] = {"name": NETWORK, "weights": weights, "frozen_stages": 2, "norm": "frozen"}
+        if kind == "c4":
+            config = DetectionConfig(rpn=C4_RPN, roi=C4_ROI)
+            ours = build_c4(*create_trunk_and_head(**backbone), NUM_CLASSES, config.detector_options)
+        else:
+            detector = DetectorConfig("fpn", mask=kind == "mask")
+            config = DetectionConfig(detector=detector, rpn=FPN_RPN, roi=FPN_ROI)
+            trunk = create_backbone(**backbone, out_features=("res2", "res3", "res4", "res5"))
+            ours = build_fpn(trunk, NUM_CLASSES, config.detector_options)
+    peer = peer_detector(kind, state, size)
     copy_heads(ours, peer)
     if kind != "c4":
         copy_pyramid(ours, peer)
     return ours, peer
-
-
-def _ours(kind: str, backbone: dict[str, Any]) -> FasterRCNN:
-    if kind == "c4":
-        trunk, head = create_trunk_and_head(**backbone)
-        config = DetectionConfig(
-            rpn=RpnConfig(post_nms_test=PROPOSALS), roi=RoiConfig(regions_per_image=REGIONS)
-        )
-        return build_c4(trunk, head, NUM_CLASSES, config.detector_options)
-    network = create_backbone(**backbone, out_features=("res2", "res3", "res4", "res5"))
-    detector = DetectorConfig("fpn", mask=kind == "mask")
-    config = DetectionConfig(detector=detector, rpn=FPN_RPN, roi=FPN_ROI)
-    return build_fpn(network, NUM_CLASSES, config.detector_options)
 
 
 @torch.no_grad()

@@ -17,10 +17,10 @@ def test_rounds_in_turn_and_their_medians(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_the_table(monkeypatch: pytest.MonkeyPatch):
-    assert Timing("x", 0.0104, 0.5, 2.345).line() == "| x | 10.4 | 500 | 2.35 |"
+    assert Timing("x", 0.0104, 0.5, 2.345).cells() == ["x", "10.4", "500", "2.35"]
     monkeypatch.setattr(module, "compare", lambda name, ours, peer, rounds: Timing(name, 1, rounds, rounds))
-    monkeypatch.setattr(module, "memory_table", lambda device: ["memory"])
-    monkeypatch.setattr(module, "recompute_table", lambda: ["recomputed"])
+    monkeypatch.setattr(module, "memory_table", lambda device: "memory")
+    monkeypatch.setattr(module, "recompute_table", lambda: "recomputed")
     monkeypatch.setattr(module, "pixel_errors", lambda: ["pixels"])
     for part in module.PARTS:
         monkeypatch.setitem(
@@ -28,7 +28,7 @@ def test_the_table(monkeypatch: pytest.MonkeyPatch):
         )
     lines = benchmark(3, "cpu").splitlines()
     assert "CPU" in lines[0] and torch.__version__ in lines[0] and lines[0].endswith("3 rounds")
-    assert lines[1:4] == ["", "| what | ours, ms | peer, ms | peer / ours |", "|---|---|---|---|"]
+    assert lines[1:4] == ["", "| what | ours, ms | peer, ms | peer / ours |", "| --- | --- | --- | --- |"]
     assert lines[4:] == [
         *(f"| {part} | 1000 | 3000 | 3.00 |" for part in module.PARTS),
         *("", "memory", "", "recomputed", "", "pixels"),
