@@ -22,6 +22,7 @@ from classification.data.opened_splits import open_split
 from classification.pretrain import draw_classifier, pretraining_task
 from foundation.errors import UserError
 from reproduction.runs import Run
+from reproduction.tables import markdown_table
 from training.devices import broadcast_object, is_main, process_group, resolve_device
 from training.loader import Item
 from training.run import Evaluation, train
@@ -92,20 +93,16 @@ def costs(runs: Sequence[Run], *, without_data: bool) -> list[Cost]:
         steps, data = run.steps_to_go(), run.config.data
         if steps and run.row.key not in seconds:
             if data not in opened:
-                opened[data] = _open(run.config, without_data)
+                try:
+                    opened[data] = open_split(data, training=True)
+                except UserError as error:
+                    if not without_data:
+                        raise
+                    logger.warning("steps are timed on black pictures, without reading any: %s", error)
+                    opened[data] = BlackPictures(run.config)
             seconds[run.row.key] = seconds_per_step(run.config, opened[data])
         result.append(cost_of(run.config, steps, seconds.get(run.row.key, 0.0) if steps else 0.0))
     return result
-
-
-def _open(config: PretrainConfig, without_data: bool) -> Pictures:
-    try:
-        return open_split(config.data, training=True)
-    except UserError as error:
-        if not without_data:
-            raise
-        logger.warning("steps are timed on black pictures, without reading any: %s", error)
-        return BlackPictures(config)
 
 
 def cost_of(config: PretrainConfig, steps: int, step_seconds: float) -> Cost:
@@ -145,13 +142,9 @@ def seconds_per_step(config: PretrainConfig, pictures: Pictures) -> float:
 def _train_without_scores(
     config: PretrainConfig, pictures: Pictures, device: torch.device, out: Path
 ) -> None:
-    model = draw_classifier(config, pictures, device)
-    task = replace(
-        pretraining_task(config, model, pictures, pictures),
-        evaluate=lambda: Evaluation(0.0, {"scores": {}}),
-        save_weights=lambda path, scores: None,
-    )
-    train(task, config, out)
+    task = pretraining_task(config, draw_classifier(config, pictures, device), pictures, pictures)
+    nothing = Evaluation(0.0, {"scores": {}})
+    train(replace(task, evaluate=lambda: nothing, save_weights=lambda path, scores: None), config, out)
 
 
 def pictures_per_second(folder: Path) -> float:
@@ -165,39 +158,32 @@ def pictures_per_second(folder: Path) -> float:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keeps the reports of timed steps out of the log."""
-    reporters = [logging.getLogger(name) for name in ("training.run", "tensorboard")]
-    before = [reporter.level for reporter in reporters]
-    for reporter in reporters:
-        reporter.setLevel(logging.WARNING)
+    before = logging.root.manager.disable
+    logging.disable(logging.INFO)
     try:
         yield
     finally:
-        for reporter, level in zip(reporters, before, strict=True):
-            reporter.setLevel(level)
+        logging.disable(before)
 
 
 def plan_table(runs: Sequence[Run], expected: Sequence[Cost], out: Path) -> str:
     """What will be done and what it will cost, in Markdown."""
+    heading = ["run", "state", "steps to go", "s a step", "hours", "disk, MB"]
     rows = [
-        f"| {run.folder.name} | {run.state} | {cost.steps:,} | {cost.step_seconds:.3g} "
-        f"| {_hours(cost.hours)} | {cost.disk / 1e6:.1f} |"
+        [run.folder.name, run.state, f"{cost.steps:,}", f"{cost.step_seconds:.3g}", _hours(cost.hours)]
+        + [f"{cost.disk / 1e6:.1f}"]
         for run, cost in zip(runs, expected, strict=True)
     ]
     states = [run.state for run in runs]
     hours = sum(cost.hours for cost in expected)
     disk = sum(cost.disk for run, cost in zip(runs, expected, strict=True) if run.state == "missing")
     place = next(folder for folder in (out, *out.absolute().parents) if folder.is_dir())
-    return "\n".join(
-        [
-            "| run | state | steps to go | s a step | hours | disk, MB |",
-            "|---|---|---:|---:|---:|---:|",
-            *rows,
-            "",
-            f"{len(runs)} runs: {states.count('complete')} complete, {states.count('begun')} to be resumed, "
-            f"{states.count('missing')} missing. One after another about {_hours(hours)} hours on this "
-            "machine, as busy as it is now (evaluations are reckoned from the steps); "
-            f"{disk / 1e6:.0f} MB more on the disk, {shutil.disk_usage(place).free / 1e9:.0f} GB are free.",
-        ]
+    return (
+        f"{markdown_table(heading, rows, right=range(2, 6))}\n\n"
+        f"{len(runs)} runs: {states.count('complete')} complete, {states.count('begun')} to be resumed, "
+        f"{states.count('missing')} missing. One after another about {_hours(hours)} hours on this "
+        "machine, as busy as it is now (evaluations are reckoned from the steps); "
+        f"{disk / 1e6:.0f} MB more on the disk, {shutil.disk_usage(place).free / 1e9:.0f} GB are free."
     )
 
 

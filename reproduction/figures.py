@@ -30,7 +30,12 @@ def draw_curves(figure: Figure, lines: Sequence[Line], file: Path) -> str | None
         The caption; None where no run has ended, and then no file is written.
     """
     by_key = {line.row.key: line for line in lines if line.ended}
-    panels = _panels(figure, list(by_key))
+    panels, seen = [], set[str]()
+    for title, of_panel in figure.panels:
+        kept = [key for key in of_panel if key in by_key]
+        if set(kept) - seen:  # a panel that only repeats those before it is left out
+            panels.append((title, kept))
+        seen |= set(kept)
     if not panels:
         return None
     drawn = [by_key[key] for _, keys in panels for key in keys]
@@ -52,19 +57,8 @@ def draw_curves(figure: Figure, lines: Sequence[Line], file: Path) -> str | None
         axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2, frameon=False)
     shortened = any(line.changed for line in drawn)  # ends above the paper's limits
     axes[0, 0].set(ylabel="error, %", ylim=(0, None) if shortened else figure.y_limits)
-    _save(picture, file)
+    save_plot(picture, file.with_suffix(""), ["png"])
     return _curves_caption(figure, drawn)
-
-
-def _panels(figure: Figure, drawn: Sequence[str]) -> list[tuple[str, list[str]]]:
-    """The panels with the networks that have runs; one that repeats those before it alone is left out."""
-    panels, seen = [], set[str]()
-    for title, keys in figure.panels:
-        kept = [key for key in keys if key in drawn]
-        if set(kept) - seen:
-            panels.append((title, kept))
-        seen |= set(kept)
-    return panels
 
 
 def _draw_mean(axis: Any, curves: Sequence[Sequence[Point]], unit: int, **style: Any) -> None:
@@ -123,7 +117,7 @@ def draw_degradation(lines: Sequence[Line], file: Path) -> str | None:
     axis.minorticks_off()
     axis.set(xlabel="layers", ylabel="error at the end, %", ylim=(0, None))
     picture.legend(loc="outside upper center", ncols=2)
-    _save(picture, file)
+    save_plot(picture, file.with_suffix(""), ["png"])
     caption = (
         "Degradation (He et al. 2015, §1, §4): error at the end of training against depth. Training error is "
         "the mean over the last epoch, on augmented pictures; test error that of the last step. Means over "
@@ -139,8 +133,3 @@ def _draw_depths(axis: Any, errors: dict[int, list[float]], **style: Any) -> Non
         means = [statistics.mean(values) for values in known.values()]
         bars = [statistics.stdev(values) if len(values) > 1 else 0.0 for values in known.values()]
         axis.errorbar(list(known), means, yerr=bars, **style)
-
-
-def _save(picture: Any, file: Path) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    save_plot(picture, file.with_suffix(""), ["png"])

@@ -77,11 +77,8 @@ def read_line(row: Row, protocol: str | None, out: Path, *, score: bool = False)
         UserError: two seeds were trained by different configurations.
     """
     found = folders(row, out) if row.config else {}
-    ended = [
-        read_run(seed, folder, protocol, score=score)
-        for seed, folder in found.items()
-        if (folder / "result.json").is_file()
-    ]
+    finished = {seed: folder for seed, folder in found.items() if (folder / "result.json").is_file()}
+    ended = [read_run(seed, folder, protocol, score=score) for seed, folder in finished.items()]
     refuse_mixture(ended)
     changed = recipe_changes(row_config(row), ended[0].config) if ended else []
     return Line(row, ended, len(found) - len(ended), changed)
@@ -126,8 +123,7 @@ def protocol_scores(folder: Path, protocol: str, *, score: bool) -> dict[str, fl
 def refuse_mixture(runs: Sequence[Ended]) -> None:
     """Runs of one row must differ in the seed alone, for their mean to mean something."""
     for run in runs[1:]:
-        changed = recipe_changes(runs[0].config, run.config)
-        if changed:
+        if changed := recipe_changes(runs[0].config, run.config):
             lines = "\n  ".join(changed)
             raise UserError(
                 f"{runs[0].folder} and {run.folder} were made with different configurations:\n  {lines}\n"
@@ -164,7 +160,9 @@ def _cells(line: Line, names: Sequence[str]) -> list[str]:
     if not line.ended:
         return [row.label, printed, "not ended" if line.begun else "not run", "0", "", "", ""]
     errors = line.training_errors()
-    training = [spread(errors) if errors else "–", _length(line)]
+    steps, epoch = sorted({run.steps for run in line.ended}), epoch_steps(line.ended[0].config)
+    lengths = [f"{n:,}" + (f" ({n / epoch:.1f})" if epoch else "") for n in (steps[0], steps[-1])]
+    training = [spread(errors) if errors else "–", " to ".join(dict.fromkeys(lengths))]
     if not line.scores(names[0]):
         return [row.label, printed, "not scored", "0", "", *training]
     ours = " / ".join(spread(line.scores(n)) for n in names)
@@ -174,14 +172,6 @@ def _cells(line: Line, names: Sequence[str]) -> list[str]:
         difference = f"({difference}) not comparable"
     count = str(len(line.scores(names[0])))
     return [row.label, printed, ours, count, difference, *training]
-
-
-def _length(line: Line) -> str:
-    """Steps, and epochs where they are known; of several seeds a range."""
-    steps = sorted({run.steps for run in line.ended})
-    epoch = epoch_steps(line.ended[0].config)
-    texts = [f"{n:,}" + (f" ({n / epoch:.1f})" if epoch else "") for n in steps]
-    return " to ".join(dict.fromkeys([texts[0], texts[-1]]))
 
 
 PROTOCOLS = {
@@ -201,13 +191,10 @@ def _notes(table: Table, lines: Sequence[Line]) -> str:
     bf16 = [x.row.label for x in lines if any(run.config.run.precision == "bf16" for run in x.ended)]
     if bf16:
         notes[0] += f" Computed in bf16: {', '.join(bf16)}."
-    same: dict[str, list[str]] = {}
-    for line in lines:
-        for change in line.changed:
-            same.setdefault(said(change), []).append(line.row.label)
-    if same:
+    if changes := dict.fromkeys(change for line in lines for change in line.changed):
         notes += ["", "Not comparable with the paper, because it was not its recipe:"]
-        notes += [f"- {change} ({', '.join(labels)})" for change, labels in same.items()]
+    for change in changes:
+        notes.append(f"- {said(change)} ({', '.join(x.row.label for x in lines if change in x.changed)})")
     return "\n".join(notes)
 
 

@@ -22,7 +22,7 @@ def test_a_row_is_timed_once_and_only_if_it_has_steps_to_go(
     write_run: Found, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     timed = []
-    monkeypatch.setattr(cost, "_open", lambda config, without_data: None)
+    monkeypatch.setattr(cost, "open_split", lambda data, training: None)
     monkeypatch.setattr(
         cost, "seconds_per_step", lambda config, pictures: timed.append(config.model.name) or 2.0
     )

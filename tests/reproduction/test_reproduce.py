@@ -30,7 +30,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, bool]]:
         (out / "result.json").write_text(json.dumps(result))
 
     monkeypatch.setattr(runs, "pretrain", stand_in)
-    monkeypatch.setattr(cost, "_open", lambda config, without_data: None)
+    monkeypatch.setattr(cost, "open_split", lambda data, training: None)
     monkeypatch.setattr(cost, "seconds_per_step", lambda config, pictures: 0.5)
     return calls
 
