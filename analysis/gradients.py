@@ -68,12 +68,10 @@ def measure_gradients(network: Network, batches: Batches, options: GradientsOpti
         gradients = _autocorrelations(chain, torch.lerp(start, end, share), places, generator)
         found.append(torch.stack(gradients))
         steps.append((end - start).norm() / (options.points - 1))
-    arrays = to_arrays({"autocorrelation": torch.stack(found), "step": torch.stack(steps)})
-    names = [chain.names[place] for place in places]
     return {
-        "blocks": np.array(names),
+        "blocks": np.array([chain.names[place] for place in places]),
         "depths": np.array(places) + 1,
-        **arrays,
+        **to_arrays({"autocorrelation": torch.stack(found), "step": torch.stack(steps)}),
         "lines": np.array(len(pairs)),
     }
 
@@ -97,9 +95,7 @@ def _autocorrelations(
     parts = {place: _Products(LAGS) for place in places}
     for images in points.split(AT_ONCE):
         x = images.clone().requires_grad_()
-        y = x
-        for place in range(max(places) + 1):
-            y = chain.block(place)(chain.enter(y, place))
+        for place, y in enumerate(chain.outputs(chain.enter(x, 0))):
             if place in parts:
                 if place not in directions:
                     directions[place] = torch.randn(y.shape[1], generator=generator).to(y)
@@ -117,37 +113,35 @@ class _Products:
     """
 
     def __init__(self, lags: int) -> None:
-        self.products: list[Tensor | float] = [0.0] * lags
-        self.total: Tensor | float = 0.0
+        self.products: list[Any] = [0.0] * lags
+        self.total: Any = 0.0
         self.count = 0
-        self.first: Tensor | None = None  # as many as the longest lag, at least
-        self.last: Tensor | None = None
+        self.first = self.last = torch.empty(0)  # of the sequence, as many as the longest lag
 
     def add(self, values: Tensor) -> None:
         """The next (p, C) float64."""
         longest = len(self.products) - 1
-        before = values[:0] if self.last is None else self.last
-        joined = torch.cat([before, values])
+        if not self.count:
+            self.first = self.last = values[:0]
+        joined = torch.cat([self.last, values])
         for lag in range(longest + 1):
-            partners = joined[max(0, len(before) - lag) : max(0, len(joined) - lag)]
+            partners = joined[max(0, len(self.last) - lag) : max(0, len(joined) - lag)]
             self.products[lag] = self.products[lag] + (partners * values[len(values) - len(partners) :]).sum()
         self.total, self.count = self.total + values.sum(0), self.count + len(values)
-        if self.first is None or len(self.first) < longest:
-            self.first = values if self.first is None else torch.cat([self.first, values])
+        self.first = torch.cat([self.first, values[: longest - len(self.first)]])
         self.last = joined[max(0, len(joined) - longest) :]
 
     def autocorrelation(self) -> Tensor:
         """(lags,) float64."""
-        assert self.first is not None and self.last is not None and isinstance(self.total, Tensor)
         mean = self.total / self.count
         centred = []
         for lag, product in enumerate(self.products):
             edges = self.first[:lag].sum(0) + self.last[len(self.last) - lag :].sum(0)
             size = (self.count - lag) * mean.square().sum()
             centred.append(product - mean @ (2 * self.total - edges) + size)
-        found = torch.stack([torch.as_tensor(value) for value in centred])
+        found = torch.stack(centred)
         # What is left of a sequence that never changes is rounding.
-        changes = found[0] > 1e-12 * torch.as_tensor(self.products[0])
+        changes = found[0] > 1e-12 * self.products[0]
         return torch.where(changes, found / found[0], 1.0)
 
 
@@ -169,7 +163,5 @@ def summarise_gradients(arrays: Arrays) -> dict[str, Any]:
         "lines": int(arrays["lines"]),
         "blocks": int(arrays["depths"][-1]),
         "autocorrelation": {f"lag {lag}": float(mean[-1, lag]) for lag in (1, 5, 15)},
-        "lag_1_behind": {
-            name: float(value) for name, value in zip(arrays["blocks"], mean[:, 1], strict=True)
-        },
+        "lag_1_behind": dict(zip(arrays["blocks"].tolist(), mean[:, 1].tolist(), strict=True)),
     }

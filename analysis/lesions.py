@@ -102,20 +102,23 @@ def measure_lesions(network: Network, batches: Batches, options: LesionOptions, 
     rng = np.random.default_rng(seed)
     deletions = [_draw_deletion(rng, chain, k) for k in deleted for _ in range(options.draws)]
     orders = [_draw_order(rng, pairs, k) for k in swapped for _ in range(options.draws)]
-    drawn = [*deletions, *orders]
-    taus = [kendall_tau(_ranks(chain, lesion)) for lesion in orders]
-    wrong, seen = _count_errors(chain, batches, [Lesion(), *singles], [Lesion(), *drawn], options)
+    on_first = [Lesion(), *deletions, *orders]
+    wrong, seen = _count_errors(chain, batches, [Lesion(), *singles], on_first, options.drawn_pictures)
     check_pictures(seen[0])
     counts = to_arrays({"all": wrong[0], "first": wrong[1]})
-    on_all, on_first = 100 * counts["all"] / seen[0], 100 * counts["first"] / seen[1]
-    of_deleted, of_swapped = np.split(on_first[1:], [len(deleted) * options.draws])
+    single, drawn = 100 * counts["all"] / seen[0], 100 * counts["first"] / seen[1]
+    of_deleted, of_swapped = np.split(drawn[1:], [len(deletions)])
+    taus = [
+        kendall_tau([chain.names.index(dict(lesion.order).get(name, name)) for name in chain.names])
+        for lesion in orders
+    ]
     return {
         "blocks": np.array(chain.names),
         "shortcuts": np.array(chain.has_sums()),
         "tried": np.array([lesion.deleted[0] for lesion in singles]),
-        "error": on_all[0],
-        "single_error": on_all[1:],
-        "drawn_error": on_first[0],
+        "error": single[0],
+        "single_error": single[1:],
+        "drawn_error": drawn[0],
         "deleted": np.array(deleted),
         "deleted_error": of_deleted.reshape(len(deleted), options.draws),
         "swapped": np.array(swapped),
@@ -127,18 +130,14 @@ def measure_lesions(network: Network, batches: Batches, options: LesionOptions, 
 
 
 def _count_errors(
-    chain: Chain,
-    batches: Batches,
-    on_all: Sequence[Lesion],
-    on_first: Sequence[Lesion],
-    options: LesionOptions,
-) -> tuple[tuple[Tensor, Tensor], tuple[int, int]]:
+    chain: Chain, batches: Batches, on_all: Sequence[Lesion], on_first: Sequence[Lesion], first_pictures: int
+) -> tuple[list[Tensor], list[int]]:
     """Wrong answers of each lesion, on all pictures and on the first ones, and the numbers of pictures."""
     counts: tuple[dict[Lesion, Tensor], ...] = ({}, {})
     seen = [0, 0]
     for images, labels in batches:
         inputs = chain.inputs(images)
-        few = max(0, min(len(images), options.drawn_pictures - seen[1]))
+        few = max(0, min(len(images), first_pictures - seen[1]))
         for part, lesions, number in ((0, on_all, len(images)), (1, on_first, few)):
             seen[part] += number
             for lesion in dict.fromkeys(lesions) if number else ():  # draws may repeat
@@ -148,12 +147,12 @@ def _count_errors(
                 own = logits.gather(1, labels[:number, None])
                 others = logits.scatter(1, labels[:number, None], -torch.inf).amax(1, keepdim=True)
                 wrong = (~(own > others)).sum()  # a label must beat every other class
-                counts[part][lesion] = counts[part][lesion] + wrong if lesion in counts[part] else wrong
+                counts[part][lesion] = wrong + counts[part].get(lesion, 0)
     wrongs = [
         torch.stack([of[lesion] for lesion in lesions]) if of else torch.zeros(0)
         for of, lesions in zip(counts, (on_all, on_first), strict=True)
     ]
-    return (wrongs[0], wrongs[1]), (seen[0], seen[1])
+    return wrongs, seen
 
 
 def _counts(
@@ -180,8 +179,7 @@ def _draw_order(rng: np.random.Generator, pairs: Sequence[tuple[str, str]], coun
     at: dict[str, str] = {}
     for one, other in (pairs[i] for i in rng.integers(len(pairs), size=count)):
         at[one], at[other] = at.get(other, other), at.get(one, one)
-    moved = tuple((place, block) for place, block in at.items() if place != block)
-    return Lesion(order=moved)
+    return Lesion(order=tuple((place, block) for place, block in at.items() if place != block))
 
 
 def kendall_tau(ranks: Sequence[int]) -> float:
@@ -190,33 +188,23 @@ def kendall_tau(ranks: Sequence[int]) -> float:
     return 2 * sum(pairs) / len(pairs) - 1 if pairs else 1.0
 
 
-def _ranks(chain: Chain, lesion: Lesion) -> list[int]:
-    order = dict(lesion.order)
-    return [chain.names.index(order.get(name, name)) for name in chain.names]
-
-
 def summarise_lesions(arrays: Arrays) -> dict[str, Any]:
     """Errors in per cent: of the whole network, without each block, and for each number of random lesions.
 
     Of the draws the mean and the 2.5 % and 97.5 % quantiles.
     """
-    singles = dict(zip(arrays["tried"].tolist(), arrays["single_error"].tolist(), strict=True))
     tau = arrays["tau"].mean(axis=1) if len(arrays["tau"]) else []
     blocks = len(arrays["blocks"])
-
-    def paths_left(deleted: int) -> int:
-        return 2 ** (blocks - deleted) if arrays["shortcuts"] else 1
-
     return {
         "pictures": int(arrays["pictures"]),
         "drawn_pictures": int(arrays["drawn_pictures"]),
         "blocks": blocks,
         "error": float(arrays["error"]),
-        "single_deletions": singles,
+        "single_deletions": dict(zip(arrays["tried"].tolist(), arrays["single_error"].tolist(), strict=True)),
         "single_median": float(np.median(arrays["single_error"])),
         "deletions": [
-            {"deleted": int(k), "paths_left": paths_left(int(k)), **_spread(row)}
-            for k, row in zip(arrays["deleted"], arrays["deleted_error"], strict=True)
+            {"deleted": k, "paths_left": 2 ** (blocks - k) if arrays["shortcuts"] else 1, **_spread(row)}
+            for k, row in zip(arrays["deleted"].tolist(), arrays["deleted_error"], strict=True)
         ],
         "swaps": [
             {"swapped": int(k), "tau": float(t), **_spread(row)}

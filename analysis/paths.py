@@ -153,10 +153,8 @@ def _sums_by_length(back: _Back) -> list[Tensor]:
     """The sum of the gradients of all paths of each length, exactly: a recursion over the blocks."""
     sums = [back.start]
     for place in reversed(range(len(back.chain))):
-        kept = back.through(place, sums, residual=False)
-        longer = back.through(place, sums, residual=True)
-        middle = [a + b for a, b in zip(kept[1:], longer[:-1], strict=True)]
-        sums = [kept[0], *middle, longer[-1]]
+        kept, longer = (back.through(place, sums, residual=residual) for residual in (False, True))
+        sums = [kept[0], *map(torch.add, kept[1:], longer[:-1]), longer[-1]]
     return sums
 
 
@@ -209,11 +207,7 @@ def share_of_paths(blocks: int, low: int, high: int) -> float:
 
 
 def effective_range(norms: Sequence[float], mass: float) -> tuple[int, int]:
-    """The shortest range of lengths whose paths hold `mass` of the gradients' summed sizes; the first such.
-
-    Args:
-        norms: mean size of a path's gradient for the lengths 0 … B.
-    """
+    """The first of the shortest ranges of lengths, of 0 … B, whose paths hold `mass` of the gradients."""
     weights = path_weights(norms)
     reached = np.concatenate([[0.0], np.cumsum(weights)])
     ranges = [

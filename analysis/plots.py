@@ -1,6 +1,6 @@
 """The figures of the analyses; several networks in each."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,20 +48,24 @@ def new_axes(
     return figure, axes
 
 
-def _style(labelled: Labelled, label: str) -> dict[str, Any]:
+def _styled(labelled: Labelled) -> Iterator[tuple[Arrays, dict[str, Any]]]:
     """A colour for each network, trained or not; plain ones dashed, untrained ones dotted or dash-dotted."""
-    plain, untrained = label.startswith("plain"), label.endswith(", untrained")
-    line = "-." if plain and untrained else ":" if untrained else "--" if plain else "-"
     networks = list(dict.fromkeys(name.removesuffix(", untrained") for name in labelled))
-    place = networks.index(label.removesuffix(", untrained"))
-    return {"color": f"C{place % 10}", "ls": line, "label": label}
+    for label, arrays in labelled.items():
+        plain, untrained = label.startswith("plain"), label.endswith(", untrained")
+        line = "-." if plain and untrained else ":" if untrained else "--" if plain else "-"
+        place = networks.index(label.removesuffix(", untrained"))
+        yield arrays, {"color": f"C{place % 10}", "ls": line, "label": label}
 
 
-def _legend(figure: Any, axis: Any) -> None:
-    """What the lines of an axis are, below all panels."""
+def _finished(figure: Any, axis: Any, title: str | None) -> Any:
+    """The figure with its title, and below all panels what the lines of an axis are."""
     columns = int(figure.get_figwidth() / 2.6)  # inches, for names as "preact_resnet110_cifar, untrained"
     handles, labels = axis.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, fontsize="small")
+    if title:
+        figure.suptitle(title)
+    return figure
 
 
 def _shade(axis: Any, x: Any, low: Any, high: Any, color: str, alpha: float = 0.15) -> None:
@@ -71,19 +75,15 @@ def _shade(axis: Any, x: Any, low: Any, high: Any, color: str, alpha: float = 0.
 def draw_responses(labelled: Labelled) -> Any:
     """Standard deviations of layer responses, in layer order and ranked (He et al. 2015, Figure 7)."""
     figure, axes = new_axes(1, 2, sharey=True)
-    for label, arrays in labelled.items():
+    in_order, ranked = axes[0]
+    for arrays, style in _styled(labelled):
         layers = np.arange(1, len(arrays["std"]) + 1)
-        style = _style(labelled, label)
-        axes[0, 0].plot(layers, arrays["std"], **style)
-        axes[0, 1].plot(layers, np.sort(arrays["std"])[::-1], **style)
-    pictures = _numbers(labelled, "pictures")
-    axes[0, 0].set(
-        title="in the order of the layers", xlabel="3x3 layer", ylabel="standard deviation", ylim=0
-    )
-    axes[0, 1].set(title="ranked", xlabel="rank")
-    _legend(figure, axes[0, 0])
-    figure.suptitle(f"Responses of 3x3 layers, before nonlinearity and addition, {pictures} pictures")
-    return figure
+        in_order.plot(layers, arrays["std"], **style)
+        ranked.plot(layers, np.sort(arrays["std"])[::-1], **style)
+    in_order.set(title="in the order of the layers", xlabel="3x3 layer", ylabel="standard deviation", ylim=0)
+    ranked.set(title="ranked", xlabel="rank")
+    title = "Responses of 3x3 layers, before nonlinearity and addition"
+    return _finished(figure, in_order, f"{title}, {_numbers(labelled, 'pictures')} pictures")
 
 
 def draw_signal(labelled: Labelled) -> Any:
@@ -98,23 +98,21 @@ def draw_signal(labelled: Labelled) -> Any:
         "variance of the block's channels": lambda a: a["variance"],
     }
     for axis, (title, values) in zip(axes.flat, panels.items(), strict=True):
-        for label, arrays in labelled.items():
+        for arrays, style in _styled(labelled):
             depth = (np.arange(len(arrays["blocks"])) + 1) / len(arrays["blocks"])
-            axis.plot(depth, values(arrays), marker=".", ms=4, **_style(labelled, label))
+            axis.plot(depth, values(arrays), marker=".", ms=4, **style)
         axis.set(title=title, xlabel="depth, blocks over all blocks")
         if title.split()[0] in ("residual", "gradient", "variance"):
             axis.set_yscale("log")
-    _legend(figure, axes[0, 0])
-    figure.suptitle(f"Signals forward and back, {_numbers(labelled, 'pictures')} pictures")
-    return figure
+    title = f"Signals forward and back, {_numbers(labelled, 'pictures')} pictures"
+    return _finished(figure, axes[0, 0], title)
 
 
 def draw_lesions(labelled: Labelled) -> Any:
     """Errors without single blocks, without several, and with blocks in another order (Veit et al. 2016)."""
     figure, axes = new_axes(1, 3, sharey=True)
     single, several, order = axes[0]
-    for label, arrays in labelled.items():
-        style = _style(labelled, label)
+    for arrays, style in _styled(labelled):
         names = arrays["blocks"].tolist()
         places = [names.index(name) for name in arrays["tried"].tolist()]
         x = np.array(places) / max(1, len(names) - 1)
@@ -128,11 +126,9 @@ def draw_lesions(labelled: Labelled) -> Any:
             _bins(order, 1 - arrays["tau"].ravel(), arrays["swapped_error"].ravel(), **style)
     draws = max(a[f"{kind}_error"].shape[1] for a in labelled.values() for kind in ("deleted", "swapped"))
     drawn = f"{draws} draws, {_numbers(labelled, 'drawn_pictures')} pictures"
-    pictures = _numbers(labelled, "pictures")
     single.plot([], [], "s", mfc="none", color="grey", label="first block of a stage")
-    single.set(
-        title=f"one block deleted, {pictures} pictures", xlabel="place of the block, from first to last"
-    )
+    title = f"one block deleted, {_numbers(labelled, 'pictures')} pictures"
+    single.set(title=title, xlabel="place of the block, from first to last", ylabel="top-1 error, %")
     several.set(title=f"several deleted: {drawn}", xlabel="blocks deleted")
     order.set(title=f"pairs swapped: {drawn}", xlabel="1 − Kendall's τ with the trained order")
     for axis in axes[0]:
@@ -144,9 +140,7 @@ def draw_lesions(labelled: Labelled) -> Any:
     top.tick_params(labelsize="small", pad=0)
     top.set_xlabel("of a residual network's paths are left", fontsize="small")
     order.set_xlim(0, None)
-    single.set_ylabel("top-1 error, %")
-    _legend(figure, single)
-    return figure
+    return _finished(figure, single, None)
 
 
 def _band(axis: Any, x: Any, errors: Any, whole: Any, **style: Any) -> None:
@@ -169,44 +163,41 @@ def _bins(axis: Any, x: Any, errors: Any, **style: Any) -> None:
 def draw_paths(labelled: Labelled, mass: float) -> Any:
     """Numbers of paths, sizes of their gradients, and the product, by length (Veit et al. 2016, Figure 6)."""
     figure, axes = new_axes(1, 3)
-    for label, arrays in labelled.items():
-        style = _style(labelled, label)
+    number, size, product = axes[0]
+    for arrays, style in _styled(labelled):
         norms = arrays["norm"].tolist()
         lengths = list(range(len(norms)))
         low, high = effective_range(norms, mass)
-        numbers = [share_of_paths(len(norms) - 1, k, k) for k in lengths]
-        axes[0, 0].plot(lengths, numbers, marker=".", ms=4, **style)
-        axes[0, 1].semilogy(lengths, norms, marker=".", ms=4, **style)
+        shares = [share_of_paths(len(norms) - 1, k, k) for k in lengths]
+        number.plot(lengths, shares, marker=".", ms=4, **style)
+        size.semilogy(lengths, norms, marker=".", ms=4, **style)
         error = arrays["deviation"] / np.sqrt(arrays["sampled"])
         bottom = np.maximum(norms - error, 0.1 * arrays["norm"])  # the scale has no zero
-        _shade(axes[0, 1], lengths, bottom, norms + error, style["color"], 0.2)
+        _shade(size, lengths, bottom, norms + error, style["color"], 0.2)
         share = share_of_paths(len(norms) - 1, low, high)
         style["label"] = f"{low}…{high}: {100 * share:.2g} % of the paths"
-        axes[0, 2].plot(lengths, path_weights(norms), marker=".", ms=4, **style)
-        axes[0, 2].axvspan(low - 0.5, high + 0.5, color=style["color"], alpha=0.08, lw=0)
-        axes[0, 2].plot(lengths, arrays["share"], "x", ms=4, color=style["color"])
-    axes[0, 2].plot([], [], "x", color="grey", label="exact, all paths of a length together")
-    axes[0, 0].set(title="paths of each length, share of all", xlabel="residuals on the path")
-    axes[0, 1].set(title="mean size of a path's gradient", xlabel="residuals on the path")
-    axes[0, 2].set(title=f"number times size; shaded: {100 * mass:g} %", xlabel="residuals on the path")
-    _legend(figure, axes[0, 0])
-    axes[0, 2].legend(fontsize="small")
-    figure.suptitle(f"Gradients along paths, {_numbers(labelled, 'pictures')} pictures")
-    return figure
+        product.plot(lengths, path_weights(norms), marker=".", ms=4, **style)
+        product.axvspan(low - 0.5, high + 0.5, color=style["color"], alpha=0.08, lw=0)
+        product.plot(lengths, arrays["share"], "x", ms=4, color=style["color"])
+    product.plot([], [], "x", color="grey", label="exact, all paths of a length together")
+    number.set_title("paths of each length, share of all")
+    size.set_title("mean size of a path's gradient")
+    product.set_title(f"number times size; shaded: {100 * mass:g} %")
+    for axis in axes[0]:
+        axis.set_xlabel("residuals on the path")
+    product.legend(fontsize="small")
+    return _finished(figure, number, f"Gradients along paths, {_numbers(labelled, 'pictures')} pictures")
 
 
 def draw_gradients(labelled: Labelled) -> Any:
     """Autocorrelation of gradients along lines between pictures, by lag and by depth."""
     figure, axes = new_axes(1, 2)
-    for label, arrays in labelled.items():
-        style = _style(labelled, label)
+    for arrays, style in _styled(labelled):
         _draw_autocorrelation(axes[0], arrays["depths"], arrays["autocorrelation"], **style)
     axes[0, 0].set(title="behind the last block", xlabel="lag, points of the line", ylabel="autocorrelation")
     axes[0, 1].set(title="lag 1, mean and deviation over lines", xlabel="blocks passed")
-    _legend(figure, axes[0, 0])
-    lines = _numbers(labelled, "lines")
-    figure.suptitle(f"Gradients at the picture along {lines} lines between two pictures")
-    return figure
+    title = f"Gradients at the picture along {_numbers(labelled, 'lines')} lines between two pictures"
+    return _finished(figure, axes[0, 0], title)
 
 
 def _draw_autocorrelation(axes: Any, depths: Any, curves: Any, **style: Any) -> None:
@@ -229,28 +220,25 @@ def draw_shattering(arrays: Arrays) -> Any:
         curves, colour = arrays[f"{name}/autocorrelation"], f"C{number}"
         _draw_autocorrelation(axes[0], arrays["depths"], curves, color=colour, label=name)
         cloud.loglog(depths, cloud_correlation(arrays, f"{name}/cloud"), ".-", color=colour)
-        independent = cloud_correlation(arrays, f"{name}/cloud, independent")
-        cloud.loglog(depths, independent, "x", color=colour)
-    for law, label, style in ((0.5**depths, "$2^{-L}$", ":"), (0.75**depths, "$(3/4)^L$", "--")):
-        cloud.loglog(depths, law, "k" + style, lw=0.8, label=label)
-    cloud.loglog(depths, depths**-0.5, "k-", lw=0.8, label=r"$1/\sqrt{L}$")
+        cloud.loglog(depths, cloud_correlation(arrays, f"{name}/cloud, independent"), "x", color=colour)
+    laws = {"$2^{-L}$": (0.5**depths, "k:"), "$(3/4)^L$": (0.75**depths, "k--")}
+    for label, (law, line) in (laws | {r"$1/\sqrt{L}$": (depths**-0.5, "k-")}).items():
+        cloud.loglog(depths, law, line, lw=0.8, label=label)
     cloud.loglog([], [], "x", color="grey", label="independent masks")
     last = arrays["depths"][-1]
     by_lag.set(title=f"on the line, {last} layers or blocks", xlabel="lag", ylabel="autocorrelation")
     by_depth.set(title="on the line, lag 1, mean and deviation", xlabel="layers or blocks")
     cloud.set(title="correlation at two random points", xlabel="layers or blocks", ylim=(0.01, 1.3))
-    _legend(figure, by_lag)
     cloud.legend(fontsize="small")
     shown = (("feed-forward", 0), ("feed-forward", -1), ("residual, BN, β = 0.1", -1))
     for axis, (name, place) in zip(axes[1], shown, strict=True):
         axis.grid(False)
-        picture = axis.imshow(
-            arrays[f"{name}/correlation"][place], extent=(-2, 2, 2, -2), vmin=-1, vmax=1, cmap="RdBu_r"
-        )
+        shades = {"vmin": -1, "vmax": 1, "cmap": "RdBu_r"}
+        picture = axis.imshow(arrays[f"{name}/correlation"][place], extent=(-2, 2, 2, -2), **shades)
         axis.set(title=f"{name}, {arrays['depths'][place]} layers or blocks", xlabel="x", ylabel="x'")
     figure.colorbar(picture, ax=axes[1], label="correlation of derivatives", shrink=0.8)
-    figure.suptitle(f"Derivatives of random networks of 200 rectifiers, {len(arrays['white'])} seeds")
-    return figure
+    title = f"Derivatives of random networks of 200 rectifiers, {len(arrays['white'])} seeds"
+    return _finished(figure, by_lag, title)
 
 
 def _numbers(labelled: Labelled, name: str) -> str:

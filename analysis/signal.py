@@ -70,21 +70,21 @@ def measure_signal(network: Network, batches: Batches) -> Arrays:
     chain = Chain(network)
     chain.require_sums()
     sums: dict[str, Tensor] = {}
-    channels = _ChannelSums(), _ChannelSums()
+    channels: list[list[Tensor]] = [[], []]  # of outputs and of residuals
     pictures = 0
     for images, labels in batches:
         done = _run(chain, images, labels)
         for name, values in _products(chain, done).items():
             sums[name] = sums.get(name, torch.zeros_like(values)) + values
-        for part, maps in zip(channels, (done.outputs, done.residuals), strict=True):
-            part.add(maps)
+        for part, maps in enumerate((done.outputs, done.residuals)):
+            new = [_channel_sums(m.detach()) for m in maps]
+            channels[part] = list(map(torch.add, channels[part], new)) if channels[part] else new
         pictures += len(images)
     check_pictures(pictures)
     if not bool(sums["gradient"].sum() > 0):
         raise UserError("the gradient of the loss is zero; give a network whose classifier is not")
-    squared_mean, variance = channels[0].statistics()
-    statistics = {"squared_mean": squared_mean, "variance": variance}
-    statistics["residual_variance"] = channels[1].statistics()[1]
+    (squared_mean, variance), (_, residual_variance) = map(_statistics, channels)
+    statistics = {"squared_mean": squared_mean, "variance": variance, "residual_variance": residual_variance}
     return {
         "blocks": np.array(chain.names),
         **to_arrays(_shares(sums, pictures) | statistics),
@@ -170,28 +170,20 @@ def _shares(sums: dict[str, Tensor], pictures: int) -> dict[str, Tensor]:
     }
 
 
-class _ChannelSums:
-    """Sums of every channel of every block over pictures and places, in double."""
+def _channel_sums(maps: Tensor) -> Tensor:
+    """(3, C) float64 over pictures and places: the sum, the sum of squares and the number of values."""
+    places = torch.full_like(maps[:, :, 0, 0], maps[0, 0].numel())
+    return torch.stack([maps.sum((2, 3)), maps.square().sum((2, 3)), places]).double().sum(1)
 
-    def __init__(self) -> None:
-        self.totals: list[Tensor] = []  # (2, C) of every block: sums and sums of squares
-        self.counts: list[int] = []
 
-    def add(self, maps: list[Tensor]) -> None:
-        values = [m.detach() for m in maps]
-        new = [torch.stack([v.sum((2, 3)), v.square().sum((2, 3))]).double().sum(1) for v in values]
-        counts = [v.numel() // v.shape[1] for v in values]
-        self.totals = [a + b for a, b in zip(self.totals, new, strict=True)] if self.totals else new
-        self.counts = [a + b for a, b in zip(self.counts, counts, strict=True)] if self.counts else counts
-
-    def statistics(self) -> tuple[Tensor, Tensor]:
-        """Of each block the mean over channels of the squared mean, and of the unbiased variance."""
-        squared, variances = [], []
-        for (sums, squares), count in zip(self.totals, self.counts, strict=True):
-            mean = sums / count
-            squared.append(mean.square().mean())
-            variances.append(((squares / count - mean.square()) * (count / max(1, count - 1))).mean())
-        return torch.stack(squared), torch.stack(variances)
+def _statistics(channels: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """Of each block the mean over channels of the squared mean, and of the unbiased variance."""
+    squared, variances = [], []
+    for sums, squares, count in channels:
+        mean = sums / count
+        squared.append(mean.square().mean())
+        variances.append(((squares / count - mean.square()) * (count / (count - 1).clamp(min=1))).mean())
+    return torch.stack(squared), torch.stack(variances)
 
 
 def dot(a: Tensor, b: Tensor) -> Tensor:
@@ -201,13 +193,9 @@ def dot(a: Tensor, b: Tensor) -> Tensor:
 
 def summarise_signal(arrays: Arrays) -> dict[str, Any]:
     """Means over blocks, and the gradient's norm at the first block's input."""
-    means = {}
-    for name in (
-        *("cosine", "forward_identity", "forward_residual", "forward_cosine"),
-        *("backward_identity", "backward_cosine"),
-    ):
-        known = arrays[name][~np.isnan(arrays[name])]
-        means[name] = float(known.mean()) if len(known) else None
+    names = ["cosine", "forward_identity", "forward_residual", "forward_cosine"]
+    known = {n: arrays[n][~np.isnan(arrays[n])] for n in [*names, "backward_identity", "backward_cosine"]}
+    means = {name: float(values.mean()) if len(values) else None for name, values in known.items()}
     return {
         "pictures": int(arrays["pictures"]),
         "blocks": len(arrays["blocks"]),
