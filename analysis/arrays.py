@@ -52,12 +52,6 @@ def load_arrays(path: Path, about: Mapping[str, Any]) -> Arrays | None:
 
 
 def check_pictures(count: int) -> None:
-    """Refuses an analysis of nothing.
-
-    Raises:
-        UserError: count is 0.
-    """
+    """Refuses an analysis of no pictures with a `UserError`."""
     if not count:
-        raise UserError(
-            "there are no pictures to analyse; choose another data.val_split, or another data.root"
-        )
+        raise UserError("there are no pictures to analyse; choose another data.val_split or data.root")

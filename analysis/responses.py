@@ -15,13 +15,9 @@ from training.config import require_positive
 
 @dataclass(frozen=True)
 class ResponsesOptions:
-    """How responses are measured.
+    """How responses are measured."""
 
-    Attributes:
-        pictures: how many are looked at, all if None.
-    """
-
-    pictures: int | None = None
+    pictures: int | None = None  # how many are looked at, all if None
 
     def __post_init__(self) -> None:
         require_positive(self, "pictures")

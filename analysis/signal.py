@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -31,14 +31,13 @@ class SignalOptions:
         require_positive(self, "pictures")
 
 
-@dataclass
-class _Pass:
+class _Pass(NamedTuple):
     """One batch through a chain: per block its input, terms and output, and gradients of the loss."""
 
-    inputs: list[Tensor]
-    shortcuts: list[Tensor]
-    residuals: list[Tensor]
-    outputs: list[Tensor]
+    inputs: tuple[Tensor, ...]
+    shortcuts: tuple[Tensor, ...]
+    residuals: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
     input_gradients: tuple[Tensor, ...]
     output_gradients: tuple[Tensor, ...]
 
@@ -100,7 +99,7 @@ def normal_inputs(batches: Batches, seed: int) -> Iterator[tuple[Tensor, Tensor]
 
 
 def _run(chain: Chain, images: Tensor, labels: Tensor) -> _Pass:
-    done = _Pass([], [], [], [], (), ())
+    rows = []
     with torch.no_grad():
         x = chain.enter(images, 0)
     x.requires_grad_()
@@ -108,15 +107,13 @@ def _run(chain: Chain, images: Tensor, labels: Tensor) -> _Pass:
         x = chain.enter(x, place) if place else x
         block = chain.block(place)
         shortcut, residual = block.terms(x)
-        done.inputs.append(x)
-        done.shortcuts.append(shortcut)
-        done.residuals.append(residual)
-        x = shortcut + residual
-        x = x.relu() if block.activates_sum else x
-        done.outputs.append(x)
-    gradients = torch.autograd.grad(x, [*done.inputs, *done.outputs], chain.last_gradient(x, labels))
-    done.input_gradients, done.output_gradients = gradients[: len(chain)], gradients[len(chain) :]
-    return done
+        output = (shortcut + residual).relu() if block.activates_sum else shortcut + residual
+        rows.append((x, shortcut, residual, output))
+        x = output
+    inputs, shortcuts, residuals, outputs = zip(*rows, strict=True)
+    gradients = torch.autograd.grad(x, [*inputs, *outputs], chain.last_gradient(x, labels))
+    halves = gradients[: len(chain)], gradients[len(chain) :]
+    return _Pass(inputs, shortcuts, residuals, outputs, *halves)
 
 
 def _products(chain: Chain, done: _Pass) -> dict[str, Tensor]:

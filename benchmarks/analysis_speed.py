@@ -39,9 +39,7 @@ def delete_each(network: Network, pictures: int, device: str) -> list[float]:
     errors = []
     for block in find_blocks(network):
         with without_blocks(network, [block]):
-            wrong = [
-                (network(images).argmax(1) != labels).sum() for images, labels in noise(pictures, device)
-            ]
+            wrong = [(network(x).argmax(1) != labels).sum() for x, labels in noise(pictures, device)]
         errors.append(100 * torch.stack(wrong).sum().item() / pictures)
     return errors
 

@@ -46,12 +46,8 @@ def picture_calls(device: str) -> Iterator[Pair]:
         for library, decode in DECODERS.items():
             yield f"JPEG decoded whole (peer: {library}), {name}", ours, partial(decode_all, files, decode)
         for what, choose in CHOICES.items():
-            peer = resized_crop() if choose is area_box else jittered_crop()
-            yield (
-                f"JPEG to a crop of {SIZE}, {what}, {name}",
-                partial(read_crops, files, choose),
-                partial(read_with, files, peer),
-            )
+            peer = partial(read_with, files, resized_crop() if choose is area_box else jittered_crop())
+            yield f"JPEG to a crop of {SIZE}, {what}, {name}", partial(read_crops, files, choose), peer
     yield augmentation_calls()
 
 
@@ -84,10 +80,8 @@ def is_usual(content: bytes) -> bool:
 def generate(seed: int) -> bytes:
     """A JPEG of coloured noise, blurred to about the size in bytes that photographs have."""
     rng = np.random.default_rng(seed)
-    layers = [
-        Image.fromarray(rng.integers(0, 256, (h, w, 3), dtype=np.uint8)) for h, w in ((6, 8), (94, 125))
-    ]
-    coarse, fine = (layer.resize((500, 375), Image.Resampling.BICUBIC) for layer in layers)
+    noise = (rng.integers(0, 256, (h, w, 3), dtype=np.uint8) for h, w in ((6, 8), (94, 125)))
+    coarse, fine = (Image.fromarray(n).resize((500, 375), Image.Resampling.BICUBIC) for n in noise)
     file = BytesIO()
     Image.blend(coarse, fine, 0.3).save(file, "JPEG", quality=92)
     return file.getvalue()
@@ -124,14 +118,9 @@ def jittered_crop() -> Callable[[Image.Image], Tensor]:
 
 def cifar_augmentation() -> Callable[[Image.Image], Tensor]:
     """torchvision's transforms as most CIFAR scripts have them."""
-    return transforms.Compose(
-        [
-            transforms.RandomCrop(32, padding=4),
-            transforms.RandomHorizontalFlip(),
-            transforms.ToTensor(),
-            transforms.Normalize((0.49, 0.48, 0.45), (0.25, 0.24, 0.26)),
-        ]
-    )
+    normalize = transforms.Normalize((0.49, 0.48, 0.45), (0.25, 0.24, 0.26))
+    moved = [transforms.RandomCrop(32, padding=4), transforms.RandomHorizontalFlip()]
+    return transforms.Compose([*moved, transforms.ToTensor(), normalize])
 
 
 def augmentation_calls() -> Pair:

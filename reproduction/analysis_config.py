@@ -58,13 +58,9 @@ class AnalyzeConfig:
 
 @dataclass(frozen=True)
 class RandomNetworksConfig:
-    """The experiment on random networks, on the CPU; see `analysis.shattering`.
+    """The experiment on random networks, on the CPU; see `analysis.shattering`."""
 
-    Attributes:
-        seeds: networks of each kind.
-    """
-
-    seeds: int = 20
+    seeds: int = 20  # networks of each kind
 
     def __post_init__(self) -> None:
         require_positive(self, "seeds")

@@ -65,22 +65,13 @@ def analyze(name: str, weights: Sequence[Path], out: Path, overrides: Sequence[s
     headers = [_read_header(file) for file in weights]
     config = read_config(name, headers, overrides)
     make_folder(out)
-    settings = {
-        "analysis": name,
-        "data": asdict(config.data),
-        "run": asdict(config.run),
-        "options": asdict(getattr(config, name)),
-    }
+    settings = {"analysis": name, "data": asdict(config.data), "run": asdict(config.run)}
+    settings["options"] = asdict(getattr(config, name))
     measured: dict[str, Arrays] = {}
     networks: dict[str, Any] = {}
     for file, label, network, pictures in _open_networks(weights, headers, config, kind):
-        about = {
-            "release": MEASURES,
-            "weights": digest(file),
-            "network": label,
-            "pictures": _identify(pictures),
-            **settings,
-        }
+        about = {"release": MEASURES, "weights": digest(file), "network": label}
+        about |= {"pictures": _identify(pictures), **settings}
         measured[label] = _measure(name, network, pictures, config, out / f"{file_name(label)}.npz", about)
         merit = kind.summarise(measured[label], getattr(config, name))
         networks[label] = {"weights": str(file), "sha256": about["weights"], **merit}
@@ -97,9 +88,8 @@ def _open_networks(
     pictures = open_pictures(config.data, headers[0].classes)
     if kind.needs_labels and len(pictures) and int(pictures.labels.min()) < 0:
         raise UserError(
-            "this analysis measures errors, and the pictures of "
-            f"data.val_split={config.data.val_split} have no labels; choose a split with a folder for each "
-            "class"
+            f"this analysis measures errors, and the pictures of data.val_split={config.data.val_split} have "
+            "no labels; choose a split with a folder for each class"
         )
     classes, numbers = list(pictures.classes), pictures.labels
     for file, header, label in zip(weights, headers, labels, strict=True):
@@ -132,15 +122,14 @@ def _measure(
 
 def _analyze_random_networks(out: Path, overrides: Sequence[str]) -> dict[str, Any]:
     """The experiment of Balduzzi et al. 2017, which needs neither weights nor pictures."""
-    config = parse_config(
-        RandomNetworksConfig, {}, overrides, source="tools/analyze.py gradients without --weights"
-    )
+    source = "tools/analyze.py gradients without --weights"
+    config = parse_config(RandomNetworksConfig, {}, overrides, source=source)
     make_folder(out)
     arrays = measure_shattering(config.seeds)
-    settings = {"analysis": "gradients", "options": asdict(config)}
+    settings: dict[str, Any] = {"analysis": "gradients", "options": asdict(config)}
     save_arrays(out / "random_networks.npz", arrays, settings)
-    networks = {"networks": summarise_shattering(arrays)}
-    return _write(out, draw_shattering(arrays), [], overrides, settings | networks)
+    settings["networks"] = summarise_shattering(arrays)
+    return _write(out, draw_shattering(arrays), [], overrides, settings)
 
 
 def _write(
@@ -200,11 +189,7 @@ def file_name(label: str) -> str:
 
 
 def make_folder(out: Path) -> None:
-    """The folder for the results.
-
-    Raises:
-        UserError: it cannot be made.
-    """
+    """Makes the folder for the results, or says in a `UserError` why it cannot be made."""
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -51,20 +51,17 @@ def choose_rows(rows: Sequence[Row], names: Sequence[str]) -> list[Row]:
     Raises:
         UserError: no row is called so, or it is another's result.
     """
-    known = {short: row for row in rows for short in (_short(row.key), row.key.lower())}
+    short = {row.key: row.key.removesuffix("_cifar").lower() for row in rows}
+    known = {name: row for row in rows for name in (short[row.key], row.key.lower())}
     for name in names:
         row = known.get(name.lower())
         if row is None:
-            ours = dict.fromkeys(_short(row.key) for row in rows if row.config)
+            ours = dict.fromkeys(short[row.key] for row in rows if row.config)
             raise UserError(f"no row is called {name!r}{suggest(name.lower(), ours)}")
         if row.config is None:
             raise UserError(f"row {name!r} is not ours: no file in configs/ trains it; leave it out")
     chosen = [known[name.lower()] for name in names]
     return [row for row in rows if row.config and (row in chosen or not names)]
-
-
-def _short(key: str) -> str:
-    return key.removesuffix("_cifar").lower()
 
 
 def folders(row: Row, out: Path) -> dict[int, Path]:
@@ -97,14 +94,13 @@ def plan_runs(
     order = [(row, seed) for seed in range(seeds) for row in rows]
     if together > 1:
         order.sort(key=lambda pair: rows.index(pair[0]))  # equal networks end at about the same time
-    runs = [
-        Run(row, seed, row_config(row, [*overrides, f"run.seed={seed}"]), out / f"{row.key}_seed{seed}")
-        for row, seed in order
-    ]
-    for run in runs:
-        refuse_other(run)
+    runs = []
+    for row, seed in order:
+        config = row_config(row, [*overrides, f"run.seed={seed}"])
+        runs.append(Run(row, seed, config, out / f"{row.key}_seed{seed}"))
+        refuse_other(runs[-1])
         if together > 1:
-            refuse_shared(run.config)
+            refuse_shared(config)
     return runs
 
 
@@ -117,20 +113,15 @@ def refuse_other(run: Run) -> None:
     """Refuses a folder with a run of another configuration before hours go into those ahead of it."""
     if run.state == "missing":
         return
-    differing = differences(read_config(run.folder), dump_config(run.config))
-    changed = [line for line in differing if line.partition(":")[0] not in FREE_KEYS]
-    if changed:
+    file = run.folder / "config.yaml"
+    before = complete_config(PretrainConfig, file.read_text(encoding="utf-8"), source=str(file))
+    differing = differences(before, dump_config(run.config))
+    if changed := [line for line in differing if line.partition(":")[0] not in FREE_KEYS]:
         lines = "\n  ".join(changed)
         raise UserError(
             f"{run.folder} was made with another configuration:\n  {lines}\n"
             "give the old values, choose another --out, or render what is there with --only-report"
         )
-
-
-def read_config(folder: Path) -> str:
-    """YAML of the configuration of the run in a folder, complete."""
-    file = folder / "config.yaml"
-    return complete_config(PretrainConfig, file.read_text(encoding="utf-8"), source=str(file))
 
 
 def execute(runs: Sequence[Run], together: int = 1) -> None:

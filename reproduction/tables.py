@@ -153,7 +153,7 @@ def markdown(number: str, table: Table, lines: Sequence[Line]) -> str:
 
 def _cells(line: Line, names: Sequence[str]) -> list[str]:
     row = line.row
-    paper = " / ".join(str(row.scores[n]) if n in row.scores else "–" for n in names)
+    paper = " / ".join(str(row.scores.get(n, "–")) for n in names)
     printed = ", ".join(filter(None, [paper if row.scores else "", row.remark]))
     if row.config is None:
         return [row.label, printed, "not ours", "", "", "", ""]
