@@ -31,17 +31,11 @@ CLOUD_DEPTHS = (1, 2, 4, 8, 16, 32)
 
 @dataclass(frozen=True)
 class RandomNet:
-    """A network of random weights.
+    """A network of random weights."""
 
-    Attributes:
-        residual: blocks x + β W relu(x) instead of layers relu(W x).
-        norm: residuals read normalised values; without it, centred ones.
-        beta: factor of the residuals.
-    """
-
-    residual: bool = False
-    norm: bool = False
-    beta: float = 1.0
+    residual: bool = False  # blocks x + β W relu(x) instead of layers relu(W x)
+    norm: bool = False  # residuals read normalised values; without it, centred ones
+    beta: float = 1.0  # factor of the residuals
 
 
 NETS = {
@@ -139,10 +133,8 @@ def noise(kind: Literal["white", "brown"], seed: int) -> Tensor:
 
 
 def measure_shattering(seeds: int) -> Arrays:
-    """Both experiments, over random networks.
+    """Both experiments, over so many random networks of each kind.
 
-    Args:
-        seeds: networks of each kind.
     Returns:
         "depths" and "cloud_depths"; "white" and "brown" (seeds, LAGS). Of each of `NETS`, under "<net>/…":
         "autocorrelation" (seeds, depths, LAGS) of a random combination of the last units on the line;
@@ -157,9 +149,8 @@ def measure_shattering(seeds: int) -> Arrays:
             found = torch.stack(on_line(net, LINE_DEPTHS, one))
             # Not the network's own generator: its first numbers are the first layer's weights.
             readout = np.random.default_rng(one).standard_normal((len(LINE_DEPTHS), WIDTH, 1))
-            curves.append(
-                torch.stack([autocorrelation(f, LAGS) for f in (found @ torch.from_numpy(readout))[..., 0]])
-            )
+            read = (found @ torch.from_numpy(readout))[..., 0]
+            curves.append(torch.stack([autocorrelation(values, LAGS) for values in read]))
             products += found @ found.mT
         shown = products[:, ::4, ::4]
         sizes = shown.diagonal(dim1=1, dim2=2).sqrt()
@@ -181,10 +172,7 @@ def cloud_correlation(arrays: Arrays, name: str) -> Any:
 
 
 def fit_ratio(depths: Any, correlations: Any) -> float:
-    """r of the law r^L, by least squares of the logarithms, without those below 1 %, which are noise.
-
-    Those of one layer are above in every network here.
-    """
+    """r of the law r^L, by least squares of the logarithms, without those below 1 %, which are noise."""
     kept = correlations > 0.01
     return float(np.exp((depths[kept] * np.log(correlations[kept])).sum() / (depths[kept] ** 2).sum()))
 

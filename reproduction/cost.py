@@ -40,19 +40,12 @@ BYTES_PER_PARAMETER = 16
 
 @dataclass(frozen=True)
 class Cost:
-    """What one run still takes.
+    """What one run still takes."""
 
-    Attributes:
-        steps: at most; early stopping may end it before.
-        step_seconds: of one step; 0 where none is to go.
-        hours: of training and evaluation.
-        disk: bytes of its folder at the end.
-    """
-
-    steps: int
-    step_seconds: float
-    hours: float
-    disk: int
+    steps: int  # at most; early stopping may end it before
+    step_seconds: float  # 0 where no step is to go
+    hours: float  # of training and evaluation
+    disk: int  # bytes of its folder at the end
 
 
 class BlackPictures:

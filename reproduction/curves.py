@@ -21,15 +21,11 @@ class Point(NamedTuple):
 
 @dataclass(frozen=True)
 class Curves:
-    """What a run reported.
+    """What a run reported."""
 
-    Attributes:
-        reports: (steps done, mean training error since the report before); empty in runs of earlier releases.
-        test: the evaluations.
-    """
-
+    # Steps done, and the mean training error since the report before; empty in runs of earlier releases.
     reports: list[Point]
-    test: list[Point]
+    test: list[Point]  # the evaluations
 
     def training(self, window: float) -> list[Point]:
         """Means of the training error over windows of at least this many steps, at the windows' middles."""
@@ -46,13 +42,10 @@ class Curves:
         """The mean over the reports of the last `window` steps, whole ones; None where none were made."""
         if not self.reports:
             return None
-        end = self.reports[-1].step
-        starts = [0.0, *(report.step for report in self.reports)]
-        kept = [
-            (report.step - start, report.error)
-            for start, report in zip(starts, self.reports, strict=False)
-            if end - start <= window or report is self.reports[-1]
-        ]
+        end, _ = self.reports[-1]
+        pairs = zip([Point(0.0, 0.0), *self.reports], self.reports, strict=False)
+        spans = [(start, step, error) for (start, _), (step, error) in pairs]
+        kept = [(step - start, error) for start, step, error in spans if end - start <= window or step == end]
         return sum(steps * error for steps, error in kept) / sum(steps for steps, _ in kept)
 
 

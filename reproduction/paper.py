@@ -12,17 +12,11 @@ HE_2016 = "He et al. 2016, Identity mappings"
 
 
 class Printed(NamedTuple):
-    """A number as a table has it.
+    """A number as a table has it."""
 
-    Attributes:
-        value: of one run, or the mean of several.
-        deviation: of several runs, None for one.
-        best: of several runs, where that is printed too.
-    """
-
-    value: float
-    deviation: float | None = None
-    best: float | None = None
+    value: float  # of one run, or the mean of several
+    deviation: float | None = None  # of several runs, None for one
+    best: float | None = None  # of several runs, where that is printed too
 
     def __str__(self) -> str:
         mean = f"{self.value:.2f}" if self.deviation is None else f"{self.value:.2f} ± {self.deviation:.2f}"
@@ -31,25 +25,15 @@ class Printed(NamedTuple):
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a table.
+    """One line of a table."""
 
-    Attributes:
-        label: as printed.
-        scores: by the names of our result.json.
-        network: as `backbones.list_models()` has it, None for what is not built here.
-        option: of its shortcuts, where the table tells options apart.
-        config: the stem of the file in `configs/` that trains it; None: another's result, not trained here.
-        parameters: in millions, where the table has them.
-        remark: what the paper says instead of a number.
-    """
-
-    label: str
-    scores: dict[str, Printed]
-    network: str | None = None
-    option: str | None = None
-    config: str | None = None
-    parameters: float | None = None
-    remark: str = ""
+    label: str  # as printed
+    scores: dict[str, Printed]  # by the names of our result.json
+    network: str | None = None  # as `backbones.list_models()` has it, None for what is not built here
+    option: str | None = None  # of its shortcuts, where the table tells options apart
+    config: str | None = None  # stem of the file in `configs/` that trains it; None: another's result
+    parameters: float | None = None  # in millions, where the table has them
+    remark: str = ""  # what the paper says instead of a number
 
     @property
     def key(self) -> str:
@@ -61,20 +45,15 @@ class Row:
 class Table:
     """A table of the paper.
 
-    Attributes:
-        title: what is printed in it.
-        source: paper, number, section.
-        scores: the names of its columns in our result.json.
-        protocol: how a network is scored: "last" takes the score at the end of training, others are those of
-            `classification.score.weight_evaluation.score_weights`; None: not scored here.
-        rows: as in the paper; those without numbers belong to the figure of the same runs.
+    A network's `protocol` is "last" for the score at the end of training, or one of
+    `classification.score.weight_evaluation.score_weights`; None: not scored here.
     """
 
     title: str
-    source: str
-    scores: tuple[str, ...]
+    source: str  # paper, number, section
+    scores: tuple[str, ...]  # the names of its columns in our result.json
     protocol: str | None
-    rows: tuple[Row, ...]
+    rows: tuple[Row, ...]  # those without numbers belong to the figure of the same runs
 
 
 def _theirs(label: str, top1: float | None, top5: float | None = None) -> Row:
@@ -197,23 +176,15 @@ TABLES = {
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure of learning curves.
-
-    Attributes:
-        panels: title and the keys of its networks (`Row.key`), left to right.
-        table: of which the networks are rows.
-        x_unit: steps of one unit of the horizontal axis.
-        y_limits: of the vertical axis, error in per cent.
-        statements: what the paper says it shows.
-    """
+    """A figure of learning curves."""
 
     title: str
     source: str
-    table: str
-    panels: tuple[tuple[str, tuple[str, ...]], ...]
-    x_unit: int
-    y_limits: tuple[float, float]
-    statements: tuple[str, ...]
+    table: str  # of which the networks are rows
+    panels: tuple[tuple[str, tuple[str, ...]], ...]  # title and `Row.key` of its networks, left to right
+    x_unit: int  # steps of one unit of the horizontal axis
+    y_limits: tuple[float, float]  # of the vertical axis, error in per cent
+    statements: tuple[str, ...]  # what the paper says it shows
 
 
 FIGURES = {

@@ -19,19 +19,12 @@ DEGRADATION = "degradation"  # of Table 6's networks
 
 @dataclass(frozen=True)
 class Selection:
-    """What is to be reproduced: a table with its figures, or a figure alone.
+    """What is to be reproduced: a table with its figures, or a figure alone."""
 
-    Attributes:
-        table: its number; a figure's is the table of the same networks.
-        rows: of the table.
-        print_table: False for a figure alone.
-        figures: numbers, or "degradation".
-    """
-
-    table: str
+    table: str  # its number; a figure's is the table of the same networks
     rows: list[Row]
-    print_table: bool
-    figures: list[str]
+    print_table: bool  # False for a figure alone
+    figures: list[str]  # numbers, or "degradation"
 
     @property
     def protocol(self) -> str | None:

@@ -22,36 +22,25 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Ended:
-    """A run that came to its end.
-
-    Attributes:
-        scores: per cent, by the paper's protocol; empty if that was not applied yet.
-        steps: taken.
-        training_error: mean over the last epoch, augmented pictures, per cent; None if it was not reported.
-    """
+    """A run that came to its end."""
 
     seed: int
     folder: Path
     config: PretrainConfig
-    scores: dict[str, float]
+    scores: dict[str, float]  # per cent, by the paper's protocol; empty if that was not applied yet
     steps: int
     curves: Curves
-    training_error: float | None
+    training_error: float | None  # mean over the last epoch, per cent; None if it was not reported
 
 
 @dataclass(frozen=True)
 class Line:
-    """A row of the paper beside our runs of it.
-
-    Attributes:
-        begun: runs that have not ended.
-        changed: in what our runs differ from the paper's recipe, "key: paper's before, ours now".
-    """
+    """A row of the paper beside our runs of it."""
 
     row: Row
     ended: list[Ended]
-    begun: int
-    changed: list[str]
+    begun: int  # runs that have not ended
+    changed: list[str]  # how ours differ from the paper's recipe: "key: paper's before, ours now"
 
     def scores(self, name: str) -> list[float]:
         """Of every seed, per cent."""

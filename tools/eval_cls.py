@@ -34,10 +34,8 @@ def parser() -> argparse.ArgumentParser:
     text = "short sides of dense, pixels (default: 224,256,384,480,640 times data.image_size / 224)"
     add("--scales", type=sizes, metavar="S,S", help=text)
     add("--save-logits", type=Path, metavar="FILE", help="write the scores of every picture, for --ensemble")
-    text = "score against the labels of this file (docs/scoring_classifiers.md)"
-    add("--labels", type=Path, metavar="FILE", help=text)
-    text = "folder for result.json, predictions.csv and confusion.csv (default: nothing is written)"
-    add("--out", type=Path, metavar="DIR", help=text)
+    add("--labels", type=Path, metavar="FILE", help="other labels (docs/scoring_classifiers.md)")
+    add("--out", type=Path, metavar="DIR", help="for result.json, predictions.csv and confusion.csv")
     text = "also write submission.txt for ImageNet's server, with the numbers of map_clsloc.txt"
     add("--submission", type=Path, metavar="FILE", help=text)
     text = """first estimate the statistics of batch normalisation anew from N batches of 100 training

@@ -21,10 +21,8 @@ def parser() -> argparse.ArgumentParser:
     add("weights", type=Path, metavar="WEIGHTS", help="of a classifier or detector, ours")
     add("out", type=Path, metavar="OUT", help=".onnx or .pt2")
     add("--features", nargs="+", default=[], metavar="NAME", help="feature maps in place of the logits")
-    text = (
-        "what it takes: RGB in 0-255 that it normalises itself (uint8 is a detector's default), or "
-        "normalised pictures (a classifier's default; not for detectors)"
-    )
+    text = """what it takes: RGB in 0-255 that it normalises itself (uint8 is a detector's default), or
+        normalised pictures (a classifier's default; not for detectors)"""
     add("--pixels", choices=("normalised", "float32", "uint8"), default=argparse.SUPPRESS, help=text)
     add("--fold", action="store_true", help="fold batch normalisation into convolutions")
     add("--overwrite", action="store_true", help="replace OUT")
@@ -41,15 +39,14 @@ def main(arguments: argparse.Namespace) -> None:
     header = read_header(weights)
     if header is not None and header.model == "FasterRCNN":
         from detection.build import load_detector
-        from detection.export import check_export as compare
-        from detection.export import export as write
+        from detection.export import check_export, export
         from foundation.errors import UserError
 
         if features:
             raise UserError("--features are for classifiers' weights; a detector's file gives detections")
         loaded = load_detector(weights)
-        write(loaded, out, **options)
-        difference = compare(loaded.model, out)
+        export(loaded, out, **options)
+        difference = check_export(loaded.model, out)
     else:
         from backbones import load_network
         from backbones.export import check_export, export
