@@ -19,17 +19,11 @@ AT_ONCE = 64  # points of a line that pass the network together
 
 @dataclass(frozen=True)
 class GradientsOptions:
-    """Where gradients are taken.
+    """Where gradients are taken."""
 
-    Attributes:
-        lines: between two pictures each.
-        points: of a line, evenly spaced from one picture to the other.
-        depths: at most so many blocks behind which gradients begin, spread evenly; the last is among them.
-    """
-
-    lines: int = 10
-    points: int = 256
-    depths: int = 9
+    lines: int = 10  # between two pictures each
+    points: int = 256  # of a line, evenly spaced from one picture to the other
+    depths: int = 9  # at most so many blocks behind which gradients begin, spread evenly, with the last
 
     def __post_init__(self) -> None:
         require_positive(self, "lines", "depths")

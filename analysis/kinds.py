@@ -9,21 +9,13 @@ from backbones.spec import Network
 
 
 class Kind(NamedTuple):
-    """One analysis.
+    """One analysis."""
 
-    Attributes:
-        pictures: how many pictures these options ask for, all if None.
-        needs_labels: whether errors or losses are measured.
-        measure: (network in evaluation mode, batches, options, seed) → arrays.
-        summarise: (arrays, options) → figures of merit.
-        draw: (arrays by the name of the network, options) → figure.
-    """
-
-    pictures: Callable[[Any], int | None]
-    needs_labels: bool
-    measure: Callable[[Network, Batches, Any, int], Arrays]
-    summarise: Callable[[Arrays, Any], dict[str, Any]]
-    draw: Callable[[plots.Labelled, Any], Any]
+    pictures: Callable[[Any], int | None]  # how many pictures these options ask for, all if None
+    needs_labels: bool  # whether errors or losses are measured
+    measure: Callable[[Network, Batches, Any, int], Arrays]  # of a network in evaluation mode, with a seed
+    summarise: Callable[[Arrays, Any], dict[str, Any]]  # figures of merit
+    draw: Callable[[plots.Labelled, Any], Any]  # a figure of several networks
 
 
 KINDS = {

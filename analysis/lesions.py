@@ -50,15 +50,10 @@ class LesionOptions:
 
 @dataclass(frozen=True)
 class Lesion:
-    """One lesion: blocks deleted, or other blocks at some places.
+    """One lesion: blocks deleted, or other blocks at some places."""
 
-    Attributes:
-        deleted: names.
-        order: places, and the block that stands at each.
-    """
-
-    deleted: tuple[str, ...] = ()
-    order: tuple[tuple[str, str], ...] = ()
+    deleted: tuple[str, ...] = ()  # names
+    order: tuple[tuple[str, str], ...] = ()  # places, and the block that stands at each
 
     def inside(self, network: Network) -> AbstractContextManager[None]:
         """The context in which the network has this lesion."""

@@ -17,19 +17,12 @@ from training.config import parse_config, require_between, require_positive
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How an analysis is executed.
+    """How an analysis is executed."""
 
-    Attributes:
-        device: "auto" takes a GPU where there is one.
-        seed: of the choice of pictures, and of everything that is drawn.
-        batch_size: pictures at once.
-        workers: processes that read pictures; 0 reads them in this one.
-    """
-
-    device: str = "auto"
-    seed: int = 0
-    batch_size: int = 100
-    workers: int = 0
+    device: str = "auto"  # a GPU where there is one
+    seed: int = 0  # of the choice of pictures, and of everything that is drawn
+    batch_size: int = 100  # pictures at once
+    workers: int = 0  # processes that read pictures; 0 reads them in this one
 
     def __post_init__(self) -> None:
         require_positive(self, "batch_size")
@@ -38,17 +31,11 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class AnalyzeConfig:
-    """One analysis of some networks.
+    """One analysis of some networks, and the options of each analysis."""
 
-    Attributes:
-        data: the pictures; `data.val_split` of them. By default those of the first file's training.
-        untrained: also analyse each network as it was before its training.
-        responses, signal, lesion, paths, gradients: options of each analysis.
-    """
-
-    data: DataConfig
+    data: DataConfig  # whose `val_split` is looked at; by default the data of the first file's training
     run: RunOptions = field(default_factory=RunOptions)
-    untrained: bool = False
+    untrained: bool = False  # also analyse each network as it was before its training
     responses: ResponsesOptions = field(default_factory=ResponsesOptions)
     signal: SignalOptions = field(default_factory=SignalOptions)
     lesion: LesionOptions = field(default_factory=LesionOptions)
