@@ -46,7 +46,6 @@ def diagnose(
 
     Args:
         sets: as `FORMS`; none with a configuration.
-        overrides: changes to the configuration.
         json_file: written with everything found.
         repair: the file or folder to write repaired annotations to.
         quick, workers: as of `examine`.
@@ -130,8 +129,7 @@ def examine(surveys: Sequence[Survey], *, quick: bool = False, workers: int = 2)
     """Looks at objects, files, duplicates and, where there are several sets, leaks.
 
     Args:
-        quick: read headers of pictures instead of decoding them: nothing is said of truncated pictures and
-            of those that only look alike.
+        quick: read headers only, which tell nothing of truncated pictures and those that look alike.
         workers: threads that read pictures.
     """
     facts = [inspect_all(survey.pictures, quick=quick, workers=workers) for survey in surveys]

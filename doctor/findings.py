@@ -42,19 +42,12 @@ CHECKS: dict[str, Severity] = {
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing found.
+    """One thing found."""
 
-    Attributes:
-        check: of `CHECKS`.
-        where: the file or entry.
-        detail: what is wrong with it.
-        severity: as of the check, or worse where this data set's loader takes it worse.
-    """
-
-    check: str
-    where: str
-    detail: str
-    severity: Severity
+    check: str  # of `CHECKS`
+    where: str  # the file or entry
+    detail: str  # what is wrong with it
+    severity: Severity  # as of the check, or worse where this data set's loader takes it worse
 
 
 def find(check: str, where: object, detail: str, severity: Severity | None = None) -> Finding:

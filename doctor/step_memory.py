@@ -18,17 +18,11 @@ MOMENTS = {"sgd": 1, "lamb": 2, "adamw": 2}  # tensors an optimiser keeps for ea
 
 @dataclass(frozen=True)
 class StepMemory:
-    """Bytes of one process.
+    """Bytes of one process."""
 
-    Attributes:
-        parameters: the network's own tensors.
-        training: gradients, the optimiser's averages, and the averaged weights if there are any.
-        activations: kept from forward to backward for one micro-batch.
-    """
-
-    parameters: int
-    training: int
-    activations: int
+    parameters: int  # and buffers
+    training: int  # gradients, the optimiser's averages, and the averaged weights if there are any
+    activations: int  # kept from forward to backward for one micro-batch
 
     @property
     def total(self) -> int:

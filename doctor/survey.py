@@ -11,37 +11,22 @@ from doctor.findings import Finding
 
 
 class SurveyedPicture(NamedTuple):
-    """One picture of a set.
+    """One picture of a set."""
 
-    Attributes:
-        where: how findings call it.
-        path: its file.
-        size: (height, width) as stated, None where none is, or none that can be.
-        row: of the annotation file's list; -1 where there is no such list.
-    """
-
-    where: str
+    where: str  # how findings call it
     path: Path
-    size: tuple[int, int] | None
-    row: int = -1
+    size: tuple[int, int] | None  # (height, width) as stated, None where none is, or none that can be
+    row: int = -1  # of the annotation file's list, where there is one
 
 
 class SurveyedObject(NamedTuple):
-    """One object of a set.
+    """One object of a set."""
 
-    Attributes:
-        where: how findings call it.
-        picture: index into `Survey.pictures`.
-        category: index into `Survey.classes`.
-        box: x1, y1, x2, y2, finite.
-        ignore: crowd or difficult.
-    """
-
-    where: str
-    picture: int
-    category: int
-    box: tuple[float, ...]
-    ignore: bool
+    where: str  # how findings call it
+    picture: int  # index into `Survey.pictures`
+    category: int  # index into `Survey.classes`
+    box: tuple[float, ...]  # x1, y1, x2, y2, finite
+    ignore: bool  # crowd or difficult
 
 
 @dataclass

@@ -31,13 +31,9 @@ Sides = NDArray[np.float64]
 
 @dataclass
 class ConfigReport:
-    """Lines that say what a configuration does, and what is wrong with it.
+    """Lines that say what a configuration does, and what is wrong with it."""
 
-    Attributes:
-        where: how findings call the configuration.
-    """
-
-    where: str
+    where: str  # how findings call the configuration
     lines: list[str] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
 

@@ -52,19 +52,12 @@ class DetectionDataset(Joinable, Protocol):
 
 
 class Problem(NamedTuple):
-    """One reason for which the loader of a data set refuses an annotation file.
+    """One reason for which the loader of a data set refuses an annotation file."""
 
-    Attributes:
-        check: its name in docs/doctor.md.
-        where: the entry, such as "annotation 11"; "" means the file as a whole.
-        text: what is wrong, and the remedy.
-        row: section and row of an entry of a COCO file of which nothing can be used.
-    """
-
-    check: str
-    where: str
-    text: str
-    row: tuple[str, int] | None = None
+    check: str  # its name in docs/doctor.md
+    where: str  # the entry, such as "annotation 11"; "" means the file as a whole
+    text: str  # what is wrong, and the remedy
+    row: tuple[str, int] | None = None  # section and row of an entry of a COCO file that cannot be used
 
     def error(self, file: str | Path) -> UserError:
         """As an error; `file` is named first."""

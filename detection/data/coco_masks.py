@@ -84,14 +84,12 @@ def _under_centres(start: int, count: int, source: int, resized: int) -> NDArray
 def check_segmentations(
     segmentations: Sequence[Any], sizes: Sequence[tuple[int, int]], name: Callable[[int], str]
 ) -> None:
-    """Refuse the first segmentation that is missing, malformed or of another size than its picture.
+    """Refuse, with a UserError, the first segmentation that is missing or not of a picture of its size.
 
     Args:
         segmentations: None where an entry has none.
         sizes: (height, width) of the picture of each.
         name: says where entry `index` stands.
-    Raises:
-        UserError: there is one.
     """
     for index, text in segmentation_problems(segmentations, sizes).items():
         raise UserError(f"{name(index)}: {text}")

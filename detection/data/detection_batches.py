@@ -127,11 +127,7 @@ def _masks_in_view(target: Target, chosen: _Numbers, view: View) -> tuple[_Numbe
 
 
 def check_pictures(dataset: DetectionDataset) -> None:
-    """Finds missing files before the first step, not hours into a training.
-
-    Raises:
-        UserError: a picture is missing.
-    """
+    """Finds missing files before the first step, not hours into a training, with a UserError."""
     missing = [path for path in map(dataset.image_path, range(len(dataset))) if not path.is_file()]
     if missing:
         raise UserError(

@@ -23,17 +23,11 @@ CATEGORY_IDS = [1, 2, 3, 4, 5, 6, 8, 9, 10, 11]
 
 @dataclass(frozen=True)
 class Shape:
-    """A drawn object.
+    """A drawn object."""
 
-    Attributes:
-        label: index into CLASSES.
-        mask: (H, W) bool, its visible part, not empty.
-        difficult: less than half of it is visible.
-    """
-
-    label: int
-    mask: NDArray[np.bool_]
-    difficult: bool
+    label: int  # index into CLASSES
+    mask: NDArray[np.bool_]  # (H, W), its visible part, not empty
+    difficult: bool  # less than half of it is visible
 
     @property
     def box(self) -> tuple[int, int, int, int]:

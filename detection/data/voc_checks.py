@@ -13,18 +13,14 @@ from foundation.errors import suggest
 class VocObject(NamedTuple):
     """One object of an annotation.
 
-    Attributes:
-        number: its place in the file, 1 first.
-        label: 1…K.
-        box: x1, y1, x2, y2 in pixels. The file's are 1-based and inclusive; (xmin − 1, ymin − 1, xmax, ymax)
-            makes a plain IoU equal to the devkit's with its "+1".
-        difficult: not counted, neither as found nor as missed.
+    The box is x1, y1, x2, y2 in pixels. The file's are 1-based and inclusive; (xmin − 1, ymin − 1, xmax,
+    ymax) makes a plain IoU equal to the devkit's with its "+1".
     """
 
-    number: int
-    label: int
+    number: int  # its place in the file, 1 first
+    label: int  # 1…K
     box: tuple[float, float, float, float]
-    difficult: bool
+    difficult: bool  # not counted, neither as found nor as missed
 
 
 class VocAnnotation(NamedTuple):
