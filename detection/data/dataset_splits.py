@@ -110,7 +110,7 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         if self.kind not in DATASETS:
-            raise ValueError(f"kind must be one of {', '.join(DATASETS)}, got {self.kind!r}")
+            raise ValueError(f"unknown kind of data set {self.kind!r}{suggest(self.kind, DATASETS)}")
         require_between(self, 1, math.inf, "short_side", "max_boxes")
         if self.max_side < self.short_side:
             raise ValueError(f"max_side must be at least short_side {self.short_side}, got {self.max_side}")

@@ -128,6 +128,6 @@ def test_splits_of_command_lines(text: str, split: object):
 
 
 def test_unknown_kinds_are_refused():
-    with pytest.raises(ValueError, match="kind must be one of voc, coco, shapes, got 'pascal'"):
+    with pytest.raises(ValueError, match="unknown kind of data set 'pascal'; choose from voc, coco, shapes"):
         DataConfig(kind="pascal")
     assert {kind.folder for kind in DATASETS.values()} == {"VOCdevkit", "coco", "shapes"}
