@@ -10,6 +10,7 @@ import torch
 from hypothesis import settings
 
 from classification.data.cifar10 import TRAIN_FILES
+from training.seeding import seed_everything
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -18,6 +19,16 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.register_profile("repeatable", derandomize=True, deadline=None)  # the same cases in every run
     settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
     torch.set_num_threads(1)  # the tests are small, and several threads on a busy machine stall each other
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    seed_everything(0)  # fixtures draw the same whichever test asks for them first
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call() -> None:
+    seed_everything(0)  # a test draws the same whichever tests ran before it
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
