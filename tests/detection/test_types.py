@@ -7,8 +7,8 @@ BOXES, LABELS, IGNORE = torch.zeros(2, 4), torch.ones(2, dtype=torch.int64), tor
 
 
 def test_no_objects_are_legal():
-    Target(BOXES[:0], LABELS[:0], IGNORE[:0], "a", (3, 4))
-    Prediction(BOXES[:0], LABELS[:0], torch.zeros(0))
+    assert len(Target(BOXES[:0], LABELS[:0], IGNORE[:0], "a", (3, 4)).boxes) == 0
+    assert len(Prediction(BOXES[:0], LABELS[:0], torch.zeros(0)).boxes) == 0
 
 
 @pytest.mark.parametrize(
