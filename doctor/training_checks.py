@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backbones.weights.weight_files import read_header
+from backbones.weights.weight_loading import unsaid_option
 from detection.build import assemble
 from detection.config import DetectionConfig
 from detection.data.detection_batches import SIZE_MULTIPLE
@@ -133,8 +134,10 @@ def _check_weights(report: ConfigReport, config: DetectionConfig) -> None:
     except (WeightsError, OSError) as error:
         report.find("wrong_weights", str(error))
         return
-    if header is None:
-        return  # of another program; loading compares names and shapes
+    if header is None:  # of another program; loading compares names and shapes
+        if unsaid := unsaid_option(vars(backbone)):
+            report.find("other_stride_on", f"{backbone.weights} {unsaid}")
+        return
     if header.model != backbone.name:
         detail = f"{backbone.weights} is of {header.model}, backbone.name is {backbone.name}"
         report.find("wrong_weights", detail)

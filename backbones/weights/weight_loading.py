@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,8 @@ from backbones.weights.weight_files import CONVERT, WeightsHeader, read_weights
 from foundation.errors import WeightsError
 
 logger = logging.getLogger(__name__)
+# What no tensor shows, and how it is in the networks whose names these are: torchvision's and timm's.
+_USUAL = {"stride_on": "3x3", "stem_pool": "padded"}
 # Names that betray the network of another project, and the format that reads them.
 _FOREIGN_NAMES = {
     r"(\w+\.)*stem\.conv1\.weight": "detectron2",
@@ -30,7 +33,10 @@ def load_weights(
 ) -> None:
     """Loads a classifier's file into a network of which only the parts are going to be used."""
     state, header = read_weights(weights)
-    if header is not None:
+    if header is None:
+        if unsaid := unsaid_option(network.options):
+            raise WeightsError(f"{weights} {unsaid}")
+    else:
         _check_header(weights, header, network)
     own, used = network.state_dict(), {name for part in parts for name in part.state_dict()}
     last = f"{network.last_layer}.weight"
@@ -58,14 +64,30 @@ def load_weights(
         part.input_spec = header.input_spec
 
 
+def unsaid_option(options: Mapping[str, Any]) -> str:
+    """Why a file without header cannot be trusted to be of a network with these options; "" where it can.
+
+    Nothing in such a file says where bottlenecks stride or how the stem pools, and no shape shows it, but
+    other values than torchvision's make other networks.
+    """
+    for option, usual in _USUAL.items():
+        if (given := options.get(option, usual)) != usual:
+            declare = f"{CONVERT} ours --{option.replace('_', '-')} {given}"
+            return (
+                f"has no header, so nothing says that it was trained with {option}={given!r}: files with "
+                f"torchvision's names are for {usual!r}. Give {option}={usual!r}, or, if you know that it is "
+                f"for {given!r}, write that into a header with {declare}"
+            )
+    return ""
+
+
 def _say_what_is_assumed(weights: str | Path, network: Network) -> None:
     """Warns of what a file without header leaves open: none of it changes a shape and fails by itself."""
     names = [name for name in ("shortcut", "stride_on") if name in network.options]
     said = "".join(f"{name}={network.options[name]!r}, " for name in names)
-    hint = " (torchvision and timm: stride_on='3x3'; Caffe: '1x1')" if "stride_on" in names else ""
     logger.warning(
-        "%s has no header. Assumed: trained with %snorm epsilon %g%s, on pictures as %s",
-        *(weights, said, norm_eps(network), hint, network.input_spec),
+        "%s has no header. Assumed: trained with %snorm epsilon %g, on pictures as %s",
+        *(weights, said, norm_eps(network), network.input_spec),
     )
 
 

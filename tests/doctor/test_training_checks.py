@@ -72,3 +72,7 @@ def test_weights_of_another_network(check: Callable, tmp_path: Path):
     assert "stride_on=1x1, the configuration 3x3" in found["other_stride_on"]
     options = ["backbone.name=resnet50", "backbone.stride_on=1x1", "backbone.norm=frozen"]
     assert check(f"backbone.weights={file}", *options)[1] == {}
+    torch.save({"conv1.weight": torch.zeros(1)}, tmp_path / "theirs.pth")
+    _, found = check(f"backbone.weights={tmp_path / 'theirs.pth'}", *options)
+    assert "has no header, so nothing says" in found["other_stride_on"]
+    assert check(f"backbone.weights={tmp_path / 'theirs.pth'}", options[0], options[2])[1] == {}

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from backbones import (
@@ -17,6 +18,7 @@ from backbones import (
     read_weights,
     save_weights,
 )
+from backbones.convert import convert
 from backbones.norm import FrozenBatchNorm2d
 
 CAFFE = InputSpec(mean=(103.53, 116.28, 123.675), std=(1.0, 1.0, 1.0), order="BGR", range=255.0)
@@ -144,8 +146,44 @@ def test_no_file(tmp_path, create):
 def test_without_a_header_it_is_said_what_is_assumed(tmp_path, caplog):
     path = tmp_path / "theirs.pth"
     torch.save(create_model("resnet50", num_classes=2).state_dict(), path)
-    create_backbone("resnet50", weights=path, stride_on="1x1")
-    assert str(path) in caplog.text and "stride_on='1x1'" in caplog.text and "order='RGB'" in caplog.text
+    create_backbone("resnet50", weights=path, stride_on="3x3")
+    assert str(path) in caplog.text and "stride_on='3x3'" in caplog.text and "order='RGB'" in caplog.text
     caplog.clear()
     create_backbone("resnet18", weights=write(tmp_path / "ours.safetensors", create_model("resnet18")))
     assert caplog.text == ""
+
+
+@pytest.mark.parametrize("create", CREATORS)
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+@pytest.mark.parametrize(
+    ("name", "option", "given", "usual"),
+    [
+        ("resnet50", "stride_on", "1x1", "3x3"),
+        ("preact_resnet29_cifar", "stride_on", "1x1", "3x3"),
+        ("resnet18", "stem_pool", "ceil", "padded"),
+    ],
+)
+def test_what_neither_header_nor_shape_says_is_not_assumed(
+    tmp_path, create, suffix, name, option, given, usual
+):
+    path = tmp_path / f"theirs{suffix}"
+    state = create_model(name).state_dict()
+    (torch.save if suffix == ".pth" else save_file)(state, path)
+    message = refusal(create, name, path, **{option: given})
+    assert message == (
+        f"{path} has no header, so nothing says that it was trained with {option}={given!r}: files with "
+        f"torchvision's names are for {usual!r}. Give {option}={usual!r}, or, if you know that it is for "
+        f"{given!r}, write that into a header with python tools/convert_weights.py FILE OUT.safetensors "
+        f"--from ours --{option.replace('_', '-')} {given}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "given"), [("resnet50", "stride_on", "1x1"), ("resnet18", "stem_pool", "ceil")]
+)
+def test_the_remedy_of_a_file_without_header(tmp_path, name, option, given):
+    torch.save(create_model(name).state_dict(), tmp_path / "theirs.pth")
+    options = {"source_format": "ours", "source_input": "msra", option: given}
+    convert(tmp_path / "theirs.pth", tmp_path / "ours.safetensors", **options)
+    network = create_backbone(name, weights=tmp_path / "ours.safetensors", **{option: given})
+    assert network.input_spec.order == "BGR"
