@@ -11,7 +11,7 @@ import torch
 
 from foundation.atomic_files import write_bytes, write_text
 from foundation.errors import UserError
-from foundation.pickles import UNREADABLE
+from foundation.torch_archives import TorchFileError, read_torch
 from training.config import complete_config, differences, dump_config
 
 
@@ -25,11 +25,10 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
 def load_checkpoint(path: Path) -> dict[str, Any]:
     """What `save_checkpoint` wrote, on the CPU, with nothing in it executed; UserError if it is broken."""
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except UNREADABLE as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        content = read_torch(path)
+    except TorchFileError as error:
         raise UserError(
-            f"{path} is broken or no checkpoint ({reason}); "
+            f"{path} is broken or no checkpoint ({error}); "
             "continue from another copy, or start again with --overwrite"
         ) from error
     if not isinstance(content, dict) or "step" not in content:

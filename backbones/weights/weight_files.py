@@ -1,13 +1,11 @@
 """The format of weight files: safetensors with a header that says what they need."""
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -15,7 +13,7 @@ from torch import Tensor
 from backbones.spec import InputSpec
 from foundation.atomic_files import write_bytes
 from foundation.errors import OptionError, WeightsError
-from foundation.pickles import UNREADABLE
+from foundation.torch_archives import TorchFileError, read_torch
 
 VERSION = 1
 HEADER_KEY = "residual_backbones"
@@ -164,17 +162,10 @@ def read_pickle(path: Path) -> object:
         WeightsError: broken, or more than tensors and plain containers.
     """
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except UNREADABLE as error:
-        # torch's own text goes on to recommend weights_only=False, which would run what is in the file.
-        code = re.search(r"GLOBAL (\S+)", str(error))
-        found = (
-            f"it holds {code[1]}, which was not run"
-            if code
-            else re.split(r"\. |\n", str(error) or repr(error))[0]
-        )
+        return read_torch(path)
+    except TorchFileError as error:
         raise WeightsError(
-            f"{path} is broken, or holds more than tensors ({found}); "
+            f"{path} is broken, or holds more than tensors ({error}); "
             "copy or download it again, or save the network's state_dict() alone"
         ) from error
 

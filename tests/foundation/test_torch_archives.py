@@ -1,0 +1,112 @@
+"""Files of torch.save are read if their checksums are right, whatever bit of them has changed."""
+
+import os
+import random
+from collections import OrderedDict
+from pathlib import Path
+
+import pytest
+import torch
+
+from foundation.torch_archives import TorchFileError, read_torch
+
+CONTENT = {
+    "step": 3,
+    "model": OrderedDict({"w": torch.tensor([[0.1, -1.0]]), "n": torch.arange(3)}),
+    "scores": [0.25, None, "top1"],
+}
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(TorchFileError) as caught:
+        read_torch(path)
+    assert "\n" not in str(caught.value) and "weights_only" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_archive_and_the_form_before(tmp_path):
+    for zipped in (True, False):
+        torch.save(CONTENT, tmp_path / "x.pt", _use_new_zipfile_serialization=zipped)
+        assert same(read_torch(tmp_path / "x.pt"), CONTENT)
+
+
+def test_changed_weight_is_found_by_its_checksum(tmp_path):
+    torch.save(CONTENT, tmp_path / "x.pt")
+    before, after = (torch.tensor([value]).numpy().tobytes() for value in (0.1, 0.25))
+    content = (tmp_path / "x.pt").read_bytes()
+    assert content.count(before) == 1
+    (tmp_path / "x.pt").write_bytes(content.replace(before, after))
+    assert torch.load(tmp_path / "x.pt", weights_only=True)["model"]["w"][0, 0] == 0.25  # torch says nothing
+    assert refusal(tmp_path / "x.pt") == "Bad CRC-32 for file 'x/data/0'"
+
+
+def test_no_flipped_bit_passes(tmp_path):
+    path = tmp_path / "x.pt"
+    torch.save(CONTENT, path)
+    content = path.read_bytes()
+    drawn = random.Random(0).sample(range(8 * len(content)), 400)
+    # The central directory: 46 bytes for each entry, with the attributes that make of it an empty folder.
+    start = content.index(b"PK\x01\x02")
+    outcomes = [outcome(path, content, bit) for bit in (*drawn, *range(8 * start, 8 * (start + 46)))]
+    assert outcomes.count("refused") > 300
+    assert set(outcomes) == {
+        "refused",
+        "equal",
+    }  # equal: the zip format's own time stamps, padding and the like
+
+
+def outcome(path: Path, content: bytes, bit: int) -> str:
+    changed = bytearray(content)
+    changed[bit // 8] ^= 1 << bit % 8
+    path.write_bytes(changed)
+    try:
+        return "equal" if same(read_torch(path), CONTENT) else f"bit {bit} passes"
+    except TorchFileError:
+        return "refused"
+
+
+def same(found, expected) -> bool:
+    if isinstance(expected, torch.Tensor):
+        return found.dtype == expected.dtype and torch.equal(found, expected)
+    if isinstance(expected, dict):
+        return found.keys() == expected.keys() and all(same(found[key], expected[key]) for key in expected)
+    return type(found) is type(expected) and found == expected
+
+
+def test_archive_without_checksums(tmp_path):
+    torch.serialization.set_crc32_options(False)
+    try:
+        torch.save(CONTENT, tmp_path / "x.pt")
+    finally:
+        torch.serialization.set_crc32_options(True)
+    assert same(read_torch(tmp_path / "x.pt"), CONTENT)
+
+
+class Intruder:
+    def __init__(self, call, *arguments) -> None:
+        self.call = call, arguments
+
+    def __reduce__(self):
+        return self.call
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_code_is_named_and_not_run(tmp_path, zipped):
+    content = {"step": 1, "x": Intruder(os.mkdir, str(tmp_path / "owned"))}
+    torch.save(content, tmp_path / "x.pt", _use_new_zipfile_serialization=zipped)
+    assert refusal(tmp_path / "x.pt") == f"it holds {os.mkdir.__module__}.mkdir, which was not run"
+    assert not (tmp_path / "owned").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"I1\n.", "Unsupported operand 73"),
+        (b"PK\x03\x04 and no more", "File is not a zip file"),
+        (b"\x80\x02}q\x00.", "Invalid magic number; corrupt file?"),
+        (b"", "EOFError()"),
+    ],
+)
+def test_no_file_of_torch(tmp_path, content, reason):
+    (tmp_path / "x.pt").write_bytes(content)
+    assert refusal(tmp_path / "x.pt") == reason
