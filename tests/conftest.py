@@ -1,8 +1,14 @@
 """Fixtures and marks every test may use."""
 
+import json
 import os
 import pickle
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -52,6 +58,33 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder} (set REAL_DATA)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def in_processes(root: Path) -> Callable[..., list[Any]]:
+    """Runs a Python script in several processes that find each other, as under torchrun, but started sooner.
+
+    in_processes(script, *arguments, count=2) gives what each printed, read as JSON, in order of rank.
+    """
+
+    def run(script: str, *arguments: object, count: int = 2) -> list[Any]:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
+        processes = [
+            subprocess.Popen(
+                [sys.executable, "-c", script, *map(str, arguments)],
+                cwd=root,
+                env={**os.environ, **place, "RANK": str(number), "WORLD_SIZE": str(count)},
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            for number in range(count)
+        ]
+        return [json.loads(process.communicate(timeout=120)[0]) for process in processes]
+
+    return run
 
 
 CLASSES = [b"airplane", b"automobile", b"bird", b"cat", b"deer", b"dog", b"frog", b"horse", b"ship", b"truck"]

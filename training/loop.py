@@ -12,6 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from foundation.errors import UserError
+from training.devices import gather_objects, rank
 from training.optim import OptimConfig, WeightAverage, scaled_lr
 from training.schedule import ScheduleConfig, lr_factor
 from training.seeding import capture_rng, restore_rng
@@ -44,14 +45,14 @@ class TrainState:
         return nullcontext() if self.average is None else self.average.in_place()
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint holds, random generators included."""
+        """What a checkpoint holds, every process's random generators included; called in all of them."""
         plain = ("step", "evaluations", "loss_sums", "loss_steps", "warm")
         return {
             **{name: getattr(self, name) for name in plain},
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "average": None if self.average is None else self.average.state_dict(),
-            "rng": capture_rng(),
+            "rng": gather_objects(capture_rng()),
         }
 
     def load_state_dict(self, content: dict[str, Any]) -> None:
@@ -65,7 +66,11 @@ class TrainState:
         self.loss_sums = {name: value.to(device) for name, value in content["loss_sums"].items()}
         if self.average is not None:
             self.average.load_state_dict(content["average"])
-        restore_rng(content["rng"])
+        states = content["rng"]
+        if isinstance(states, dict):  # checkpoints of 0.1.0 hold the main process's alone
+            states = [states]
+        if rank() < len(states):
+            restore_rng(states[rank()])
 
 
 class StepReport(NamedTuple):

@@ -22,6 +22,7 @@ from training.devices import (
     emulates_bf16,
     is_main,
     mean_over_processes,
+    rank,
     world_size,
     wrap,
 )
@@ -30,6 +31,7 @@ from training.loop import StopTraining, TrainingStep, TrainState, fit
 from training.optim import OptimConfig, WeightAverage, build_optimizer, describe_lr
 from training.run_folder import RunFolder
 from training.schedule import ScheduleConfig, ends_warmup
+from training.seeding import draw_apart
 
 logger = logging.getLogger(__name__)
 
@@ -111,6 +113,7 @@ def train(
         return ended
     average = None if optim.ema_decay is None else WeightAverage(model, optim.ema_decay)
     state = TrainState(model, build_optimizer(model, optim), average=average)
+    draw_apart(run.seed, rank())
     _go_on(state, task, broadcast_object(checkpoint), out)
     del checkpoint  # as large as the model and its momentum
     _announce(model, config, device)
@@ -225,9 +228,10 @@ class BetweenSteps:
         """Writes everything needed to go on from here."""
         paused = time.perf_counter()
         state.loss_sums = mean_over_processes(state.loss_sums)
+        about = {"data": dict(self.task.data), "processes": world_size()}
+        content = {**state.state_dict(), **about}
         if is_main():
-            about = {"data": dict(self.task.data), "processes": world_size()}
-            self.folder.save_checkpoint({**state.state_dict(), **about})
+            self.folder.save_checkpoint(content)
         self.clock += time.perf_counter() - paused
 
     def is_stuck(self, state: TrainState) -> bool:

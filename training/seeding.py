@@ -22,6 +22,16 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
+def draw_apart(seed: int, process: int) -> None:
+    """Seeds one process of several for what it draws in training, such as dropout.
+
+    Until here all of them have drawn the same: the network's first weights. Process 0 goes on as a run of one
+    process does.
+    """
+    if process:
+        seed_everything(item_seed(seed, -1, process))  # no epoch is -1
+
+
 def item_seed(seed: int, epoch: int, index: int) -> int:
     """63-bit seed of one item in one epoch; it depends on nothing but the arguments."""
     digest = _epoch_hash(seed, epoch).copy()  # half the time of hashing the common beginning anew
@@ -53,10 +63,7 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 def capture_rng() -> dict[str, Any]:
-    """State of every global generator, in types that `torch.load(weights_only=True)` admits.
-
-    All processes of a run draw alike (items carry their own seeds), so the main process's state serves all.
-    """
+    """State of this process's global generators, in types that `torch.load(weights_only=True)` admits."""
     name, keys, *rest = np.random.get_state(legacy=True)
     return {
         "python": random.getstate(),

@@ -1,11 +1,6 @@
 """One process needs no set-up; two find each other and agree."""
 
-import json
-import os
-import socket
-import subprocess
-import sys
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -69,22 +64,8 @@ def test_only_the_first_process_is_the_main_one(monkeypatch: pytest.MonkeyPatch)
     assert (rank(), world_size(), is_main()) == (3, 4, False)
 
 
-def test_two_processes(root: Path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", TWO],
-            cwd=root,
-            env={**os.environ, **place, "RANK": str(number), "WORLD_SIZE": "2"},
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for number in range(2)
-    ]
-    first, second = (json.loads(process.communicate(timeout=120)[0]) for process in processes)
+def test_two_processes(in_processes: Callable):
+    first, second = in_processes(TWO)
     assert (first.pop("main"), second.pop("main")) == (True, False)
     assert first == second == {
         "size": 2,

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from training.seeding import capture_rng, item_seed, restore_rng, seed_everything
+from training.seeding import capture_rng, draw_apart, item_seed, restore_rng, seed_everything
 
 
 @pytest.fixture(autouse=True)
@@ -32,6 +32,22 @@ def test_seed_everything():
 def test_seeds_beyond_numpys_32_bits():
     seed_everything(2**32 + 5)
     assert draw()[-1] != [0, 0, 0]
+
+
+def test_processes_draw_apart_and_the_first_as_one_alone():
+    drawn = []
+    for process in (0, 1, 2, 1):
+        seed_everything(3)
+        draw()
+        draw_apart(3, process)
+        drawn.append(draw())
+    seed_everything(3)
+    draw()
+    assert drawn[0] == draw()
+    assert all(len(set(map(str, part))) == 3 for part in zip(*drawn[:3], strict=True))
+    assert drawn[3] == drawn[1]
+    draw_apart(4, 1)
+    assert draw() != drawn[1]
 
 
 def test_item_seeds_stay_as_they_are():
