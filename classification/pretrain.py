@@ -16,6 +16,7 @@ from backbones.spec import Network
 from classification.config import ModelConfig, PretrainConfig
 from classification.data.cifar10 import Cifar10
 from classification.data.labelled_batches import (
+    SCORED_AT_ONCE,
     Batch,
     Pictures,
     PicturesOnDevice,
@@ -105,10 +106,9 @@ def pretraining_task(
     device = next(model.parameters()).device
 
     def score() -> Evaluation:
-        micro_batch = max(1, config.optim.batch_size // (world_size() * config.optim.accumulate))
         result = evaluate(
             model,
-            evaluation_batches(validation, micro_batch, config.run.workers),
+            evaluation_batches(validation, SCORED_AT_ONCE, config.run.workers),
             prepare=validation.prepare,
             classes=validation.classes,
             device=device,

@@ -17,6 +17,8 @@ from training.run import RunConfig
 
 logger = logging.getLogger(__name__)
 
+SCORED_AT_ONCE = 100  # pictures, in training as after it; the scores depend on it by rounding alone
+
 
 @dataclass(frozen=True)
 class Batch:

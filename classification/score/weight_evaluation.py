@@ -15,7 +15,7 @@ from backbones import WeightsHeader, save_weights
 from backbones.norm import FrozenBatchNorm2d, calibrate_batchnorm
 from backbones.weights.weight_files import read_header
 from classification.config import PretrainConfig
-from classification.data.labelled_batches import Batch, Pictures, evaluation_items
+from classification.data.labelled_batches import SCORED_AT_ONCE, Batch, Pictures, evaluation_items
 from classification.data.opened_splits import open_split, open_validation
 from classification.score.classifier_errors import predict
 from classification.score.evaluation_report import ReportRequest, report
@@ -35,7 +35,6 @@ from training.loader import BatchLoader, Item
 
 logger = logging.getLogger(__name__)
 
-BATCH_SIZE = 100  # of one process; the score depends on it by rounding alone
 VIEWED_AT_ONCE = 25  # pictures of which all views are cut; at the paper's five scales 90 MB
 REESTIMATED = "reestimated.safetensors"
 
@@ -128,7 +127,7 @@ def reestimate_batchnorm(
         raise UserError(f"{config.model.name} has no batch normalisation; leave out --reestimate-bn")
     pictures = open_split(replace(config.data, val_split=config.data.train_split), training=False)
     pictures.adopt(header.input_spec)
-    batch_size = min(BATCH_SIZE, len(pictures))
+    batch_size = min(SCORED_AT_ONCE, len(pictures))
     if num_batches * batch_size > len(pictures):  # batches must be equal: each counts alike
         raise UserError(
             f"{config.data.train_split} has {len(pictures)} pictures, fewer than {num_batches} batches of "
@@ -152,7 +151,7 @@ def score_pictures(
     read: Callable[[list[Item]], Batch | Views]
     score: Callable[[Any], Tensor]
     if reader is None:
-        size, read, score = BATCH_SIZE, pictures.read, lambda batch: model(pictures.prepare(batch))
+        size, read, score = SCORED_AT_ONCE, pictures.read, lambda batch: model(pictures.prepare(batch))
     else:
         size, read = VIEWED_AT_ONCE, reader
         network = fully_convolutional(model) if reader.scales else model

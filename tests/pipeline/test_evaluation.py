@@ -115,7 +115,7 @@ def test_one_to_four_processes_write_the_same_files(
     weights: Path, forty_one: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: int
 ):
     # 41 to 38 pictures in batches of 3, the last of them smaller, are no multiple of 2, 3 or 4 batches.
-    for batch in ("BATCH_SIZE", "VIEWED_AT_ONCE"):
+    for batch in ("SCORED_AT_ONCE", "VIEWED_AT_ONCE"):
         monkeypatch.setattr(score, batch, 3)
     for picture in sorted(forty_one.rglob("*.png"))[: 5 * missing : 5]:
         picture.unlink()

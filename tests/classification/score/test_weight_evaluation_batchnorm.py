@@ -67,7 +67,7 @@ def test_batches_are_a_fixed_random_choice_of_equal_size(model, weights, monkeyp
     def record(network, batches):
         seen.append([batch.flatten(1).sum(1) for batch in batches])
 
-    monkeypatch.setattr(weight_evaluation, "BATCH_SIZE", 5)
+    monkeypatch.setattr(weight_evaluation, "SCORED_AT_ONCE", 5)
     monkeypatch.setattr(weight_evaluation, "calibrate_batchnorm", record)
     for seed in (0, 0, 1):
         score_weights(weights, [f"run.seed={seed}"], None, reestimate_bn=2)
