@@ -44,8 +44,8 @@ class DataConfig:
         erase: probability of a rectangle of the training crop to be erased (Zhong et al. 2020).
         mean: "pixel" subtracts the training pictures' mean picture, as the paper does; "channel" ImageNet's
             channel means, and divides by the deviations.
-        broken: "skip" leaves broken pictures out of training batches and reports them; evaluation always
-            stops at one, since an error over fewer pictures would be another number.
+        broken: "skip" trains on the next picture in place of a broken one, and reports it; evaluation always
+            stops at one, since an error over other pictures would be another number.
         picture_column, label_column: of a Hugging Face data set.
     """
 

@@ -34,6 +34,7 @@ logger = logging.getLogger(__name__)
 # Of the mean picture; a pixel deviates by about 70 grey levels, so its mean is known to 0.7 of one.
 MOST_AVERAGED = 10_000
 SUMMED_AT_ONCE = 50
+MOST_BROKEN = 100  # pictures in a row: more are no accident
 
 
 class EncodedPictures:
@@ -66,29 +67,36 @@ class EncodedPictures:
         return len(self.labels)
 
     def read(self, items: Sequence[Item]) -> Batch:
-        """The batch of these items; with data.broken=skip without those of a training batch that are broken.
+        """The batch of these items; with data.broken=skip others stand in for those that are broken.
 
         Raises:
-            UserError: a picture is broken, or with data.broken=skip all are.
+            UserError: a picture is broken, or with data.broken=skip too many in a row are.
         """
-        pictures, kept, skipped = [], [], []
-        for item in items:
+        pictures, indices, problems = zip(*map(self._whole_view, items), strict=True)
+        return Batch(
+            images=torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2),
+            labels=self.labels[list(indices)],
+            seeds=torch.tensor([item.seed for item in items]),
+            ids=[self.reader.name(index) for index in indices],
+            skipped=[problem for problem in problems if problem],
+        )
+
+    def _whole_view(self, item: Item) -> tuple[Picture, int, str]:
+        """What the network is to see of an item, the index of that picture, and what is wrong with the item.
+
+        With data.broken=skip the next whole picture of the set stands in for a broken one of training. So all
+        micro-batches are full, and every picture weighs the same, however a batch is split.
+        """
+        problem, most = "", min(len(self), MOST_BROKEN)
+        for offset in range(most):
+            index = (item.index + offset) % len(self)
             try:
-                pictures.append(self.view(item.index, item.seed))
-                kept.append(item)
+                return self.view(index, item.seed), index, problem
             except UserError as error:
                 if not self.training or self.config.broken == "stop":
                     raise
-                skipped.append(str(error))
-        if not kept:
-            raise UserError(f"all {len(items)} pictures of a micro-batch are broken, the first: {skipped[0]}")
-        return Batch(
-            images=torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2),
-            labels=self.labels[[item.index for item in kept]],
-            seeds=torch.tensor([item.seed for item in kept]),
-            ids=[self.reader.name(item.index) for item in kept],
-            skipped=skipped,
-        )
+                problem = problem or str(error)
+        raise UserError(f"{most} pictures in a row are broken, the first: {problem}")
 
     def read_whole(self, index: int) -> tuple[Picture, int, str]:
         """The whole picture as stored, its label and its path."""

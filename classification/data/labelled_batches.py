@@ -29,7 +29,7 @@ class Batch:
         labels: (N,) int64, 0 … K−1.
         seeds: (N,) int64, the items' seeds: the only source of randomness in augmentation.
         ids: N names for messages: file path, or split and index.
-        skipped: what is wrong with each broken picture that was left out.
+        skipped: what is wrong with each broken picture that another stands in for.
     """
 
     images: Tensor
@@ -78,7 +78,7 @@ def mean_spec(mean: Tensor) -> InputSpec:
 def training_batches(pictures: Pictures, optim: OptimConfig, run: RunConfig, step: int) -> Iterator[Batch]:
     """This process's endless micro-batches from this optimiser step on.
 
-    Each broken picture that was left out of a batch is logged once, and their number at the end.
+    Each broken picture that was left out is logged once, and their number at the end.
     """
     items = training_items(len(pictures), optim, run, step)
     times: Counter[str] = Counter()

@@ -6,6 +6,7 @@ import torch
 from PIL import Image, ImageOps
 
 from backbones import IMAGENET_INPUT, InputSpec
+from classification.data import encoded_pictures as module
 from classification.data.augment import centre_crop
 from classification.data.class_folders import list_folder
 from classification.data.data_sets import DataConfig
@@ -82,25 +83,36 @@ def test_a_broken_picture_is_named(folder_root, content):
     assert str(caught.value).startswith(f"{path}: ")
 
 
-def test_a_broken_picture_is_left_out_of_its_training_batch(folder_root, skipping):
-    path = folder_root / "train" / "bee" / "1.png"
-    whole = skipping(True).read([Item(4, 7), Item(6, 9)])
-    path.write_bytes(path.read_bytes()[:-40])
+def test_the_next_picture_stands_in_for_a_broken_one_of_training(folder_root, skipping):
+    # Pictures 4 to 7 are bees, 8 to 11 cows; after the last comes the first.
+    train = folder_root / "train"
+    whole = skipping(True).read([Item(4, 7), Item(6, 8), Item(6, 9), Item(0, 3)])
+    for name in ("bee/1.png", "cow/2.png", "cow/3.png"):
+        (train / name).write_bytes((train / name).read_bytes()[:-40])
     pictures = skipping(True)
-    batch = pictures.read([Item(4, 7), Item(5, 8), Item(6, 9)])
-    for name in ("images", "labels", "seeds", "ids"):
-        assert len(getattr(batch, name)) == 2
-    assert torch.equal(batch.images, whole.images) and batch.ids == whole.ids
-    assert batch.labels.tolist() == [1, 1] and batch.seeds.tolist() == [7, 9]
-    (problem,) = batch.skipped
-    assert problem.startswith(f"{path}: cannot be read as a picture") and whole.skipped == []
+    batch = pictures.read([Item(4, 7), Item(5, 8), Item(6, 9), Item(10, 3)])
+    for name in ("images", "labels", "seeds"):
+        assert torch.equal(getattr(batch, name), getattr(whole, name)), name
+    assert batch.ids == whole.ids and batch.labels.tolist() == [1, 1, 1, 0]
+    starts = [f"{train / name}: cannot be read as a picture" for name in ("bee/1.png", "cow/2.png")]
+    assert len(batch.skipped) == 2 and whole.skipped == []
+    assert all(problem.startswith(start) for problem, start in zip(batch.skipped, starts, strict=True))
     assert batch.to("meta").skipped == batch.skipped
-    with pytest.raises(
-        UserError, match=r"all 2 pictures of a micro-batch are broken, the first: .*bee/1\.png"
-    ):
-        pictures.read([Item(5, 0), Item(5, 1)])
     with pytest.raises(UserError, match=r"^.*bee/1\.png: cannot be read"):
         skipping(False).read([Item(4, 0), Item(5, 0)])  # evaluation
+
+
+@pytest.mark.parametrize(("most", "count"), [(3, 3), (100, 12)])
+def test_many_broken_pictures_in_a_row_are_no_accident(folder_root, skipping, monkeypatch, most, count):
+    monkeypatch.setattr(module, "MOST_BROKEN", most)
+    pictures = skipping(True)
+    assert pictures.read([Item(5, 0)]).skipped == []
+    for path in (folder_root / "train").rglob("*.png"):
+        path.write_bytes(b"")
+    with pytest.raises(
+        UserError, match=rf"^{count} pictures in a row are broken, the first: .*bee/1\.png: the file is empty"
+    ):
+        pictures.read([Item(5, 0)])
 
 
 @pytest.fixture

@@ -114,7 +114,7 @@ def test_broken_pictures_are_reported_once_and_counted(folder_root, caplog, work
     config = DataConfig(kind="folder", image_size=8, resize=10, broken="skip")
     broken = EncodedPictures(list_folder(folder_root, "train"), config, training=True)
     batches = first(broken, 6, batch_size=4, workers=workers)  # two epochs of 12
-    assert sum(len(batch.ids) for batch in batches) == 20
+    assert [len(batch.ids) for batch in batches] == [4] * 6
     assert sum(len(batch.skipped) for batch in batches) == 4
     caplog.clear()
     stream = training_batches(broken, OptimConfig(batch_size=4), RunConfig(workers=workers), 0)
@@ -124,6 +124,27 @@ def test_broken_pictures_are_reported_once_and_counted(folder_root, caplog, work
     assert reported[1].startswith("left out of training, number 2: ")
     stream.close()
     assert caplog.records[-1].getMessage() == "2 broken pictures were left out, 4 times in all"
+
+
+@pytest.mark.parametrize(("world_size", "accumulate"), [(2, 1), (1, 3), (6, 1)])
+def test_broken_pictures_weigh_alike_in_any_split(folder_root, monkeypatch, world_size, accumulate):
+    """A step has the same pictures in equal parts, so the mean over the parts is that over the pictures."""
+    for name in ("bee/2.png", "bee/3.png", "cow/0.png"):
+        (folder_root / "train" / name).write_bytes(b"")
+    config = DataConfig(kind="folder", image_size=8, resize=10, broken="skip")
+    broken = EncodedPictures(list_folder(folder_root, "train"), config, training=True)
+    whole = first(broken, 4, batch_size=6)
+    monkeypatch.setenv("WORLD_SIZE", str(world_size))
+    shares = []
+    for rank in range(world_size):
+        monkeypatch.setenv("RANK", str(rank))
+        shares.append(first(broken, 4 * accumulate, batch_size=6, accumulate=accumulate))
+    for step, batch in enumerate(whole):
+        parts = [part for share in shares for part in share[step * accumulate : (step + 1) * accumulate]]
+        assert {len(part.ids) for part in parts} == {6 // world_size // accumulate}
+        assert torch.equal(torch.cat([part.images for part in parts]), batch.images)
+        assert torch.cat([part.seeds for part in parts]).tolist() == batch.seeds.tolist()
+        assert [problem for part in parts for problem in part.skipped] == batch.skipped
 
 
 def test_a_batch_of_pictures_that_are_in_order_reports_nothing(pictures, caplog):
