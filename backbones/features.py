@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from backbones.norm import freeze_batchnorm
 from backbones.spec import FeatureSpec, InputSpec, Network
-from foundation.errors import OptionError, check_choice
+from foundation.errors import NoAttributeError, OptionError, check_choice
 
 
 class FeatureNetwork(nn.Module):
@@ -17,6 +17,8 @@ class FeatureNetwork(nn.Module):
     Attributes:
         feature_specs: name → channels and stride, in the network's order.
         input_spec: the pictures it wants; callers normalise with it.
+        out_channels: of the feature maps, under the name that torchvision's detectors ask for; absent if
+            they differ.
         stages, name, options, folds: of the network, as far as they concern what is left of it.
     """
 
@@ -38,21 +40,23 @@ class FeatureNetwork(nn.Module):
         last = max(stages.index(feature) for feature in out_features)
         _take_over(self, network, {name: network.stages[name] for name in stages[: last + 1]})
         self.feature_specs = {name: network.feature_specs[name] for name in names if name in out_features}
+        channels = {spec.channels for spec in self.feature_specs.values()}
+        if len(channels) == 1:
+            self.out_channels = channels.pop()
 
-    @property
-    def out_channels(self) -> int:
-        """Channels of the feature maps, under the name that torchvision's detectors ask for.
+    def __getattr__(self, name: str) -> Any:
+        """Says why there is no `out_channels`; nn.Module would say of any property that it does not exist.
 
         Raises:
-            OptionError: they differ.
+            AttributeError: there is nothing of that name; as an OptionError if the channels differ.
         """
-        channels = {spec.channels for spec in self.feature_specs.values()}
-        if len(channels) > 1:
-            raise OptionError(
-                f"{', '.join(self.feature_specs)} differ in channels ({sorted(channels)}); "
+        if name == "out_channels":
+            channels = sorted({spec.channels for spec in self.feature_specs.values()})
+            raise NoAttributeError(
+                f"{', '.join(self.feature_specs)} differ in channels ({channels}); "
                 "ask for one feature, or join them with backbones.pyramid.Pyramid"
             )
-        return channels.pop()
+        return super().__getattr__(name)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """(N, 3, H, W) normalised pictures → {name: (N, channels, ⌈H / stride⌉, ⌈W / stride⌉)}.

@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import Any, TypeVar
 
 import torch
+import torch.fx
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -14,6 +15,19 @@ from foundation.errors import OptionError
 
 DEFAULT_EPS = 1e-5  # torch's, which headers state where nothing else is known
 Network = TypeVar("Network", bound=nn.Module)
+
+
+@torch.fx.wrap  # symbolic tracing takes it as one operation, since which way it goes is not known there
+def _frozen_batch_norm(
+    x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, var: Tensor, *, eps: float
+) -> Tensor:
+    # torch.jit.trace runs once with gradients and once without, and wants the same operations.
+    if x.requires_grad and x.dtype == weight.dtype == torch.float32 and not torch.jit.is_tracing():
+        # F.batch_norm would keep x for gradients nobody asks for: a third more memory, 6 % more time.
+        scale = weight * (var + eps).rsqrt()
+        shift = bias - mean * scale
+        return torch.addcmul(shift[:, None, None], x, scale[:, None, None])
+    return F.batch_norm(x, mean, var, weight, bias, eps=eps)
 
 
 class FrozenBatchNorm2d(nn.Module):
@@ -46,12 +60,9 @@ class FrozenBatchNorm2d(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.requires_grad and x.dtype == self.weight.dtype == torch.float32:
-            # F.batch_norm would keep x for gradients nobody asks for: a third more memory, 6 % more time.
-            scale = self.weight * (self.running_var + self.eps).rsqrt()
-            shift = self.bias - self.running_mean * scale
-            return torch.addcmul(shift[:, None, None], x, scale[:, None, None])
-        return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+        return _frozen_batch_norm(
+            x, self.weight, self.bias, self.running_mean, self.running_var, eps=self.eps
+        )
 
     def extra_repr(self) -> str:
         return f"{self.num_features}, eps={self.eps}"

@@ -17,6 +17,10 @@ class OptionError(UserError):
     """An unknown name or an impossible option of a network; the message says what to write instead."""
 
 
+class NoAttributeError(OptionError, AttributeError):
+    """What a network with these options does not have; an AttributeError too, so that `hasattr` says no."""
+
+
 class WeightsError(UserError):
     """A weight file that cannot be used; the message says why and what to do."""
 

@@ -33,11 +33,12 @@ def detector_arguments(backbone: FeatureNetwork | Pyramid) -> dict[str, Any]:
 
     Anchors have three ratios, and one size, 8 strides, on each level of a pyramid, 32 … 512 on a single map.
 
-    The backbone is a network with one feature, or a pyramid.
+    The backbone is a network whose features have one width, or a pyramid.
 
     Raises:
-        OptionError: the network wants BGR.
+        OptionError: the network wants BGR, or its features differ in width.
     """
+    assert backbone.out_channels  # the error of its absence says what to do, torchvision's does not
     sizes: list[tuple[int, ...]] = [(8 * spec.stride,) for spec in backbone.feature_specs.values()]
     if len(sizes) == 1:
         sizes = [_SINGLE_MAP_SIZES]

@@ -3,7 +3,9 @@
 import pytest
 import torch
 from torchvision.models.detection import FasterRCNN, RetinaNet, fasterrcnn_resnet50_fpn
+from torchvision.models.detection.anchor_utils import DefaultBoxGenerator
 from torchvision.models.detection.backbone_utils import BackboneWithFPN
+from torchvision.models.detection.ssd import SSD, SSDHead
 
 from backbones import InputSpec, OptionError, create_backbone
 from backbones.adapters.torchvision import Pyramid, detector_arguments, normalisation
@@ -77,8 +79,35 @@ def test_backbone_with_fpn_takes_ours_unchanged():
 def test_features_of_different_widths_need_a_pyramid():
     network = create_backbone("resnet18", out_features=("res3", "res4"))
     with pytest.raises(OptionError, match=r"^res3, res4 differ in channels \(\[128, 256\]\); ask for one"):
+        detector_arguments(network)
+    with pytest.raises(ValueError, match="backbone should contain an attribute out_channels"):
         FasterRCNN(network, 3)
     assert create_backbone("resnet50").out_channels == 1024
+
+
+@pytest.mark.parametrize("joined", [False, True], ids=["features", "pyramid"])
+def test_ssd_learns_and_detects_on_our_features(joined):
+    torch.manual_seed(0)
+    backbone = create_backbone("resnet18", out_features=("res3", "res4", "res5"))
+    anchors, head = DefaultBoxGenerator([[2], [2], [2]]), None
+    if joined:  # SSD wants a list of widths, pyramids have one
+        backbone = Pyramid(backbone, out_channels=32)
+        anchors = DefaultBoxGenerator([[2]] * 4)
+        head = SSDHead([32] * 4, anchors.num_anchors_per_location(), 3)
+    model = SSD(backbone, anchors, (96, 96), 3, head=head, **normalisation(backbone))
+    images, targets = pictures_and_targets()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.002, momentum=0.9)
+    losses = []
+    for _ in range(6):
+        loss = sum(model(images, targets).values())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert backbone.get_parameter("body.conv1.weight" if joined else "conv1.weight").grad.any()
+    assert losses[-1] < 0.9 * losses[0]
+    found = model.eval()(images)
+    assert [sorted(each) for each in found] == [["boxes", "labels", "scores"]] * 2
 
 
 def test_the_detector_normalises_as_the_network_wants():
