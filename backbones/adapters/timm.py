@@ -26,6 +26,17 @@ logger = logging.getLogger(__name__)
 PREFIX = "rb_"
 _OUTPUT_STRIDES: dict[int, tuple[str, ...]] = {32: (), 16: ("res5",), 8: ("res4", "res5")}
 
+# What timm's factory hands on to networks, and ours take; the rest goes no further than the factory.
+_NETWORK_ARGUMENTS = ("num_classes", "in_chans", "global_pool", "drop_rate")
+_FACTORY_ARGUMENTS = ("features_only", "out_indices", "feature_cls", "pretrained_cfg", "cache_dir")
+_ARGUMENTS = (*Options.__annotations__, *_NETWORK_ARGUMENTS, "weights", "output_stride", *_FACTORY_ARGUMENTS)
+_REMEDIES = {
+    "bn_eps": "a weight file's header sets it, or set_norm_eps of backbones.norm",
+    "device": "call to(device) on the network",
+    "dtype": "call to(dtype) on the network",
+    "drop_path_rate": "these networks drop no residuals; leave it out",
+}
+
 
 class TimmNetwork(nn.Module):
     """One of our networks with the interface of timm's; parameter names stay ours, which are torchvision's.
@@ -79,13 +90,16 @@ class TimmNetwork(nn.Module):
     def forward_features(self, x: Tensor) -> Tensor:
         """(N, 3, H, W) normalised pictures → (N, num_features, h, w)."""
         for stage in self.stages:
-            if self.grad_checkpointing and self.training and stage != "stem":
-                x = checkpoint(self._run, stage, x, use_reentrant=False)
-            else:
-                x = self._run(stage, x)
+            x = self._run(stage, x)
         return x
 
     def _run(self, stage: str, x: Tensor) -> Tensor:
+        if self.grad_checkpointing and self.training and stage != "stem":
+            result: Tensor = checkpoint(self._run_once, stage, x, use_reentrant=False)
+            return result
+        return self._run_once(stage, x)
+
+    def _run_once(self, stage: str, x: Tensor) -> Tensor:
         for child in self.stages[stage]:
             x = getattr(self, child)(x)
         return x
@@ -124,6 +138,32 @@ class TimmNetwork(nn.Module):
             if index in chosen:
                 maps.append(x)
         return maps if intermediates_only else (x, maps)
+
+    def prune_intermediate_layers(
+        self, indices: int | list[int] = 1, prune_norm: bool = False, prune_head: bool = True
+    ) -> list[int]:
+        """Removes the stages behind the last of these features, and the classifier, which then reads nothing.
+
+        Their parameters would get no gradient, which DistributedDataParallel refuses.
+
+        Args:
+            indices: of the features, or how many of the last.
+            prune_norm: has nothing to do here, as `norm` above.
+            prune_head: False keeps the classifier, if no stage is removed.
+        Returns:
+            The features' indices, none of them negative.
+        """
+        chosen, last = feature_take_indices(len(self.stages), indices)
+        removed = list(self.stages)[last + 1 :]
+        for stage in removed:
+            for child in self.stages.pop(stage):
+                delattr(self, child)
+        self.feature_info = self.feature_info[: last + 1]
+        if removed:
+            self.num_features = self.feature_info[last]["num_chs"]
+        if removed or prune_head:
+            self.reset_classifier(0, "")
+        return chosen
 
     def get_classifier(self) -> nn.Module:
         return self.fc
@@ -165,7 +205,13 @@ def _create(
             for is left out, as timm does, with a warning.
         output_stride: 32, or 16 and 8, which dilate.
         **arguments: of timm's factory and of `TimmNetwork`, and our `Options`.
+    Raises:
+        OptionError: an argument that none of them takes, though other networks of timm may.
     """
+    for argument, value in arguments.items():
+        if argument not in _ARGUMENTS:
+            remedy = _REMEDIES.get(argument, f"leave it out, or choose from {', '.join(_ARGUMENTS)}")
+            raise OptionError(f"{PREFIX}{name} has no {argument} (got {value!r}); {remedy}")
     options: Any = {name: arguments.pop(name) for name in Options.__annotations__ if name in arguments}
     if output_stride not in _OUTPUT_STRIDES:
         raise OptionError(f"output_stride must be one of {list(_OUTPUT_STRIDES)}, got {output_stride!r}")

@@ -104,6 +104,51 @@ def test_intermediates():
         network.forward_intermediates(IMAGES, output_fmt="NLC")
 
 
+@pytest.mark.parametrize(("indices", "kept"), [((0, 2), 3), (2, 5), ((1, -1), 5), ((0,), 1)])
+def test_the_getter_keeps_only_what_its_features_need(indices, kept):
+    torch.manual_seed(0)
+    network = timm.create_model(
+        "rb_preact_resnet18", features_only=True, out_indices=indices, feature_cls="getter"
+    )
+    chosen = [3, 4] if indices == 2 else [index % 5 for index in indices]  # a number: so many of the last
+    assert list(network.model.stages) == list(STAGES[:kept])
+    maps = network(IMAGES)
+    assert [features.shape[1] for features in maps] == network.feature_info.channels()
+    assert network.feature_info.reduction() == [(2, 4, 8, 16, 32)[index] for index in chosen]
+    sum(features.sum() for features in maps).backward()
+    assert all(parameter.grad is not None for parameter in network.parameters())
+
+
+def test_pruning_keeps_the_classifier_where_asked_and_possible():
+    network = timm.create_model("rb_resnet18", num_classes=3)
+    assert network.prune_intermediate_layers(2, prune_head=False) == [3, 4] and network(IMAGES).shape == (
+        2,
+        3,
+    )
+    assert network.prune_intermediate_layers([1, 2], prune_head=False) == [1, 2]
+    assert network.num_features == network.head_hidden_size == 128 and network.num_classes == 0
+    assert network.forward_features(IMAGES).shape == network(IMAGES).shape == (2, 128, 10, 12)
+    with pytest.raises(AssertionError, match="out of range"):  # timm's own
+        network.prune_intermediate_layers([3])
+
+
+@pytest.mark.parametrize(
+    ("option", "remedy"),
+    [
+        (
+            {"drop_path_rate": 0.1},
+            r"drop_path_rate \(got 0.1\); these networks drop no residuals; leave it out",
+        ),
+        ({"bn_eps": 1e-3}, r"bn_eps \(got 0.001\); a weight file's header sets it, or set_norm_eps of"),
+        ({"device": "cpu"}, r"device \(got 'cpu'\); call to\(device\) on the network"),
+        ({"block_args": {}}, r"block_args \(got {}\); leave it out, or choose from shortcut, stride_on, "),
+    ],
+)
+def test_arguments_that_only_other_networks_take_are_refused_by_name(option, remedy):
+    with pytest.raises(OptionError, match=f"rb_resnet18 has no {remedy}"):
+        timm.create_model("rb_resnet18", **option)
+
+
 def test_classifier_and_pooling_can_be_replaced():
     network = timm.create_model("rb_resnet18", global_pool="catavgmax", num_classes=3, drop_rate=0.5)
     assert network.get_classifier().in_features == network.head_hidden_size == 1024
@@ -154,6 +199,22 @@ def test_checkpointing_does_not_change_gradients():
         network(IMAGES).sum().backward()
         gradients.append(network.conv1.weight.grad.clone())
     torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-3, atol=1e-4)
+
+
+def test_checkpointing_saves_memory_in_intermediates_too():
+    network = timm.create_model("rb_resnet18", num_classes=2).train()
+    kept = []
+
+    def keep(values: torch.Tensor) -> torch.Tensor:
+        kept[-1] += values.numel()
+        return values
+
+    for enable in (False, True):
+        network.set_grad_checkpointing(enable)
+        kept.append(0)
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda values: values):
+            network.forward_intermediates(IMAGES)
+    assert kept[1] < kept[0] / 2
 
 
 def test_our_file_sets_epsilon_classes_and_normalisation(saved):
