@@ -119,4 +119,6 @@ def detection_task(
             "validation pictures": len(validation),
             "classes": training.classes,
         },
+        # Until 0.1.0 all pictures of a step had one orientation, now those of a micro-batch.
+        order=1 if world_size() * optim.accumulate == 1 else 2,
     )

@@ -23,13 +23,16 @@ class Item(NamedTuple):
 class TrainSampler:
     """Endless batches for training; iterating yields this process's micro-batches (lists of `Item`).
 
-    The data is the endless concatenation of seeded permutations, one an epoch. Batch k (the batch of
-    optimiser step k over all processes and micro-batches) covers positions [k·B, (k+1)·B), across epochs
-    where B does not divide the length. Process r takes the r-th contiguous share of it and splits that share
-    into `accumulate` contiguous micro-batches. Nothing is dropped or padded; resuming needs the step alone.
+    The data is the endless concatenation of seeded permutations, one an epoch, cut into micro-batches of
+    m = B / (processes · accumulate) items, across epochs where m does not divide the length. Each optimiser
+    step takes the next processes · accumulate of them, and process r the r-th contiguous share of these. So
+    batch k, that of step k over all processes, is positions [k·B, (k+1)·B). Nothing is dropped or padded;
+    resuming needs the step alone.
 
-    With `groups`, items wait in their group, in the order above, until B of them make a batch; what is left
-    at the end of an epoch waits for the next one. In the long run every item is used once an epoch.
+    With `groups`, items wait in their group, in the order above, until m of them make a micro-batch, and the
+    steps take micro-batches as they get full. What is left at the end of an epoch waits for the next one. In
+    the long run every item is used once an epoch. Batches then depend on m: what has come by a step differs
+    between two values of m by what waits, less than m items of each group.
 
     Args:
         batch_size: B, over all processes and micro-batches.
@@ -63,16 +66,15 @@ class TrainSampler:
             raise ValueError(f"groups must name one group for each of {length} items, got {len(groups)}")
         self.length, self.batch_size, self.seed = length, batch_size, seed
         self.start_step, self.groups = start_step, groups
-        share = batch_size // world_size
-        self._share = slice(rank * share, (rank + 1) * share)
-        self._micro_batch_size = share // accumulate
+        self._micro_batches = world_size * accumulate  # of a step
+        self._own = range(rank * accumulate, (rank + 1) * accumulate)
+        self._micro_batch_size = batch_size // self._micro_batches
 
     def __iter__(self) -> Iterator[list[Item]]:
         batches = self._plain_batches() if self.groups is None else self._grouped_batches(self.groups)
-        for batch in batches:
-            items = [Item(index, item_seed(self.seed, epoch, index)) for epoch, index in batch[self._share]]
-            for start in range(0, len(items), self._micro_batch_size):
-                yield items[start : start + self._micro_batch_size]
+        for number, batch in enumerate(batches):
+            if number % self._micro_batches in self._own:
+                yield [Item(index, item_seed(self.seed, epoch, index)) for epoch, index in batch]
 
     def _stream(self, position: int) -> Iterator[tuple[int, int]]:
         """(epoch, index) at each position of the endless concatenation, from `position` on."""
@@ -84,22 +86,23 @@ class TrainSampler:
             epoch, offset = epoch + 1, 0
 
     def _plain_batches(self) -> Iterator[list[tuple[int, int]]]:
+        """All processes' micro-batches from `start_step` on."""
         stream = self._stream(self.start_step * self.batch_size)
         while True:
-            yield list(islice(stream, self.batch_size))
+            yield list(islice(stream, self._micro_batch_size))
 
     def _grouped_batches(self, groups: Sequence[int]) -> Iterator[list[tuple[int, int]]]:
         # Replays from the beginning: 16 x 90,000 items take under a second, and no state needs saving.
-        step = 0
+        past = self.start_step * self._micro_batches
         waiting: dict[int, list[tuple[int, int]]] = defaultdict(list)
         for epoch, index in self._stream(0):
             batch = waiting[groups[index]]
             batch.append((epoch, index))
-            if len(batch) == self.batch_size:
+            if len(batch) == self._micro_batch_size:
                 del waiting[groups[index]]
-                if step >= self.start_step:
+                if past == 0:
                     yield batch
-                step += 1
+                past = max(past - 1, 0)
 
 
 def evaluation_shard(length: int, rank: int, world_size: int) -> range:

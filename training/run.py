@@ -88,6 +88,7 @@ class Task:
     save_weights: Callable[[Path, Mapping[str, float]], None]  # writes them with scores in the header
     # What the pictures' order and the outputs' meaning depend on: a run only goes on with equal data.
     data: Mapping[str, Any]
+    order: int = 1  # which rule puts the pictures in order; a checkpoint of another is continued with a word
     resident: bool = False  # batches are small tables of numbers of one shape; pictures lie on the device
 
 
@@ -158,6 +159,11 @@ def _go_on(state: TrainState, task: Task, checkpoint: dict[str, Any] | None, out
     if checkpoint["processes"] != world_size():
         processes = (checkpoint["processes"], world_size())
         logger.warning("%d processes before, %d now: the run goes on, but not to the same bits", *processes)
+    elif checkpoint.get("order", 1) != task.order:
+        logger.warning(
+            "another version of this toolkit began the run with its pictures in another order: it goes on, "
+            "but not to the same bits"
+        )
     state.load_state_dict(checkpoint)
     logger.info("%s: continuing after step %d", out, state.step)
 
@@ -228,7 +234,7 @@ class BetweenSteps:
         """Writes everything needed to go on from here."""
         paused = time.perf_counter()
         state.loss_sums = mean_over_processes(state.loss_sums)
-        about = {"data": dict(self.task.data), "processes": world_size()}
+        about = {"data": dict(self.task.data), "processes": world_size(), "order": self.task.order}
         content = {**state.state_dict(), **about}
         if is_main():
             self.folder.save_checkpoint(content)

@@ -43,6 +43,22 @@ def test_training_takes_masks_and_sizes_from_the_configuration(
     assert batch.sizes.tolist() == [[32, 48]] * 2  # 4 x 6 just fits into 48 as 32 x 48
 
 
+def test_the_rule_of_the_order_is_another_only_with_several_micro_batches(
+    tiny_options: list[str], coco_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    options = [f"data.root={coco_root}", "backbone.norm=batch", "backbone.frozen_stages=0"]
+
+    def order(*more: str) -> int:
+        config = load_config(DetectionConfig, None, [*tiny_options, *options, *more])
+        dataset = open_dataset(config.data, "val")
+        return detection_task(config, build_detector(config, 2), dataset, dataset, tmp_path).order
+
+    assert order("optim.batch_size=4") == 1  # one micro-batch a step: that of 0.1.0
+    assert order("optim.batch_size=4", "optim.accumulate=2") == 2
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert order("optim.batch_size=4") == 2
+
+
 @pytest.mark.parametrize("key", ["train", "val"])
 def test_pictures_without_truth_are_refused(
     tiny_options: list[str], coco_root: Path, tmp_path: Path, key: str

@@ -40,7 +40,8 @@ def frozen(tiny_detector: list[str], tmp_path_factory: pytest.TempPathFactory) -
 
 def test_detection_with_frozen_normalisation(start: Callable, frozen: list[str], tmp_path: Path):
     options = [*frozen, "schedule.total_steps=3"]
-    assert start("train_det", "--out", tmp_path / "one", *options).wait() == 0
+    # Pictures are grouped by micro-batch, of which one process must have as many as two.
+    assert start("train_det", "--out", tmp_path / "one", *options, "optim.accumulate=2").wait() == 0
     assert start("train_det", "--out", tmp_path / "two", *options, processes=2).wait() == 0
     one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
     assert one.keys() == two.keys()
@@ -57,7 +58,7 @@ def test_detection_with_frozen_normalisation(start: Callable, frozen: list[str],
         )
     assert result(tmp_path / "two")["scores"] == pytest.approx(result(tmp_path / "one")["scores"], abs=1e-4)
     found, expected = predictions(tmp_path / "two"), predictions(tmp_path / "one")
-    assert len({record["image_id"] for record in expected}) == 4
+    assert len({record["image_id"] for record in expected}) > 2  # of four: more than a process's share
     for name in ("image_id", "category_id"):
         assert [record[name] for record in found] == [record[name] for record in expected]
     for one_record, record in zip(expected, found, strict=True):

@@ -194,6 +194,18 @@ def test_a_run_does_not_go_on_with_other_data(tmp_path: Path):
     assert train(task([0.5]), short, tmp_path / "run", resume=True)["step"] == 4
 
 
+@pytest.mark.parametrize("order", [1, 2])
+def test_a_run_goes_on_with_another_order_of_its_pictures_but_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, order: int
+):
+    short = config(4, checkpoint_every=2)
+    with pytest.raises(KeyboardInterrupt):
+        train(replace_evaluation(task([1.0]), stop_at=2), short, tmp_path)
+    reordered = dataclasses.replace(task([0.5]), order=order)
+    assert train(reordered, short, tmp_path, resume=True)["step"] == 4
+    assert ("began the run with its pictures in another order" in caplog.text) == (order == 2)
+
+
 def replace_evaluation(task: Task, stop_at: int) -> Task:
     """The task, interrupted at its evaluation after that of step `stop_at`."""
     calls = itertools.count(stop_at, 2)
