@@ -10,8 +10,9 @@ from backbones.build import (
 )
 from backbones.families import list_models
 from backbones.spec import IMAGENET_INPUT, FeatureSpec, InputSpec
-from backbones.weights.weight_files import WeightsHeader, read_weights, save_weights
+from backbones.weights.weight_files import read_weights, save_weights
 from backbones.weights.weight_loading import load_into
+from backbones.weights.weights_header import WeightsHeader
 from foundation.errors import OptionError, WeightsError
 
 __all__ = [

@@ -12,7 +12,7 @@ from backbones.networks.blocks import Shortcut, StrideOn, has_bottlenecks
 from backbones.networks.resnet import StemPool
 from backbones.norm import freeze_batchnorm
 from backbones.spec import LATER_OPTIONS, Network
-from backbones.weights.weight_files import read_weights
+from backbones.weights.weight_files import read_header
 from backbones.weights.weight_loading import load_weights
 from foundation.errors import OptionError, WeightsError, check_choice
 
@@ -126,7 +126,7 @@ def load_network(
         OptionError: it has no such features.
         WeightsError: the file has no header, is of a detector, or does not fit its header.
     """
-    _, header = read_weights(weights)
+    header = read_header(weights)
     if header is None or not is_model(header.model):
         found = "no header" if header is None else f"that of a {header.model}"
         raise WeightsError(

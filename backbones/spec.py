@@ -1,5 +1,6 @@
 """What a network publishes about itself: its name, its features, and the pictures it wants."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -36,8 +37,10 @@ class InputSpec:
         check_choice("channel order", self.order, ("RGB", "BGR"))
         if self.range not in (1.0, 255.0):
             raise OptionError(f"range must be 1.0 (pixels 0-1) or 255.0 (pixels 0-255), got {self.range!r}")
-        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
-            raise OptionError(f"mean and std need three values, std above 0; got {self.mean} and {self.std}")
+        values = (*self.mean, *self.std)
+        sound = all(isinstance(value, int | float) and math.isfinite(value) for value in values)
+        if len(self.mean) != 3 or len(self.std) != 3 or not sound or min(self.std) <= 0:
+            raise OptionError(f"mean and std need three numbers, std above 0; got {self.mean} and {self.std}")
 
     def normalise(self, images: Tensor) -> Tensor:
         """Turns pictures as we hold them into what the network was trained on.

@@ -20,7 +20,7 @@ from backbones.build import Norm, create_backbone, create_model, create_trunk_an
 from backbones.families import Options
 from backbones.features import StageHead
 from backbones.spec import InputSpec
-from backbones.weights.weight_files import read_weights
+from backbones.weights.weight_files import read_header
 from foundation.errors import OptionError, WeightsError, check_choice
 
 # Grey levels, and a share of the deviation: no more than published values are rounded by.
@@ -51,7 +51,7 @@ def set_input(cfg: CfgNode) -> None:
         WeightsError: the file cannot be read.
     """
     residual = _residual(cfg)
-    header = read_weights(residual.WEIGHTS)[1] if residual.WEIGHTS else None
+    header = read_header(residual.WEIGHTS) if residual.WEIGHTS else None
     spec = header.input_spec if header else create_model(residual.NAME).input_spec
     cfg.INPUT.FORMAT, cfg.MODEL.PIXEL_MEAN, cfg.MODEL.PIXEL_STD = pixel_settings(spec).values()
 

@@ -16,7 +16,8 @@ from backbones.convert.input_rewriting import rewrite_input, same_pictures
 from backbones.families import Options
 from backbones.networks.blocks import has_bottlenecks
 from backbones.spec import IMAGENET_INPUT, LATER_OPTIONS, InputSpec, Network
-from backbones.weights.weight_files import WeightsHeader
+from backbones.weights.weight_values import check_values
+from backbones.weights.weights_header import WeightsHeader
 from foundation.errors import WeightsError, check_choice
 
 PICTURES = {"imagenet": IMAGENET_INPUT, "inception": INCEPTION_INPUT, "msra": MSRA_INPUT}
@@ -90,6 +91,7 @@ def convert(
     name = guess_format(source) if source_format == "auto" else source_format
     check_choice("format", name, FORMATS)
     contents = FORMATS[name].read(source)
+    check_values(contents.state, source, names=contents.originals)
     pictures = _source_pictures(source_input, mean)
     if contents.header is None:
         header, network = _find(source, contents, FORMATS[name].models, model, stride_on, pictures)

@@ -14,7 +14,7 @@ from torch import Tensor
 from backbones.convert.foreign_weights import MSRA_INPUT, Contents, rename, without_counters
 from backbones.families import find_family
 from backbones.norm import DEFAULT_EPS
-from backbones.weights.weight_files import WeightsHeader
+from backbones.weights.weights_header import WeightsHeader
 
 _CLASSIFIERS = r"(?:linear|fc1000|stem\.fc|fc)\.(weight|bias)"
 _NORM = r"norm\.(weight|bias|running_mean|running_var)"

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from backbones.spec import InputSpec
-from backbones.weights.weight_files import WeightsHeader
 from backbones.weights.weight_loading import listing
+from backbones.weights.weights_header import WeightsHeader
 from foundation.errors import WeightsError
 
 # Caffe's pixels with the mean that detectron2 subtracts; times 255 the same as torchvision's, so that the

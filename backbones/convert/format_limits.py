@@ -8,7 +8,7 @@ from backbones.convert.input_rewriting import same_pictures
 from backbones.networks.blocks import has_bottlenecks
 from backbones.norm import DEFAULT_EPS
 from backbones.spec import LATER_OPTIONS, InputSpec, Network
-from backbones.weights.weight_files import WeightsHeader
+from backbones.weights.weights_header import WeightsHeader
 from foundation.errors import WeightsError
 
 EPS = DEFAULT_EPS  # of batch normalisation in every format but ours, whose header states it

@@ -20,23 +20,16 @@ from backbones.convert import timm_format as timm
 from backbones.convert.caffemodel import read_caffemodel, write_caffemodel, write_mean
 from backbones.convert.foreign_weights import Contents
 from backbones.spec import IMAGENET_INPUT, InputSpec
-from backbones.weights.weight_files import (
-    HEADER_KEY,
-    WeightsHeader,
-    check_start,
-    header_text,
-    parse_header,
-    read_header,
-    read_pickle,
-    read_weights,
-    save_weights,
-)
+from backbones.weights.weight_files import check_start, read_header, read_pickle, read_weights, save_weights
+from backbones.weights.weights_header import WeightsHeader, metadata_of, read_metadata
 from foundation.atomic_files import write_bytes
 from foundation.errors import WeightsError
 from foundation.pickles import PickleError, read_arrays
 
 _TORCH = (".pth", ".pt", ".th", ".tar", ".bin")
-_CONTAINERS = ("state_dict", "model", "model_state")
+_CONTAINERS = ("state_dict", "model", "model_state", "blobs")
+# What we write beside tensors and header.
+_BESIDE = ("state_dict", "model", "__author__", "matching_heuristics")
 
 
 @dataclass(frozen=True)
@@ -89,7 +82,7 @@ def read_detectron2(path: Path) -> Contents:
     content = read_pickled_arrays(path)
     if not isinstance(content, dict):
         raise WeightsError(f"{path}: expected arrays by name, found {type(content).__name__}")
-    tensors = _tensors(path, content, ("model", "blobs"))
+    tensors = _tensors(path, content)
     contents = detectron2.to_ours(
         {name: tensor for name, tensor in tensors.items() if not name.endswith("_momentum")}
     )
@@ -118,15 +111,16 @@ def write_torch(
 
 def write_cifar(path: Path, state: dict[str, Tensor], header: WeightsHeader) -> None:
     tensors = {f"module.{name}": tensor.contiguous() for name, tensor in cifar.from_ours(state).items()}
-    _save(path, {"state_dict": tensors, HEADER_KEY: header_text(header)})
+    _save(path, {"state_dict": tensors, **metadata_of(header, tensors)})
 
 
 def write_detectron2(path: Path, state: dict[str, Tensor], header: WeightsHeader) -> None:
+    tensors = detectron2.from_ours(state)
     content = {
-        "model": detectron2.from_ours(state),
+        "model": tensors,
         "__author__": "residual-backbones",
         "matching_heuristics": True,  # so that detectron2 finds the names below backbone and roi_heads
-        HEADER_KEY: header_text(header),
+        **metadata_of(header, tensors),
     }
     if path.suffix == ".pkl":
         write_pickled_arrays(path, content)
@@ -171,15 +165,15 @@ def _read_torch(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise WeightsError(f"{path}: expected {', '.join(('.safetensors', *_TORCH))}, got {path.suffix!r}")
     if not isinstance(content, dict):
         raise WeightsError(f"{path}: expected tensors by name, found {type(content).__name__}")
-    tensors = _tensors(path, content, _CONTAINERS)
+    tensors = _tensors(path, content)
     if all(name.startswith("module.") for name in tensors):
         tensors = {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
     return tensors, content
 
 
-def _tensors(path: Path, content: dict[Any, Any], containers: tuple[str, ...]) -> dict[str, Tensor]:
+def _tensors(path: Path, content: dict[Any, Any]) -> dict[str, Tensor]:
     """The dictionary of tensors in a checkpoint, or the checkpoint itself."""
-    inner = next((content[key] for key in containers if isinstance(content.get(key), dict)), content)
+    inner = next((content[key] for key in _CONTAINERS if isinstance(content.get(key), dict)), content)
     others = [str(name) for name, value in inner.items() if not isinstance(value, Tensor)]
     if others or not inner:
         raise WeightsError(
@@ -189,11 +183,9 @@ def _tensors(path: Path, content: dict[Any, Any], containers: tuple[str, ...]) -
     return {str(name): tensor for name, tensor in inner.items()}
 
 
-def _with_header(path: Path, contents: Contents, content: Mapping[str, Any]) -> Contents:
+def _with_header(path: Path, contents: Contents, content: dict[str, Any]) -> Contents:
     """Adds the header that our writers put beside the tensors."""
-    text = content.get(HEADER_KEY)
-    if isinstance(text, str):
-        contents.header = parse_header(path, text)
+    contents.header = read_metadata(path, content, _tensors(path, content), beside=_BESIDE)
     return contents
 
 

@@ -7,7 +7,8 @@ import json
 from pathlib import Path
 
 from backbones.families import is_model
-from backbones.weights.weight_files import WeightsHeader, read_weights
+from backbones.weights.weight_files import read_weights
+from backbones.weights.weights_header import WeightsHeader
 from foundation.errors import WeightsError
 
 try:
@@ -101,7 +102,11 @@ def model_card(
         "epsilon of batch normalisation": f"{header.norm_eps:g}",
         "trained on": header.dataset or "not recorded",
         "classes": str(len(header.classes) or header.options.get("num_classes", "not recorded")),
-        **{f"{metric} (validation)": f"{value:g}" for metric, value in header.score.items()},
+        **{
+            f"{metric} (validation)": f"{value:g}"
+            for metric, value in header.score.items()
+            if value is not None
+        },
     }
     table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
     sections = [

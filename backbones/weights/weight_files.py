@@ -1,50 +1,19 @@
 """The format of weight files: safetensors with a header that says what they need."""
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from backbones.spec import InputSpec
+from backbones.weights.weight_values import check_values
+from backbones.weights.weights_header import WeightsHeader, metadata_of, read_metadata
 from foundation.atomic_files import write_bytes
-from foundation.errors import OptionError, WeightsError
+from foundation.errors import WeightsError
 from foundation.torch_archives import TorchFileError, read_torch
 
-VERSION = 1
-HEADER_KEY = "residual_backbones"
 CONVERT = "python tools/convert_weights.py FILE OUT.safetensors --from"
-
-
-@dataclass(frozen=True)
-class WeightsHeader:
-    """What a weight file needs and where it comes from.
-
-    Attributes:
-        model: name for `create_model`; of a detector, its class.
-        options: the network's `options`; of a detector, those of its backbone and its category_ids.
-        input_spec: pictures it was trained on.
-        norm_eps: epsilon of its batch normalisation.
-        dataset: training set.
-        score: metric → value, on the training set's validation part.
-        config: the configuration of the run.
-        classes: names of the classifier's outputs, in order.
-        version: of this header.
-    """
-
-    model: str
-    options: dict[str, Any]
-    input_spec: InputSpec
-    norm_eps: float = 1e-5
-    dataset: str = ""
-    score: dict[str, float] = field(default_factory=dict)
-    config: dict[str, Any] = field(default_factory=dict)
-    classes: list[str] = field(default_factory=list)
-    version: int = VERSION
 
 
 def save_weights(path: str | Path, state: Mapping[str, Tensor], header: WeightsHeader) -> None:
@@ -54,12 +23,7 @@ def save_weights(path: str | Path, state: Mapping[str, Tensor], header: WeightsH
         OSError: the file could not be written; an earlier file of that name is intact.
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-    write_bytes(Path(path), save(tensors, metadata={HEADER_KEY: header_text(header)}))
-
-
-def header_text(header: WeightsHeader) -> str:
-    """The header as it stands in a file; `parse_header` reads it."""
-    return json.dumps(asdict(header))
+    write_bytes(Path(path), save(tensors, metadata=metadata_of(header, tensors)))
 
 
 def read_weights(path: str | Path) -> tuple[dict[str, Tensor], WeightsHeader | None]:
@@ -69,14 +33,16 @@ def read_weights(path: str | Path) -> tuple[dict[str, Tensor], WeightsHeader | N
     with other names go through `backbones.convert` first.
 
     Raises:
-        WeightsError: no such file, or not a whole file of named tensors.
+        WeightsError: no such file, not a whole file of named tensors, not as we wrote it, or with values that
+            no network can use.
     """
     path = Path(path)
     check_start(path)
-    if path.suffix == ".safetensors":
-        return _read_safetensors(path, tensors=True)
-    if path.suffix in (".pth", ".pt"):
-        return _state_in(path), None
+    if path.suffix in (".safetensors", ".pth", ".pt"):
+        is_ours = path.suffix == ".safetensors"
+        state, header = _read_safetensors(path, values=True) if is_ours else (_state_in(path), None)
+        check_values(state, path)
+        return state, header
     formats = {".pkl": "detectron2", ".caffemodel": "caffe", ".th": "cifar"}
     remedy = f"; convert it with {CONVERT} {formats[path.suffix]}" if path.suffix in formats else ""
     raise WeightsError(
@@ -85,12 +51,12 @@ def read_weights(path: str | Path) -> tuple[dict[str, Tensor], WeightsHeader | N
 
 
 def read_header(path: str | Path) -> WeightsHeader | None:
-    """The header alone, without the tensors of a safetensors file; see `read_weights`."""
+    """As `read_weights`, the header alone: the values of a safetensors file are not read."""
     path = Path(path)
     if path.suffix != ".safetensors":
         return read_weights(path)[1]
     check_start(path)
-    return _read_safetensors(path, tensors=False)[1]
+    return _read_safetensors(path, values=False)[1]
 
 
 def check_start(path: Path) -> None:
@@ -116,43 +82,15 @@ def check_start(path: Path) -> None:
         raise WeightsError(f"{path} is a pointer of Git LFS, not the weights; fetch them with git lfs pull")
 
 
-def _read_safetensors(path: Path, *, tensors: bool) -> tuple[dict[str, Tensor], WeightsHeader | None]:
+def _read_safetensors(path: Path, *, values: bool) -> tuple[dict[str, Tensor], WeightsHeader | None]:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            names = file.keys() if tensors else ()
-            state = {name: file.get_tensor(name) for name in names}
+            names = file.keys()
+            state = {name: file.get_tensor(name) for name in names}  # mapped into memory, not yet read
     except SafetensorError as error:
         raise WeightsError(f"{path} is broken or cut off ({error}); copy or download it again") from error
-    return state, parse_header(path, metadata[HEADER_KEY]) if HEADER_KEY in metadata else None
-
-
-def parse_header(path: Path, text: str) -> WeightsHeader:
-    """The header that stands in a file.
-
-    Raises:
-        WeightsError: it is broken, or of another version.
-    """
-    try:
-        values = json.loads(text)
-        if values.get("version") != VERSION:
-            raise WeightsError(
-                f"{path} has a header of version {values.get('version')}, this release reads {VERSION}; "
-                "use the release that wrote it"
-            )
-        spec = values.pop("input_spec")
-        spec["mean"], spec["std"] = tuple(spec["mean"]), tuple(spec["std"])
-        header = WeightsHeader(**values, input_spec=InputSpec(**spec))
-        for name in ("options", "score", "config"):
-            if not isinstance(getattr(header, name), dict):
-                raise TypeError(f"{name} must be a mapping, got {getattr(header, name)!r}")
-        if not isinstance(header.norm_eps, float) or header.norm_eps <= 0:
-            raise TypeError(f"norm_eps must be a number above 0, got {header.norm_eps!r}")
-        return header
-    except (json.JSONDecodeError, AttributeError, KeyError, TypeError, OptionError) as error:
-        raise WeightsError(
-            f"{path} has a broken header ({error}); copy or download it again, or save it anew"
-        ) from error
+    return state, read_metadata(path, metadata, state, beside=("format",), read_values=values)
 
 
 def read_pickle(path: Path) -> object:

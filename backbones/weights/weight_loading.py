@@ -14,7 +14,9 @@ from torch import Tensor, nn
 from backbones.features import FeatureNetwork, StageHead
 from backbones.norm import norm_eps, set_norm_eps
 from backbones.spec import LATER_OPTIONS, Network
-from backbones.weights.weight_files import CONVERT, WeightsHeader, read_weights
+from backbones.weights.weight_files import CONVERT, read_weights
+from backbones.weights.weight_values import check_values
+from backbones.weights.weights_header import WeightsHeader
 from foundation.errors import WeightsError
 
 logger = logging.getLogger(__name__)
@@ -144,7 +146,7 @@ def load_into(
         allow_missing: exact names that may keep the module's values.
         allow_unexpected: exact names in state that may go unused.
     Raises:
-        WeightsError: lists what is missing, unexpected or of the wrong shape.
+        WeightsError: lists what is missing, unexpected or of the wrong shape; or a value is NaN or infinite.
     """
     own = module.state_dict()
     misshapen = {name for name in own if name in state and own[name].shape != state[name].shape}
@@ -156,6 +158,7 @@ def load_into(
     if refused:
         raise WeightsError("\n".join(["the weights do not fit the network", *_describe(own, state, refused)]))
     loaded = [name for name in own if name in state and name not in misshapen]
+    check_values({name: state[name] for name in loaded}, "the weights")
     with torch.no_grad():
         for name in loaded:
             own[name].copy_(state[name])

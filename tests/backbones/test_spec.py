@@ -1,3 +1,4 @@
+import math
 from types import SimpleNamespace
 
 import pytest
@@ -52,7 +53,11 @@ def test_normalise_first_used_in_inference_mode_still_meets_autograd():
         ({"order": "RBG"}, "unknown channel order 'RBG'; did you mean 'RGB'?"),
         ({"range": 100.0}, "range must be 1.0 .* or 255.0 .*, got 100.0"),
         ({"std": (1.0, 0.0, 1.0)}, "std above 0"),
-        ({"mean": (1.0, 2.0)}, "need three values"),
+        ({"mean": (1.0, 2.0)}, "need three numbers"),
+        ({"mean": (0.0, math.nan, 0.0)}, r"need three numbers, .* got \(0.0, nan, 0.0\)"),
+        ({"std": (1.0, math.inf, 1.0)}, "need three numbers"),
+        ({"mean": ("0.5", "0.5", "0.5")}, "need three numbers"),
+        ({"range": math.nan}, "range must be"),
     ],
 )
 def test_impossible_specifications_are_refused(arguments, message):

@@ -111,3 +111,31 @@ def test_broken_pickles_name_the_file_and_the_remedy(tmp_path):
     expected = "x.pkl is broken, or holds more than arrays .*; copy or download it again"
     with pytest.raises(WeightsError, match=expected):
         read_pickled_arrays(tmp_path / "x.pkl")
+
+
+def test_a_value_changed_in_a_pickle_of_ours_is_found(tmp_path, write, refusal):
+    ours, theirs, back = (tmp_path / name for name in ("x.safetensors", "x.pkl", "y.safetensors"))
+    convert(write(ours, "resnet18", num_classes=2), theirs, target_format="detectron2")
+    content = pickle.loads(theirs.read_bytes())
+    del content["residual_backbones_sha256"]  # as earlier releases wrote it
+    theirs.write_bytes(pickle.dumps(content))
+    convert(theirs, back)
+    convert(ours, theirs, target_format="detectron2", overwrite=True)
+    content = pickle.loads(theirs.read_bytes())
+    content["model"]["stem.conv1.weight"][0, 0, 0, 0] += 1
+    theirs.write_bytes(pickle.dumps(content))
+    assert "its tensors are not those that were written" in refusal(theirs, back, overwrite=True)
+
+
+def test_values_that_no_network_can_use_are_named_as_in_the_file(tmp_path, small, changed, refusal):
+    from backbones.convert.detectron2_format import from_ours
+
+    out = tmp_path / "out.safetensors"
+    bad = changed(small, tmp_path / "bad.pth", **{"bn1.running_var": torch.full((64,), -1.0)})
+    assert "in bn1.running_var, 64 of 64 variances are negative" in refusal(
+        bad, out, source_format="torchvision"
+    )
+    state = torch.load(small, weights_only=True)
+    state["layer1.0.conv1.weight"][0, 0, 0, 0] = torch.nan
+    write_pickled_arrays(tmp_path / "bad.pkl", {"model": from_ours(state)})
+    assert "in res2.0.conv1.weight, 1 of 36864 values are NaN" in refusal(tmp_path / "bad.pkl", out)

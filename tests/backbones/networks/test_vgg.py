@@ -18,7 +18,7 @@ from backbones import (
     save_weights,
 )
 from backbones.features import FeatureNetwork, StageHead
-from backbones.weights.weight_files import WeightsHeader
+from backbones.weights.weights_header import WeightsHeader
 
 STAGES = [f"conv{i}" for i in range(1, 6)]
 
