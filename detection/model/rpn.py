@@ -210,16 +210,22 @@ class RegionProposalNetwork(nn.Module):
         """The best corrected anchors: top by score, clipped, non-maximum suppression, top again.
 
         Of every map logits (N, R), deltas (N, R, 4) and anchors (R, 4); sizes (N, 2) are the pictures'.
+        Anchors centred beside the picture propose nothing: they are not trained on, and their number depends
+        on the other pictures of the batch.
         """
         before, after = self.train_limits if self.training else self.test_limits
-        best = [self._best(*of_map, before) for of_map in zip(logits, deltas, anchors, strict=True)]
+        inside = [
+            scores.masked_fill(~_centred_inside(places, sizes), -math.inf)
+            for scores, places in zip(logits, anchors, strict=True)
+        ]
+        best = [self._best(*of_map, before) for of_map in zip(inside, deltas, anchors, strict=True)]
         scores, boxes = (torch.cat(part, dim=1) for part in zip(*best, strict=True))
         boxes = clip_boxes(boxes, sizes)
         groups = torch.cat([torch.full_like(s, i, dtype=torch.int64) for i, (s, _) in enumerate(best)], dim=1)
         index, valid = padded_nms(
             boxes,
             scores,
-            at_least(boxes, self.options.min_size),
+            at_least(boxes, self.options.min_size) & (scores > -math.inf),
             threshold=self.options.nms_threshold,
             count=after,
             groups=groups if len(best) > 1 else None,
@@ -245,8 +251,8 @@ class RegionProposalNetwork(nn.Module):
         if options.anchors_inside_only:
             whole = anchors.expand(len(batch.sizes), -1, -1)
             candidates = (clip_boxes(whole, batch.sizes) == anchors).all(dim=-1)
-        else:  # not those centred beside the picture, on padding that other pictures ask for
-            candidates = (_centres(anchors) < batch.sizes.flip(1)[:, None]).all(dim=-1)
+        else:
+            candidates = _centred_inside(anchors, batch.sizes)
         numbers = torch.cat([self._numbers(level, place) for place, level in enumerate(levels)])
         matches = match(
             box_iou(batch.boxes, anchors.expand(len(batch.boxes), -1, -1)),
@@ -274,6 +280,11 @@ class RegionProposalNetwork(nn.Module):
         x, y = _centres(anchors).long().unbind(dim=1)
         number = (y * 2**16 + x) * shapes + torch.arange(len(anchors), device=anchors.device) % shapes
         return number + level * 2**48
+
+
+def _centred_inside(anchors: Tensor, sizes: Tensor) -> Tensor:
+    """(N, R) bool, anchors that are centred on the picture, not on padding that other pictures ask for."""
+    return (_centres(anchors) < sizes.flip(1)[:, None]).all(dim=-1)
 
 
 def _centres(anchors: Tensor) -> Tensor:

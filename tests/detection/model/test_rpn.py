@@ -1,15 +1,16 @@
-"""What the region proposal network learns from; its numbers are compared in test_detector_parity.py."""
+"""What the region proposal network learns from and proposes; test_detector_parity.py compares its numbers."""
 
 from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from detection.model import rpn as module
 from detection.model.box_targets import Sample
 from detection.model.detector import FasterRCNN
-from detection.model.rpn import RpnHead
+from detection.model.rpn import Proposals, RpnHead
 from detection.types import Batch
 
 
@@ -54,6 +55,34 @@ def test_anchors_across_the_border_are_left_out_on_request(
         return [x1 < 0 or y1 < 0 or x2 > 150 or y2 > 100 for x1, y1, x2, y2 in found]
 
     assert any(crosses(False)) and not any(crosses(True))
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_proposals_do_not_depend_on_what_the_padding_says(detector: Callable, training: bool):
+    # A picture of 100 x 150 has anchors centred at 0, 16, … 96 and 0, 16, … 144: on 7 rows and 10 columns.
+    rpn = detector(rpn={"pre_nms_train": 200, "pre_nms_test": 300}).rpn.train(training)
+    logits, deltas = torch.randn(1, 7, 10, 6), torch.randn(1, 7, 10, 6, 4) / 4
+    sizes = torch.tensor([[100, 150]])
+
+    def proposals(rows: int, columns: int) -> Proposals:
+        more = (0, columns - 10, 0, rows - 7)
+        scores = F.pad(logits, (0, 0, *more), value=50.0)  # in the padding better than any other
+        moves = F.pad(deltas, (0, 0, 0, 0, *more), value=-0.5)  # to the left and up, onto the picture
+        anchors = rpn.anchors([torch.zeros(1, 12, rows, columns)])
+        return rpn.propose([scores.flatten(1)], [moves.flatten(1, 3)], anchors, sizes)
+
+    expected = proposals(7, 10)
+    assert expected.valid.sum() > 20
+    for rows, columns in ((8, 10), (7, 11), (12, 20)):
+        found = proposals(rows, columns)
+        assert torch.equal(found.boxes, expected.boxes) and torch.equal(found.valid, expected.valid)
+
+
+def test_a_small_picture_proposes_from_its_own_anchors_alone(detector: Callable, batches: Callable):
+    # One cell is centred on 16 x 16 pixels, at (0, 0), with 6 anchors; 140 are on the other picture.
+    model = detector().eval()
+    small, large = model.propose(batches([(16, 16), (160, 224)], [0, 0]))[0].valid.sum(dim=1).tolist()
+    assert 1 <= small <= 6 < large
 
 
 def test_predictors_compute_in_float32_whatever_the_precision(detector: Callable, batches: Callable):
