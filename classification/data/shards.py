@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from classification.data.class_folders import list_folder
+from classification.data.shard_list import begin_list, check_list, finish_list
 from classification.data.tar_index import TarMember, list_members
 from foundation.atomic_files import replace_atomically, write_text
 from foundation.errors import UserError
@@ -88,16 +89,21 @@ def shard_files(root: Path, split: str) -> list[Path]:
     Args:
         split: a folder below root with .tar files, or a pattern: train-*.tar, train-{000..146}.tar.
     Raises:
-        UserError: there is none, or one of those in braces is missing.
+        UserError: there is none, one of those in braces is missing, or they are not as the list beside them
+            says.
     """
     root, split = Path(Path(split).anchor or root), split.lstrip("/")
+    is_folder = (root / split).is_dir()
     ends = re.search(r"\{(\d+)\.\.(\d+)\}", split)
     if ends:
         numbers = range(int(ends[1]), int(ends[2]) + 1)
         names = [split.replace(ends[0], f"{number:0{len(ends[1])}}") for number in numbers]
         paths = [root / name for name in names]
     else:
-        paths = sorted(root.glob(f"{split}/*.tar" if (root / split).is_dir() else split))
+        paths = sorted(root.glob(f"{split}/*.tar" if is_folder else split))
+    pattern = "*.tar" if is_folder else "" if ends else Path(split).name
+    for folder in {root / split} if is_folder else sorted({path.parent for path in paths}):
+        check_list(folder, [path for path in paths if path.parent == folder], pattern)
     missing = [path for path in paths if not path.is_file()]
     if missing or not paths:
         raise UserError(
@@ -209,7 +215,8 @@ def write_shards(root: Path, split: str, out: Path, pictures_per_shard: int = 10
 
     Each picture keeps its class folder and name, and gets a .cls file with the number of its class, whose
     names out/classes.txt lists. The order is the folder's: training here shuffles anyway, but readers that
-    stream want it shuffled. The same folder always gives the same files, whose paths are returned.
+    stream want it shuffled. The same folder always gives the same files, whose paths are returned. What a
+    killed call left is refused by readers, and written anew by the next call.
 
     Raises:
         UserError: the folder is not as `list_folder` wants it, there are shards already, of other classes or
@@ -223,12 +230,11 @@ def write_shards(root: Path, split: str, out: Path, pictures_per_shard: int = 10
             raise UserError(f"{reader.name(index)} and {reader.name(other)} would be one sample; rename one")
     folder = out / split
     folder.mkdir(parents=True, exist_ok=True)
-    if any(folder.glob("*.tar")):
-        raise UserError(f"{folder} holds shards already; remove them or choose another folder")
     if read_classes(out) not in ([], reader.classes):
         raise UserError(
             f"{out / CLASSES_FILE} lists other classes than {root / split}; choose another folder"
         )
+    begin_list(folder)
     write_text(out / CLASSES_FILE, "".join(f"{name}\n" for name in reader.classes))
     paths = []
     for number, start in enumerate(range(0, len(reader.labels), pictures_per_shard)):
@@ -242,4 +248,5 @@ def write_shards(root: Path, split: str, out: Path, pictures_per_shard: int = 10
                     info = tarfile.TarInfo(name)
                     info.size = len(content)
                     tar.addfile(info, BytesIO(content))
+    finish_list(folder, paths)
     return paths
