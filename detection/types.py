@@ -35,7 +35,7 @@ class Target:
     """The objects of one picture, in the pixels of its file.
 
     Attributes:
-        boxes: (R, 4) float32 xyxy.
+        boxes: (R, 4) xyxy; float32 for training, float64 as the annotations state them.
         labels: (R,) int64, 1…K.
         ignore: (R,) bool, objects that count neither as found nor as missed (VOC difficult, COCO crowd).
         image_id: as the data set gives it.
@@ -52,7 +52,7 @@ class Target:
     mask: DrawMask | None = None
 
     def __post_init__(self) -> None:
-        _check("boxes", self.boxes, (len(self.boxes), 4), torch.float32)
+        _check("boxes", self.boxes, (len(self.boxes), 4), torch.float32, torch.float64)
         _check("labels", self.labels, (len(self.boxes),), torch.int64)
         _check("ignore", self.ignore, (len(self.boxes),), torch.bool)
 
@@ -67,7 +67,7 @@ class Prediction:
     """What a detector found in one picture, in the pixels of its file.
 
     Attributes:
-        boxes: (D, 4) float32 xyxy.
+        boxes: (D, 4) xyxy, float32 or float64 (files of others keep their digits).
         labels: (D,) int64, 1…K.
         scores: (D,) float32 or float64 (files of others keep their order), probabilities.
         image_id: the picture's, where known.
@@ -81,7 +81,7 @@ class Prediction:
     masks: list[RunLength] | None = None
 
     def __post_init__(self) -> None:
-        _check("boxes", self.boxes, (len(self.boxes), 4), torch.float32)
+        _check("boxes", self.boxes, (len(self.boxes), 4), torch.float32, torch.float64)
         _check("labels", self.labels, (len(self.boxes),), torch.int64)
         _check("scores", self.scores, (len(self.boxes),), torch.float32, torch.float64)
         if self.masks is not None and len(self.masks) != len(self.boxes):

@@ -54,7 +54,7 @@ def survey_coco(split: CocoSplit) -> Survey:
     for _, entry in annotations:
         where, (x, y, width, height) = f"annotation {entry['id']}", entry["bbox"]
         if min(width, height) == 0:
-            detail = f"bbox {entry['bbox']!r}, expected x, y, width, height; the loader drops it"
+            detail = f"bbox {entry['bbox']!r}, expected x, y, width, height; scored, but not trained on"
             survey.findings.append(find("empty_box", where, detail))
             continue
         picture, category = index_of[entry["image_id"]], class_of[entry["category_id"]]

@@ -33,7 +33,9 @@ class Joinable(Protocol):
 class DetectionDataset(Joinable, Protocol):
     """What training, evaluation and prediction ask of a data set.
 
-    `has_truth` is False where nobody but an evaluation server knows the objects.
+    `targets` has the boxes as the annotations state them, for the metrics and for all that stands beside a
+    figure; `load_target` gives what training sees of a picture, which may be clipped to it. `has_truth` is
+    False where nobody but an evaluation server knows the objects.
     """
 
     has_truth: bool
@@ -90,7 +92,7 @@ class PackedObjects:
     """All objects of a data set, ordered by picture.
 
     Attributes:
-        boxes: (T, 4) float32 xyxy.
+        boxes: (T, 4) float64 xyxy, as the annotations state them.
         labels: (T,) int64, 1…K.
         ignore: (T,) bool.
         starts: (N + 1,) int64; picture i owns rows starts[i] to starts[i + 1].
@@ -98,7 +100,7 @@ class PackedObjects:
         sizes: (N, 2) int64, height and width.
     """
 
-    boxes: NDArray[np.float32]
+    boxes: NDArray[np.float64]
     labels: NDArray[np.int64]
     ignore: NDArray[np.bool_]
     starts: NDArray[np.int64]
@@ -108,7 +110,7 @@ class PackedObjects:
     @staticmethod
     def pack(
         image_index: NDArray[np.int64],
-        boxes: NDArray[np.float32],
+        boxes: NDArray[np.float64],
         labels: NDArray[np.int64],
         ignore: NDArray[np.bool_],
         image_ids: Sequence[int | str],
@@ -171,7 +173,7 @@ class JoinedDataset:
 
     @cached_property
     def targets(self) -> list[Target]:
-        """One Target per picture, without masks; for the metrics, not for training workers."""
+        """One Target per picture, without masks, with the boxes as the files state them."""
         return [target for part in self.parts for target in part.targets]
 
     def image_path(self, index: int) -> Path:
@@ -180,7 +182,7 @@ class JoinedDataset:
         return part.image_path(place)
 
     def load_target(self, index: int) -> Target:
-        """The objects of one picture, as its own data set gives them."""
+        """The objects of one picture for training, as its own data set gives them."""
         part, place = self._locate(index)
         return part.load_target(place)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from detection.data.annotations import PackedObjects
@@ -56,9 +57,10 @@ def _pictures(root: Path, split: str) -> Path:
 class CocoDataset:
     """The pictures and objects of one COCO annotation file.
 
-    Boxes become xyxy and are clipped to their picture; those without area after that (COCO has a few) are
-    dropped and counted in the log. Crowds are read with `ignore` set. Label i + 1 is the category with the
-    i-th smallest id. Pictures without objects stay. A file that lists no annotations, such as COCO's own
+    Boxes become xyxy. For training they are clipped to their picture, and those without area after that
+    (COCO has a few) are left out and counted in the log; scoring takes all of them as the file has them, as
+    COCO's own tools do. Crowds are read with `ignore` set. Label i + 1 is the category with the i-th smallest
+    id. Pictures without objects stay. A file that lists no annotations, such as COCO's own
     image_info_test-dev2017.json, has no truth.
     """
 
@@ -97,16 +99,14 @@ class CocoDataset:
 
         x, y, width, height = xywh_boxes(annotations, name).T
         corners = np.stack([x, y, x + width, y + height], axis=1)
-        boxes = np.clip(corners, 0, sizes[:, [1, 0, 1, 0]]).astype(np.float32)
-        kept = np.flatnonzero((boxes[:, 2:] > boxes[:, :2]).all(axis=1))
-        if dropped := len(boxes) - len(kept):
-            text = "%s: dropped %d of %d boxes without area inside their picture"
-            _log.warning(text, annotation_file, dropped, len(boxes))
+        if empty := int((~_has_area(_clipped(corners, sizes))).sum()):
+            text = "%s: %d of %d boxes have no area inside their picture: scored, but not trained on"
+            _log.warning(text, annotation_file, empty, len(corners))
         self._objects = PackedObjects.pack(
-            image_index=pictures[kept],
-            boxes=boxes[kept],
-            labels=np.array([label_of[a["category_id"]] for a in annotations], dtype=np.int64)[kept],
-            ignore=np.array([bool(a.get("iscrowd", 0)) for a in annotations], dtype=bool)[kept],
+            image_index=pictures,
+            boxes=corners,
+            labels=np.array([label_of[a["category_id"]] for a in annotations], dtype=np.int64),
+            ignore=np.array([bool(a.get("iscrowd", 0)) for a in annotations], dtype=bool),
             image_ids=self.image_ids,
             image_sizes=self.image_sizes,
         )
@@ -114,14 +114,14 @@ class CocoDataset:
         if masks:
             segmentations = [annotation.get("segmentation") for annotation in annotations]
             check_segmentations(segmentations, list(map(tuple, sizes.tolist())), name)
-            self._segmentations = _Segmentations([segmentations[row] for row in kept.tolist()])
+            self._segmentations = _Segmentations(segmentations)
 
     def __len__(self) -> int:
         return len(self.image_ids)
 
     @cached_property
     def targets(self) -> list[Target]:
-        """One Target per picture, without masks; for the metrics, not for training workers."""
+        """One Target per picture, without masks, with the boxes as the file states them."""
         return [self._objects.target(index) for index in range(len(self))]
 
     def image_path(self, index: int) -> Path:
@@ -129,8 +129,15 @@ class CocoDataset:
         return self._folder / str(self._file_names[index])
 
     def load_target(self, index: int) -> Target:
-        """The objects of one picture, with masks if the data set was opened with them."""
-        target = self._objects.target(index)
+        """The objects of one picture for training: their boxes clipped to it, without those of no area there.
+
+        With masks if the data set was opened with them.
+        """
+        whole = self._objects.target(index)
+        boxes = _clipped(whole.boxes.numpy(), np.array([whole.size]))
+        seen = np.flatnonzero(_has_area(boxes))
+        rows = torch.from_numpy(seen)
+        target = replace(whole.of_rows(rows), boxes=torch.from_numpy(boxes)[rows])
         if self._segmentations is None:
             return target
         read, first = self._segmentations.read, int(self._objects.starts[index])
@@ -138,9 +145,18 @@ class CocoDataset:
         def mask(
             number: int, /, resized: tuple[int, int] | None = None, window: Window | None = None
         ) -> NDArray[np.bool_]:
-            return draw_mask(read(first + number), target.size, resized, window)
+            return draw_mask(read(first + int(seen[number])), target.size, resized, window)
 
         return replace(target, mask=mask)
+
+
+def _clipped(boxes: NDArray[np.float64], sizes: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Boxes (R, 4) xyxy cut at the border of pictures of `sizes` (R, 2) or (1, 2), height and width."""
+    return np.clip(boxes, 0, sizes[:, [1, 0, 1, 0]]).astype(np.float32)
+
+
+def _has_area(boxes: NDArray[np.float32]) -> NDArray[np.bool_]:
+    return np.asarray((boxes[:, 2:] > boxes[:, :2]).all(axis=1))
 
 
 class _Segmentations:

@@ -1,6 +1,7 @@
 """PASCAL VOC as the devkit unpacks: Annotations/*.xml, ImageSets/Main/*.txt, JPEGImages/*.jpg."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -67,7 +68,7 @@ class VocSplit(NamedTuple):
 class VocDataset:
     """One or more splits of a VOC devkit.
 
-    Boxes are read as `VocObject` says. They are not clipped: the official metric is not either. Objects
+    Boxes are read as `VocObject` says. They are never clipped: the official metric is not either. Objects
     marked `difficult` are read with `ignore` set. Test splits later than 2007's come without annotations.
     """
 
@@ -100,15 +101,19 @@ class VocDataset:
 
     @cached_property
     def targets(self) -> list[Target]:
-        """One Target per picture; for the metrics, not for training workers."""
-        return [self.load_target(index) for index in range(len(self))]
+        """One Target per picture, with the boxes as the files state them."""
+        return [self._target(index) for index in range(len(self))]
 
     def image_path(self, index: int) -> Path:
         """The picture's file."""
         return self._split_of[index].image_path(str(self.image_ids[index]))
 
     def load_target(self, index: int) -> Target:
-        """The objects of one picture; none where there are no annotations."""
+        """The objects of one picture for training; none where there are no annotations."""
+        target = self._target(index)
+        return replace(target, boxes=target.boxes.float())
+
+    def _target(self, index: int) -> Target:
         if self._objects is not None:
             return self._objects.target(index)
         return no_objects(self.image_ids[index], image_size(self.image_path(index)))
@@ -126,7 +131,7 @@ def _read_objects(listed: Mapping[str, VocSplit], classes: Sequence[str]) -> Pac
     table = np.array(rows, dtype=np.float64).reshape(-1, 7)
     return PackedObjects.pack(
         image_index=table[:, 0].astype(np.int64),
-        boxes=table[:, 1:5].astype(np.float32),
+        boxes=table[:, 1:5],
         labels=table[:, 5].astype(np.int64),
         ignore=table[:, 6].astype(bool),
         image_ids=list(listed),

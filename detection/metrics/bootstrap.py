@@ -10,10 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from detection.metrics.conventions import ClassMatches, Conventions, class_matches
+from detection.metrics.conventions import ClassMatches, Conventions, mean_of
 from detection.metrics.matching import Floats, Indices
 from detection.metrics.voc_ap import RECALLS
-from detection.types import Prediction, Target
 from foundation.errors import UserError
 
 _AT_ONCE = 100  # resamples, which bounds the memory
@@ -22,8 +21,12 @@ _ELEMENTS = 2**18  # of the arrays computed with, which keeps them in the proces
 
 @dataclass(frozen=True)
 class Interval:
-    """From the (1 − level) / 2 quantile of the resamples to the opposite one; None without an object."""
+    """From the (1 − level) / 2 quantile of the resamples to the opposite one; None without an object.
 
+    `figure` is that of all pictures, each once.
+    """
+
+    figure: float | None
     low: float | None
     high: float | None
     resamples: int
@@ -32,30 +35,29 @@ class Interval:
 
 
 def bootstrap(
-    predictions: Sequence[Prediction],
-    targets: Sequence[Target],
-    num_classes: int,
+    matches: Sequence[ClassMatches],
+    num_pictures: int,
     how: Conventions,
     *,
     resamples: int = 1000,
     level: float = 0.95,
     seed: int = 0,
 ) -> Interval:
-    """The interval of `mean_ap(predictions, targets, num_classes, how)` over the choice of pictures.
+    """The interval of `mean_of(matches, how)` over the choice of pictures.
 
     Args:
-        predictions, targets: one of each per picture, in the same order.
+        matches: at the thresholds of `how`.
     Raises:
-        UserError: no resamples, or a label is not one of 1…K.
+        UserError: no resamples.
     """
     if resamples < 1:
         raise UserError(f"--bootstrap must be 1 or more resamples, got {resamples}")
-    matches = class_matches(predictions, targets, num_classes, how)
-    values = resampled(matches, len(targets), how, resamples, seed)
+    values = resampled(matches, num_pictures, how, resamples, seed)
     edges = (1 - level) / 2, (1 + level) / 2
     known = values[~np.isnan(values)]
     low, high = np.quantile(known, edges).tolist() if len(known) else (None, None)
-    return Interval(low, high, resamples, level, seed)
+    figure = mean_of(matches, how) if matches else None
+    return Interval(figure, low, high, resamples, level, seed)
 
 
 def resampled(

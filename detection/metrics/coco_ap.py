@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from detection.data.coco_checks import check_coco, read_coco, read_json
 from detection.data.coco_masks import check_segmentations
-from detection.metrics.record_checks import Columns, Record, check_record_masks, check_records
+from detection.metrics.record_checks import Columns, Record, check_record_masks, check_records, id_order
 from foundation.errors import UserError
 
 STAT_NAMES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
@@ -112,7 +112,7 @@ def hotcoco_evaluation(
 
 def _plain_ids(entries: Sequence[Record]) -> dict[int | str, int]:
     """Numbers in order of id where floats or hotcoco would lose an id, otherwise the ids themselves."""
-    ids = sorted((entry["id"] for entry in entries), key=lambda i: (isinstance(i, str), i))
+    ids = sorted((entry["id"] for entry in entries), key=id_order)
     if all(isinstance(i, int) and 0 <= i < 2**53 for i in ids):
         return dict(zip(ids, ids, strict=True))
     return {own: position for position, own in enumerate(ids, start=1)}

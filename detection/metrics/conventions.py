@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any, Literal
 
 import numpy as np
@@ -9,14 +10,17 @@ import torch
 
 from detection.metrics.matching import (
     Flags,
+    Floats,
     Indices,
+    Matched,
     best_first,
+    best_of_each_group,
     first_of_each,
     flatten_all,
     match_coco,
     match_voc,
 )
-from detection.metrics.voc_ap import Curve, average_precision
+from detection.metrics.voc_ap import Curve, average_precision, sampled_precision
 from detection.types import Prediction, Target
 
 PLUS_ONE = torch.tensor([0.0, 0.0, 1.0, 1.0])
@@ -49,8 +53,15 @@ class Conventions:
 
 VOC12 = Conventions()
 VOC07 = Conventions(recalls="11point")
-COCO50 = Conventions(recalls="101point", rule="coco", limit=100)
-COCO = replace(COCO50, thresholds=COCO_THRESHOLDS)
+COCO = Conventions(recalls="101point", thresholds=COCO_THRESHOLDS, rule="coco", limit=100)
+COCO50 = replace(COCO, thresholds=COCO_THRESHOLDS[:1])
+
+PROTOCOLS = [
+    ("VOC2012: area under the curve, IoU .5", VOC12),
+    ("VOC2007: 11 recalls, IoU .5", VOC07),
+    ("COCO AP50: 101 recalls, IoU .5", COCO50),
+    ("COCO AP: 101 recalls, IoU .5 to .95", COCO),
+]
 
 # Each change of VOC2012's conventions in words, and the conventions with it.
 CHANGES: list[tuple[str, Conventions]] = [
@@ -66,69 +77,96 @@ CHANGES: list[tuple[str, Conventions]] = [
 ]
 
 
-def mean_ap(
+@dataclass(frozen=True)
+class ClassMatches:
+    """What became of the detections of one class.
+
+    Attributes:
+        label: the class, 1…K.
+        pictures: (D,) number of each detection's picture; detections by score, the highest first.
+        scores: (D,)
+        hit: (T, D) found an object, at each threshold.
+        counts: (T, D) is a hit or a false alarm; others found what is ignored.
+        objects: (N,) objects in each picture that count, in all at least one.
+    """
+
+    label: int
+    pictures: Indices
+    scores: Floats
+    hit: Flags
+    counts: Flags
+    objects: Indices
+
+
+def match_pictures(
     predictions: Sequence[Prediction], targets: Sequence[Target], num_classes: int, how: Conventions
-) -> float:
-    """Mean average precision over the classes that have an object which counts; NaN without any.
+) -> Matched:
+    """What each detection found.
 
     Args:
         predictions, targets: one of each per picture, in the same order.
     Raises:
         UserError: a label is not one of 1…K.
     """
-    aps = []
-    for matches in class_matches(predictions, targets, num_classes, how):
-        for hit, counts in zip(matches.hit, matches.counts, strict=True):
-            hits = np.cumsum(hit[counts])
-            precision = hits / np.arange(1, len(hits) + 1)
-            curve = Curve(hits / int(matches.objects.sum()), precision, np.zeros(len(hits)))
-            aps.append(average_precision(curve, how.recalls))
-    return float(np.mean(aps)) if aps else float("nan")
-
-
-@dataclass(frozen=True)
-class ClassMatches:
-    """What became of the detections of one class.
-
-    Attributes:
-        pictures: (D,) number of each detection's picture; detections by score, the highest first.
-        hit: (T, D) found an object, at each threshold.
-        counts: (T, D) is a hit or a false alarm; others found what is ignored.
-        objects: (N,) objects in each picture that count, in all at least one.
-    """
-
-    pictures: Indices
-    hit: Flags
-    counts: Flags
-    objects: Indices
-
-
-def class_matches(
-    predictions: Sequence[Prediction], targets: Sequence[Target], num_classes: int, how: Conventions
-) -> list[ClassMatches]:
-    """Of every class that has an object which counts; arguments as of `mean_ap`."""
     predictions = [_as_written(prediction, how) for prediction in predictions]
     targets = [_as_read(target, how) for target in targets]
     found, scores, truth, ignore = flatten_all(predictions, targets, num_classes)
+    if how.limit is not None:
+        kept = best_of_each_group(found, scores, how.limit)
+        found, scores = found.chosen(kept), scores[kept]
     if how.rule == "coco":
-        match = match_coco(found, scores, truth, ignore, how.thresholds)
+        match = match_coco(found, scores, truth, ignore, ignore, how.thresholds)
     else:
         match = match_voc(found, truth, how.thresholds)
-    order = best_first(found.labels, scores)
-    if how.limit is not None:
-        by_group = best_first(found.group, scores)
-        group = found.group[by_group]
-        late = by_group[np.arange(len(group)) - np.searchsorted(group, group) >= how.limit]
-        order = order[~np.isin(order, late)]
-    labels, matches = found.labels[order], []
-    for label in np.unique(truth.labels[~ignore]):
+    return Matched(found, scores, truth, ignore, match)
+
+
+def class_matches(matched: Matched) -> list[ClassMatches]:
+    """Of every class that has an object which counts, in order of label."""
+    found, truth, matches = matched.found, matched.truth, []
+    order = best_first(found.labels, matched.scores)
+    labels, counted = found.labels[order], matched.counts
+    for label in np.unique(truth.labels[~matched.ignore]):
         rows = order[labels == label]
-        counts = ~np.append(ignore, False)[match[:, rows]]  # a match of -1 looks up the appended False
-        hit = counts & np.stack([first_of_each(of_threshold) for of_threshold in match[:, rows]])
-        pictures = truth.pictures[~ignore & (truth.labels == label)]
+        counts = counted[:, rows]
+        hit = counts & np.stack([first_of_each(of_threshold) for of_threshold in matched.match[:, rows]])
+        pictures = truth.pictures[~matched.ignore & (truth.labels == label)]
         objects = np.bincount(pictures, minlength=truth.num_pictures)
-        matches.append(ClassMatches(found.pictures[rows], hit, counts, objects))
+        scores = matched.scores[rows]
+        matches.append(ClassMatches(int(label), found.pictures[rows], scores, hit, counts, objects))
     return matches
+
+
+def class_curve(matches: ClassMatches, how: Conventions, threshold: int = 0) -> Curve:
+    """Precision against recall of a class at one of the thresholds, by its number."""
+    counts = matches.counts[threshold]
+    hits = np.cumsum(matches.hit[threshold][counts])
+    # pycocotools adds this so as not to divide by nothing; it moves the last bit where the first is a hit.
+    more = np.spacing(1.0) if how.rule == "coco" else 0
+    precision = hits / (np.arange(1, len(hits) + 1) + more)
+    return Curve(hits / int(matches.objects.sum()), precision, matches.scores[counts])
+
+
+def mean_of(matches: Sequence[ClassMatches], how: Conventions) -> float:
+    """Mean average precision of the classes at the thresholds of `how`; NaN without a class.
+
+    With COCO's conventions equal to pycocotools to the last bit.
+    """
+    if not matches:
+        return float("nan")
+    numbers = range(len(how.thresholds))
+    curves = [[class_curve(of_class, how, number) for number in numbers] for of_class in matches]
+    if how.recalls == "101point":
+        precision = [[sampled_precision(curve, how.recalls) for curve in of_class] for of_class in curves]
+        return float(np.mean(np.ascontiguousarray(np.moveaxis(np.array(precision), 0, 2))))
+    return float(np.mean([average_precision(curve, how.recalls) for curve in chain(*curves)]))
+
+
+def mean_ap(
+    predictions: Sequence[Prediction], targets: Sequence[Target], num_classes: int, how: Conventions
+) -> float:
+    """Mean average precision over the classes that have an object which counts; arguments as above."""
+    return mean_of(class_matches(match_pictures(predictions, targets, num_classes, how)), how)
 
 
 def _as_written(prediction: Prediction, how: Conventions) -> Prediction:
@@ -146,21 +184,24 @@ def _as_read(target: Target, how: Conventions) -> Target:
 
 
 def explain(
-    predictions: Sequence[Prediction], targets: Sequence[Target], num_classes: int
+    predictions: Sequence[Prediction], targets: Sequence[Target], num_classes: int, coco: Matched
 ) -> list[dict[str, Any]]:
     """The figures of the three protocols, then VOC2012's with one convention changed at a time.
 
+    Args:
+        coco: the same predictions and objects as `coco_matches.match_records` matches them.
     Returns:
         Rows {"what", "mAP", "change"}: the change is to the first row, VOC2012's figure; None without any
         object that counts.
     """
-    protocols = [
-        ("VOC2012: area under the curve, IoU .5", VOC12),
-        ("VOC2007: 11 recalls, IoU .5", VOC07),
-        ("COCO AP50: 101 recalls, IoU .5", COCO50),
-        ("COCO AP: 101 recalls, IoU .5 to .95", COCO),
-    ]
-    rows = [(what, mean_ap(predictions, targets, num_classes, how)) for what, how in [*protocols, *CHANGES]]
+    of_coco = class_matches(coco)
+
+    def figure(how: Conventions) -> float:
+        if how in (COCO, COCO50):
+            return mean_of(of_coco, how)
+        return mean_ap(predictions, targets, num_classes, how)
+
+    rows = [(what, figure(how)) for what, how in [*PROTOCOLS, *CHANGES]]
     return [
         {"what": what, "mAP": _known(value), "change": _known(value - rows[0][1])} for what, value in rows
     ]

@@ -8,7 +8,7 @@ of detections, and overlap with it is measured against the detection alone.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -27,11 +27,21 @@ _CHUNK = 8192
 
 @dataclass(frozen=True)
 class Rows:
-    """Boxes (4, R) xyxy of all pictures, their labels (R,), 1…K, and their pictures' numbers (R,)."""
+    """Detections or objects of all pictures, column by column.
+
+    Attributes:
+        boxes: (4, R) xyxy.
+        areas: (R,) of the boxes.
+        labels: (R,) 1…K.
+        pictures: (R,) numbers of their pictures; the rows of a picture stand together.
+        places: (R,) which of its picture's each is, from 0.
+    """
 
     boxes: Floats
+    areas: Floats
     labels: Indices
     pictures: Indices
+    places: Indices
     num_pictures: int
     num_classes: int
 
@@ -39,6 +49,41 @@ class Rows:
     def group(self) -> Indices:
         """(R,) one number for each picture and class."""
         return self.pictures * (self.num_classes + 1) + self.labels
+
+    def chosen(self, rows: Indices) -> "Rows":
+        """Some of the rows."""
+        boxes = np.ascontiguousarray(self.boxes[:, rows])
+        labels, pictures, places = (column[rows] for column in (self.labels, self.pictures, self.places))
+        return replace(
+            self, boxes=boxes, areas=self.areas[rows], labels=labels, pictures=pictures, places=places
+        )
+
+
+@dataclass(frozen=True)
+class Matched:
+    """Which object each detection found.
+
+    Attributes:
+        found, truth: the detections and the objects of all pictures. Where scores are equal, the detection
+            that stands first is the better one.
+        scores: (D,)
+        ignore: (G,) objects that count neither as found nor as missed.
+        match: (T, D) the object of each detection at each threshold, −1 without one.
+        void: (D,) detections that are no false alarms where they find nothing; None has none of them.
+    """
+
+    found: Rows
+    scores: Floats
+    truth: Rows
+    ignore: Flags
+    match: Indices
+    void: Flags | None = None
+
+    @property
+    def counts(self) -> Flags:
+        """(T, D) is a hit or a false alarm."""
+        counted = ~np.append(self.ignore, False)[self.match]  # a match of -1 looks up the appended False
+        return counted if self.void is None else counted & ~((self.match < 0) & self.void)
 
 
 def flatten_all(
@@ -65,7 +110,9 @@ def _rows(pictures: Sequence[Prediction] | Sequence[Target], num_classes: int, k
             "score it with the classes it was made for"
         )
     boxes = _join([picture.boxes for picture in pictures]).astype(np.float64).reshape(-1, 4)
-    return Rows(np.ascontiguousarray(boxes.T), labels, index, len(pictures), num_classes)
+    x1, y1, x2, y2 = corners = np.ascontiguousarray(boxes.T)
+    areas, places = (x2 - x1) * (y2 - y1), np.arange(len(index)) - np.searchsorted(index, index)
+    return Rows(corners, areas, labels, index, places, len(pictures), num_classes)
 
 
 def _join(tensors: Sequence[torch.Tensor]) -> np.ndarray:
@@ -90,6 +137,13 @@ def best_first(group: Indices, scores: Floats) -> Indices:
     return np.sort((group * len(scores) + place) * len(scores) + rows) % len(scores)
 
 
+def best_of_each_group(found: Rows, scores: Floats, limit: int) -> Indices:
+    """The rows, in their order, of the `limit` best detections of each class in each picture."""
+    by_group = best_first(found.group, scores)
+    group = found.group[by_group]
+    return np.sort(by_group[np.arange(len(group)) - np.searchsorted(group, group) < limit])
+
+
 def overlap_most(found: Rows, truth: Rows) -> tuple[Indices, Floats]:
     """(D,) the object of its group that each detection overlaps most, the first of equals, and the IoU.
 
@@ -102,7 +156,7 @@ def overlap_most(found: Rows, truth: Rows) -> tuple[Indices, Floats]:
         rows = start + np.flatnonzero(candidate[start : start + _CHUNK] < stop[start : start + _CHUNK])
         while len(rows):  # once per object of the fullest group
             objects = by_group[candidate[rows]]
-            iou = pair_iou(found.boxes[:, rows], truth.boxes[:, objects])
+            iou = pair_iou(found, rows, truth, objects)
             better = np.flatnonzero(iou > best[rows])
             best[rows[better]] = iou[better]
             match[rows[better]] = objects[better]
@@ -118,11 +172,13 @@ def match_voc(found: Rows, truth: Rows, thresholds: Sequence[float]) -> Indices:
 
 
 def match_coco(
-    found: Rows, scores: Floats, truth: Rows, ignore: Flags, thresholds: Sequence[float]
+    found: Rows, scores: Floats, truth: Rows, ignore: Flags, crowd: Flags, thresholds: Sequence[float]
 ) -> Indices:
     """(T, D) the object each detection takes at each threshold (pycocotools' evaluateImg); −1 without one.
 
-    `ignore` (G,) marks the objects that are crowds.
+    Args:
+        ignore: (G,) objects that count neither as found nor as missed.
+        crowd: (G,) those of them that any number of detections may take.
     """
     least = np.minimum(np.array(thresholds), 1 - 1e-10)[:, None]
     match = np.full((len(thresholds), len(scores)), -1)
@@ -140,14 +196,13 @@ def match_coco(
         firsts = np.cumsum(sizes) - sizes
         rows = np.repeat(turn, sizes)
         objects = by_group[np.arange(len(rows)) - np.repeat(firsts - start[turn], sizes)]
-        overlap = pair_iou(found.boxes[:, rows], truth.boxes[:, objects], ignore[objects])
-        enough = overlap >= least
-        crowd = _last_best(np.where(enough & ignore[objects], overlap, -1), objects, firsts, sizes)
-        free = enough & ~ignore[objects] & ~taken[:, objects]
-        single = _last_best(np.where(free, overlap, -1), objects, firsts, sizes)
-        match[:, turn] = np.where(single >= 0, single, crowd)
-        threshold, detection = np.nonzero(single >= 0)
-        taken[threshold, single[threshold, detection]] = True
+        overlap = pair_iou(found, rows, truth, objects, crowd[objects])
+        free = (overlap >= least) & (crowd[objects] | ~taken[:, objects])
+        last = _last_best(np.where(free & ignore[objects], overlap, -1), objects, firsts, sizes)
+        single = _last_best(np.where(free & ~ignore[objects], overlap, -1), objects, firsts, sizes)
+        match[:, turn] = chosen = np.where(single >= 0, single, last)
+        threshold, detection = np.nonzero(chosen >= 0)
+        taken[threshold, chosen[threshold, detection]] = True
     return match
 
 
@@ -167,12 +222,14 @@ def _candidates(found: Rows, truth: Rows) -> tuple[Indices, Indices, Indices]:
     return np.argsort(truth.group, kind="stable"), (stops - sizes)[group], stops[group]
 
 
-def pair_iou(boxes: Floats, others: Floats, crowd: Flags | bool = False) -> Floats:
-    """(R,) of columns (4, R); with a crowd the share of the box that lies in it."""
+def pair_iou(
+    found: Rows, rows: Indices, truth: Rows, objects: Indices, crowd: Flags | bool = False
+) -> Floats:
+    """(P,) of detections `rows` (P,) with `objects` (P,); with a crowd the share of the box inside it."""
+    boxes, others = found.boxes[:, rows], truth.boxes[:, objects]
     width, height = np.maximum(np.minimum(boxes[2:], others[2:]) - np.maximum(boxes[:2], others[:2]), 0)
-    overlap = width * height
-    area = (boxes[2] - boxes[0]) * (boxes[3] - boxes[1])
-    union = area + (others[2] - others[0]) * (others[3] - others[1]) - overlap
+    overlap, area = width * height, found.areas[rows]
+    union = area + truth.areas[objects] - overlap
     return overlap / np.maximum(np.where(crowd, area, union), np.finfo(np.float64).tiny)
 
 

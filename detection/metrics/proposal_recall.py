@@ -30,4 +30,5 @@ def _best_overlaps(proposals: Prediction, target: Target) -> Tensor:
     objects = target.boxes[~target.ignore]
     if not len(proposals.boxes):
         return torch.zeros(len(objects))
-    return box_iou(objects[None], proposals.boxes[None])[0].amax(dim=1)
+    overlaps = box_iou(objects[None], proposals.boxes[None])[0].nan_to_num(0)  # objects may have no area
+    return overlaps.amax(dim=1).float()

@@ -109,7 +109,15 @@ def _check_arguments(
 
 def average_precision(curve: Curve, recalls: Recalls) -> float:
     """Of a curve with recalls: under its envelope, or the envelope's mean at 11 (VOC2007) or 101 (COCO)."""
-    envelope = np.maximum.accumulate(curve.precision[::-1])[::-1]  # the best at each recall or any higher
     if recalls == "area":
-        return float(np.sum(np.diff(curve.recall, prepend=0) * envelope))
-    return float(np.mean(np.append(envelope, 0)[np.searchsorted(curve.recall, RECALLS[recalls])]))
+        return float(np.sum(np.diff(curve.recall, prepend=0) * _envelope(curve)))
+    return float(np.mean(sampled_precision(curve, recalls)))
+
+
+def sampled_precision(curve: Curve, recalls: Recalls) -> Floats:
+    """(11,) or (101,) the best precision at each recall or any higher, 0 where the curve ends before."""
+    return np.append(_envelope(curve), 0)[np.searchsorted(curve.recall, RECALLS[recalls])]
+
+
+def _envelope(curve: Curve) -> Floats:
+    return np.maximum.accumulate(curve.precision[::-1])[::-1]

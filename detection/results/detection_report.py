@@ -1,6 +1,7 @@
 """What can be asked of predictions beside their score: intervals, explanations, pictures, submissions."""
 
 import logging
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -8,12 +9,12 @@ from typing import Any, Literal
 
 from detection.data.annotations import DetectionDataset
 from detection.data.detection_batches import check_pictures
-from detection.metrics import voc_ap
 from detection.metrics.bootstrap import bootstrap
-from detection.metrics.conventions import VOC07, explain
+from detection.metrics.conventions import COCO50, VOC12, class_matches, explain, mean_of
+from detection.metrics.record_checks import Record
 from detection.results import error_analysis
-from detection.results.metrics_by_name import METRICS, coco_annotations, describe, per_cent
-from detection.results.result_records import to_coco_records
+from detection.results.comparison import Comparison
+from detection.results.metrics_by_name import METRICS, describe, per_cent
 from detection.results.submission import write_submission
 from detection.results.worst_cases import draw_worst
 from detection.types import Prediction
@@ -98,12 +99,17 @@ class EvaluatedSplit:
 
 
 def write_reports(
-    options: ReportOptions, predictions: Sequence[Prediction], split: EvaluatedSplit, out: Path | None
+    options: ReportOptions,
+    predictions: Sequence[Prediction],
+    records: Sequence[Record],
+    split: EvaluatedSplit,
+    out: Path | None,
 ) -> dict[str, Any]:
-    """Computes and writes what the options ask for.
+    """Computes and writes what the options ask for, from the boxes and by the matching of the figure itself.
 
     Args:
         predictions: one per picture of the data set, in its order.
+        records: the same as result records, checked.
         out: folder for the report: curves.json, curves.png, confusion.csv, false_alarms/ and misses/.
     Returns:
         For result.json: "interval", "conventions" and "errors", each where asked for.
@@ -111,33 +117,33 @@ def write_reports(
         UserError: pictures are missing, the submission cannot be written, or the metric has no interval.
     """
     result: dict[str, Any] = {}
-    dataset, classes = split.dataset, len(split.dataset.classes)
+    dataset, conventions = split.dataset, METRICS[split.metric].conventions
     if options.submission is not None:
         files = write_submission(predictions, dataset, split.kind, split.name, options.submission)
         logger.info("for the evaluation server: %s%s", files[0], " …" if len(files) > 1 else "")
+    if options.bootstrap is not None and conventions is None:
+        raise UserError(f"--bootstrap knows no interval of the metric {split.metric}; leave it out")
+    if not options.needs_truth:
+        return result
+    how, compared = conventions or VOC12, Comparison(dataset, predictions, records)
+    matched = compared.matched(how)
     if options.bootstrap is not None:
-        conventions = METRICS[split.metric].conventions
-        if conventions is None:
-            raise UserError(f"--bootstrap knows no interval of the metric {split.metric}; leave it out")
-        interval = bootstrap(predictions, dataset.targets, classes, conventions, resamples=options.bootstrap)
+        matches = class_matches(matched)
+        interval = bootstrap(matches, len(dataset), how, resamples=options.bootstrap)
         result["interval"] = asdict(interval)
     if options.explain:
-        result["conventions"] = explain(predictions, dataset.targets, classes)
+        result["conventions"] = explain(predictions, dataset.targets, len(dataset.classes), compared.coco)
     if options.report and out is not None:
         if options.worst:
             check_pictures(dataset)
-        eleven = METRICS[split.metric].conventions == VOC07
-        scores = voc_ap.evaluate(
-            predictions, dataset.targets, classes, method="11point" if eleven else "area"
-        )
-        table = error_analysis.curve_table(scores, dataset.classes)
+        table = error_analysis.curve_table(class_matches(matched), how, dataset.classes)
         write_json(out / "curves.json", table)
-        aps = dict(zip(dataset.classes, scores.ap.tolist(), strict=True))
-        error_analysis.plot_curves(table, aps, out / "curves.png")
-        errors = error_analysis.find_errors(coco_annotations(dataset), to_coco_records(predictions, dataset))
+        error_analysis.plot_curves(table, out / "curves.png")
+        errors = error_analysis.find_errors(compared.annotations, records)
         error_analysis.write_confusion(errors, out / "confusion.csv")
-        draw_worst(predictions, dataset, out, options.worst)
-        result["errors"] = errors
+        draw_worst(predictions, dataset, matched, out, options.worst)
+        base = mean_of(class_matches(compared.coco), COCO50)
+        result["errors"] = {**errors, "AP50": None if math.isnan(base) else base}
     return result
 
 

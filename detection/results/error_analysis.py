@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from detection.metrics.coco_ap import hotcoco_evaluation
+from detection.metrics.conventions import ClassMatches, Conventions, class_curve
 from detection.metrics.record_checks import Record, check_records
-from detection.metrics.voc_ap import VocScores
+from detection.metrics.voc_ap import average_precision
 
 # What TIDE's names mean (Bolya et al. 2020): overlaps are with the nearest object.
 ERRORS = {
@@ -22,19 +23,22 @@ ERRORS = {
 }
 
 
-def curve_table(scores: VocScores, classes: Sequence[str]) -> dict[str, dict[str, list[float]]]:
-    """{class: {"recall", "precision", "scores"}}, a point per detection that counts, the best first.
+def curve_table(
+    matches: Sequence[ClassMatches], how: Conventions, classes: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    """{class: {"recall", "precision", "scores", "AP"}} at IoU 0.5, a point per detection, the best first.
 
-    Without the classes that have no object which counts.
+    Without detections of what is to be ignored, and without the classes that have no object which counts.
     """
+    curves = {classes[of_class.label - 1]: class_curve(of_class, how) for of_class in matches}
     return {
         name: {field: values.tolist() for field, values in vars(curve).items()}
-        for name, curve, count in zip(classes, scores.curves, scores.num_objects, strict=True)
-        if count
+        | {"AP": average_precision(curve, how.recalls)}
+        for name, curve in curves.items()
     }
 
 
-def plot_curves(table: dict[str, dict[str, list[float]]], aps: dict[str, float], file: Path) -> None:
+def plot_curves(table: dict[str, dict[str, Any]], file: Path) -> None:
     """Draws the curves of `curve_table` into a PNG, each class with its AP, 0…1."""
     from matplotlib.figure import Figure  # not needed to import this module
 
@@ -42,7 +46,7 @@ def plot_curves(table: dict[str, dict[str, list[float]]], aps: dict[str, float],
     axes = figure.add_subplot(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
     for number, (name, curve) in enumerate(table.items()):
         style = ("-", "--", ":", "-.")[number // 10 % 4]  # ten colours
-        label = f"{name} {100 * aps[name]:.1f}"
+        label = f"{name} {100 * curve['AP']:.1f}"
         axes.plot(curve["recall"], curve["precision"], style, color=f"C{number % 10}", label=label)
     if table:
         columns = -(-len(table) // 30)

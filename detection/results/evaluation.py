@@ -99,13 +99,14 @@ def score_weights(
         predictions = predict_dataset(model.to(device), dataset, config.data, config.run)
     if not is_main():
         return None
+    records = to_coco_records(predictions, dataset)
     if out is not None:
-        write_json(out / "predictions.json", to_coco_records(predictions, dataset))
+        write_json(out / "predictions.json", records)
     result = {"without": list(without)} if without else {}
     result |= score(predictions, dataset, config.metric) if scored else {}
     kind: Literal["voc", "coco"] = "voc" if config.data.kind == "voc" else "coco"
     split = EvaluatedSplit(dataset, kind, config.data.val, config.metric)
-    return _written(result | write_reports(options, predictions, split, out), out)
+    return _written(result | write_reports(options, predictions, records, split, out), out)
 
 
 def score_predictions_file(
@@ -148,7 +149,7 @@ def score_predictions_file(
     found = from_coco_records(records, truth, predictions)
     metric = "voc07" if method == "11point" else "voc12"
     result = score(found, truth, metric) if truth.has_truth else {}
-    reports = write_reports(options, found, EvaluatedSplit(truth, "voc", split, metric), out)
+    reports = write_reports(options, found, records, EvaluatedSplit(truth, "voc", split, metric), out)
     return _written(result | reports, out)
 
 
@@ -172,7 +173,8 @@ def _score_coco(
         return result
     dataset = CocoDataset(file, options.pictures or files.pictures)
     found = from_coco_records(records, dataset, predictions)
-    return result | write_reports(options, found, EvaluatedSplit(dataset, "coco", split, "coco"), out)
+    kind = EvaluatedSplit(dataset, "coco", split, "coco")
+    return result | write_reports(options, found, records, kind, out)
 
 
 def _read_records(path: str, image_ids: Mapping[str, int | str]) -> Any:

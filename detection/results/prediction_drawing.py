@@ -84,10 +84,13 @@ def _draw_boxes(
     canvas = ImageDraw.Draw(drawn)
     short_side = min(drawn.size)
     font = ImageFont.load_default(size=max(10, short_side / 30))
+    line = max(1, round(short_side / 200))
     for box, colour in zip(boxes, colours, strict=True):
-        x1, y1, x2, y2 = box
+        # Pillow takes minutes for edges far outside; a line's width outside nothing of them is seen.
+        x1, x2 = (min(max(x, -line), drawn.width + line) for x in box[::2])
+        y1, y2 = (min(max(y, -line), drawn.height + line) for y in box[1::2])
         last = max(x1, x2 - 1), max(y1, y2 - 1)  # Pillow's corners are pixels inside, ours are edges
-        canvas.rectangle(((x1, y1), last), outline=colour, width=max(1, round(short_side / 200)))
+        canvas.rectangle(((x1, y1), last), outline=colour, width=line)
     # Labels last: no box may cross out another's text.
     for box, text, colour in zip(boxes, texts, colours, strict=True):
         left, top, right, bottom = canvas.textbbox((0, 0), text, font=font)

@@ -48,8 +48,8 @@ def to_coco_records(predictions: Sequence[Prediction], dataset: DetectionDataset
     """Predictions, each with its `image_id`, as result records with the data set's own ids, unrounded."""
     records = []
     for prediction in predictions:
-        boxes = prediction.boxes.double()
-        boxes[:, 2:] -= boxes[:, :2]
+        corner, end = prediction.boxes.double().split(2, dim=1)
+        boxes = torch.cat([corner, end - corner], dim=1)
         labels, scores = prediction.labels.tolist(), prediction.scores.tolist()
         masks = (
             [{}] * len(boxes) if prediction.masks is None else [{"segmentation": m} for m in prediction.masks]
@@ -86,7 +86,7 @@ def from_coco_records(
         labels = torch.tensor([label_of[record["category_id"]] for record in found], dtype=torch.int64)
         scores = torch.tensor([record["score"] for record in found], dtype=torch.float64)
         own = [as_run_length(r["segmentation"], sizes[image_id]) for r in found] if masks else None
-        predictions.append(Prediction(boxes.float(), labels, scores, image_id, own))
+        predictions.append(Prediction(boxes, labels, scores, image_id, own))
     return predictions
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from detection.data.annotations import DetectionDataset
-from detection.metrics.matching import best_first, first_of_each, flatten_all, match_voc, overlap_most
+from detection.metrics.matching import Matched, Rows, best_first, first_of_each, overlap_most
 from detection.results.prediction_drawing import draw
 from detection.types import Prediction, Target
 from pictures.decoding import load_image
@@ -32,44 +32,34 @@ class Case:
     note: str
 
 
-def false_alarms(
-    predictions: Sequence[Prediction], targets: Sequence[Target], num_classes: int, count: int
-) -> list[Case]:
-    """The detections of highest score that are no hits by VOC's rule at IoU 0.5, the surest first."""
-    found, scores, truth, ignore = flatten_all(predictions, targets, num_classes)
-    (match,) = match_voc(found, truth, [0.5])
+def false_alarms(matched: Matched, count: int) -> list[Case]:
+    """The detections of highest score that are no hits at the first threshold, IoU 0.5, the surest first."""
+    scores, match, counts = matched.scores, matched.match[0], matched.counts[0]
     order = best_first(np.zeros(len(scores), dtype=np.int64), scores)
-    wrong = order[~first_of_each(match[order]) & ~np.append(ignore, False)[match[order]]][:count]
-    return _cases(wrong, found.pictures, [f"{scores[row]:.2f}" for row in wrong])
+    wrong = order[~first_of_each(match[order]) & counts[order]][:count]
+    return _cases(matched.found, wrong, [f"{scores[row]:.2f}" for row in wrong])
 
 
-def misses(
-    predictions: Sequence[Prediction], targets: Sequence[Target], num_classes: int, count: int
-) -> list[Case]:
+def misses(matched: Matched, count: int) -> list[Case]:
     """The largest objects that no detection of their class hits at IoU 0.5; first those none overlaps."""
-    found, _, truth, ignore = flatten_all(predictions, targets, num_classes)
-    (match,) = match_voc(found, truth, [0.5])
+    truth, match = matched.truth, matched.match[0]
     nearest = np.zeros(len(truth.labels))
-    belongs, overlap = overlap_most(found, truth)
+    belongs, overlap = overlap_most(matched.found, truth)
     np.maximum.at(nearest, belongs[belongs >= 0], overlap[belongs >= 0])
-    missed = ~ignore
+    missed = ~matched.ignore
     missed[match[match >= 0]] = False
-    x1, y1, x2, y2 = truth.boxes
-    order = np.lexsort((-(x2 - x1) * (y2 - y1), nearest > 0))
+    order = np.lexsort((-truth.areas, nearest > 0))
     rows = order[missed[order]][:count]
-    return _cases(rows, truth.pictures, [f"iou{nearest[row]:.2f}" for row in rows])
+    return _cases(truth, rows, [f"iou{nearest[row]:.2f}" for row in rows])
 
 
-def _cases(rows: np.ndarray, pictures: np.ndarray, notes: Sequence[str]) -> list[Case]:
-    first = np.searchsorted(pictures, pictures[rows])
-    return [
-        Case(int(pictures[row]), int(row - start), note)
-        for row, start, note in zip(rows, first, notes, strict=True)
-    ]
+def _cases(of: Rows, rows: np.ndarray, notes: Sequence[str]) -> list[Case]:
+    places = zip(of.pictures[rows].tolist(), of.places[rows].tolist(), notes, strict=True)
+    return [Case(*place) for place in places]
 
 
 def draw_worst(
-    predictions: Sequence[Prediction], dataset: DetectionDataset, folder: Path, count: int
+    predictions: Sequence[Prediction], dataset: DetectionDataset, matched: Matched, folder: Path, count: int
 ) -> None:
     """Writes false_alarms/ and misses/, each with at most `count` crops, the worst first.
 
@@ -78,14 +68,12 @@ def draw_worst(
 
     Args:
         predictions: one per picture of the data set, in its order.
+        matched: these predictions, as the figure counts them.
     Raises:
         UserError: a picture cannot be read.
     """
-    targets, classes = dataset.targets, len(dataset.classes)
-    for name, cases in (
-        ("false_alarms", false_alarms(predictions, targets, classes, count)),
-        ("misses", misses(predictions, targets, classes, count)),
-    ):
+    targets = dataset.targets
+    for name, cases in (("false_alarms", false_alarms(matched, count)), ("misses", misses(matched, count))):
         (folder / name).mkdir(parents=True, exist_ok=True)
         for rank, case in enumerate(cases, start=1):
             found, truth = predictions[case.picture], targets[case.picture]

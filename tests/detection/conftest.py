@@ -1,5 +1,8 @@
 """Small annotation files to break, the generated Shapes set, and the weights of a tiny detector."""
 
+import contextlib
+import copy
+import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -9,6 +12,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 
 from backbones import InputSpec, WeightsHeader, create_model, save_weights
 from backbones.norm import set_norm_eps
@@ -113,6 +118,28 @@ def write_coco(tmp_path: Path, coco_content: dict[str, Any]) -> CocoWriter:
         return path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def reference_stats() -> Callable[..., list[float]]:
+    """COCO's twelve figures by pycocotools; for "segm" it sees no boxes of the records."""
+
+    def score(
+        annotations: dict[str, Any], records: Sequence[dict[str, Any]], iou_type: str = "bbox"
+    ) -> list[float]:
+        other = "segmentation" if iou_type == "bbox" else "bbox"
+        found = [{key: value for key, value in record.items() if key != other} for record in records]
+        with contextlib.redirect_stdout(io.StringIO()):
+            truth = COCO()
+            truth.dataset = copy.deepcopy(annotations)
+            truth.createIndex()
+            evaluation = COCOeval(truth, truth.loadRes(found), iou_type)
+            evaluation.evaluate()
+            evaluation.accumulate()
+            evaluation.summarize()
+        return evaluation.stats.tolist()
+
+    return score
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ def packed() -> PackedObjects:
     """Two objects in picture 0, none in 1, one in 2, none in 3."""
     return PackedObjects.pack(
         image_index=np.array([0, 0, 2]),
-        boxes=np.arange(12, dtype=np.float32).reshape(3, 4),
+        boxes=np.arange(12, dtype=np.float64).reshape(3, 4),
         labels=np.array([3, 1, 2]),
         ignore=np.array([False, True, False]),
         image_ids=["a", "b", 7, "d"],
@@ -42,7 +42,7 @@ def test_a_target_is_a_copy(packed: PackedObjects):
 
 def test_no_pictures():
     empty = np.zeros(0, dtype=np.int64)
-    packed = PackedObjects.pack(empty, np.zeros((0, 4), np.float32), empty, empty.astype(bool), [], [])
+    packed = PackedObjects.pack(empty, np.zeros((0, 4), np.float64), empty, empty.astype(bool), [], [])
     assert packed.starts.tolist() == [0]
     assert packed.sizes.shape == (0, 2)
 
@@ -50,10 +50,10 @@ def test_no_pictures():
 def test_pictures_without_any_object():
     empty = np.zeros(0, dtype=np.int64)
     packed = PackedObjects.pack(
-        empty, np.zeros((0, 4), np.float32), empty, empty.astype(bool), [1, 2], [(3, 4)] * 2
+        empty, np.zeros((0, 4), np.float64), empty, empty.astype(bool), [1, 2], [(3, 4)] * 2
     )
     target = packed.target(1)
     assert (target.boxes.dtype, target.labels.dtype, target.ignore.dtype) == (
-        torch.float32, torch.int64, torch.bool,
+        torch.float64, torch.int64, torch.bool,
     )  # fmt: skip
     assert len(target.boxes) == 0

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from pycocotools.coco import COCO
 
 from detection.data.coco_dataset import CocoDataset
@@ -42,12 +43,18 @@ def test_boxes_crowd_and_empty_pictures(write_coco: Callable[..., Path]):
     assert {target.size for target in (crowd, objects, nothing)} == {(4, 6)}
 
 
-def test_boxes_are_clipped_to_the_picture(write_coco: Callable[..., Path], coco_content: Content):
+def test_boxes_are_clipped_for_training_alone(write_coco: Callable[..., Path], coco_content: Content):
     coco_content["annotations"][0]["bbox"] = [-2, 1.5, 20, 9]
-    assert open_coco(write_coco()).load_target(1).boxes[0].tolist() == [0, 1.5, 6, 4]
+    coco_content["annotations"][2]["bbox"] = [0.1, 1, 1e300, 0.2]  # larger than single precision holds
+    dataset = open_coco(write_coco())
+    training, scored = dataset.load_target(1).boxes, dataset.targets[1].boxes
+    # 0.1 and 1.2 in single precision.
+    expected = torch.tensor([[0, 1.5, 6, 4], [0.1, 1, 6, 1.2]])
+    assert training.dtype == torch.float32 and torch.equal(training, expected)
+    assert scored.tolist() == [[-2, 1.5, 18, 10.5], [0.1, 1, 1e300, 1.2]]
 
 
-def test_boxes_without_area_are_dropped_and_counted(
+def test_boxes_without_area_are_scored_not_trained_on_and_counted(
     write_coco: Callable[..., Path], coco_content: Content, caplog: pytest.LogCaptureFixture
 ):
     coco_content["annotations"][0]["bbox"] = [1, 1, 0, 2]
@@ -55,8 +62,10 @@ def test_boxes_without_area_are_dropped_and_counted(
     path = write_coco()
     with caplog.at_level(logging.WARNING):
         dataset = open_coco(path, masks=True)
-    assert [target.labels.tolist() for target in dataset.targets] == [[], [1], []]
-    assert f"{path}: dropped 2 of 3 boxes without area" in caplog.text
+    assert [target.labels.tolist() for target in dataset.targets] == [[1], [2, 1], []]
+    assert [dataset.load_target(index).labels.tolist() for index in range(3)] == [[], [1], []]
+    text = f"{path}: 2 of 3 boxes have no area inside their picture: scored, but not trained on"
+    assert text in caplog.text
     # The mask that stays is that of the box that stays: 2 x 3 pixels at (4, 1).
     mask = dataset.load_target(1).mask
     assert mask is not None

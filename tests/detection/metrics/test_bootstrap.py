@@ -7,7 +7,16 @@ import pytest
 import torch
 
 from detection.metrics.bootstrap import bootstrap, resampled
-from detection.metrics.conventions import COCO, VOC07, VOC12, Conventions, class_matches, mean_ap
+from detection.metrics.conventions import (
+    COCO,
+    VOC07,
+    VOC12,
+    ClassMatches,
+    Conventions,
+    class_matches,
+    match_pictures,
+    mean_ap,
+)
 from detection.types import Prediction, Target
 from foundation.errors import UserError
 
@@ -29,10 +38,15 @@ def random_pictures(count: int, seed: int = 0) -> tuple[list[Prediction], list[T
     return found, truth
 
 
+def matches(count: int, how: Conventions = VOC12) -> list[ClassMatches]:
+    found, truth = random_pictures(count)
+    return class_matches(match_pictures(found, truth, 3, how))
+
+
 @pytest.mark.parametrize("how", [VOC12, VOC07, COCO, replace(COCO, rule="voc", ignored="counted")])
 def test_resamples_score_as_copies_of_the_pictures(how: Conventions):
     found, truth = random_pictures(12)
-    values = resampled(class_matches(found, truth, 3, how), 12, how, 5, seed=3)
+    values = resampled(matches(12, how), 12, how, 5, seed=3)
     drawn = np.random.default_rng(3).multinomial(12, np.full(12, 1 / 12), size=5)
     for value, times in zip(values, drawn, strict=True):
         picked = np.repeat(np.arange(12), times)
@@ -43,34 +57,30 @@ def test_resamples_score_as_copies_of_the_pictures(how: Conventions):
 def test_more_pictures_make_the_interval_narrower_and_it_holds_the_figure():
     widths = []
     for count in (20, 200):
-        found, truth = random_pictures(count)
-        interval = bootstrap(found, truth, 3, VOC12, resamples=200)
-        assert interval.low < mean_ap(found, truth, 3, VOC12) < interval.high
+        interval = bootstrap(matches(count), count, VOC12, resamples=200)
+        assert interval.figure == mean_ap(*random_pictures(count), 3, VOC12)
+        assert interval.low < interval.figure < interval.high
         widths.append(interval.high - interval.low)
     assert widths[1] < widths[0] / 2
 
 
 def test_it_is_repeatable_and_the_seed_matters(monkeypatch: pytest.MonkeyPatch):
-    found, truth = random_pictures(15)
-    first = bootstrap(found, truth, 3, VOC12, resamples=50)
-    assert first == bootstrap(found, truth, 3, VOC12, resamples=50)
-    assert first.low != bootstrap(found, truth, 3, VOC12, resamples=50, seed=1).low
+    first = bootstrap(matches(15), 15, VOC12, resamples=50)
+    assert first == bootstrap(matches(15), 15, VOC12, resamples=50)
+    assert first.low != bootstrap(matches(15), 15, VOC12, resamples=50, seed=1).low
     monkeypatch.setattr("detection.metrics.bootstrap._ELEMENTS", 1)  # row by row
-    by_rows = bootstrap(found, truth, 3, VOC12, resamples=50)
+    by_rows = bootstrap(matches(15), 15, VOC12, resamples=50)
     assert (by_rows.low, by_rows.high) == pytest.approx((first.low, first.high))
 
 
 def test_one_picture_has_no_spread():
-    found, truth = random_pictures(1)
-    interval = bootstrap(found, truth, 3, COCO, resamples=7)
-    assert interval.low == interval.high == pytest.approx(mean_ap(found, truth, 3, COCO))
+    interval = bootstrap(matches(1, COCO), 1, COCO, resamples=7)
+    assert interval.low == interval.high == pytest.approx(interval.figure)
 
 
 def test_nothing_to_find_or_to_draw():
-    empty = Target(torch.zeros(0, 4), torch.zeros(0).long(), torch.zeros(0).bool(), 1, (9, 9))
-    none = Prediction(torch.zeros(0, 4), torch.zeros(0).long(), torch.zeros(0))
-    for found, truth in (([none], [empty]), ([], [])):
-        interval = bootstrap(found, truth, 3, VOC12, resamples=2)
-        assert interval.low is None and interval.high is None
+    for pictures in (0, 1):
+        interval = bootstrap([], pictures, VOC12, resamples=2)
+        assert interval.figure is interval.low is interval.high is None
     with pytest.raises(UserError, match="--bootstrap must be 1 or more resamples, got 0"):
-        bootstrap([none], [empty], 3, VOC12, resamples=0)
+        bootstrap([], 1, VOC12, resamples=0)

@@ -34,7 +34,8 @@ def test_pieces_of_the_detections_match_alike(monkeypatch: pytest.MonkeyPatch):
     def rows(count: int) -> Rows:
         corner = rng.uniform(0, 50, (2, count))
         boxes = np.concatenate([corner, corner + rng.uniform(5, 40, (2, count))])
-        return Rows(boxes, rng.integers(1, 3, count), np.sort(rng.integers(0, 4, count)), 4, 2)
+        areas, places = np.prod(boxes[2:] - boxes[:2], axis=0), np.zeros(count, dtype=np.int64)
+        return Rows(boxes, areas, rng.integers(1, 3, count), np.sort(rng.integers(0, 4, count)), places, 4, 2)
 
     found, truth = rows(40), rows(15)
     match, overlap = overlap_most(found, truth)

@@ -28,6 +28,11 @@ def test_by_hand():
     assert recall == {"recall50": pytest.approx(2 / 3), "average_recall": pytest.approx(13 / 30)}
 
 
+def test_an_object_without_area_is_not_found():
+    proposals, target = picture([[5, 5, 5, 5]], [[5, 5, 5, 5]], [False])
+    assert proposal_recall([proposals], [target]) == {"recall50": 0, "average_recall": 0}
+
+
 def test_nothing_to_find():
     proposals, target = picture([[0, 0, 1, 1]], [[0, 0, 5, 5]], [True])
     assert proposal_recall([proposals], [target]) == {"recall50": None, "average_recall": None}

@@ -22,14 +22,20 @@ from detection.types import Prediction, Target
 from foundation.errors import UserError
 
 
+class _OnePicture(SimpleNamespace):
+    def __len__(self) -> int:
+        return 1
+
+
 @pytest.fixture
 def split() -> EvaluatedSplit:
     """One picture with one ape."""
     target = Target(torch.tensor([[0.0, 0, 10, 10]]), torch.tensor([1]), torch.tensor([False]), 7, (20, 20))
-    dataset: Any = SimpleNamespace(classes=["ape"], category_ids=[1], image_ids=[7], targets=[target])
+    dataset: Any = _OnePicture(classes=["ape"], category_ids=[1], image_ids=[7], targets=[target])
     return EvaluatedSplit(dataset, "coco", "val", "voc12")
 
 
+RECORDS = [{"image_id": 7, "category_id": 1, "bbox": [0, 0, 10, 10], "score": 0.9}]
 FOUND = [Prediction(torch.tensor([[0.0, 0, 10, 10]]), torch.tensor([1]), torch.tensor([0.9]), 7)]
 
 
@@ -58,19 +64,19 @@ def test_what_needs_the_truth(tmp_path: Path):
 
 
 def test_an_interval_of_one_picture_is_its_figure(split: EvaluatedSplit):
-    result = write_reports(ReportOptions(bootstrap=3), FOUND, split, None)
-    assert (result["interval"]["low"], result["interval"]["high"]) == (1, 1) and len(result) == 1
+    result = write_reports(ReportOptions(bootstrap=3), FOUND, RECORDS, split, None)
+    assert [result["interval"][name] for name in ("figure", "low", "high")] == [1, 1, 1] and len(result) == 1
 
 
 def test_a_metric_without_conventions_has_no_interval(split: EvaluatedSplit, monkeypatch: pytest.MonkeyPatch):
     counted = Metric(lambda found, dataset: ({"count": 1.0}, {}), main="count")
     monkeypatch.setitem(metrics_by_name.METRICS, "voc12", counted)
     with pytest.raises(UserError, match="--bootstrap knows no interval of the metric voc12"):
-        write_reports(ReportOptions(bootstrap=3), FOUND, split, None)
+        write_reports(ReportOptions(bootstrap=3), FOUND, RECORDS, split, None)
 
 
 def test_conventions_for_people(split: EvaluatedSplit):
-    rows = write_reports(ReportOptions(explain=True), FOUND, split, None)["conventions"]
+    rows = write_reports(ReportOptions(explain=True), FOUND, RECORDS, split, None)["conventions"]
     lines = describe_conventions(rows).splitlines()
     assert lines[1].split()[-2:] == ["100.00", "+0.00"] and len(lines) == len(rows) + 2
     half = [
@@ -82,7 +88,7 @@ def test_conventions_for_people(split: EvaluatedSplit):
 
 
 def test_an_interval_for_people():
-    text = describe_interval(vars(Interval(0.123, 0.456, 1000, 0.95, 0)))
+    text = describe_interval(vars(Interval(0.25, 0.123, 0.456, 1000, 0.95, 0)))
     assert text == "95 % interval over 1000 resamples of the pictures (seed 0): 12.30 to 45.60"
 
 

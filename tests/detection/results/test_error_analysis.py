@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from detection.metrics import voc_ap
+from detection.metrics.conventions import VOC12, class_matches, match_pictures
 from detection.results.error_analysis import (
     curve_table,
     describe_errors,
@@ -83,12 +83,13 @@ def test_nothing_found_and_nothing_to_find(empty: str):
 
 
 def test_curves_of_classes_that_have_objects(tmp_path: Path):
-    scores = voc_ap.evaluate([FOUND], [TRUTH], 3)
-    table = curve_table(scores, CLASSES)
+    matches = class_matches(match_pictures([FOUND], [TRUTH], 3, VOC12))
+    table = curve_table(matches, VOC12, CLASSES)
     assert table["ape"]["recall"] == [0.5] * 5
     assert table["ape"]["precision"] == pytest.approx([1, 1 / 2, 1 / 3, 1 / 4, 1 / 5])
     assert table["ape"]["scores"] == pytest.approx([0.95, 0.9, 0.8, 0.7, 0.6])
-    assert table["bee"] == {"recall": [], "precision": [], "scores": []} and "cow" not in table
+    assert table["ape"]["AP"] == 1 / 2
+    assert table["bee"] == {"recall": [], "precision": [], "scores": [], "AP": 0} and "cow" not in table
     for name, content in (("some", table), ("none", {})):
-        plot_curves(content, dict(zip(CLASSES, scores.ap.tolist(), strict=True)), tmp_path / f"{name}.png")
+        plot_curves(content, tmp_path / f"{name}.png")
         assert Image.open(tmp_path / f"{name}.png").size == (1200, 840)

@@ -52,6 +52,12 @@ def test_box_of_the_whole_picture_shows_on_all_four_sides():
     assert all(side.any(axis=1).all() for side in (drawn[0], drawn[-1], drawn[:, 0], drawn[:, -1]))
 
 
+def test_edges_far_outside_are_not_drawn_pixel_by_pixel():
+    # Pillow alone takes half a minute for the first.
+    far, near = (found([[-size, 20, size, 80]], [1], [0.9]) for size in (1e9, 120))
+    assert np.array_equal(np.asarray(draw(black(), far, NAMES)), np.asarray(draw(black(), near, NAMES)))
+
+
 def test_label_lies_above_the_box_or_inside_the_picture():
     above = np.asarray(draw(black(), found([[20, 50, 60, 80]], [1], [0.9]), NAMES))
     assert above[:50].any() and not above[:30].any()

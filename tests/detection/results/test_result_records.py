@@ -34,7 +34,7 @@ def test_records_come_back_as_they_were(dataset: CocoDataset):
     assert len(back) == len(predictions)
     for one, other in zip(predictions, back, strict=True):
         assert one.image_id == other.image_id
-        torch.testing.assert_close(one.boxes, other.boxes, rtol=0, atol=0)
+        assert torch.equal(one.boxes, other.boxes.float())
         assert torch.equal(one.labels, other.labels) and torch.equal(one.scores, other.scores.float())
 
 
@@ -50,6 +50,8 @@ def test_targets_as_annotations_have_the_same_perfect_score(dataset: CocoDataset
         Prediction(t.boxes, t.labels, torch.full((len(t.labels),), 0.5), t.image_id) for t in dataset.targets
     ]
     scores = coco_ap.evaluate(annotations, to_coco_records(predictions, dataset))
+    assert torch.equal(predictions[1].boxes, dataset.targets[1].boxes)  # nothing was changed in place
+    assert dataset.targets[1].boxes.tolist() == [[1, 0, 4, 2], [4, 1, 6, 4]]
     np.testing.assert_allclose(scores.class_ap, 1)
     np.testing.assert_allclose(voc_ap.evaluate(predictions, dataset.targets, 2).ap, 1)
 

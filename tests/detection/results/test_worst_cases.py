@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from PIL import Image
 
+from detection.metrics.conventions import VOC12, match_pictures
+from detection.metrics.matching import Matched
 from detection.results.worst_cases import Case, draw_worst, false_alarms, misses
 from detection.types import Prediction, Target
 
@@ -50,22 +52,27 @@ FOUND = [
 ]
 
 
+def matched() -> Matched:
+    return match_pictures(FOUND, TRUTH, 2, VOC12)
+
+
 def test_false_alarms_by_score():
     cases = [Case(1, 0, "0.80"), Case(0, 0, "0.50"), Case(0, 3, "0.40"), Case(1, 1, "0.30")]
-    assert false_alarms(FOUND, TRUTH, 2, 9) == cases
-    assert false_alarms(FOUND, TRUTH, 2, 2) == cases[:2]
+    assert false_alarms(matched(), 9) == cases
+    assert false_alarms(matched(), 2) == cases[:2]
 
 
 def test_misses_those_never_overlapped_first_then_by_size():
     # b's first object is overlapped by a detection of its class with an IoU of 30 * 8 / 900 = .27; its second
     # only by one of another class.
     cases = [Case(1, 2, "iou0.00"), Case(1, 1, "iou0.00"), Case(1, 3, "iou0.00"), Case(1, 0, "iou0.27")]
-    assert misses(FOUND, TRUTH, 2, 9) == cases
-    assert misses(FOUND, TRUTH, 2, 1) == cases[:1]
+    assert misses(matched(), 9) == cases
+    assert misses(matched(), 1) == cases[:1]
 
 
 def test_nothing_is_wrong_with_nothing():
-    assert false_alarms([], [], 2, 5) == misses([], [], 2, 5) == []
+    nothing = match_pictures([], [], 2, VOC12)
+    assert false_alarms(nothing, 5) == misses(nothing, 5) == []
 
 
 def test_crops_are_drawn_with_the_truth_on_the_right(tmp_path: Path):
@@ -74,7 +81,7 @@ def test_crops_are_drawn_with_the_truth_on_the_right(tmp_path: Path):
     dataset: Any = SimpleNamespace(
         classes=["ape", "bee/fly"], targets=TRUTH, image_path=lambda index: tmp_path / f"{'ab'[index]}.png"
     )
-    draw_worst(FOUND, dataset, tmp_path / "out", 3)
+    draw_worst(FOUND, dataset, matched(), tmp_path / "out", 3)
     names = [
         sorted(path.name for path in (tmp_path / "out" / kind).iterdir())
         for kind in ("false_alarms", "misses")
@@ -94,5 +101,5 @@ def test_crops_are_drawn_with_the_truth_on_the_right(tmp_path: Path):
 
 def test_none_are_wanted(tmp_path: Path):
     dataset: Any = SimpleNamespace(classes=["ape", "bee"], targets=TRUTH)
-    draw_worst(FOUND, dataset, tmp_path, 0)
+    draw_worst(FOUND, dataset, matched(), tmp_path, 0)
     assert not list(tmp_path.rglob("*.png"))
