@@ -135,13 +135,14 @@ def _analyze_random_networks(out: Path, overrides: Sequence[str]) -> dict[str, A
 def _write(
     out: Path, figure: Any, weights: Sequence[Path], overrides: Sequence[str], result: dict[str, Any]
 ) -> dict[str, Any]:
-    """Writes the figure and result.json, which begins with the command line that repeats the analysis."""
+    """Writes the figure, and last result.json, which begins with the command that repeats the analysis."""
     name = result["analysis"]
     files = ["--weights", *map(str, weights)] if weights else []
     command = ["python", "tools/analyze.py", name, *files, "--out", str(out), *overrides]
     result = {"command": shlex.join(command), **result}
-    write_text(out / "result.json", json.dumps(result, indent=1, allow_nan=False) + "\n")
+    (out / "result.json").unlink(missing_ok=True)  # so that it is always of what lies beside it
     save_plot(figure, out / name)
+    write_text(out / "result.json", json.dumps(result, indent=1, allow_nan=False) + "\n")
     return result
 
 

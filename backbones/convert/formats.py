@@ -129,8 +129,10 @@ def write_detectron2(path: Path, state: dict[str, Tensor], header: WeightsHeader
 
 
 def write_caffe(path: Path, state: dict[str, Tensor], header: WeightsHeader) -> None:
+    mean = path.with_name(f"{path.stem}_mean.binaryproto")
+    mean.unlink(missing_ok=True)  # so that a killed call leaves none rather than that of another network
     write_caffemodel(path, header.model, caffe.from_ours(state))
-    write_mean(path.with_name(f"{path.stem}_mean.binaryproto"), header.input_spec.mean)
+    write_mean(mean, header.input_spec.mean)
 
 
 def guess_format(path: Path) -> str:

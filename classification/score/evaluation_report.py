@@ -66,6 +66,7 @@ def report(scores: Scores, request: ReportRequest) -> dict[str, Any]:
     if matrix is not None:
         result["most_confused"] = most_confused(matrix, scores.classes)
     if request.out is not None and is_main():
+        (request.out / "result.json").unlink(missing_ok=True)  # written last, it is of what lies beside it
         write_predictions(request.out / "predictions.csv", scores.ids, outcomes, scores.classes)
         if matrix is not None:
             write_confusion(request.out / "confusion.csv", matrix, scores.classes)

@@ -67,6 +67,7 @@ def predict_pictures(
     detector = detector._replace(model=fold_batchnorm(detector.model))
     detector.model.to(resolve_device(detector.config.run.device))
     dataset = PictureFolder(pictures, detector.classes, detector.category_ids, limit=limit, leave_out=out)
+    (out / "predictions.json").unlink(missing_ok=True)  # written last, it is of the pictures beside it
     drawing = _Drawing(detector, dataset, out, threshold, limit)
     try:
         broken = drawing.draw_all()

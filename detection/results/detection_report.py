@@ -137,6 +137,7 @@ def write_reports(
         if options.worst:
             check_pictures(dataset)
         table = error_analysis.curve_table(class_matches(matched), how, dataset.classes)
+        (out / "result.json").unlink(missing_ok=True)  # written last, it is always of what lies beside it
         write_json(out / "curves.json", table)
         error_analysis.plot_curves(table, out / "curves.png")
         errors = error_analysis.find_errors(compared.annotations, records)

@@ -101,6 +101,7 @@ def score_weights(
         return None
     records = to_coco_records(predictions, dataset)
     if out is not None:
+        (out / "result.json").unlink(missing_ok=True)  # written last, it is always of what lies beside it
         write_json(out / "predictions.json", records)
     result = {"without": list(without)} if without else {}
     result |= score(predictions, dataset, config.metric) if scored else {}

@@ -36,11 +36,12 @@ def write_submission(
     records = to_coco_records(predictions, dataset)
     name = f"detections_{split}_{_ALGORITHM}_results.json"
     file = place if place.suffix == ".json" else place / name
+    # COCO's tools take a record with a box for one of boxes, so the masks get a file of their own.
+    masks = file.with_stem(file.stem.removesuffix("_results") + "-masks_results")
+    masks.unlink(missing_ok=True)  # of other predictions than the boxes will be
     write_json(file, [{key: record[key] for key in _FIELDS} for record in records])
     if not any(prediction.masks is not None for prediction in predictions):
         return [file]
-    # COCO's tools take a record with a box for one of boxes, so the masks get a file of their own.
-    masks = file.with_stem(file.stem.removesuffix("_results") + "-masks_results")
     write_json(masks, [{k: v for k, v in record.items() if k != "bbox"} for record in records])
     return [file, masks]
 
@@ -67,6 +68,8 @@ def _write_voc(
             lines[label - 1].append(f"{prediction.image_id} {score:.9f} {corners}\n")
     folder = place / "results" / f"VOC{year}" / "Main"
     files = [folder / f"comp4_det_{name}_{class_name}.txt" for class_name in dataset.classes]
+    for file in files:  # a killed call must not leave files of two networks
+        file.unlink(missing_ok=True)
     for file, of_class in zip(files, lines, strict=True):
         write_text(file, "".join(of_class))
     return files

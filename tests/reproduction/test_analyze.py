@@ -6,7 +6,7 @@ import pytest
 
 from backbones import IMAGENET_INPUT, WeightsHeader
 from foundation.errors import UserError
-from reproduction.analyze import describe_analysis, file_name, make_folder, name_networks
+from reproduction.analyze import _write, describe_analysis, file_name, make_folder, name_networks
 
 
 def headers(*models: str) -> list[WeightsHeader]:
@@ -33,6 +33,18 @@ def test_figures_of_merit_are_printed_line_by_line():
     assert describe_analysis({"networks": {"resnet20_cifar": merit}}).splitlines() == [
         *("resnet20_cifar", "  mean std: 0.1235", "  range: 1 / 2", "  swaps: tau 0.5")
     ]
+
+
+def test_a_result_is_always_of_the_figure_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "result.json").write_text("of an earlier call")
+
+    def stop(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("reproduction.analyze.save_plot", stop)
+    with pytest.raises(KeyboardInterrupt):
+        _write(tmp_path, None, [], [], {"analysis": "gradients"})
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path):

@@ -139,3 +139,18 @@ def test_values_that_no_network_can_use_are_named_as_in_the_file(tmp_path, small
     state["layer1.0.conv1.weight"][0, 0, 0, 0] = torch.nan
     write_pickled_arrays(tmp_path / "bad.pkl", {"model": from_ours(state)})
     assert "in res2.0.conv1.weight, 1 of 36864 values are NaN" in refusal(tmp_path / "bad.pkl", out)
+
+
+def test_a_stopped_call_leaves_no_mean_of_another_network(tmp_path, write, monkeypatch):
+    source = write(tmp_path / "x.safetensors", "resnet50", spec=MSRA_INPUT, stride_on="1x1", num_classes=2)
+    target, mean = tmp_path / "x.caffemodel", tmp_path / "x_mean.binaryproto"
+    convert(source, target, target_format="caffe", stem_pool="ceil")
+    assert mean.is_file()
+
+    def stop(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("backbones.convert.formats.write_mean", stop)
+    with pytest.raises(KeyboardInterrupt):
+        convert(source, target, target_format="caffe", stem_pool="ceil", overwrite=True)
+    assert target.is_file() and not mean.exists()

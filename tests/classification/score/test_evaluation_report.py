@@ -53,6 +53,19 @@ def test_report_by_hand(scores, tmp_path):
     assert {path.name for path in out.iterdir()} == {"result.json", "predictions.csv", "confusion.csv"}
 
 
+def test_a_result_is_always_of_what_lies_beside_it(scores, tmp_path, monkeypatch):
+    request = ReportRequest.read(CLASSES, tmp_path, None, None)
+    report(scores, request)
+
+    def stop(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("classification.score.evaluation_report.write_confusion", stop)
+    with pytest.raises(KeyboardInterrupt):
+        report(scores, request)
+    assert not (tmp_path / "result.json").exists()  # the one from before, beside new predictions
+
+
 def test_predictions_are_named(scores, tmp_path):
     write_predictions(tmp_path / "p.csv", IDS, judge(scores.log_probabilities, [[0], [], [1, 2]]), CLASSES)
     head, *found = rows(tmp_path / "p.csv")

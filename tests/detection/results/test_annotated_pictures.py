@@ -182,6 +182,22 @@ def test_what_was_found_is_written_whatever_stops_the_work(
     assert [image["file_name"] for image in content["images"]] == ["a.png", "below/c.jpg"]
 
 
+def test_a_list_is_always_of_the_pictures_beside_it(
+    pictures: Path, detector_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    out = tmp_path / "out"
+    detect(pictures, detector_weights, out)
+    save, listed = Image.Image.save, []
+
+    def save_and_look(picture: Image.Image, file: Path) -> None:
+        listed.append((out / "predictions.json").exists())  # as a call killed here would leave it
+        save(picture, file)
+
+    monkeypatch.setattr(Image.Image, "save", save_and_look)
+    detect(pictures, detector_weights, out, overwrite=True)
+    assert listed == [False, False] and (out / "predictions.json").is_file()
+
+
 def test_drawings_are_not_read_as_pictures(pictures: Path, detector_weights: Path):
     for _ in range(2):
         detect(pictures, detector_weights, pictures / "out", overwrite=True)

@@ -117,8 +117,12 @@ def test_a_wrong_record_names_its_file(devkit: Path, tmp_path: Path):
         score_predictions_file(str(tmp_path / "found.json"), f"voc:{devkit / 'VOC2007'}:train", "area")
 
 
+def stop(*arguments: object) -> None:
+    raise KeyboardInterrupt
+
+
 def test_weights_are_scored_and_nothing_is_written_unless_asked(
-    detector_weights: Path, coco_root: Path, tmp_path: Path
+    detector_weights: Path, coco_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     overrides = [f"data.root={coco_root}", "run.device=cpu"]
     before = sorted(detector_weights.parent.iterdir())
@@ -133,6 +137,11 @@ def test_weights_are_scored_and_nothing_is_written_unless_asked(
     assert sorted(path.name for path in out.iterdir()) == ["predictions.json", "result.json"]
     truth = coco_root / "annotations" / "instances_val.json"
     assert score_predictions_file(str(out / "predictions.json"), f"coco:{truth}", "area") == result
+    monkeypatch.setattr(module, "score", stop)
+    with pytest.raises(KeyboardInterrupt):
+        score_weights(detector_weights, overrides, out)
+    assert [path.name for path in out.iterdir()] == ["predictions.json"]  # and no result of others
+    monkeypatch.undo()
     voc = score_weights(detector_weights, [*overrides, "metric=voc12"], None)
     assert voc["metric"] == "voc12" and voc["scores"].keys() == {"mAP"}
 

@@ -1,6 +1,7 @@
 """Files for the evaluation servers, read back as their tools read them."""
 
 import json
+import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -38,6 +39,35 @@ def test_vocs_files(tmp_path: Path):
         [0.75, 1, 1, 10, 20.5],
         [pytest.approx(0.1, abs=1e-8), 4, 5, 50, 60],
     ]
+
+
+def stop_at(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stops the writing of files before the one of this number, from 0 on."""
+    replace = os.replace
+    count = iter(range(100))
+
+    def stop(*arguments: Any) -> None:
+        if next(count) == number:
+            raise KeyboardInterrupt
+        replace(*arguments)
+
+    monkeypatch.setattr(os, "replace", stop)
+
+
+def test_a_stopped_call_does_not_leave_files_of_two_networks(tmp_path, monkeypatch):
+    files = write_submission(FOUND, DATASET, "voc", "2012:test", tmp_path)
+    masked = [prediction(7, [[0, 0, 2, 2]], [1], [0.5], [{"size": [2, 2], "counts": "04"}])]
+    coco = write_submission(masked, DATASET, "coco", "val", tmp_path)
+    with monkeypatch.context() as patch:
+        stop_at(1, patch)
+        with pytest.raises(KeyboardInterrupt):
+            write_submission(FOUND, DATASET, "voc", "2012:test", tmp_path)
+    assert [file.exists() for file in files] == [True, False]
+    with monkeypatch.context() as patch:
+        stop_at(1, patch)
+        with pytest.raises(KeyboardInterrupt):
+            write_submission(masked, DATASET, "coco", "val", tmp_path)
+    assert [file.exists() for file in coco] == [True, False]
 
 
 @pytest.mark.parametrize(
