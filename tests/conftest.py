@@ -3,9 +3,11 @@
 import json
 import os
 import pickle
+import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -58,6 +60,24 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder} (set REAL_DATA)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def kill_after() -> Callable[[float, Callable[[], object]], None]:
+    """kill_after(seconds, function) runs the function in a process that is killed after so many seconds."""
+
+    def run(seconds: float, function: Callable[[], object]) -> None:
+        process = os.fork()  # a new Python would take a hundred times as long to start as most functions run
+        if process == 0:
+            try:
+                function()
+            finally:
+                os._exit(0)
+        time.sleep(seconds)
+        os.kill(process, signal.SIGKILL)
+        os.waitpid(process, 0)
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,11 @@
 import errno
 import json
 import os
+import random
+import shutil
+import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -140,3 +144,25 @@ def test_a_full_disk_leaves_no_half_annotation(
         repair(f"voc:{voc}:trainval", tmp_path / "repaired")
     assert str(caught.value.filename).endswith(".xml")
     assert list((tmp_path / "repaired" / "VOC2007" / "Annotations").iterdir()) == []
+
+
+def test_a_killed_repair_cannot_be_read(voc: Path, tmp_path: Path, write_xml: Callable, kill_after: Callable):
+    for number in range(1, 13):  # twelve pictures
+        write_xml(voc, f"{number:06}", [("cat", (1, 6, 60, 40))])
+        shutil.copyfile(voc / "JPEGImages" / "000001.jpg", voc / "JPEGImages" / f"{number:06}.jpg.new")
+        (voc / "JPEGImages" / f"{number:06}.jpg.new").rename(voc / "JPEGImages" / f"{number:06}.jpg")
+    names = [f"{number:06}" for number in range(1, 13)]
+    (voc / "ImageSets" / "Main" / "trainval.txt").write_text("".join(f"{name}\n" for name in names))
+    text, rng, outcomes = f"voc:{voc}:trainval", random.Random(0), []
+    started = time.perf_counter()
+    repair(text, tmp_path / "whole")
+    duration = time.perf_counter() - started
+    for number in range(15):
+        out = tmp_path / f"killed{number}"
+        kill_after(rng.uniform(0, 1.3 * duration), partial(repair, text, out))
+        try:
+            assert VocDataset([VocSplit(out / "VOC2007", "trainval")]).image_ids == names
+            outcomes.append("whole")
+        except UserError:
+            outcomes.append("refused")
+    assert "refused" in outcomes

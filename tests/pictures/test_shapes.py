@@ -1,5 +1,10 @@
 import json
 import logging
+import random
+import shutil
+import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -186,6 +191,23 @@ def test_a_failed_set_leaves_nothing(tmp_path: Path):
     with pytest.raises(RuntimeError, match="disk full"):
         generated_folder(tmp_path / "set", {"version": 1}, fail)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_killed_at_random_moments(tmp_path: Path, kill_after: Callable):
+    def write_slowly(folder: Path) -> None:
+        for number in range(20):
+            (folder / f"{number}.txt").write_text("generated")
+            time.sleep(0.002)
+
+    rng, folder, outcomes = random.Random(0), tmp_path / "set", []
+    for _ in range(20):
+        shutil.rmtree(folder, ignore_errors=True)
+        generate = partial(generated_folder, folder, {"version": 1}, write_slowly)
+        kill_after(rng.uniform(0, 0.08), generate)
+        outcomes.append(folder.exists())
+        assert not folder.exists() or len(list(folder.glob("*.txt"))) == 20
+    assert False in outcomes
+    assert len(list(generated_folder(folder, {"version": 1}, write_slowly).iterdir())) == 21
 
 
 def test_two_processes_at_once(tmp_path: Path):
