@@ -1,14 +1,17 @@
 """Is a pretrained backbone worth it? The same detector from weights and from scratch, over several seeds.
 
-The paper's section 4.3 in small: everything but the starting point is equal, so the gain is the features'.
-The run from scratch trains its batch normalisation and every stage (fixed random statistics would be unfair).
+The paper's section 4.3 in small. From scratch every stage and the batch normalisation have to learn, because
+fixed random statistics would be unfair; a configuration that starts from weights usually fixes them. So there
+is a third start, from weights with nothing fixed. It differs from scratch in the weights alone, and from the
+first in what is fixed alone.
 """
 
 import logging
 import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from analysis.plots import new_axes, save_plot
 from detection.config import DetectionConfig
@@ -20,7 +23,8 @@ from reproduction.tables import markdown_table, spread
 from training.devices import is_main
 
 logger = logging.getLogger(__name__)
-STARTS = ("pretrained", "scratch")
+# What each is called in folders and tables; the second only where the configuration fixes anything.
+STARTS = ("pretrained", "pretrained_unfrozen", "scratch")
 COLUMNS = ("AP", "AP50", "AP75", "mAP")
 
 
@@ -34,35 +38,49 @@ class Comparison:
         """The score `name` of every seed, per cent."""
         return [100 * result["scores"][name] for result in self.results[start]]
 
-    def gain(self, name: str) -> float:
-        """What pretraining adds to the mean of a score, percentage points."""
-        pretrained, scratch = (statistics.mean(self.scores(start, name)) for start in STARTS)
-        return pretrained - scratch
+    def difference(self, start: str, other: str, name: str) -> float:
+        """How much higher the mean of a score is from one start than from another, percentage points."""
+        one, two = (statistics.mean(self.scores(each, name)) for each in (start, other))
+        return one - two
 
     def table(self) -> str:
-        """Markdown, per cent: mean ± deviation over the seeds of each start; the difference of the means."""
-        results = self.results[STARTS[0]]
+        """Markdown, per cent: mean ± deviation over the seeds of each start, and differences of means."""
+        results = self.results["pretrained"]
         names = [name for name in COLUMNS if name in results[0]["scores"]]
         heading = f"{results[0]['metric']}, %, {results[0]['step']} steps, seeds: {len(results)}"
-        rows = [[start, *(spread(self.scores(start, name), digits=1) for name in names)] for start in STARTS]
-        difference = ["difference", *(f"{self.gain(name):+.1f}" for name in names)]
-        return markdown_table([heading, *names], [*rows, difference])
+        rows = [
+            [start, *(spread(scores, digits=1) for scores in (self.scores(start, name) for name in names))]
+            for start in self.results
+        ]
+        *_, free, scratch = self.results
+        differences = {"what the weights add": (free, scratch), "what freezing adds": ("pretrained", free)}
+        rows += [
+            [what, *(f"{self.difference(*starts, name):+.1f}" for name in names)]
+            for what, starts in differences.items()
+            if len(set(starts)) == 2
+        ]
+        return markdown_table([heading, *names], rows)
+
+
+def starts_of(config: DetectionConfig) -> list[str]:
+    """The `STARTS` that differ for this configuration."""
+    same = variant(config, "pretrained", "", 0) == variant(config, "pretrained_unfrozen", "", 0)
+    return [start for start in STARTS if not (same and start == "pretrained_unfrozen")]
 
 
 def variant(config: DetectionConfig, start: str, weights: str, seed: int) -> DetectionConfig:
-    """`config` for one start and seed; the two starts differ in the backbone section alone."""
-    backbone = (
-        replace(config.backbone, weights=weights)
-        if start == "pretrained"
-        else replace(config.backbone, weights=None, norm="batch", frozen_stages=0)
-    )
+    """`config` for one start and seed; the starts differ in the backbone section alone."""
+    backbone = replace(config.backbone, weights=None if start == "scratch" else weights)
+    if start != "pretrained":
+        norm: Literal["batch", "sync"] = "batch" if backbone.norm == "frozen" else backbone.norm
+        backbone = replace(backbone, norm=norm, frozen_stages=0)
     return replace(config, backbone=backbone, run=replace(config.run, seed=seed))
 
 
 def compare(
     config: DetectionConfig, weights: str, seeds: int, out: Path, *, resume: bool, overwrite: bool
 ) -> Comparison:
-    """Fine-tunes from `weights` and from scratch with seeds 0 … seeds - 1, one run folder each below `out`.
+    """Fine-tunes from every start with seeds 0 … seeds - 1, one run folder each below `out`.
 
     Writes comparison.json and curves.png beside them.
 
@@ -71,9 +89,9 @@ def compare(
     """
     if seeds < 1:
         raise UserError(f"--seeds must be 1 or more, got {seeds}")
-    results: dict[str, list[dict[str, Any]]] = {start: [] for start in STARTS}
+    results: dict[str, list[dict[str, Any]]] = {start: [] for start in starts_of(config)}
     for seed in range(seeds):
-        for start in STARTS:
+        for start in results:
             folder = out / f"{start}_seed{seed}"
             logger.info("%s, seed %d", start, seed)
             begun = (folder / "config.yaml").is_file()  # of a comparison that was cut off, some runs are not
@@ -83,14 +101,15 @@ def compare(
             results[start].append(result)
     if is_main():
         write_json(out / "comparison.json", results, indent=1)
-        draw_curves(out, seeds)
+        draw_curves(out, list(results), seeds)
     return Comparison(results)
 
 
-def draw_curves(out: Path, seeds: int) -> None:
+def draw_curves(out: Path, starts: Sequence[str], seeds: int) -> None:
     """curves.png: the sum of the training losses and the main score against steps, a line per run."""
     figure, ((left, right),) = new_axes(1, 2, size=(4.5, 3.5))
-    for start, colour in zip(STARTS, ("tab:blue", "tab:orange"), strict=True):
+    for start in starts:
+        colour = f"C{STARTS.index(start)}"
         for seed in range(seeds):
             losses, scores = read_losses_and_scores(out / f"{start}_seed{seed}" / "metrics.jsonl")
             label = start if seed == 0 else None

@@ -1,4 +1,9 @@
-"""Fine-tune one detector from pretrained weights and from scratch, over several seeds, and compare."""
+"""Fine-tune one detector from pretrained weights, with and without freezing, and from scratch, and compare.
+
+The start "pretrained" is the configuration's own; "pretrained_unfrozen" trains every stage and the
+normalisation, as "scratch" does, so that these two differ in the weights alone. It is left out where nothing
+is frozen anyway.
+"""
 
 import argparse
 import sys
@@ -14,7 +19,7 @@ def parser() -> argparse.ArgumentParser:
     parser = build_parser(__doc__, config_default=str(ROOT / "configs/shapes_frcnn_r18.yaml"))
     add = parser.add_argument
     add("--weights", required=True, metavar="FILE", help="backbone weights of the pretrained runs")
-    add("--seeds", type=int, default=3, metavar="N", help="runs of each kind (default: 3)")
+    add("--seeds", type=int, default=3, metavar="N", help="runs of each start (default: 3)")
     return parser
 
 

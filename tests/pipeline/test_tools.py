@@ -11,6 +11,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from backbones import read_weights
+from reproduction.transfer import STARTS
 
 TOOLS = sorted(path.stem for path in (Path(__file__).resolve().parents[2] / "tools").glob("*.py"))
 SMALL = [
@@ -130,11 +131,12 @@ def test_comparison_of_starts(
     tool("transfer", "--weights", weights, "--seeds", 2, "--out", out, *tiny_detector, *frozen)
     table = capsys.readouterr().out
     assert [line.split("|")[1].strip() for line in table.splitlines()] == [
-        "coco, %, 1 steps, seeds: 2", "---", "pretrained", "scratch", "difference",
+        "coco, %, 1 steps, seeds: 2", "---", "pretrained", "pretrained_unfrozen", "scratch",
+        "what the weights add", "what freezing adds",
     ]  # fmt: skip
     assert Image.open(out / "curves.png").size[0] > 500
     results = json.loads((out / "comparison.json").read_text())
-    assert [len(results[start]) for start in ("pretrained", "scratch")] == [2, 2]
+    assert {start: len(runs) for start, runs in results.items()} == dict.fromkeys(STARTS, 2)
     # Only what is missing runs again.
     (out / "scratch_seed1" / "result.json").unlink()
     kept = (out / "pretrained_seed0" / "result.json").stat().st_mtime_ns

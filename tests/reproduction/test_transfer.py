@@ -11,7 +11,7 @@ from PIL import Image
 from detection.config import DetectionConfig
 from foundation.errors import UserError
 from reproduction import transfer as module
-from reproduction.transfer import Comparison, compare, read_losses_and_scores, variant
+from reproduction.transfer import STARTS, Comparison, compare, read_losses_and_scores, starts_of, variant
 from training.config import load_config
 
 CONFIG = load_config(DetectionConfig, None, ["optim.lr=0.02", "run.seed=9", "backbone.name=resnet18"])
@@ -25,37 +25,57 @@ def test_table_by_hand():
     comparison = Comparison(
         {
             "pretrained": [result(AP=0.30, AP50=0.50, APs=0.1), result(AP=0.34, AP50=0.60, APs=0.1)],
+            "pretrained_unfrozen": [result(AP=0.36, AP50=0.60, APs=0.1), result(AP=0.36, AP50=0.60, APs=0.1)],
             "scratch": [result(AP=0.10, AP50=0.70, APs=0.1), result(AP=0.10, AP50=0.72, APs=0.1)],
         }
     )
-    # AP: 32 ± sqrt(2 · 2² / 1) = 2.83, from 10: +22. AP50: 55 ± 7.07 and 71 ± 1.41: -16.
+    # AP: 32 ± sqrt(2 · 2² / 1) = 2.83, 36 and 10. AP50: 55 ± 7.07, 60 and 71 ± 1.41.
     assert comparison.table().splitlines() == [
         "| coco, %, 40 steps, seeds: 2 | AP | AP50 |",
         "| --- | --- | --- |",
         "| pretrained | 32.0 ± 2.8 | 55.0 ± 7.1 |",
+        "| pretrained_unfrozen | 36.0 ± 0.0 | 60.0 ± 0.0 |",
         "| scratch | 10.0 ± 0.0 | 71.0 ± 1.4 |",
-        "| difference | +22.0 | -16.0 |",
+        "| what the weights add | +26.0 | -11.0 |",
+        "| what freezing adds | -4.0 | -5.0 |",
     ]
 
 
-def test_table_of_one_seed():
-    runs = {start: [{"metric": "voc07", "step": 1, "scores": {"mAP": 0.5}}] for start in module.STARTS}
-    lines = Comparison(runs).table().splitlines()
+def test_table_of_one_seed_where_nothing_is_frozen():
+    run = {"metric": "voc07", "step": 1, "scores": {"mAP": 0.5}}
+    lines = Comparison({"pretrained": [run], "scratch": [run]}).table().splitlines()
     assert lines[0] == "| voc07, %, 1 steps, seeds: 1 | mAP |"
-    assert lines[2:] == ["| pretrained | 50.0 |", "| scratch | 50.0 |", "| difference | +0.0 |"]
+    assert lines[2:] == ["| pretrained | 50.0 |", "| scratch | 50.0 |", "| what the weights add | +0.0 |"]
 
 
 def test_the_starts_differ_in_the_backbone_alone():
-    pretrained, scratch = (variant(CONFIG, start, "w.safetensors", 3) for start in module.STARTS)
-    for config, seed in ((pretrained, 3), (scratch, 3)):
-        same = dataclasses.replace(
-            config, backbone=CONFIG.backbone, run=dataclasses.replace(config.run, seed=9)
-        )
-        assert same == CONFIG and config.run.seed == seed
-    assert pretrained.backbone == dataclasses.replace(CONFIG.backbone, weights="w.safetensors")
-    assert (pretrained.backbone.norm, pretrained.backbone.frozen_stages) == ("frozen", 2)
-    fair = {"weights": None, "norm": "batch", "frozen_stages": 0}
-    assert scratch.backbone == dataclasses.replace(CONFIG.backbone, **fair)
+    configs = {start: variant(CONFIG, start, "w.safetensors", 3) for start in STARTS}
+    for config in configs.values():
+        run = dataclasses.replace(config.run, seed=9)
+        assert dataclasses.replace(config, backbone=CONFIG.backbone, run=run) == CONFIG
+        assert config.run.seed == 3
+    pretrained, unfrozen, scratch = (configs[start].backbone for start in STARTS)
+    assert pretrained == dataclasses.replace(CONFIG.backbone, weights="w.safetensors")
+    assert (pretrained.norm, pretrained.frozen_stages) == ("frozen", 2)
+    assert unfrozen == dataclasses.replace(pretrained, norm="batch", frozen_stages=0)
+    assert scratch == dataclasses.replace(unfrozen, weights=None)  # the weights alone
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["backbone.norm=batch", "backbone.frozen_stages=0"], ["pretrained", "scratch"]),
+        (["backbone.norm=batch", "backbone.frozen_stages=1"], list(STARTS)),
+        (["backbone.norm=frozen", "backbone.frozen_stages=0"], list(STARTS)),
+    ],
+)
+def test_starts_that_would_be_the_same_run_once(options: list[str], expected: list[str]):
+    assert starts_of(load_config(DetectionConfig, None, options)) == expected
+
+
+def test_synchronised_normalisation_stays_so():
+    config = load_config(DetectionConfig, None, ["backbone.norm=sync"])
+    assert [variant(config, start, "w", 0).backbone.norm for start in STARTS] == ["sync"] * 3
 
 
 def test_curves(tmp_path: Path):
@@ -84,14 +104,17 @@ def test_runs_of_a_comparison(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
     monkeypatch.setattr(module, "finetune", stand_in)
     first = compare(CONFIG, "w", 1, tmp_path, resume=False, overwrite=False)
-    assert calls == [("pretrained_seed0", 0, "w", False, False), ("scratch_seed0", 0, None, False, False)]
+    assert calls == [
+        ("pretrained_seed0", 0, "w", False, False),
+        ("pretrained_unfrozen_seed0", 0, "w", False, False),
+        ("scratch_seed0", 0, None, False, False),
+    ]
     assert first.scores("scratch", "AP") == [0.0]
     calls.clear()
     # One more seed: what has begun goes on, what has not begins.
     both = compare(CONFIG, "w", 2, tmp_path, resume=True, overwrite=False)
     assert [(name, resume) for name, *_, resume, _ in calls] == [
-        *(("pretrained_seed0", True), ("scratch_seed0", True)),
-        *(("pretrained_seed1", False), ("scratch_seed1", False)),
+        *((f"{start}_seed{seed}", seed == 0) for seed in (0, 1) for start in STARTS)
     ]
     assert both.scores("pretrained", "AP") == [0, 10]
     assert json.loads((tmp_path / "comparison.json").read_text()) == both.results
