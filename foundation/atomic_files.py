@@ -10,22 +10,29 @@ from typing import Any
 
 
 @contextmanager
-def replace_atomically(path: Path) -> Iterator[Path]:
+def replace_atomically(path: Path, *, keep: Path | None = None) -> Iterator[Path]:
     """Gives a temporary path beside `path`, whose file replaces that of `path` when the block succeeds.
 
-    A reader, or a run killed at any moment, sees the old file or the new one, never a part.
+    A reader, or a run killed at any moment, sees the old file or the new one, never a part. The content is on
+    the disk before the name points to it, and the name before this returns, so that a power cut leaves one of
+    the two as well.
+
+    Args:
+        keep: where the old file goes, if there is one; until then `path` may be absent for a moment.
     """
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:
         yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
+        sync(temporary)
         mask = os.umask(0)
         os.umask(mask)
         temporary.chmod(0o666 & ~mask)  # mkstemp's own mode would hide the file from others
+        if keep is not None and path.exists():
+            path.replace(keep)
         temporary.replace(path)
+        sync(path.parent)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.filename is None:
@@ -33,15 +40,32 @@ def replace_atomically(path: Path) -> Iterator[Path]:
         raise
 
 
-def write_bytes(path: Path, content: bytes | memoryview) -> None:
-    """Writes a file in one step: a reader sees the old file or the new one, never a part."""
-    with replace_atomically(path) as temporary:
+def sync(path: Path) -> None:
+    """Waits until a file's content, or the names in a folder, are on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def make_folder(path: Path) -> None:
+    """Makes a folder, and those above it, whose names are on the disk before this returns."""
+    new = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for folder in reversed(new):
+        sync(folder.parent)
+
+
+def write_bytes(path: Path, content: bytes | memoryview, *, keep: Path | None = None) -> None:
+    """Writes a file in one step, as `replace_atomically` does."""
+    with replace_atomically(path, keep=keep) as temporary:
         temporary.write_bytes(content)
 
 
 def write_text(path: Path, text: str) -> None:
     """Writes a file of UTF-8 text in one step, and its folder if need be."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     write_bytes(path, text.encode())
 
 

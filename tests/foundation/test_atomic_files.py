@@ -1,9 +1,10 @@
 import os
+import stat
 from pathlib import Path
 
 import pytest
 
-from foundation.atomic_files import replace_atomically, write_bytes, write_json, write_text
+from foundation.atomic_files import make_folder, replace_atomically, write_bytes, write_json, write_text
 
 
 def test_a_file_is_replaced_as_a_whole(tmp_path: Path):
@@ -49,3 +50,34 @@ def test_text_brings_its_folder_along(tmp_path: Path):
     assert len(list((tmp_path / "a" / "b").iterdir())) == 1
     write_json(tmp_path / "c" / "x.json", {"a": [1, None]})
     assert (tmp_path / "c" / "x.json").read_text() == '{"a": [1, null]}'
+
+
+def test_content_is_on_the_disk_before_its_name_and_the_name_before_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    done: list[str] = []
+    fsync, replace = os.fsync, os.replace
+    monkeypatch.setattr(
+        os, "fsync", lambda handle: (done.append("folder" if is_folder(handle) else "file"), fsync(handle))
+    )
+    monkeypatch.setattr(os, "replace", lambda *names: (done.append("name"), replace(*names)))
+    write_bytes(tmp_path / "x.bin", b"new")
+    assert done == ["file", "name", "folder"]
+    done.clear()
+    make_folder(tmp_path / "a" / "b")
+    assert done == ["folder", "folder"] and (tmp_path / "a" / "b").is_dir()
+    make_folder(tmp_path / "a" / "b")
+    assert done == ["folder", "folder"]
+
+
+def is_folder(handle: int) -> bool:
+    return stat.S_ISDIR(os.fstat(handle).st_mode)
+
+
+def test_the_old_file_can_be_kept_under_another_name(tmp_path: Path):
+    path, old = tmp_path / "x.bin", tmp_path / "x.old.bin"
+    write_bytes(path, b"1", keep=old)
+    assert not old.exists()
+    for content in (b"2", b"3"):
+        write_bytes(path, content, keep=old)
+    assert (path.read_bytes(), old.read_bytes()) == (b"3", b"2")
