@@ -1,6 +1,9 @@
 """Files of torch.save, read whole or not at all, and without running anything that stands in them."""
 
+import hashlib
+import io
 import re
+import struct
 import zipfile
 import zlib
 from pathlib import Path
@@ -14,8 +17,25 @@ _FOLDER = 0x10  # MS-DOS attribute; torch takes such an entry for empty
 _CHUNK = 1 << 20  # bytes
 
 
+_DIGEST = b"sha256 "  # what the comment of an archive of ours begins with
+
+
 class TorchFileError(ValueError):
     """A damaged file, or one with more than tensors and plain containers; the message says why, briefly."""
+
+
+def torch_bytes(content: object) -> bytes:
+    """Tensors and plain containers as an archive of torch.save, with a digest of it as the archive's comment.
+
+    The checksums of an archive leave out its own tables and padding; the digest covers every byte.
+    """
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    buffer.seek(-2, io.SEEK_END)  # the length of the comment, which torch leaves empty, ends the file
+    buffer.write(struct.pack("<H", len(_DIGEST) + 64))
+    digest = hashlib.sha256(buffer.getbuffer()).hexdigest()
+    buffer.write(_DIGEST + digest.encode())
+    return buffer.getvalue()
 
 
 def read_torch(path: Path) -> object:
@@ -39,6 +59,8 @@ def read_torch(path: Path) -> object:
 
 def _check_sums(path: Path) -> None:
     with zipfile.ZipFile(path) as archive:
+        if archive.comment:
+            _compare_digest(path, archive.comment)
         entries = archive.infolist()
         if not any(entry.CRC for entry in entries):
             return  # torch.serialization.set_crc32_options(False) wrote zeros
@@ -48,6 +70,16 @@ def _check_sums(path: Path) -> None:
             with archive.open(entry) as content:  # compares the checksum when it comes to the end
                 while content.read(_CHUNK):
                     pass
+
+
+def _compare_digest(path: Path, comment: bytes) -> None:
+    digest, left = hashlib.sha256(), path.stat().st_size - len(comment)
+    with path.open("rb") as file:
+        while left > 0:
+            digest.update(file.read(min(left, _CHUNK)))
+            left -= _CHUNK
+    if comment != _DIGEST + digest.hexdigest().encode():
+        raise zipfile.BadZipFile("its content is not what its digest says")
 
 
 def _reason(error: BaseException) -> str:

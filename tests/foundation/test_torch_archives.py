@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from foundation.torch_archives import TorchFileError, read_torch
+from foundation.torch_archives import TorchFileError, read_torch, torch_bytes
 
 CONTENT = {
     "step": 3,
@@ -53,6 +53,17 @@ def test_no_flipped_bit_passes(tmp_path):
         "refused",
         "equal",
     }  # equal: the zip format's own time stamps, padding and the like
+
+
+def test_of_a_file_of_ours_every_bit_is_covered(tmp_path):
+    path = tmp_path / "x.pt"
+    path.write_bytes(torch_bytes(CONTENT))
+    assert same(read_torch(path), CONTENT)
+    assert same(torch.load(path, weights_only=True), CONTENT)  # torch's own reader takes no notice
+    content = path.read_bytes()
+    ends = range(8 * (len(content) - 100), 8 * len(content))  # the archive's end, and the digest
+    drawn = random.Random(1).sample(range(8 * len(content)), 400)
+    assert {outcome(path, content, bit) for bit in (*drawn, *ends)} == {"refused"}
 
 
 def outcome(path: Path, content: bytes, bit: int) -> str:
