@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -11,16 +12,18 @@ import torch
 from torch import Tensor, nn
 
 from backbones import WeightsHeader, create_model, read_weights, save_weights
-from backbones.norm import norm_eps
+from backbones.norm import norm_eps, set_norm_eps
 from backbones.spec import Network
 from classification.config import ModelConfig, PretrainConfig
 from classification.data.cifar10 import Cifar10
+from classification.data.encoded_pictures import EncodedPictures
 from classification.data.labelled_batches import (
     SCORED_AT_ONCE,
     Batch,
     Pictures,
     PicturesOnDevice,
     evaluation_batches,
+    fingerprint,
     training_batches,
     training_items,
 )
@@ -29,8 +32,11 @@ from classification.losses import classification_loss, dominant_labels
 from classification.mixing import Mixing
 from classification.score.classifier_errors import evaluate
 from foundation.errors import UserError
+from training.command import Interrupted, stop_requests
 from training.devices import process_group, resolve_device, world_size
+from training.loader import read_once
 from training.run import Evaluation, Task, train
+from training.run_folder import open_run
 from training.seeding import DRAWING, seed_everything
 
 logger = logging.getLogger(__name__)
@@ -47,7 +53,9 @@ def pretrain(
         UserError: data, weights or the folder are not as needed, or the loss is not finite.
     """
     device = resolve_device(config.run.device)
-    with process_group(device):
+    with process_group(device), open_run(out, config, resume=resume, overwrite=overwrite) as folder:
+        if folder.result is not None:
+            return folder.result
         training, validation = (open_split(config.data, training=flag) for flag in (True, False))
         if training.classes != validation.classes:
             raise UserError(
@@ -56,36 +64,51 @@ def pretrain(
             )
         counts = len(training), len(validation), len(training.classes)
         logger.info("%d pictures to train on, %d to validate, %d classes", *counts)
-        model = draw_classifier(config, training, device)
+        if isinstance(validation, EncodedPictures):
+            view = partial(validation.view, seed=0)
+            read_once(view, len(validation), config.run.workers, what="validation pictures")
+        model = draw_classifier(config, training, device, folder.network)
         task = pretraining_task(config, model, training, validation)
-        return train(task, config, out, resume=resume, overwrite=overwrite)
+        return train(task, config, folder)
 
 
-def draw_classifier(config: PretrainConfig, pictures: Pictures, device: torch.device) -> Network:
-    """The network to be trained, drawn from the run's seed, on its device."""
+def draw_classifier(
+    config: PretrainConfig, pictures: Pictures, device: torch.device, known: Mapping[str, Any] | None = None
+) -> Network:
+    """The network to be trained, drawn from the run's seed, on its device; see `build_classifier`."""
     with DRAWING:
         seed_everything(config.run.seed)
-        model = build_classifier(config.model, pictures)
+        model = build_classifier(config.model, pictures, known)
     model.to(device)
     if config.run.channels_last:
         model.to(memory_format=torch.channels_last)
     return model
 
 
-def build_classifier(config: ModelConfig, pictures: Pictures) -> Network:
+def build_classifier(
+    config: ModelConfig, pictures: Pictures, known: Mapping[str, Any] | None = None
+) -> Network:
     """The network for these pictures' classes, told how they are normalised.
 
     Weights to start from may be of other classes: their last layer is left out. They must be for pictures of
     the same normalisation.
+
+    Args:
+        known: what a checkpoint says of the network that its tensors are for; no weights are read then.
     """
-    known = len(pictures.classes)
+    if known is not None:
+        model = config.create(len(pictures.classes), weights=None)
+        model.input_spec = pictures.input_spec
+        set_norm_eps(model, known["norm_eps"])
+        return model
+    outputs = len(pictures.classes)
     if config.weights is not None:
         with torch.device("meta"):
             last = create_model(config.name).last_layer
-        known = len(read_weights(config.weights)[0].get(f"{last}.weight", pictures.classes))
-    model = config.create(known)
-    if known != len(pictures.classes):
-        logger.info("%s is for %d classes: the classifier starts anew", config.weights, known)
+        outputs = len(read_weights(config.weights)[0].get(f"{last}.weight", pictures.classes))
+    model = config.create(outputs)
+    if outputs != len(pictures.classes):
+        logger.info("%s is for %d classes: the classifier starts anew", config.weights, outputs)
         before = model.get_submodule(model.last_layer)
         assert isinstance(before, nn.Linear)
         model.set_submodule(model.last_layer, nn.Linear(before.in_features, len(pictures.classes)))
@@ -140,7 +163,10 @@ def pretraining_task(
             "training pictures": len(training),
             "validation pictures": len(validation),
             "classes": training.classes,
+            "training file names and labels": fingerprint(training),
+            "validation file names and labels": fingerprint(validation),
         },
+        network={"norm_eps": norm_eps(model)},
     )
 
 
@@ -189,7 +215,7 @@ def pretrain_together(runs: Sequence[tuple[PretrainConfig, Path, bool]]) -> list
         raise UserError(f"trainings run together in one process, but torchrun started {world_size()}")
     for config, _, _ in runs:
         refuse_shared(config)
-    ended: list[dict[str, Any] | Exception] = [{} for _ in runs]
+    ended: list[dict[str, Any] | BaseException] = [{} for _ in runs]
 
     def run(number: int, config: PretrainConfig, out: Path, resume: bool) -> None:
         try:
@@ -197,22 +223,23 @@ def pretrain_together(runs: Sequence[tuple[PretrainConfig, Path, bool]]) -> list
             stream = torch.cuda.Stream(device) if device.type == "cuda" else None
             with torch.cuda.stream(stream):
                 ended[number] = pretrain(config, out, resume=resume)
-        except Exception as error:  # kept for the main thread, which raises it
+        except (Exception, Interrupted) as error:  # kept for the main thread, which raises it
             ended[number] = error
             logger.error("%s", error)
 
-    # Named for the log; daemons, so that Ctrl-C ends them all. Each goes on from its checkpoint.
+    # Named for the log; daemons, so that a second Ctrl-C ends them all. Each goes on from its checkpoint.
     threads = [
         Thread(target=run, name=each[1].name, args=(i, *each), daemon=True) for i, each in enumerate(runs)
     ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with stop_requests():
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
     for result in ended:
-        if isinstance(result, Exception):
+        if isinstance(result, BaseException):
             raise result
-    return [result for result in ended if not isinstance(result, Exception)]
+    return [result for result in ended if not isinstance(result, BaseException)]
 
 
 def refuse_shared(config: PretrainConfig) -> None:

@@ -2,7 +2,7 @@
 
 import math
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,9 @@ from detection.model.roi_heads import Detections
 from detection.predictor import predict_dataset
 from detection.types import Batch
 from foundation.atomic_files import replace_atomically
-from training.devices import broadcast_object, is_main
+from training.devices import is_main
 from training.run import Evaluation, Task, train
-from training.run_folder import RunFolder
+from training.run_folder import RunFolder, open_run
 from training.seeding import seed_everything
 
 MakeTask = Callable[[DetectionConfig, FasterRCNN, DetectionDataset, DetectionDataset, Path], Task]
@@ -79,24 +79,18 @@ class Alternation:
         """What `config.training` asks for."""
         return UNSHARED if self.config.training == "two_stage" else UNSHARED + SHARED
 
-    def run(self, *, resume: bool, overwrite: bool) -> dict[str, Any]:
-        """Takes all steps; afterwards `out` holds the detector as a joint training's folder would.
+    def run(self, folder: RunFolder) -> dict[str, Any]:
+        """Takes all steps; afterwards the opened folder holds the detector as a joint training's would.
 
         Returns:
             What result.json holds: the last step's result, and the scores of all under "steps".
         Raises:
             UserError: as `training.run.train`.
         """
-        folder, ended = RunFolder(self.out), None
-        if is_main():
-            if overwrite and (self.out / "config.yaml").is_file():
-                for step in UNSHARED + SHARED:
-                    RunFolder(self.out / step.name).clear()
-            folder.open(self.config, resume=resume, overwrite=overwrite)
-            ended = folder.read_result()
-        ended = broadcast_object(ended)
-        if ended is not None:
-            return ended
+        if is_main() and not folder.resuming:
+            for step in UNSHARED + SHARED:
+                RunFolder(self.out / step.name).clear()
+            folder.begin(self.config)
         scores, result, before = {}, {}, None
         for step in self.steps:
             result = self._take(step, before)
@@ -115,19 +109,24 @@ class Alternation:
         out = self.out / step.name
         seed_everything(self.config.run.seed)  # as if the step were the first of the process
         config = self.config if step in SHARED else replace(self.config, training="two_stage")
-        model = self._detector(step, config, before)
-        for name, part in model.named_children():
-            if name not in step.learning:
-                part.requires_grad_(False)
-        model.to(self.device)
-        task = self.task(config, model, self.training, self.validation, out)
-        task = self._of_proposals(task, model) if "rpn" in step.learning else _of_regions(task)
-        return train(task, config, out, resume=(out / "config.yaml").is_file())
+        with open_run(out, config, resume=(out / "config.yaml").is_file()) as folder:
+            if folder.result is not None:
+                return folder.result
+            model = self._detector(step, config, before, folder.network)
+            for name, part in model.named_children():
+                if name not in step.learning:
+                    part.requires_grad_(False)
+            model.to(self.device)
+            task = self.task(config, model, self.training, self.validation, out)
+            task = self._of_proposals(task, model) if "rpn" in step.learning else _of_regions(task)
+            return train(task, config, folder)
 
-    def _detector(self, step: Step, config: DetectionConfig, before: Path | None) -> FasterRCNN:
+    def _detector(
+        self, step: Step, config: DetectionConfig, before: Path | None, known: Mapping[str, Any] | None
+    ) -> FasterRCNN:
         """The detector as a step begins with it; trunks that do not learn have frozen normalisation."""
         if before is None:
-            return build_detector(config, len(self.training.classes))
+            return build_detector(config, len(self.training.classes), known)
         model, fixed = (load_detector(before, options).model for options in ((), ["backbone.norm=frozen"]))
         if step in SHARED:
             return FasterRCNN(fixed.trunk, model.rpn, model.roi_heads)

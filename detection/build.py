@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from backbones import WeightsError, WeightsHeader, load_into, read_weights
 from backbones.norm import norm_eps, set_norm_eps
+from backbones.spec import InputSpec
 from detection.config import DetectionConfig
 from detection.model.detector import FasterRCNN, TwoTrunkRCNN
 from detection.model.detector_kinds import KINDS
@@ -14,16 +15,23 @@ from foundation.errors import UserError
 from training.config import parse_config
 
 
-def build_detector(config: DetectionConfig, num_classes: int) -> FasterRCNN:
+def build_detector(
+    config: DetectionConfig, num_classes: int, known: Mapping[str, Any] | None = None
+) -> FasterRCNN:
     """The configured detector with the backbone's weights, if the configuration names any.
 
     Args:
         num_classes: without the background.
+        known: what a checkpoint says of the network that its tensors are for (see `network_facts`); the
+            backbone's weights are not read then.
     Raises:
         UserError: frozen normalisation without weights.
         OptionError, WeightsError: the backbone does not exist or its weights do not fit.
     """
     backbone = config.backbone
+    if known is not None:
+        model = assemble(config, num_classes, weights=None)
+        return _adopt(model, InputSpec(**known["input_spec"]), known["norm_eps"])
     if backbone.weights is None and (backbone.norm == "frozen" or backbone.frozen_stages):
         raise UserError(
             "backbone.weights is not set, so there is nothing worth freezing: a random network with fixed "
@@ -45,6 +53,17 @@ def assemble(config: DetectionConfig, num_classes: int, weights: str | None) -> 
         if others
         else detector
     )
+
+
+def network_facts(model: FasterRCNN) -> dict[str, Any]:
+    """What came with the backbone's weights besides tensors, as a checkpoint keeps it."""
+    return {"input_spec": asdict(model.trunk.input_spec), "norm_eps": norm_eps(model)}
+
+
+def _adopt(model: FasterRCNN, input_spec: InputSpec, eps: float) -> FasterRCNN:
+    model.trunk.input_spec = input_spec
+    set_norm_eps(model, eps)
+    return model
 
 
 def detector_header(
@@ -94,7 +113,7 @@ def load_detector(path: str | Path, overrides: Sequence[str] = ()) -> LoadedDete
         )
     config = parse_config(DetectionConfig, header.config, overrides, source=str(path))
     model = assemble(config, len(header.classes), weights=None)
-    model.trunk.input_spec = header.input_spec
+    _adopt(model, header.input_spec, header.norm_eps)
     try:
         load_into(model, state)
     except WeightsError as error:
@@ -102,7 +121,6 @@ def load_detector(path: str | Path, overrides: Sequence[str] = ()) -> LoadedDete
             f"{path}: {error}\nleave its classes, backbone, anchors and rpn.channels as they were trained; "
             "only other keys can be overridden"
         ) from error
-    set_norm_eps(model, header.norm_eps)
     # Files of the first release do not say.
     category_ids = header.options.get("category_ids", list(range(1, len(header.classes) + 1)))
     return LoadedDetector(model.eval(), config, header.classes, category_ids)

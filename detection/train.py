@@ -4,6 +4,7 @@ import logging
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from backbones import save_weights
 from detection.alternate import Alternation
-from detection.build import build_detector, detector_header
+from detection.build import build_detector, detector_header, network_facts
 from detection.config import DetectionConfig
 from detection.data.annotations import DetectionDataset, require_truth
 from detection.data.dataset_splits import open_dataset
@@ -21,11 +22,14 @@ from detection.model.detector import FasterRCNN
 from detection.predictor import predict_dataset
 from detection.results.metrics_by_name import METRICS, score
 from detection.results.result_records import to_coco_records
-from detection.types import Batch
+from detection.types import Batch, Prediction
 from foundation.atomic_files import write_json
 from foundation.errors import UserError
+from pictures.decoding import load_image
 from training.devices import broadcast_object, is_main, process_group, rank, resolve_device, world_size
+from training.loader import read_once
 from training.run import Evaluation, Task, train
+from training.run_folder import open_run
 from training.seeding import seed_everything
 
 logger = logging.getLogger(__name__)
@@ -42,7 +46,13 @@ def finetune(
         UserError: data, weights or the folder are not as needed, or the loss is not finite.
     """
     device = resolve_device(config.run.device)
-    with process_group(device):
+    joint = config.training == "joint"
+    with (
+        process_group(device),
+        open_run(out, config, resume=resume, overwrite=overwrite, may_lengthen=joint) as folder,
+    ):
+        if folder.result is not None:
+            return folder.result
         seed_everything(config.run.seed)
         training = open_dataset(config.data, config.data.train, masks=config.detector.mask)
         # What scoring masks will need is checked now, not at the first evaluation.
@@ -60,12 +70,31 @@ def finetune(
             "%d pictures to train on, %d to validate, %d classes",
             *(len(training), len(validation), len(training.classes)),
         )
-        if config.training != "joint":
-            steps = Alternation(config, training, validation, out, device, detection_task)
-            return steps.run(resume=resume, overwrite=overwrite)
-        model = build_detector(config, len(training.classes)).to(device)
-        task = detection_task(config, model, training, validation, out)
-        return train(task, config, out, resume=resume, overwrite=overwrite)
+        check_scoring(validation, config)
+        if not joint:
+            return Alternation(config, training, validation, out, device, detection_task).run(folder)
+        model = build_detector(config, len(training.classes), folder.network).to(device)
+        return train(detection_task(config, model, training, validation, out), config, folder)
+
+
+def check_scoring(validation: DetectionDataset, config: DetectionConfig) -> None:
+    """Reads every validation picture, and scores a detector that finds nothing.
+
+    What would end the first evaluation, hours into a training, ends it before the first step.
+
+    Raises:
+        UserError: a picture is broken, or the annotations cannot be scored.
+    """
+    read = partial(_read_picture, validation)
+    read_once(read, len(validation), config.run.workers, what="validation pictures")
+    nothing = (torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), torch.zeros(0))
+    predictions = [Prediction(*nothing, image_id=image_id) for image_id in validation.image_ids]
+    if is_main():
+        score(predictions, validation, config.metric)
+
+
+def _read_picture(dataset: DetectionDataset, index: int) -> None:
+    load_image(dataset.image_path(index), dataset.load_target(index).size)
 
 
 def detection_task(
@@ -118,7 +147,10 @@ def detection_task(
             "training pictures": len(training),
             "validation pictures": len(validation),
             "classes": training.classes,
+            "training annotations": training.fingerprint(),
+            "validation annotations": validation.fingerprint(),
         },
+        network=network_facts(model),
         # Until 0.1.0 all pictures of a step had one orientation, now those of a micro-batch.
         order=1 if world_size() * optim.accumulate == 1 else 2,
     )

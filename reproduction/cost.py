@@ -26,6 +26,7 @@ from reproduction.tables import markdown_table
 from training.devices import broadcast_object, is_main, process_group, resolve_device
 from training.loader import Item
 from training.run import Evaluation, train
+from training.run_folder import open_run
 
 logger = logging.getLogger(__name__)
 STEPS_A_REPORT = {"cpu": 1, "cuda": 50}
@@ -61,10 +62,14 @@ class BlackPictures:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def name(self, index: int) -> str:
+        """Its number."""
+        return str(index)
+
     def read(self, items: Sequence[Item]) -> Batch:
         images = torch.zeros(len(items), 3, self.size, self.size, dtype=torch.uint8)
         labels = self.labels[[item.index for item in items]]
-        return Batch(images, labels, labels, [str(item.index) for item in items])
+        return Batch(images, labels, labels, [self.name(item.index) for item in items])
 
     def adopt(self, spec: InputSpec) -> None:
         """Any network will do."""
@@ -137,7 +142,9 @@ def _train_without_scores(
 ) -> None:
     task = pretraining_task(config, draw_classifier(config, pictures, device), pictures, pictures)
     nothing = Evaluation(0.0, {"scores": {}})
-    train(replace(task, evaluate=lambda: nothing, save_weights=lambda path, scores: None), config, out)
+    task = replace(task, evaluate=lambda: nothing, save_weights=lambda path, scores: None)
+    with open_run(out, config) as folder:
+        train(task, config, folder)
 
 
 def pictures_per_second(folder: Path) -> float:

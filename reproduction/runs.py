@@ -11,7 +11,7 @@ from classification.pretrain import pretrain, pretrain_together, refuse_shared
 from foundation.errors import UserError, suggest
 from reproduction.paper import Row
 from training.config import complete_config, differences, dump_config, load_config
-from training.run_folder import FREE_KEYS, load_checkpoint
+from training.run_folder import FREE_KEYS, last_checkpoint
 
 logger = logging.getLogger(__name__)
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
@@ -38,9 +38,8 @@ class Run:
         """From its last checkpoint."""
         if self.state == "complete":
             return 0
-        checkpoint = self.folder / "checkpoint.pt"
-        done = load_checkpoint(checkpoint)["step"] if checkpoint.is_file() else 0
-        return self.config.schedule.total_steps - done
+        checkpoint = last_checkpoint(self.folder)
+        return self.config.schedule.total_steps - (checkpoint["step"] if checkpoint else 0)
 
 
 def choose_rows(rows: Sequence[Row], names: Sequence[str]) -> list[Row]:

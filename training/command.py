@@ -4,8 +4,11 @@ import argparse
 import errno
 import logging
 import os
+import signal
 import sys
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import current_thread, main_thread
 from typing import TypeVar
@@ -14,6 +17,49 @@ Item = TypeVar("Item")
 
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 NOT_ALLOWED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR}
+
+
+class Interrupted(KeyboardInterrupt):
+    """A training that was asked to stop has been saved; the message says how it goes on."""
+
+
+# torchrun passes on a Ctrl-C that the terminal has sent to all processes already: no second request.
+SAME_REQUEST_SECONDS = 2.0
+_requested: list[float] = []  # when Ctrl-C and SIGTERM came, by the monotonic clock
+
+
+def _note_request(number: int, frame: object) -> None:
+    now = time.monotonic()
+    if _requested and now - _requested[0] >= SAME_REQUEST_SECONDS:
+        raise KeyboardInterrupt
+    if not _requested and os.environ.get("RANK", "0") == "0":
+        # Not through logging, which may be at work in the very line that the signal interrupts.
+        os.write(2, b"stopping when the step at hand is saved; once more to stop at once\n")
+    _requested.append(now)
+
+
+@contextmanager
+def stop_requests() -> Iterator[None]:
+    """Within the block Ctrl-C and SIGTERM only make `stop_requested` true; a second one ends it at once.
+
+    Only the main thread receives signals. Other threads see what it noted, in a block of its own around them.
+    """
+    if current_thread() is not main_thread():
+        yield
+        return
+    _requested.clear()
+    numbers = signal.SIGINT, signal.SIGTERM
+    before = [signal.signal(number, _note_request) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
+def stop_requested() -> bool:
+    """Whether Ctrl-C or SIGTERM has come since the last `stop_requests` began."""
+    return bool(_requested)
 
 
 def new_parser(description: str | None) -> argparse.ArgumentParser:
@@ -43,33 +89,44 @@ def build_parser(description: str, *, config_default: str | None = None) -> argp
 def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentParser) -> None:
     """Parses the command line, calls `main` and turns errors that are the user's to fix into exit status 2.
 
-    Such errors carry an attribute `exit_status` (see `foundation.errors`); a full disk counts as one.
+    Such errors carry an attribute `exit_status` (see `foundation.errors`); a full disk counts as one. SIGTERM
+    ends a command as Ctrl-C does, so that nothing half written is left behind.
     """
     arguments = parser.parse_intermixed_args()
     _set_up_logging()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    resumable = hasattr(arguments, "resume")
     try:
         main(arguments)
-    except ValueError as error:
-        status = getattr(error, "exit_status", None)
-        if status is None:
+        return
+    except KeyboardInterrupt as error:
+        remedy = "; continue from the last checkpoint with --resume" if resumable else ""
+        message, status = str(error) or f"interrupted{remedy}", 130
+    except Exception as error:
+        known = _explain(error, "free some and continue with --resume" if resumable else "free some")
+        if known is None:
             raise
-        _leave(str(error), status)
-    except OSError as error:
-        if error.errno in DISK_FULL:
-            remedy = "free some and continue with --resume" if hasattr(arguments, "resume") else "free some"
-            where = f" while writing {error.filename}" if error.filename else ""
-            _leave(f"no space left{where} ({error.strerror}); {remedy}", 2)
-        if error.errno in NOT_ALLOWED and error.filename:
-            _leave(f"{error.filename}: {error.strerror}; choose a place that can be written", 2)
-        raise
-    except KeyboardInterrupt:
-        _leave("interrupted", 130)
-
-
-def _leave(message: str, status: int) -> None:
+        message, status = known, getattr(error, "exit_status", 2)
+    # Out here nothing refers to the error any more, nor to what was under way, such as loaders of pictures.
     sys.stdout.flush()
     print(f"error: {message}", file=sys.stderr, flush=True)
     sys.exit(status)
+
+
+def _explain(error: Exception, free_some: str) -> str | None:
+    """What to say of an error in one line, None if it is not the user's to fix."""
+    reason = (str(error).splitlines() or [""])[0]
+    if hasattr(error, "exit_status"):
+        return str(error)
+    if isinstance(error, OSError) and error.errno in DISK_FULL:
+        where = f" while writing {error.filename}" if error.filename else ""
+        return f"no space left{where} ({error.strerror}); {free_some}"
+    if isinstance(error, OSError) and error.errno in NOT_ALLOWED and error.filename:
+        return f"{error.filename}: {error.strerror}; choose a place that can be written"
+    # The names are torch's, of a GPU's memory and the host's; torch is not imported here.
+    if isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__ or "can't allocate" in reason:
+        return f"out of memory ({reason or 'of the host'}); {free_some}, or take smaller batches or pictures"
+    return None
 
 
 class _LineHandler(logging.StreamHandler):

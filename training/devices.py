@@ -59,11 +59,14 @@ def is_main() -> bool:
 
 @contextmanager
 def process_group(device: torch.device) -> Iterator[None]:
-    """Joins torchrun's processes for as long as the block runs: NCCL between GPUs, gloo between CPUs."""
+    """Joins torchrun's processes for as long as the block runs: NCCL between GPUs, gloo between CPUs.
+
+    With GPUs gloo carries what lies on the host, so that no GPU waits for it.
+    """
     if world_size() == 1 or dist.is_initialized():
         yield
         return
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
     try:
         yield
     finally:
@@ -103,6 +106,15 @@ def broadcast_buffers(model: nn.Module) -> None:
     if world_size() > 1:
         for buffer in model.buffers():
             dist.broadcast(buffer, 0)
+
+
+def any_process(flag: bool) -> bool:
+    """Whether the flag is set in any process, known to all of them."""
+    if world_size() == 1:
+        return flag
+    flags = torch.tensor(int(flag))
+    dist.all_reduce(flags, dist.ReduceOp.MAX)
+    return bool(flags)
 
 
 def broadcast_object(value: Value) -> Value:

@@ -1,7 +1,10 @@
 """The order of the training data, and the worker processes that make its batches."""
 
+import logging
+import signal
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from typing import Generic, NamedTuple, TypeVar
 
@@ -10,7 +13,12 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from foundation.errors import UserError
+from training.devices import rank, world_size
 from training.seeding import item_seed
+
+logger = logging.getLogger(__name__)
+READ_AT_ONCE = 50  # items that a worker is asked for together where nothing is trained on them
+GRACE_SECONDS = 10  # that a worker lives on after SIGTERM
 
 
 class Item(NamedTuple):
@@ -110,6 +118,37 @@ def evaluation_shard(length: int, rank: int, world_size: int) -> range:
     return range(length * rank // world_size, length * (rank + 1) // world_size)
 
 
+def read_once(read: Callable[[int], object], length: int, workers: int, *, what: str) -> None:
+    """Reads this process's share of all items: a broken one is better found now than hours into a training.
+
+    Args:
+        read: reads an item by its index, and raises a UserError where it is broken.
+        what: the items, for messages.
+    Raises:
+        UserError: the first that is broken, and how many are.
+    """
+    shard = evaluation_shard(length, rank(), world_size())
+    logger.info("reading all %d %s once", length, what)
+    items = [Item(index, 0) for index in shard]
+    parts = [items[start : start + READ_AT_ONCE] for start in range(0, len(items), READ_AT_ONCE)]
+    found = BatchLoader(partial(_problems, read), parts, workers)
+    problems = [problem for part in found for problem in part]
+    if problems:
+        raise UserError(
+            f"{problems[0]}\n{len(problems)} of {len(items)} {what} cannot be read; mend or remove them"
+        )
+
+
+def _problems(read: Callable[[int], object], items: list[Item]) -> list[str]:
+    problems = []
+    for item in items:
+        try:
+            read(item.index)
+        except UserError as error:
+            problems.append(str(error))
+    return problems
+
+
 Batch = TypeVar("Batch")
 
 
@@ -136,7 +175,7 @@ class BatchLoader(Generic[Batch]):
         read: makes a batch of these items; pickled where workers are not forked.
         batches: the items of each batch.
     Raises:
-        UserError: on iterating, where `read` raised it.
+        UserError: on iterating, where `read` raised it, or where a worker was killed.
     """
 
     def __init__(
@@ -149,10 +188,29 @@ class BatchLoader(Generic[Batch]):
             num_workers=workers,
             pin_memory=torch.cuda.is_initialized(),  # a run on the CPU leaves the GPU alone
             generator=torch.Generator(),  # else every new iterator would draw from the global one
+            worker_init_fn=_outlive_requests_to_stop,
         )
 
     def __iter__(self) -> Iterator[Batch]:
-        for batch in self._loader:
+        batches = iter(self._loader)
+        while True:
+            try:
+                batch = next(batches)
+            except StopIteration:
+                return
+            except RuntimeError as error:
+                if "DataLoader worker" not in str(error):
+                    raise
+                raise UserError(
+                    f"a process that reads pictures was killed ({str(error).splitlines()[0]}), most often "
+                    "for want of memory; lower run.workers, and continue a training with --resume"
+                ) from error
             if isinstance(batch, UserError):
                 raise batch
             yield batch
+
+
+def _outlive_requests_to_stop(worker: int) -> None:
+    """Ctrl-C and SIGTERM may reach every process, but the step at hand still needs its batches."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(GRACE_SECONDS))

@@ -95,8 +95,10 @@ def fit(
     step: Step,
     total_steps: int,
     every: Sequence[tuple[int, Callable[[TrainState], None]]] = (),
+    *,
+    asked_to_stop: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Trains until `total_steps` steps are done in all.
+    """Trains until `total_steps` steps are done in all, or until it is asked to stop.
 
     Args:
         state: changed in place; a continued run starts at its step.
@@ -104,6 +106,8 @@ def fit(
         step: takes at least one optimiser step and at most as many as its last argument says.
         every: (n, callable): called in this order after every n-th step and after the last, with losses and
             weights known to be finite. They leave the model in training mode.
+        asked_to_stop: called after every call of `step`; where it says so the training ends, after what is
+            due, with losses and weights known to be finite.
     Raises:
         UserError: a loss is not finite; says which, and on which pictures. Or a weight is not.
     """
@@ -117,14 +121,17 @@ def fit(
         for name, value in report.losses.items():
             state.loss_sums[name] = state.loss_sums.get(name, 0) + value
         state.loss_steps += report.steps
+        stopping = asked_to_stop()
         due = [call for n, call in every if state.step % n == 0 or state.step == total_steps]
-        if due:
+        if due or stopping:
             watch.check()
             refuse_not_finite_weights(state)
         try:
             for call in due:
                 call(state)
         except StopTraining:
+            return
+        if stopping:
             return
 
 

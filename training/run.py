@@ -13,10 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from foundation.errors import UserError
-from training.command import watched
+from training.command import Interrupted, stop_requested, stop_requests, watched
 from training.compile import compile_blocks, recompute_blocks
 from training.config import require_between, require_positive
 from training.devices import (
+    any_process,
     broadcast_buffers,
     broadcast_object,
     emulates_bf16,
@@ -88,35 +89,34 @@ class Task:
     save_weights: Callable[[Path, Mapping[str, float]], None]  # writes them with scores in the header
     # What the pictures' order and the outputs' meaning depend on: a run only goes on with equal data.
     data: Mapping[str, Any]
+    network: Mapping[str, Any]  # what no tensor of the model holds, but whoever continues the run must know
     order: int = 1  # which rule puts the pictures in order; a checkpoint of another is continued with a word
     resident: bool = False  # batches are small tables of numbers of one shape; pictures lie on the device
 
 
-def train(
-    task: Task, config: TrainingConfig, out: Path, *, resume: bool = False, overwrite: bool = False
-) -> dict[str, Any]:
-    """Runs a training to its end in the folder `out`.
+def train(task: Task, config: TrainingConfig, folder: RunFolder) -> dict[str, Any]:
+    """Runs a training to its end in an opened folder.
+
+    A checkpoint is written before every evaluation, which can fail, and after it. Asked to stop by Ctrl-C or
+    SIGTERM, the training saves one when the step at hand is done.
 
     Returns:
         What result.json holds: the last evaluation's result, its step, and step and error of the best.
     Raises:
-        UserError: the folder cannot be used so, or a loss is not finite.
+        UserError: the run has other data, or a loss is not finite.
+        Interrupted: it was asked to stop.
     """
     optim, schedule, run, model = config.optim, config.schedule, config.run, task.model
     device = next(model.parameters()).device
     if run.cuda_graph:
         require_capturable(optim.kind, device, recompute=run.recompute)
-    folder = RunFolder(out)
-    checkpoint = folder.open(config, resume=resume, overwrite=overwrite) if is_main() else None
-    ended = broadcast_object(folder.read_result() if is_main() else None)
-    if ended is not None:
-        logger.info("%s ended already", out)
-        return ended
     average = None if optim.ema_decay is None else WeightAverage(model, optim.ema_decay)
     state = TrainState(model, build_optimizer(model, optim), average=average)
     draw_apart(run.seed, rank())
-    _go_on(state, task, broadcast_object(checkpoint), out)
-    del checkpoint  # as large as the model and its momentum
+    _go_on(state, task, folder)
+    if is_main():
+        folder.begin(config)
+    folder.checkpoint = None  # as large as the model and its momentum
     _announce(model, config, device)
     if run.compile:
         compile_blocks(model)
@@ -130,27 +130,33 @@ def train(
     between = BetweenSteps(task, config, folder, state.step)
     every = [
         (run.log_every, between.report),
+        (run.eval_every, between.checkpoint),
         (run.eval_every, between.evaluate),
         (run.checkpoint_every, between.checkpoint),
         (run.eval_every, between.stop_early),
     ]
-    try:
+    with stop_requests():
+        if between.owes_evaluation(state):
+            between.evaluate(state)
         if not between.is_stuck(state):
             total, parts = schedule.total_steps, optim.accumulate
             batches = watched(task.batches(state.step), total * parts, start=state.step * parts)
-            fit(state, batches, step, total, every)
+            fit(state, batches, step, total, every, asked_to_stop=between.is_asked_to_stop)
+        if between.stopping:
+            between.checkpoint(state)
+            raise Interrupted(f"stopped after step {state.step}, which is saved; continue with --resume")
         return between.finish(state)
-    finally:
-        folder.close()
 
 
-def _go_on(state: TrainState, task: Task, checkpoint: dict[str, Any] | None, out: Path) -> None:
-    """Brings a new state to where a checkpoint was written, if there is one."""
+def _go_on(state: TrainState, task: Task, folder: RunFolder) -> None:
+    """Brings a new state to where the folder's checkpoint was written, if there is one."""
+    checkpoint, out = folder.checkpoint, folder.path
     if checkpoint is None:
         return
-    changed = [name for name, value in task.data.items() if checkpoint["data"].get(name) != value]
+    # Checkpoints of earlier releases say less of their data.
+    changed = [name for name, value in checkpoint["data"].items() if task.data.get(name) != value]
     if changed:
-        values = (checkpoint["data"].get(changed[0]), task.data[changed[0]])
+        values = (checkpoint["data"][changed[0]], task.data.get(changed[0]))
         before, now = (shorten(str(value), 200) for value in values)  # a thousand classes fill the screen
         raise UserError(
             f"{out} was made with other data: {changed[0]} {before} before, {now} now; "
@@ -189,7 +195,14 @@ class BetweenSteps:
     def __init__(self, task: Task, config: TrainingConfig, folder: RunFolder, step: int) -> None:
         self.task, self.config, self.folder = task, config, folder
         self.last: Evaluation | None = None
+        self.stopping = False  # whether the training has been asked to stop
+        self.saved: tuple[int, int] | None = None  # steps and evaluations of the last checkpoint
         self.clock, self.clock_step = time.perf_counter(), step  # for the reported speed
+
+    def is_asked_to_stop(self) -> bool:
+        """Whether Ctrl-C or SIGTERM has reached any process; the same in all."""
+        self.stopping = any_process(stop_requested())
+        return self.stopping
 
     def report(self, state: TrainState) -> None:
         """Means of the loss terms since the last report, over all processes."""
@@ -211,7 +224,9 @@ class BetweenSteps:
         self.clock, self.clock_step = time.perf_counter(), state.step
 
     def evaluate(self, state: TrainState) -> None:
-        """Scores the model, and keeps its weights if they are the best so far."""
+        """Scores the model, keeps its weights if they are the best so far, and writes a checkpoint again."""
+        if self.stopping:  # whoever continues `owes_evaluation`
+            return
         paused = time.perf_counter()
         with state.averaged():
             self.last = self._score()
@@ -225,17 +240,26 @@ class BetweenSteps:
                 if best:
                     self.task.save_weights(self.folder.path / "best.safetensors", scores)
         self.clock += time.perf_counter() - paused
+        self.checkpoint(state)
+
+    def owes_evaluation(self, state: TrainState) -> bool:
+        """Whether the state was saved before an evaluation that was due then and has not been made."""
+        due = state.step % self.config.run.eval_every == 0 or state.step == self.config.schedule.total_steps
+        return due and state.step > 0 and all(step != state.step for step, _ in state.evaluations)
 
     def _score(self) -> Evaluation:
         broadcast_buffers(self.task.model)  # what is scored is what is saved
         return self.task.evaluate()
 
     def checkpoint(self, state: TrainState) -> None:
-        """Writes everything needed to go on from here."""
-        paused = time.perf_counter()
+        """Writes everything needed to go on from here, unless that was just done."""
+        point = state.step, len(state.evaluations)
+        if self.saved == point:
+            return
+        self.saved, paused = point, time.perf_counter()
         state.loss_sums = mean_over_processes(state.loss_sums)
-        about = {"data": dict(self.task.data), "processes": world_size(), "order": self.task.order}
-        content = {**state.state_dict(), **about}
+        about = {"data": dict(self.task.data), "network": dict(self.task.network), "order": self.task.order}
+        content = {**state.state_dict(), **about, "processes": world_size()}
         if is_main():
             self.folder.save_checkpoint(content)
         self.clock += time.perf_counter() - paused
@@ -253,8 +277,7 @@ class BetweenSteps:
             raise StopTraining
 
     def finish(self, state: TrainState) -> dict[str, Any]:
-        """Writes the last checkpoint, the last weights and the result; returns the result."""
-        self.checkpoint(state)
+        """Writes the last weights and the result; returns the result."""
         with state.averaged():
             # A run killed after its last checkpoint has its weights, but not their scores.
             last = self.last or self._score()

@@ -58,6 +58,11 @@ def lr_factor(config: ScheduleConfig, step: int, errors: Sequence[float], *, war
     return warmup * step_factor(step, config.milestones, config.gamma)
 
 
+def may_be_lengthened(config: ScheduleConfig) -> bool:
+    """Whether no learning rate depends on `total_steps`, so that a run can go on beyond them."""
+    return config.kind != "cosine"
+
+
 def warmup_factor(step: int, steps: int, factor: float, kind: Literal["linear", "constant"]) -> float:
     """`factor` for the first `steps` steps, or a line from it up to 1 (Goyal et al. 2017, §2.2)."""
     if step >= steps:

@@ -118,13 +118,17 @@ class Cifar10:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def name(self, index: int) -> str:
+        """The split and the picture's number in it."""
+        return f"{self.split}/{index}"
+
     def read(self, items: Sequence[Item]) -> Batch:
         indices = torch.tensor([item.index for item in items])
         return Batch(
             images=self.images[indices],
             labels=self.labels[indices],
             seeds=torch.tensor([item.seed for item in items]),
-            ids=[f"{self.split}/{index}" for index in indices.tolist()],
+            ids=[self.name(item.index) for item in items],
         )
 
     def adopt(self, spec: InputSpec) -> None:

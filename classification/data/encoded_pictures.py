@@ -66,6 +66,10 @@ class EncodedPictures:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def name(self, index: int) -> str:
+        """The picture's path, or its shard and member."""
+        return self.reader.name(index)
+
     def read(self, items: Sequence[Item]) -> Batch:
         """The batch of these items; with data.broken=skip others stand in for those that are broken.
 

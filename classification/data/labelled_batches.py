@@ -1,6 +1,8 @@
 """Batches of labelled pictures, and the loaders that bring them."""
 
+import hashlib
 import logging
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -59,6 +61,9 @@ class Pictures(Protocol):
 
     def __len__(self) -> int: ...
 
+    def name(self, index: int) -> str:
+        """What messages call a picture."""
+
     def read(self, items: Sequence[Item]) -> Batch:
         """The batch of these items."""
 
@@ -67,6 +72,15 @@ class Pictures(Protocol):
 
     def prepare(self, batch: Batch) -> Tensor:
         """(N, 3, H, W) float32 as the network wants them, on the batch's device."""
+
+
+def fingerprint(pictures: Pictures) -> str:
+    """A digest of the pictures' names and labels; the folder that all names begin with may be another."""
+    names = [pictures.name(index) for index in range(len(pictures))]
+    begin = len(os.path.commonprefix(names))
+    digest = hashlib.sha256("\n".join(name[begin:] for name in names).encode(errors="surrogateescape"))
+    digest.update(pictures.labels.numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def mean_spec(mean: Tensor) -> InputSpec:

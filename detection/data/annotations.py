@@ -4,6 +4,7 @@
 into every worker process, because their reference counts change when they are read (detectron2#3847).
 """
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -51,6 +52,9 @@ class DetectionDataset(Joinable, Protocol):
     def image_path(self, index: int) -> Path: ...
 
     def load_target(self, index: int) -> Target: ...
+
+    def fingerprint(self) -> str:
+        """A digest of the pictures' names and all annotations: a run only goes on with equal ones."""
 
 
 class Problem(NamedTuple):
@@ -134,6 +138,12 @@ class PackedObjects:
             size=(height, width),
         )
 
+    def fingerprint(self, names: Sequence[str], segmentations: bytes = b"") -> str:
+        """As of `DetectionDataset`; `names` are the pictures' files, below the folder of the set."""
+        numbers = (self.boxes, self.labels, self.ignore, self.starts, self.sizes)
+        content = [repr((list(names), list(self.image_ids))).encode(), *(n.tobytes() for n in numbers)]
+        return hashlib.sha256(b"".join([*content, segmentations])).hexdigest()[:16]
+
 
 def joining_problems(first: Joinable, second: Joinable) -> Iterator[Problem]:
     """Why the pictures of both cannot be one data set: other classes, or a picture's id in common."""
@@ -185,6 +195,10 @@ class JoinedDataset:
         """The objects of one picture for training, as its own data set gives them."""
         part, place = self._locate(index)
         return part.load_target(place)
+
+    def fingerprint(self) -> str:
+        """Those of the parts."""
+        return " ".join(part.fingerprint() for part in self.parts)
 
     def _locate(self, index: int) -> tuple[DetectionDataset, int]:
         number = int(np.searchsorted(self._starts, index, side="right")) - 1

@@ -128,6 +128,11 @@ class CocoDataset:
         """The picture's file."""
         return self._folder / str(self._file_names[index])
 
+    def fingerprint(self) -> str:
+        """A digest of file names and annotations, with segmentations where the set was opened with them."""
+        segmentations = b"" if self._segmentations is None else self._segmentations.text.tobytes()
+        return self._objects.fingerprint(list(map(str, self._file_names)), segmentations)
+
     def load_target(self, index: int) -> Target:
         """The objects of one picture for training: their boxes clipped to it, without those of no area there.
 
@@ -164,9 +169,9 @@ class _Segmentations:
 
     def __init__(self, segmentations: Sequence[Any]) -> None:
         texts = [json.dumps(segmentation).encode() for segmentation in segmentations]
-        self._text = np.frombuffer(b"".join(texts), dtype=np.uint8)
+        self.text = np.frombuffer(b"".join(texts), dtype=np.uint8)
         self._starts = np.cumsum([0, *map(len, texts)])
 
     def read(self, row: int) -> Any:
         """The segmentation of one object."""
-        return json.loads(self._text[self._starts[row] : self._starts[row + 1]].tobytes())
+        return json.loads(self.text[self._starts[row] : self._starts[row + 1]].tobytes())

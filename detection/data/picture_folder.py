@@ -1,5 +1,6 @@
 """Pictures without annotations, to predict on."""
 
+import hashlib
 import os
 from collections.abc import Sequence
 from functools import cached_property
@@ -71,6 +72,10 @@ class PictureFolder:
     def empty_target(self, index: int, size: tuple[int, int]) -> Target:
         """As `load_target`, of a picture whose (height, width) is known."""
         return no_objects(self.image_ids[index], size)
+
+    def fingerprint(self) -> str:
+        """A digest of the pictures' names: there are no annotations."""
+        return hashlib.sha256(repr(self.image_ids).encode()).hexdigest()[:16]
 
 
 def _pictures_in(path: Path, leave_out: Path | None) -> list[Path]:

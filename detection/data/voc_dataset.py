@@ -108,6 +108,11 @@ class VocDataset:
         """The picture's file."""
         return self._split_of[index].image_path(str(self.image_ids[index]))
 
+    def fingerprint(self) -> str:
+        """A digest of the pictures' names and their annotations, which must be known."""
+        assert self._objects is not None
+        return self._objects.fingerprint(list(map(str, self.image_ids)))
+
     def load_target(self, index: int) -> Target:
         """The objects of one picture for training; none where there are no annotations."""
         target = self._target(index)

@@ -80,10 +80,10 @@ def test_a_network_is_drawn_undisturbed_by_one_that_resumes(
     other = Thread(target=lambda: restore_rng(state))
     build, state = pretraining.build_classifier, capture_rng()
 
-    def disturbed(config: ModelConfig, pictures: Cifar10):
+    def disturbed(config: ModelConfig, pictures: Cifar10, known: None):
         other.start()
         other.join(timeout=0.3)
-        return build(config, pictures)
+        return build(config, pictures, known)
 
     monkeypatch.setattr(pretraining, "build_classifier", disturbed)
     assert pretrain(CONFIG, tmp_path / "disturbed") == alone

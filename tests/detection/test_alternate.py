@@ -62,13 +62,13 @@ def test_proposals_are_detections_of_one_sure_class(config: DetectionConfig):
 def test_a_step_of_regions_has_no_losses_of_proposals():
     terms = {"loss_rpn_box": torch.ones(1), "loss_roi_box": torch.ones(1), "loss_mask": torch.ones(1)}
     nothing: Any = None
-    task = Task(nn.Identity(), nothing, lambda network, batch: terms, nothing, nothing, {})
+    task = Task(nn.Identity(), nothing, lambda network, batch: terms, nothing, nothing, {}, {})
     assert set(_of_regions(task).losses(task.model, None)) == {"loss_roi_box", "loss_mask"}
 
 
 def test_the_first_step_begins_with_two_trunks_of_equal_shape(config: DetectionConfig, tmp_path: Path):
     data: Any = type("Data", (), {"classes": ["a", "b"]})()
-    first = replace(alternation(config, tmp_path), training=data)._detector(UNSHARED[0], config, None)
+    first = replace(alternation(config, tmp_path), training=data)._detector(UNSHARED[0], config, None, None)
     assert isinstance(first, TwoTrunkRCNN)
     shapes: Callable = lambda trunk: [p.shape for p in trunk.parameters()]  # noqa: E731
     assert shapes(first.proposal_trunk) == shapes(first.trunk)

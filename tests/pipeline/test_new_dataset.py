@@ -40,6 +40,9 @@ class StripesDataset:
     def image_path(self, index: int) -> Path:
         return self._root / f"{self.image_ids[index]}.png"
 
+    def fingerprint(self) -> str:
+        return str(self.image_ids)
+
     def load_target(self, index: int) -> Target:
         box = torch.tensor([[4.0 + index, 8, 36 + index, 40]])
         empty = no_objects(self.image_ids[index], (48, 64))

@@ -14,6 +14,7 @@ from foundation.errors import UserError
 from training.command import build_parser, run, watched
 
 DISK = "No space left on device"
+CONTINUE = "continue from the last checkpoint with --resume\n"
 REMEDY = "free some and continue with --resume\n"
 
 
@@ -74,7 +75,7 @@ def test_wrong_options(call: Callable, capsys: pytest.CaptureFixture, arguments:
     [
         (UserError("lr is 7, expected less\n  lower it"), 2, "error: lr is 7, expected less\n  lower it\n"),
         (OtherError("five"), 5, "error: five\n"),
-        (KeyboardInterrupt(), 130, "error: interrupted\n"),
+        (KeyboardInterrupt(), 130, f"error: interrupted; {CONTINUE}"),
         (
             OSError(errno.ENOSPC, DISK, "run/checkpoint.pt"),
             2,

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from foundation.errors import UserError
 from training import run as training
 from training.optim import OptimConfig
-from training.run import Evaluation, RunConfig, Task, describe, train
-from training.run_folder import load_checkpoint
+from training.run import Evaluation, RunConfig, Task, describe
+from training.run_folder import load_checkpoint, open_run
 from training.schedule import ScheduleConfig
 
 
@@ -81,7 +81,13 @@ def task(errors: Iterable[float], batches: Any = endless, pictures: int = 10) ->
         evaluate=evaluate,
         save_weights=save,
         data={"pictures": pictures},
+        network={},
     )
+
+
+def train(task: Task, config: Config, out: Path, **how: bool) -> dict[str, Any]:
+    with open_run(out, config, **how) as folder:
+        return folder.result or training.train(task, config, folder)
 
 
 def read(path: Path) -> Any:

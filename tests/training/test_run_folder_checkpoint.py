@@ -1,4 +1,4 @@
-"""Files that are whole or absent."""
+"""Checkpoints: whole or refused, the one before kept beside."""
 
 import os
 import subprocess
@@ -8,29 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from foundation.atomic_files import replace_atomically
 from foundation.errors import UserError
-from training.run_folder import load_checkpoint, save_checkpoint
-
-
-def test_the_old_file_stays_until_the_new_one_is_whole(tmp_path: Path):
-    path = tmp_path / "file"
-    path.write_text("old")
-    with pytest.raises(KeyError), replace_atomically(path) as temporary:
-        temporary.write_text("half")
-        assert path.read_text() == "old"
-        raise KeyError
-    assert path.read_text() == "old" and os.listdir(tmp_path) == ["file"]
-    with replace_atomically(path) as temporary:
-        temporary.write_text("new")
-    assert path.read_text() == "new" and os.listdir(tmp_path) == ["file"]
-
-
-def test_others_may_read_what_the_umask_allows(tmp_path: Path):
-    with replace_atomically(tmp_path / "file") as temporary:
-        temporary.write_text("")
-    (tmp_path / "plain").write_text("")
-    assert (tmp_path / "file").stat().st_mode == (tmp_path / "plain").stat().st_mode
+from training.run_folder import checkpoint_before, last_checkpoint, load_checkpoint, save_checkpoint
 
 
 def test_round_trip_keeps_bits_and_layout(tmp_path: Path):
@@ -48,6 +27,25 @@ def test_broken_checkpoints_are_refused(tmp_path: Path, damage: bytes | None):
     path.write_bytes(path.read_bytes()[:2000] if damage is None else damage)
     with pytest.raises(UserError, match=r"c\.pt is broken or no checkpoint.*--overwrite"):
         load_checkpoint(path)
+
+
+def test_the_checkpoint_before_is_kept_and_taken_by_choice(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    path = tmp_path / "checkpoint.pt"
+    for step in (1, 2, 3):
+        save_checkpoint(path, {"step": step})
+    assert sorted(os.listdir(tmp_path)) == ["checkpoint.previous.pt", "checkpoint.pt"]
+    assert last_checkpoint(tmp_path) == {"step": 3}
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 4
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"remove it, and --resume goes on from .* checkpoint\.previous\.pt"):
+        last_checkpoint(tmp_path)
+    assert caplog.messages == []
+    path.unlink()
+    assert last_checkpoint(tmp_path) == {"step": 2}
+    assert caplog.messages == [f"no checkpoint at {path}: the one before it is taken, of step 2"]
+    checkpoint_before(path).unlink()
+    assert last_checkpoint(tmp_path) is None
 
 
 def test_something_else_is_refused(tmp_path: Path):

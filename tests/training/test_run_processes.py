@@ -14,7 +14,7 @@ from torch import nn
 from training.devices import is_main, process_group
 from training.optim import OptimConfig
 from training.run import Evaluation, RunConfig, Task, train
-from training.run_folder import load_checkpoint, save_checkpoint
+from training.run_folder import load_checkpoint, open_run, save_checkpoint
 from training.schedule import ScheduleConfig
 from training.seeding import seed_everything
 
@@ -50,9 +50,11 @@ def run(out, dies_at=None):
         evaluate=lambda: Evaluation(0.0, {"scores": {}}),
         save_weights=lambda path, scores: path.touch(),
         data={},
+        network={},
     )
     try:
-        train(task, Config(), out, resume=out.exists())
+        with open_run(out, Config(), resume=out.exists()) as folder:
+            train(task, Config(), folder)
     except Killed:
         pass
     return {"start": start, "drawn": drawn, "end": model[1].weight.tolist()}
