@@ -8,7 +8,6 @@ import importlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
-from functools import partial
 from io import BytesIO
 from pathlib import Path
 from types import ModuleType
@@ -18,18 +17,18 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
+from backbones.exported_difference import compare_exported
 from backbones.features import FeatureNetwork
 from backbones.norm import fold_batchnorm
 from backbones.spec import Network, scale_and_shift
 from foundation.atomic_files import write_bytes
-from foundation.errors import ExportError, OptionError, check_choice
+from foundation.errors import OptionError, check_choice
 
 Pixels = Literal["normalised", "float32", "uint8"]
 METADATA_KEY = "residual_backbones"
 TRACED = (2, 3, 64, 96)
 # Batches and sizes unlike the traced one, some of them odd, to show whatever tracing has fixed.
 SHAPES = ((1, 3, 64, 64), (3, 3, 75, 91), (1, 3, 160, 128))
-TOLERANCE = 1e-4  # of the largest value; other kernels add up in another order
 SUFFIXES = (".onnx", ".pt2")
 _AXES = {0: "batch", 2: "height", 3: "width"}
 
@@ -199,53 +198,10 @@ def check_export(
     Raises:
         ExportError: as `compare_exported`.
     """
-    return compare_exported(partial(Exported, network, fold=False), path, shapes, kind="network")
-
-
-@torch.inference_mode()
-def compare_exported(
-    make: Callable[..., Any],
-    path: str | Path,
-    shapes: Iterable[Sequence[int]],
-    *,
-    kind: str,
-    counted: str | None = None,
-) -> float:
-    """Compares an exported file, run on the CPU, with the module that was traced.
-
-    Args:
-        make: gives the module for a kind of `pixels`.
-        kind: what the module is made of, for errors.
-        counted: name of the output, (N, D) bool, that says which rows of the others count; None: all.
-    Returns:
-        The largest difference, as a part of an output's largest value.
-    Raises:
-        ExportError: it is above `TOLERANCE`, or an output has another shape.
-    """
     run, metadata = open_exported(Path(path))
-    module, largest = make(pixels=metadata["pixels"]), 0.0
-    for shape in shapes:
-        images = example_pictures(metadata["pixels"], shape)
-        wanted = dict(zip(module.outputs, _in_a_list(module(images)), strict=True))
-        for (name, expected), found in zip(wanted.items(), run(images), strict=True):
-            if found.shape != expected.shape:
-                raise ExportError(
-                    f"{path}: {name} of {tuple(shape)} pictures should be {tuple(expected.shape)}, "
-                    f"is {tuple(found.shape)}"
-                )
-            if counted not in (None, name):
-                found, expected = found[wanted[counted]], expected[wanted[counted]]
-            if not expected.numel():
-                continue
-            found, expected = found.double(), expected.double()
-            difference = ((found - expected).abs().max() / expected.abs().max().clamp(min=1e-6)).item()
-            if not difference <= TOLERANCE:
-                raise ExportError(
-                    f"{path}: {name} of {tuple(shape)} pictures differ by {difference:.1e} of the largest "
-                    f"value, at most {TOLERANCE:.0e} is rounding; was it made of this {kind}?"
-                )
-            largest = max(largest, difference)
-    return largest
+    module = Exported(network, pixels=metadata["pixels"], fold=False)
+    batches = (example_pictures(metadata["pixels"], shape) for shape in shapes)
+    return compare_exported(module, run, batches, path=path, kind="network")
 
 
 def read_metadata(path: str | Path) -> dict[str, Any]:

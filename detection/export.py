@@ -8,7 +8,6 @@ files the standard's only. `check_export` compares a file with the detector that
 import copy
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -17,7 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import nms
 
-from backbones.export import compare_exported, example_pictures, free_target, onnx_package, write_exported
+from backbones.export import example_pictures, free_target, onnx_package, open_exported, write_exported
+from backbones.exported_difference import compare_exported
 from backbones.norm import fold_batchnorm
 from detection.build import LoadedDetector
 from detection.data.detection_batches import SIZE_MULTIPLE
@@ -171,6 +171,8 @@ def _greedy_of_torchvision(
 def check_export(
     detector: FasterRCNN, path: str | Path, *, shapes: Iterable[Sequence[int]] = SHAPES
 ) -> float:
-    """As `backbones.export.check_export`, of a detector; where nothing was found nothing is compared."""
-    make = partial(ExportedDetector, detector)
-    return compare_exported(make, path, shapes, kind="detector", counted="valid")
+    """As `backbones.export.check_export`, of a detector; few detections may come and go."""
+    run, metadata = open_exported(Path(path))
+    module = ExportedDetector(detector, pixels=metadata["pixels"])
+    batches = (example_pictures(metadata["pixels"], shape) for shape in shapes)
+    return compare_exported(module, run, batches, path=path, kind="detector", counted="valid")
