@@ -18,7 +18,10 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in OUTPUT_DIR")
     add = parser.add_argument
     add("--eval-only", action="store_true", help="of MODEL.WEIGHTS, or with --resume the last")
-    add("--num-gpus", type=int, default=1, help="one process each; MODEL.DEVICE cpu needs none")
+    add("--num-gpus", type=int, default=1, help="of each machine; one process each; a CPU needs none")
+    add("--num-machines", type=int, default=1, help="start this command on each of them")
+    add("--machine-rank", type=int, default=0, help="of this machine, from 0")
+    add("--dist-url", default="auto", metavar="URL", help="tcp://<machine 0>:<port>; auto for one machine")
     add("opts", nargs="*", metavar="KEY VALUE", help="for instance SOLVER.MAX_ITER 100")
     return parser
 
@@ -28,21 +31,18 @@ def main(arguments: argparse.Namespace) -> None:
         from detectron2.engine import launch
     except ModuleNotFoundError as error:
         raise UserError(f"{error}; docs/detectron2.md says how to install detectron2") from error
-    launch(train_or_evaluate, arguments.num_gpus, dist_url="auto", args=(arguments,))
+    machines, rank, url = arguments.num_machines, arguments.machine_rank, arguments.dist_url
+    if machines > 1 and url == "auto":
+        raise UserError("--num-machines needs --dist-url tcp://<machine 0>:<port>, the same on each machine")
+    launch(work, arguments.num_gpus, machines, rank, dist_url=url, args=(arguments,))
 
 
-def train_or_evaluate(arguments: argparse.Namespace) -> None:
-    from detectron2.checkpoint import DetectionCheckpointer
+def work(arguments: argparse.Namespace) -> None:
     from detectron2.config import get_cfg
-    from detectron2.engine import DefaultTrainer, default_setup
-    from detectron2.evaluation import COCOEvaluator
+    from detectron2.engine import default_setup
 
     from backbones.adapters.detectron2 import add_backbone_config
-
-    class Trainer(DefaultTrainer):
-        @classmethod
-        def build_evaluator(cls, cfg, dataset_name: str) -> COCOEvaluator:
-            return COCOEvaluator(dataset_name, output_dir=f"{cfg.OUTPUT_DIR}/inference")
+    from backbones.adapters.detectron2_training import train_or_evaluate
 
     cfg = get_cfg()
     add_backbone_config(cfg)
@@ -52,15 +52,7 @@ def train_or_evaluate(arguments: argparse.Namespace) -> None:
     default_setup(cfg, arguments)
     if any(name.startswith("shapes_") for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST)):
         register_shapes()
-    if arguments.eval_only:
-        model = Trainer.build_model(cfg)
-        checkpointer = DetectionCheckpointer(model, cfg.OUTPUT_DIR)
-        checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=arguments.resume)
-        Trainer.test(cfg, model)
-    else:
-        trainer = Trainer(cfg)
-        trainer.resume_or_load(resume=arguments.resume)
-        trainer.train()
+    train_or_evaluate(cfg, resume=arguments.resume, eval_only=arguments.eval_only)
 
 
 def register_shapes() -> None:

@@ -1,4 +1,4 @@
-"""Our networks inside detectron2: backbones for C4, DC5 and FPN, and the C4 head made from conv5_x.
+"""Our networks inside detectron2: backbones for C4, DC5, FPN and RetinaNet, and the head of C4 from conv5_x.
 
 Importing this module registers them. `add_backbone_config` adds their keys to a configuration, and
 `set_input` the pixel values their weights need. A LazyConfig calls `ResidualBackbone` and `residual_res5`.
@@ -12,7 +12,7 @@ from typing import Any, Unpack
 from detectron2.config import CfgNode
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import BACKBONE_REGISTRY, FPN, ROI_HEADS_REGISTRY, Backbone
-from detectron2.modeling.backbone.fpn import LastLevelMaxPool
+from detectron2.modeling.backbone.fpn import LastLevelMaxPool, LastLevelP6P7
 from detectron2.modeling.roi_heads import Res5ROIHeads
 from torch import Tensor, nn
 
@@ -141,19 +141,35 @@ def build_residual_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> ResidualBac
 @BACKBONE_REGISTRY.register()
 def build_residual_fpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> FPN:
     """detectron2's FPN with its p6, on the stages in MODEL.FPN.IN_FEATURES."""
-    bottom_up = _build_backbone(cfg, input_shape, cfg.MODEL.FPN.IN_FEATURES)
-    strides = {name: bottom_up.output_shape()[name].stride for name in cfg.MODEL.FPN.IN_FEATURES}
+    return _build_fpn(cfg, input_shape, p7=False)
+
+
+@BACKBONE_REGISTRY.register()
+def build_residual_retinanet_fpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> FPN:
+    """detectron2's FPN with convolved p6 and p7, for RetinaNet and FCOS, on MODEL.FPN.IN_FEATURES.
+
+    As in RetinaNet (Lin et al. 2017, "Focal loss") p6 is made of the last of these stages, not of p5.
+    """
+    return _build_fpn(cfg, input_shape, p7=True)
+
+
+def _build_fpn(cfg: CfgNode, input_shape: ShapeSpec, *, p7: bool) -> FPN:
+    stages, channels = cfg.MODEL.FPN.IN_FEATURES, cfg.MODEL.FPN.OUT_CHANNELS
+    bottom_up = _build_backbone(cfg, input_shape, stages)
+    shapes = bottom_up.output_shape()
+    strides = {name: shapes[name].stride for name in stages}
     if any(below != 2 * above for above, below in pairwise(strides.values())):
         raise OptionError(
             f"in FPN every stage must halve the one before, got the strides {strides}; give neighbouring "
             "stages in MODEL.FPN.IN_FEATURES, in order, and no MODEL.RESIDUAL.DILATION"
         )
+    last = stages[-1]
     return FPN(
         bottom_up=bottom_up,
-        in_features=cfg.MODEL.FPN.IN_FEATURES,
-        out_channels=cfg.MODEL.FPN.OUT_CHANNELS,
+        in_features=stages,
+        out_channels=channels,
         norm=cfg.MODEL.FPN.NORM,
-        top_block=LastLevelMaxPool(),
+        top_block=LastLevelP6P7(shapes[last].channels, channels, last) if p7 else LastLevelMaxPool(),
         fuse_type=cfg.MODEL.FPN.FUSE_TYPE,
     )
 

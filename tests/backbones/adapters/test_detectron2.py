@@ -1,6 +1,5 @@
 """Our networks inside detectron2: equal to its own, checked, frozen, saved, loaded and trained there."""
 
-import json
 import pickle
 import re
 from collections.abc import Callable
@@ -26,7 +25,6 @@ from backbones.norm import FrozenBatchNorm2d
 pytest.importorskip("detectron2", reason="needs detectron2; docs/detectron2.md says how to install it")
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import LazyConfig, get_cfg, instantiate
-from detectron2.data.datasets import register_coco_instances
 from detectron2.engine import DefaultTrainer
 from detectron2.evaluation import COCOEvaluator
 from detectron2.layers import ShapeSpec
@@ -41,7 +39,6 @@ from backbones.adapters.detectron2 import (
     residual_res5,
     set_input,
 )
-from detection.data.shapes_scenes import coco_annotations, draw_scene, save_picture
 
 pytestmark = pytest.mark.detectron2
 CONFIGS = Path(__file__).resolve().parents[3] / "configs" / "detectron2"
@@ -402,24 +399,12 @@ def test_head_alone_keeps_the_files_values(tmp_path: Path, weight_file):
     assert head(torch.randn(2, 256, 6, 6)).shape == (2, 512, 3, 3)
 
 
-@pytest.fixture(scope="module")
-def scenes(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A registered COCO data set of three generated pictures."""
-    folder = tmp_path_factory.mktemp("scenes")
-    drawn = [draw_scene(number, "train") for number in (1, 2, 3)]
-    for scene in drawn:
-        save_picture(scene, folder)
-    (folder / "instances.json").write_text(json.dumps(coco_annotations(drawn)))
-    register_coco_instances("three_scenes", {}, str(folder / "instances.json"), str(folder))
-    return "three_scenes"
-
-
 @pytest.mark.parametrize("name", [C4, FPN])
 def test_default_trainer_trains_saves_resumes_and_evaluates(
-    name: str, scenes: str, tmp_path: Path, weight_file
+    name: str, coco_scenes: str, tmp_path: Path, weight_file
 ):
     weights = ["MODEL.RESIDUAL.NAME", "resnet18", "MODEL.RESIDUAL.WEIGHTS", str(weight_file(tmp_path))]
-    data = ["DATASETS.TRAIN", (scenes,), "DATASETS.TEST", (scenes,), "OUTPUT_DIR", str(tmp_path)]
+    data = ["DATASETS.TRAIN", (coco_scenes,), "DATASETS.TEST", (coco_scenes,), "OUTPUT_DIR", str(tmp_path)]
     size = ["INPUT.MIN_SIZE_TRAIN", (96,), "INPUT.MIN_SIZE_TEST", 96, "SOLVER.BASE_LR", 1e-4]
     cfg = config(name, *weights, *data, *size, "SOLVER.MAX_ITER", 1)
     before = build_model(cfg).state_dict()
@@ -440,5 +425,5 @@ def test_default_trainer_trains_saves_resumes_and_evaluates(
     now = resumed.model.state_dict()
     assert all(torch.equal(now[key], trained[key]) for key in trained)
     resumed.train()
-    result = DefaultTrainer.test(cfg, resumed.model, COCOEvaluator(scenes, output_dir=str(tmp_path)))
+    result = DefaultTrainer.test(cfg, resumed.model, COCOEvaluator(coco_scenes, output_dir=str(tmp_path)))
     assert "AP" in result["bbox"]
