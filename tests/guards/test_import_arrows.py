@@ -15,6 +15,7 @@ BACKBONES_MAY_USE = {"torch", "torchvision", "safetensors"}
 # What the adapter to a host, and export, may use besides.
 HOSTS = {
     "adapters/detectron2.py": {"detectron2"},
+    "adapters/detectron2_training.py": {"detectron2"},
     "adapters/timm.py": {"timm"},
     "networks/timm_networks.py": {"timm"},
     "weights/hub.py": {"huggingface_hub"},
