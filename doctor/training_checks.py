@@ -19,7 +19,7 @@ from detection.model.detector import FasterRCNN
 from doctor.anchor_fit import fit_anchors
 from doctor.findings import Finding, find
 from doctor.step_memory import estimate
-from doctor.survey import Survey, clipped
+from doctor.survey import Survey, SurveyedObject, clipped
 from foundation.errors import WeightsError
 from training.optim import describe_lr
 from training.schedule import lr_factor
@@ -92,9 +92,13 @@ def _resized(config: DetectionConfig, surveys: Sequence[Survey]) -> tuple[Sides,
         found = clipped(survey.boxes(), before)
         owners = np.array([item.picture for item in survey.objects], dtype=np.int64)
         sides = (found[:, 2:] - found[:, :2]) * (after[owners] / before)[:, ::-1]
-        counted = ~np.array([item.ignore for item in survey.objects], dtype=bool)
+        counted = np.array([_is_trained_on(item, config) for item in survey.objects], dtype=bool)
         boxes.append(sides[counted & (sides > 0).all(axis=1)])  # none where no size is stated
     return np.concatenate(sizes), np.concatenate(boxes)
+
+
+def _is_trained_on(item: SurveyedObject, config: DetectionConfig) -> bool:
+    return not item.ignore or config.data.difficult == "train"
 
 
 def _check_schedule(report: ConfigReport, config: DetectionConfig, pictures: int) -> None:
@@ -166,7 +170,7 @@ def _check_pictures(
     if enlarged.any():
         detail = f"{enlarged.mean():.0%} of the pictures are enlarged more than {ENLARGED:g} times"
         report.find("enlarged_pictures", detail)
-    owners = Counter((s.name, o.picture) for s in surveys for o in s.objects if not o.ignore)
+    owners = Counter((s.name, o.picture) for s in surveys for o in s.objects if _is_trained_on(o, config))
     counts = np.array([owners[s.name, index] for s in surveys for index in range(len(s.pictures))])
     report.lines.append(f"objects a picture: median {np.median(counts):g}, most {counts.max()}")
     if crowded := int((counts > data.max_boxes).sum()):

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from detection.data.annotations import DetectionDataset, JoinedDataset
 from detection.data.coco_dataset import CocoDataset, CocoSplit, coco_split, coco_split_of_file
@@ -92,6 +93,8 @@ class DataConfig:
             they just fit into `crop` (large-scale jitter, Ghiasi et al. 2021).
         crop: with jitter, pixels of the sides of the window that is cut out at random.
         flip: half of the training pictures, chosen at random, are mirrored.
+        difficult: what training does with VOC's difficult objects: "leave_out", or "train" on them as on all
+            others, as detectron2 does. Scores never count them.
         max_boxes: pictures with more objects train on a random choice of that many, which bounds the memory
             of matching.
     """
@@ -106,11 +109,17 @@ class DataConfig:
     jitter: tuple[float, ...] = ()
     crop: int | None = None
     flip: bool = True
+    difficult: Literal["leave_out", "train"] = "leave_out"
     max_boxes: int = 200
 
     def __post_init__(self) -> None:
         if self.kind not in DATASETS:
             raise ValueError(f"unknown kind of data set {self.kind!r}{suggest(self.kind, DATASETS)}")
+        if self.difficult == "train" and self.kind != "voc":
+            raise ValueError(
+                f"difficult=train is for kind=voc, got kind={self.kind}, whose crowds are no single objects; "
+                "leave it out"
+            )
         require_between(self, 1, math.inf, "short_side", "max_boxes")
         if self.max_side < self.short_side:
             raise ValueError(f"max_side must be at least short_side {self.short_side}, got {self.max_side}")

@@ -38,7 +38,8 @@ class Sample(NamedTuple):
 class PreparedPictures:
     """Pictures of a data set, decoded, resized, perhaps cropped, flipped at random; with the objects in view.
 
-    Left out are objects to be ignored, those without area in the view, and with masks those without a pixel.
+    Left out are objects to be ignored (but see `DataConfig.difficult`), those without area in the view, and
+    with masks those without a pixel.
     Everything random comes from `Item.seed`, so a picture's sample does not depend on the number of workers
     or processes.
     """
@@ -74,7 +75,8 @@ class PreparedPictures:
         rng = np.random.default_rng(seed)
         view = self._view(target.size, rng)
         boxes = view.boxes(target.boxes)
-        chosen = np.flatnonzero(((boxes[:, 2:] > boxes[:, :2]).all(1) & ~target.ignore).numpy())
+        left_out = target.ignore & (self.options.difficult == "leave_out")
+        chosen = np.flatnonzero(((boxes[:, 2:] > boxes[:, :2]).all(1) & ~left_out).numpy())
         if len(chosen) > self.options.max_boxes:
             chosen = np.sort(rng.choice(chosen, self.options.max_boxes, replace=False))
         masks = None

@@ -10,7 +10,9 @@ import torch
 from backbones import IMAGENET_INPUT, WeightsHeader, save_weights
 from detection.config import DetectionConfig
 from doctor.diagnosis import sets_of
+from doctor.survey import Survey, SurveyedObject, SurveyedPicture
 from doctor.training_checks import check_config
+from training.config import load_config
 
 
 @pytest.fixture
@@ -61,6 +63,19 @@ def test_a_sound_configuration(check: Callable):
 def test_each_fault_is_found(check: Callable, overrides: list[str], name: str, text: str):
     _, found = check(*overrides)
     assert text in found[name]
+
+
+@pytest.mark.parametrize(
+    ("difficult", "objects"), [("leave_out", "median 1, most 1"), ("train", "median 2, most 2")]
+)
+def test_difficult_objects_count_where_they_are_trained_on(tmp_path: Path, difficult: str, objects: str):
+    overrides = ["backbone.name=resnet18", "backbone.norm=batch", "backbone.frozen_stages=0", "data.kind=voc"]
+    config = load_config(DetectionConfig, None, [*overrides, f"data.difficult={difficult}"])
+    picture = SurveyedPicture("a", tmp_path / "a.jpg", (48, 64))
+    things = [SurveyedObject("a", 0, 0, (5.0, 5.0, 40.0, 40.0), ignore) for ignore in (False, True)]
+    survey = Survey("voc", ["cat"], pictures=[picture], objects=things, ignored="difficult")
+    report = check_config(config, [survey], "test", memory=False)
+    assert f"objects a picture: {objects}" in report.lines
 
 
 def test_weights_of_another_network(check: Callable, tmp_path: Path):

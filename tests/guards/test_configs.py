@@ -51,3 +51,9 @@ def reloaded(config: object, folder: Path) -> object:
     file = folder / "config.yaml"
     file.write_text(dump_config(config))
     return load_config(type(config), file)
+
+
+def test_recipes_of_detectron2_alone_train_on_difficult_objects():
+    """As its own do; the paper's rows and ours leave them out."""
+    found = {p.stem: load_config(DetectionConfig, p).data.difficult for p in CONFIGS if is_detection(p)}
+    assert {name for name, value in found.items() if value == "train"} == {"voc0712_frcnn_r50_c4_d2"}

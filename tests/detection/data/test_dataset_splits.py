@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from detection.config import DetectionConfig
 from detection.data.coco_dataset import CocoSplit, coco_split, coco_split_of_file
 from detection.data.dataset_splits import DATASETS, DataConfig, locate_splits, open_dataset, parse_split
 from detection.data.shapes_scenes import CLASSES, ShapesFolders
 from detection.data.voc_dataset import VocSplit
 from foundation.errors import UserError
+from training.config import load_config
 
 CAT = ("cat", (11, 21, 30, 40), 0)
 
@@ -131,3 +133,14 @@ def test_unknown_kinds_are_refused():
     with pytest.raises(ValueError, match="unknown kind of data set 'pascal'; choose from voc, coco, shapes"):
         DataConfig(kind="pascal")
     assert {kind.folder for kind in DATASETS.values()} == {"VOCdevkit", "coco", "shapes"}
+
+
+@pytest.mark.parametrize("kind", ["coco", "shapes"])
+def test_only_vocs_objects_are_difficult(kind: str):
+    text = (
+        f"difficult=train is for kind=voc, got kind={kind}, whose crowds are no single objects; leave it out"
+    )
+    with pytest.raises(ValueError, match=text):
+        DataConfig(kind=kind, difficult="train")
+    with pytest.raises(UserError, match=r"data\.difficult.*'leave_out' or 'train'"):
+        load_config(DetectionConfig, None, ["data.kind=voc", "data.difficult=keep"])

@@ -2,7 +2,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -10,9 +10,11 @@ import torch
 from PIL import Image
 
 from detection.data.coco_dataset import CocoDataset
-from detection.data.dataset_splits import DataConfig
+from detection.data.dataset_splits import DataConfig, open_dataset
 from detection.data.detection_batches import PreparedPictures, Sample, check_pictures
 from detection.data.shapes_scenes import ShapesFolders
+from detection.metrics import voc_ap
+from detection.types import Prediction
 from foundation.errors import UserError
 from training.loader import Item
 
@@ -41,6 +43,22 @@ def test_scales_are_those_of_the_rounded_size(small: CocoDataset):
 def test_ignored_objects_are_left_out(small: CocoDataset):
     got = PreparedPictures(small, DataConfig(short_side=4, max_side=6, flip=False))[Item(0, 0)]
     assert (got.boxes.shape, got.labels.shape) == ((0, 4), (0,))
+
+
+@pytest.mark.parametrize(("difficult", "labels"), [("leave_out", [8]), ("train", [12, 8])])
+def test_difficult_objects_may_be_trained_on_and_are_never_scored(
+    write_voc: Callable[..., Path], difficult: Literal["leave_out", "train"], labels: list[int]
+):
+    # A difficult dog and a cat that is not; both found, the dog with the higher score.
+    root = write_voc({"000001": [("dog", (1, 1, 3, 3), 1), ("cat", (4, 1, 6, 4), 0)]}, size=(4, 6))
+    Image.new("RGB", (6, 4)).save(root / "VOC2007" / "JPEGImages" / "000001.jpg")
+    config = DataConfig(kind="voc", root=str(root), short_side=4, max_side=6, flip=False, difficult=difficult)
+    dataset = open_dataset(config, "2007:train")
+    got = PreparedPictures(dataset, config)[Item(0, 0)]
+    assert got.labels.tolist() == labels and got.boxes[-1].tolist() == [3, 0, 6, 4]
+    found = Prediction(dataset.targets[0].boxes, torch.tensor([12, 8]), torch.tensor([0.9, 0.8]))
+    scores = voc_ap.evaluate([found], dataset.targets, 20)
+    assert (scores.num_objects.sum(), scores.mean) == (1, 1)
 
 
 def test_flips_move_boxes_and_half_of_the_pictures(small: CocoDataset):
