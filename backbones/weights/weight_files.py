@@ -1,5 +1,6 @@
 """The format of weight files: safetensors with a header that says what they need."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -23,7 +24,20 @@ def save_weights(path: str | Path, state: Mapping[str, Tensor], header: WeightsH
         OSError: the file could not be written; an earlier file of that name is intact.
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-    write_bytes(Path(path), save(tensors, metadata=metadata_of(header, tensors)))
+    write_bytes(Path(path), _in_order(save(tensors, metadata=metadata_of(header, tensors))))
+
+
+def _in_order(content: bytes) -> bytes:
+    """A safetensors file with its metadata by name, so that equal weights are equal files.
+
+    The library writes several entries in an order that changes from call to call.
+    """
+    start = 8 + int.from_bytes(content[:8], "little")
+    entries = json.loads(content[8:start])
+    entries["__metadata__"] = dict(sorted(entries["__metadata__"].items()))
+    text = json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # tensors begin at multiples of 8 bytes
+    return b"".join([len(text).to_bytes(8, "little"), text, memoryview(content)[start:]])
 
 
 def read_weights(path: str | Path) -> tuple[dict[str, Tensor], WeightsHeader | None]:

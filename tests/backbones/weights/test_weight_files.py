@@ -4,6 +4,7 @@ import errno
 import math
 import os
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,19 @@ def test_round_trip_to_the_last_bit(tmp_path):
     for name, value in tensors().items():
         assert state[name].dtype == value.dtype
         assert torch.equal(state[name], value)
+
+
+def test_equal_weights_are_equal_files(tmp_path):
+    # Two entries of metadata can stand in two orders: 20 files alike by chance are one case in 500,000.
+    header = replace(HEADER, classes=["häuser", "☂", 'quo"te', "b\\s"])
+    files = set()
+    for number in range(20):
+        save_weights(tmp_path / f"{number}.safetensors", {"w": torch.ones(3), "a": torch.zeros(2)}, header)
+        files.add((tmp_path / f"{number}.safetensors").read_bytes())
+    (content,) = files
+    assert int.from_bytes(content[:8], "little") % 8 == 0
+    state, read = read_weights(tmp_path / "0.safetensors")
+    assert read == header and state["w"].tolist() == [1, 1, 1] and state["a"].tolist() == [0, 0]
 
 
 def test_other_memory_layouts_are_written_by_value(tmp_path):
