@@ -123,6 +123,10 @@ def _explain(error: Exception, free_some: str) -> str | None:
         return f"no space left{where} ({error.strerror}); {free_some}"
     if isinstance(error, OSError) and error.errno in NOT_ALLOWED and error.filename:
         return f"{error.filename}: {error.strerror}; choose a place that can be written"
+    # Raised by torch's signal handler, wherever the program is.
+    if isinstance(error, RuntimeError) and reason.startswith("DataLoader worker"):
+        ended = f"a process that reads pictures has died ({reason.strip()}), most often for want of memory"
+        return f"{ended}; {free_some}, or lower run.workers"
     # The names are torch's, of a GPU's memory and the host's; torch is not imported here.
     if isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__ or "can't allocate" in reason:
         return f"out of memory ({reason or 'of the host'}); {free_some}, or take smaller batches or pictures"

@@ -175,7 +175,7 @@ class BatchLoader(Generic[Batch]):
         read: makes a batch of these items; pickled where workers are not forked.
         batches: the items of each batch.
     Raises:
-        UserError: on iterating, where `read` raised it, or where a worker was killed.
+        UserError: on iterating, where `read` raised it.
     """
 
     def __init__(
@@ -192,19 +192,7 @@ class BatchLoader(Generic[Batch]):
         )
 
     def __iter__(self) -> Iterator[Batch]:
-        batches = iter(self._loader)
-        while True:
-            try:
-                batch = next(batches)
-            except StopIteration:
-                return
-            except RuntimeError as error:
-                if "DataLoader worker" not in str(error):
-                    raise
-                raise UserError(
-                    f"a process that reads pictures was killed ({str(error).splitlines()[0]}), most often "
-                    "for want of memory; lower run.workers, and continue a training with --resume"
-                ) from error
+        for batch in self._loader:
             if isinstance(batch, UserError):
                 raise batch
             yield batch
