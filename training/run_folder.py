@@ -165,7 +165,10 @@ class RunFolder:
             )
         result = self.path / "result.json"
         if result.is_file() and not longer:
-            self.result = json.loads(result.read_text("utf-8"))
+            try:
+                self.result = json.loads(result.read_bytes())
+            except ValueError as error:
+                raise UserError(f"{result} is damaged ({error}); remove it: --resume makes it anew") from error
         else:
             self.checkpoint = last_checkpoint(self.path)
 
