@@ -168,7 +168,7 @@ class RunFolder:
             try:
                 self.result = json.loads(result.read_bytes())
             except ValueError as error:
-                raise UserError(f"{result} is damaged ({error}); remove it: --resume makes it anew") from error
+                raise UserError(f"{result} is damaged ({error}); remove it for --resume") from error
         else:
             self.checkpoint = last_checkpoint(self.path)
 

@@ -74,9 +74,7 @@ def test_a_run_does_not_go_on_with_swapped_labels(
     folder = folder_root / split
     (folder / "ape" / "0.png").rename(folder / "bee" / "extra.png")
     (folder / "bee" / "0.png").rename(folder / "ape" / "extra.png")
-    with pytest.raises(
-        UserError, match=f"other data: {first} file names and labels [0-9a-f]+ before"
-    ):
+    with pytest.raises(UserError, match=f"other data: {first} file names and labels [0-9a-f]+ before"):
         pretrain(config(folder_root), tmp_path / "run", resume=True)
 
 

@@ -156,7 +156,7 @@ def test_result_is_found_again(tmp_path: Path):
     with open_run(tmp_path, Options(1), resume=True) as folder:
         assert folder.result == {"scores": {"AP": 0.5}} and folder.checkpoint is None
     (tmp_path / "result.json").write_bytes(b'{"scores": \xff}')
-    with pytest.raises(UserError, match=r"result\.json is damaged .*; remove it: --resume makes it anew"):
+    with pytest.raises(UserError, match=r"result\.json is damaged .*; remove it for --resume"):
         begin(tmp_path, Options(1), resume=True)
 
 
