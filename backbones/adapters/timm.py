@@ -5,10 +5,12 @@ The prefix, of residual-backbones, keeps timm's own names what they were.
 
 import copy
 import logging
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from timm.layers import create_classifier
 from timm.models import adapt_input_conv, build_model_with_cfg, generate_default_cfgs, register_model
@@ -29,13 +31,16 @@ _OUTPUT_STRIDES: dict[int, tuple[str, ...]] = {32: (), 16: ("res5",), 8: ("res4"
 # What timm's factory hands on to networks, and ours take; the rest goes no further than the factory.
 _NETWORK_ARGUMENTS = ("num_classes", "in_chans", "global_pool", "drop_rate")
 _FACTORY_ARGUMENTS = ("features_only", "out_indices", "feature_cls", "pretrained_cfg", "cache_dir")
-_ARGUMENTS = (*Options.__annotations__, *_NETWORK_ARGUMENTS, "weights", "output_stride", *_FACTORY_ARGUMENTS)
+_OWN_ARGUMENTS = ("weights", "output_stride", "device", "dtype")  # of `_create`
+_ARGUMENTS = (*Options.__annotations__, *_NETWORK_ARGUMENTS, *_OWN_ARGUMENTS, *_FACTORY_ARGUMENTS)
 _REMEDIES = {
     "bn_eps": "a weight file's header sets it, or set_norm_eps of backbones.norm",
-    "device": "call to(device) on the network",
-    "dtype": "call to(dtype) on the network",
     "drop_path_rate": "these networks drop no residuals; leave it out",
 }
+
+
+class UnknownArgumentError(OptionError, TypeError):
+    """An argument that no part takes; a TypeError too, which timm's users expect."""
 
 
 class TimmNetwork(nn.Module):
@@ -194,6 +199,8 @@ def _create(
     *,
     weights: str | Path | None = None,
     output_stride: int = 32,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
     pretrained_cfg_overlay: dict[str, Any] | None = None,
     **arguments: Any,
 ) -> nn.Module:
@@ -204,14 +211,15 @@ def _create(
             deviation and classes of the `pretrained_cfg`. A classifier of another size than num_classes asks
             for is left out, as timm does, with a warning.
         output_stride: 32, or 16 and 8, which dilate.
+        device, dtype: where the network is made, and of what its floating-point values are.
         **arguments: of timm's factory and of `TimmNetwork`, and our `Options`.
     Raises:
-        OptionError: an argument that none of them takes, though other networks of timm may.
+        UnknownArgumentError: an argument that none of them takes, though other networks of timm may.
     """
     for argument, value in arguments.items():
         if argument not in _ARGUMENTS:
             remedy = _REMEDIES.get(argument, f"leave it out, or choose from {', '.join(_ARGUMENTS)}")
-            raise OptionError(f"{PREFIX}{name} has no {argument} (got {value!r}); {remedy}")
+            raise UnknownArgumentError(f"{PREFIX}{name} has no {argument} (got {value!r}); {remedy}")
     options: Any = {name: arguments.pop(name) for name in Options.__annotations__ if name in arguments}
     if output_stride not in _OUTPUT_STRIDES:
         raise OptionError(f"output_stride must be one of {list(_OUTPUT_STRIDES)}, got {output_stride!r}")
@@ -221,7 +229,8 @@ def _create(
     # The rows of the file's classifier, so that it loads whatever number timm asks for.
     state = {} if weights is None else read_weights(weights)[0]
     num_classes = len(state["fc.weight"]) if "fc.weight" in state else None
-    network = create_model(name, weights=weights, num_classes=num_classes, **options)
+    with nullcontext() if device is None else torch.device(device):
+        network = create_model(name, weights=weights, num_classes=num_classes, **options).to(dtype=dtype)
     if weights is not None:
         known, asked = network.options["num_classes"], arguments.get("num_classes")
         overlay = _described(network.input_spec, known) | overlay

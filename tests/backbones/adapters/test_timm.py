@@ -140,13 +140,20 @@ def test_pruning_keeps_the_classifier_where_asked_and_possible():
             r"drop_path_rate \(got 0.1\); these networks drop no residuals; leave it out",
         ),
         ({"bn_eps": 1e-3}, r"bn_eps \(got 0.001\); a weight file's header sets it, or set_norm_eps of"),
-        ({"device": "cpu"}, r"device \(got 'cpu'\); call to\(device\) on the network"),
         ({"block_args": {}}, r"block_args \(got {}\); leave it out, or choose from shortcut, stride_on, "),
     ],
 )
 def test_arguments_that_only_other_networks_take_are_refused_by_name(option, remedy):
-    with pytest.raises(OptionError, match=f"rb_resnet18 has no {remedy}"):
-        timm.create_model("rb_resnet18", **option)
+    for error in (OptionError, TypeError):
+        with pytest.raises(error, match=f"rb_resnet18 has no {remedy}"):
+            timm.create_model("rb_resnet18", **option)
+
+
+@pytest.mark.parametrize("options", [{}, {"features_only": True}, {"num_classes": 3, "in_chans": 1}])
+def test_device_and_precision(options):
+    network = timm.create_model("rb_preact_resnet18", device="meta", dtype=torch.bfloat16, **options)
+    found = {(value.device.type, value.dtype) for value in network.parameters()}
+    assert found == {("meta", torch.bfloat16)}
 
 
 def test_classifier_and_pooling_can_be_replaced():
