@@ -147,6 +147,8 @@ def score_predictions_file(
     if not truth.has_truth:
         options.check_without_truth(split, None)
     records = _read_records(predictions, {f"{name}.jpg": name for name in truth.image_ids})
+    if has_masks(records):
+        records = with_boxes(records, dict(zip(truth.image_ids, truth.image_sizes, strict=True)), predictions)
     found = from_coco_records(records, truth, predictions)
     metric = "voc07" if method == "11point" else "voc12"
     result = score(found, truth, metric) if truth.has_truth else {}

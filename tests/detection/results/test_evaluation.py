@@ -91,6 +91,20 @@ def test_masks_without_boxes_get_the_boxes_around_them(coco_root: Path, tmp_path
         scored({**bare, "image_id": 11})
 
 
+def test_masks_without_boxes_are_explained_on_voc_too(devkit: Path, tmp_path: Path):
+    # The first cat's pixels, 0 … 9 both ways, of a picture of 353 x 500.
+    mask = np.zeros((500, 353), dtype=np.uint8, order="F")
+    mask[:10, :10] = 1
+    run_length = {"size": [500, 353], "counts": coco_mask.encode(mask)["counts"].decode()}
+    bare = {"image_id": "000001", "category_id": CAT, "score": 0.6, "segmentation": run_length}
+    (tmp_path / "found.json").write_text(json.dumps([bare]))
+    place, options = f"voc:{devkit / 'VOC2007'}:train", ReportOptions(explain=True)
+    result = score_predictions_file(str(tmp_path / "found.json"), place, "area", options=options)
+    assert result is not None and result["class_ap"]["cat"] == pytest.approx(1 / 2)
+    # One of two cats by 51 of COCO's 101 recalls, no dog.
+    assert result["conventions"][2]["mAP"] == pytest.approx(51 / 101 / 2)
+
+
 @pytest.mark.parametrize(
     ("place", "part"),
     [
