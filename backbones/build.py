@@ -207,8 +207,11 @@ def _check_values(options: Options) -> None:
         value = options.get(option, _OPTIONS[option][0])
         if option != "shortcut" or value is not None:
             check_choice(option, value, get_args(choices))
+    zero_init = options.get("zero_init_residual", False)
+    if not isinstance(zero_init, bool):
+        raise OptionError(f"zero_init_residual must be true or false, got {zero_init!r}")
     dilation = options.get("dilation", ())
-    if isinstance(dilation, str):  # it would be taken letter by letter
+    if isinstance(dilation, str) or not isinstance(dilation, Sequence):  # text would be taken by letters
         raise OptionError(f"dilation must be a list of stages, such as ['res5'], got {dilation!r}")
     for stage in dilation:
         check_choice("stage to dilate", stage, ("res3", "res4", "res5"))

@@ -71,11 +71,12 @@ class WeightsHeader:
             _require(isinstance(name, str), "classes", "a list of text", name)
         for metric, value in self.score.items():
             _require(value is None or _is_number(value), f"score {metric!r}", "a number", value)
-        num_classes, ids = self.options.get("num_classes", 1), self.options.get("category_ids", [])
+        known = len(self.classes)
+        num_classes, ids = self.options.get("num_classes", known or 1), self.options.get("category_ids", [])
         _require(_is_count(num_classes) and num_classes > 0, "num_classes", "a number above 0", num_classes)
+        _require(known in (0, num_classes), "num_classes", f"{known}, as there are classes", num_classes)
         _require(isinstance(ids, list) and all(map(_is_count, ids)), "category_ids", "whole numbers", ids)
-        matched = not (ids and self.classes) or len(ids) == len(self.classes)
-        _require(matched, "category_ids", f"{len(self.classes)}, one for each class", ids)
+        _require(not (ids and known) or len(ids) == known, "category_ids", f"{known}, one for a class", ids)
 
 
 def metadata_of(header: WeightsHeader, tensors: Mapping[str, Tensor]) -> dict[str, str]:

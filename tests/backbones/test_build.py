@@ -141,6 +141,7 @@ def test_impossible_options(create, options, message):
         ("resnet20_cifar", {"stem_pool": "ceil"}, "resnet20_cifar has no such pooling in its stem"),
         ("resnet34", {"stride_on": "1x1"}, "resnet34 has no bottlenecks; leave out stride_on"),
         ("resnet56_cifar", {"stride_on": "1x1"}, "resnet56_cifar has no bottlenecks"),
+        ("resnet18", {"zero_init_residual": "yes"}, "zero_init_residual must be true or false, got 'yes'"),
     ],
 )
 def test_options_that_do_not_apply(name, options, message):

@@ -117,6 +117,7 @@ def test_the_strided_networks_weights_load_and_the_option_is_said_only_where_giv
     ("name", "dilation", "message"),
     [
         ("resnet18", "res5", "^dilation must be a list of stages, such as .*, got 'res5'$"),
+        ("resnet18", 5, "^dilation must be a list of stages, such as .*, got 5$"),
         ("resnet18", ("res2",), "^unknown stage to dilate 'res2'; did you mean 'res"),
         ("preact_resnet18", ("layer4",), "unknown stage to dilate 'layer4'; choose from res3, res4, res5"),
         ("resnet20_cifar", ("res4",), "resnet20_cifar has no stages that can be dilated; leave out dilation"),

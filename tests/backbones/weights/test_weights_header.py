@@ -157,7 +157,8 @@ def test_format_of_safetensors_may_stand_beside(path):
         ({"options": {"num_classes": "10"}}, "num_classes must be a number above 0, got '10'"),
         ({"options": {"num_classes": 0}}, "num_classes must be a number above 0, got 0"),
         ({"options": {"category_ids": [1, "2"]}}, "category_ids must be whole numbers"),
-        ({"options": {"category_ids": [1]}, "classes": ["a", "b"]}, "must be 2, one for each class"),
+        ({"options": {"category_ids": [1]}, "classes": ["a", "b"]}, "must be 2, one for a class, got"),
+        ({"options": {"num_classes": 3}, "classes": ["a", "b"]}, "num_classes must be 2, as there are"),
     ],
 )
 def test_broken_headers(tmp_path, change, message):
