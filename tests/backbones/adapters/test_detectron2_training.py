@@ -7,9 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 pytest.importorskip("detectron2", reason="needs detectron2; docs/detectron2.md says how to install it")
-from detectron2.modeling import GeneralizedRCNNWithTTA
+from detectron2.modeling import GeneralizedRCNNWithTTA, build_backbone
+from detectron2.modeling.meta_arch.fcos import FCOS, FCOSHead
+from detectron2.structures import Boxes, Instances
+from detectron2.utils.events import EventStorage
 
 import backbones.adapters.detectron2_training as training
 from backbones import OptionError
@@ -72,6 +76,22 @@ def test_retinanet_is_trained_on_p3_to_p7(random_detector: Callable, coco_scenes
     }
     assert model.backbone.top_block.p6.in_channels == 512 and model.backbone.top_block.in_feature == "res5"
     assert (tmp_path / "model_final.pth").is_file()
+
+
+def test_fcos_is_trained_on_p3_to_p7(random_detector: Callable):
+    torch.manual_seed(0)
+    pyramid = build_backbone(random_detector(RETINANET))
+    shapes = list(pyramid.output_shape().values())
+    head = FCOSHead(input_shape=shapes, num_classes=10, conv_dims=[64])
+    model = FCOS(backbone=pyramid, head=head, num_classes=10, pixel_mean=[0.0] * 3, pixel_std=[1.0] * 3)
+    truth = Instances((96, 128), gt_boxes=Boxes(torch.tensor([[8.0, 8.0, 60.0, 50.0]])))
+    truth.gt_classes = torch.tensor([3])
+    with EventStorage():
+        losses = model([{"image": torch.rand(3, 96, 128), "instances": truth}])
+    sum(losses.values()).backward()
+    for name in ("p6", "p7"):
+        assert pyramid.top_block.get_submodule(name).weight.grad.any()
+    assert pyramid.bottom_up.network.conv1.weight.grad.any()
 
 
 def test_the_command_line_reaches_several_machines(root: Path, monkeypatch: pytest.MonkeyPatch):
