@@ -20,7 +20,7 @@ NOT_ALLOWED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXI
 
 
 class Interrupted(KeyboardInterrupt):
-    """A training that was asked to stop has been saved; the message says how it goes on."""
+    """A training that was asked to stop has been saved; the message says where."""
 
 
 # torchrun passes on a Ctrl-C that the terminal has sent to all processes already: no second request.
@@ -100,8 +100,8 @@ def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentPar
         main(arguments)
         return
     except KeyboardInterrupt as error:
-        remedy = "; continue from the last checkpoint with --resume" if resumable else ""
-        message, status = str(error) or f"interrupted{remedy}", 130
+        remedy = "; continue with --resume" if resumable else "; to go on, run the command again"
+        message, status = f"{str(error) or 'interrupted'}{remedy}", 130
     except Exception as error:
         known = _explain(error, "free some and continue with --resume" if resumable else "free some")
         if known is None:

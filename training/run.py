@@ -144,7 +144,7 @@ def train(task: Task, config: TrainingConfig, folder: RunFolder) -> dict[str, An
             fit(state, batches, step, total, every, asked_to_stop=between.is_asked_to_stop)
         if between.stopping:
             between.checkpoint(state)
-            raise Interrupted(f"stopped after step {state.step}, which is saved; continue with --resume")
+            raise Interrupted(f"stopped after step {state.step}, which is saved")
         return between.finish(state)
 
 

@@ -14,7 +14,7 @@ from foundation.errors import UserError
 from training.command import build_parser, run, watched
 
 DISK = "No space left on device"
-CONTINUE = "continue from the last checkpoint with --resume\n"
+CONTINUE = "continue with --resume\n"
 REMEDY = "free some and continue with --resume\n"
 
 
