@@ -30,7 +30,10 @@ _OUTPUT_STRIDES: dict[int, tuple[str, ...]] = {32: (), 16: ("res5",), 8: ("res4"
 
 # What timm's factory hands on to networks, and ours take; the rest goes no further than the factory.
 _NETWORK_ARGUMENTS = ("num_classes", "in_chans", "global_pool", "drop_rate")
-_FACTORY_ARGUMENTS = ("features_only", "out_indices", "feature_cls", "pretrained_cfg", "cache_dir")
+_FACTORY_ARGUMENTS = (
+    *("features_only", "out_indices", "feature_cls", "feature_cfg"),
+    *("pretrained_cfg", "pretrained_strict", "pretrained_model_args", "cache_dir"),
+)
 _OWN_ARGUMENTS = ("weights", "output_stride", "device", "dtype")  # of `_create`
 _ARGUMENTS = (*Options.__annotations__, *_NETWORK_ARGUMENTS, *_OWN_ARGUMENTS, *_FACTORY_ARGUMENTS)
 _REMEDIES = {
@@ -202,6 +205,7 @@ def _create(
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
     pretrained_cfg_overlay: dict[str, Any] | None = None,
+    feature_cfg: dict[str, Any] | None = None,
     **arguments: Any,
 ) -> nn.Module:
     """What `timm.create_model("rb_" + name, ...)` calls.
@@ -241,7 +245,7 @@ def _create(
         PREFIX + name,
         pretrained,
         pretrained_cfg_overlay=overlay,
-        feature_cfg={"out_indices": tuple(range(len(network.stages)))},
+        feature_cfg={"out_indices": tuple(range(len(network.stages))), **(feature_cfg or {})},
         **arguments,
     )
 

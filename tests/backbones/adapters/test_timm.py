@@ -149,6 +149,12 @@ def test_arguments_that_only_other_networks_take_are_refused_by_name(option, rem
             timm.create_model("rb_resnet18", **option)
 
 
+def test_the_extractor_may_be_configured_in_one_argument():
+    configured = {"feature_cls": "getter", "out_indices": (1, 2)}
+    network = timm.create_model("rb_resnet18", features_only=True, feature_cfg=configured)
+    assert network.feature_info.channels() == [64, 128] and not hasattr(network.model, "layer3")
+
+
 @pytest.mark.parametrize("options", [{}, {"features_only": True}, {"num_classes": 3, "in_chans": 1}])
 def test_device_and_precision(options):
     network = timm.create_model("rb_preact_resnet18", device="meta", dtype=torch.bfloat16, **options)
