@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save
 from torch import Tensor
 
 from backbones.convert import akamaster_format as cifar
@@ -20,7 +19,14 @@ from backbones.convert import timm_format as timm
 from backbones.convert.caffemodel import read_caffemodel, write_caffemodel, write_mean
 from backbones.convert.foreign_weights import Contents
 from backbones.spec import IMAGENET_INPUT, InputSpec
-from backbones.weights.weight_files import check_start, read_header, read_pickle, read_weights, save_weights
+from backbones.weights.weight_files import (
+    check_start,
+    read_header,
+    read_pickle,
+    read_weights,
+    save_weights,
+    to_safetensors,
+)
 from backbones.weights.weights_header import WeightsHeader, metadata_of, read_metadata
 from foundation.atomic_files import write_bytes
 from foundation.errors import WeightsError
@@ -104,7 +110,7 @@ def write_torch(
     """A state_dict alone."""
     tensors = {name: tensor.contiguous() for name, tensor in from_ours(state).items()}
     if path.suffix == ".safetensors":
-        write_bytes(path, save(tensors, metadata={"format": "pt"}))
+        write_bytes(path, to_safetensors(tensors, {"format": "pt"} | metadata_of(None, tensors)))
     else:
         _save(path, tensors)
 

@@ -24,14 +24,15 @@ def save_weights(path: str | Path, state: Mapping[str, Tensor], header: WeightsH
         OSError: the file could not be written; an earlier file of that name is intact.
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-    write_bytes(Path(path), _in_order(save(tensors, metadata=metadata_of(header, tensors))))
+    write_bytes(Path(path), to_safetensors(tensors, metadata_of(header, tensors)))
 
 
-def _in_order(content: bytes) -> bytes:
+def to_safetensors(tensors: dict[str, Tensor], metadata: dict[str, str]) -> bytes:
     """A safetensors file with its metadata by name, so that equal weights are equal files.
 
     The library writes several entries in an order that changes from call to call.
     """
+    content = save(tensors, metadata=metadata)
     start = 8 + int.from_bytes(content[:8], "little")
     entries = json.loads(content[8:start])
     entries["__metadata__"] = dict(sorted(entries["__metadata__"].items()))

@@ -79,11 +79,14 @@ class WeightsHeader:
         _require(not (ids and known) or len(ids) == known, "category_ids", f"{known}, one for a class", ids)
 
 
-def metadata_of(header: WeightsHeader, tensors: Mapping[str, Tensor]) -> dict[str, str]:
-    """The entries that a file of these tensors holds beside them."""
-    text = json.dumps(asdict(header))
-    digests = {"header": _header_digest(text, tensors), "tensors": _tensor_digest(tensors)}
-    return {HEADER_KEY: text, DIGESTS_KEY: json.dumps(digests)}
+def metadata_of(header: WeightsHeader | None, tensors: Mapping[str, Tensor]) -> dict[str, str]:
+    """The entries that a file of these tensors holds beside them; without header the digests alone."""
+    entries = {} if header is None else {HEADER_KEY: json.dumps(asdict(header))}
+    digests = {
+        "header": _header_digest(entries.get(HEADER_KEY, ""), tensors),
+        "tensors": _tensor_digest(tensors),
+    }
+    return entries | {DIGESTS_KEY: json.dumps(digests)}
 
 
 def read_metadata(
@@ -94,7 +97,7 @@ def read_metadata(
     beside: Collection[str],
     read_values: bool = True,
 ) -> WeightsHeader | None:
-    """The header in a file, None in a file of others.
+    """The header in a file, None in a file of others or in their form.
 
     Args:
         metadata: what the file holds beside its tensors, by name.
@@ -108,20 +111,20 @@ def read_metadata(
     if text is None and digests is None:
         return None
     others = metadata.keys() - {HEADER_KEY, DIGESTS_KEY, *beside}
-    if not isinstance(text, str) or others:  # a changed letter in the name of one entry
+    if not isinstance(text, str | None) or others:  # a changed letter in the name of one entry
         raise _damaged(path, f"its metadata {sorted(map(str, metadata))} is not what was written")
-    if digests is None:  # written by an earlier release
+    if text is not None and digests is None:  # written by an earlier release
         return parse_header(path, text)
     try:
-        expected = json.loads(digests)
+        expected = json.loads(str(digests))
         header_digest, tensor_digest = expected["header"], expected["tensors"]
     except (ValueError, TypeError, KeyError) as error:
         raise _damaged(path, f"its {DIGESTS_KEY} is unreadable") from error
-    if header_digest != _header_digest(text, tensors):
+    if header_digest != _header_digest(text or "", tensors):
         raise _damaged(path, "its header is not the one that was written")
     if read_values and tensor_digest != _tensor_digest(tensors):
         raise _damaged(path, "its tensors are not those that were written")
-    return parse_header(path, text)
+    return None if text is None else parse_header(path, text)
 
 
 def parse_header(path: Path, text: str) -> WeightsHeader:

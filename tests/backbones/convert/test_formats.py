@@ -5,6 +5,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from backbones import (
@@ -154,3 +155,18 @@ def test_a_stopped_call_leaves_no_mean_of_another_network(tmp_path, write, monke
     with pytest.raises(KeyboardInterrupt):
         convert(source, target, target_format="caffe", stem_pool="ceil", overwrite=True)
     assert target.is_file() and not mean.exists()
+
+
+def test_a_value_changed_in_safetensors_of_others_form_is_found(tmp_path, small):
+    target = tmp_path / "x.safetensors"
+    target_format = {"source_format": "torchvision", "target_format": "torchvision"}
+    convert(small, target, **target_format)
+    state, header = read_weights(target)
+    assert header is None
+    with safe_open(target, framework="pt") as file:
+        metadata = file.metadata()
+    assert metadata["format"] == "pt"  # as torchvision's own readers and others want it
+    state["fc.bias"][0] += 1
+    save_file(state, target, metadata=metadata)
+    with pytest.raises(WeightsError, match="its tensors are not those that were written"):
+        read_weights(target)

@@ -114,7 +114,8 @@ def test_changed_tensors(path, change, reason):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({OURS: None}, f"its metadata ['{DIGESTS}'] is not what was written"),
+        ({OURS: None}, "its header is not the one that was written"),
+        ({OURS: None, "residual_backboneS": "{}"}, "'residual_backbones_sha256'] is not what was written"),
         ({DIGESTS: None, "residual_backbones_sha257": "{}"}, "sha257'] is not what was written"),
         ({"somebody": "else"}, "'somebody'] is not what was written"),
         ({DIGESTS: "{}"}, f"its {DIGESTS} is unreadable"),
