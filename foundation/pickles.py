@@ -13,6 +13,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from foundation.inert_objects import Dropped
+
 # What readers of pickles raise at bytes that are none, depending on where they go wrong.
 UNREADABLE = (
     *(pickle.UnpicklingError, RuntimeError, EOFError, AssertionError, OSError, MemoryError),
@@ -96,6 +98,7 @@ _ADMITTED: dict[tuple[str, str], type] = {
     ("numpy", "ndarray"): _Name,
     ("numpy", "dtype"): _Dtype,
     ("_codecs", "encode"): _Bytes,
+    ("argparse", "Namespace"): Dropped,
     ("collections", "OrderedDict"): OrderedDict,
 }
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from foundation.inert_objects import INERT
 from foundation.pickles import UNREADABLE
 
 _ZIP_START = b"PK\x03\x04"
@@ -44,15 +45,18 @@ def read_torch(path: Path) -> object:
     torch itself does not compare an archive's checksums, so a changed bit would be read as another weight.
     Files in the form before torch 1.6, which is no archive, have no checksums; they are read as they are.
 
+    What scripts save beside their weights (`foundation/inert_objects.py`) becomes an object without content.
+
     Raises:
-        TorchFileError: damaged, cut off, or more than tensors and plain containers.
+        TorchFileError: damaged, cut off, or more than tensors, plain containers and such objects.
     """
     try:
         with path.open("rb") as file:
             is_archive = file.read(len(_ZIP_START)) == _ZIP_START
         if is_archive:
             _check_sums(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals([(stand_in, name) for name, stand_in in INERT.items()]):
+            return torch.load(path, map_location="cpu", weights_only=True)
     except (zipfile.BadZipFile, zlib.error, *UNREADABLE) as error:
         raise TorchFileError(_reason(error)) from error
 
