@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+_LONGEST_PREFIX = 240  # bytes; most file systems allow 255, and a random end follows
+
 
 @contextmanager
 def replace_atomically(path: Path, *, keep: Path | None = None) -> Iterator[Path]:
@@ -15,12 +17,14 @@ def replace_atomically(path: Path, *, keep: Path | None = None) -> Iterator[Path
 
     A reader, or a run killed at any moment, sees the old file or the new one, never a part. The content is on
     the disk before the name points to it, and the name before this returns, so that a power cut leaves one of
-    the two as well.
+    the two as well. The folder is made if need be, with those above it.
 
     Args:
         keep: where the old file goes, if there is one; until then `path` may be absent for a moment.
     """
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    make_folder(path.parent)
+    prefix = os.fsdecode(os.fsencode(f".{path.name}.")[:_LONGEST_PREFIX])
+    handle, name = tempfile.mkstemp(prefix=prefix, dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -64,9 +68,8 @@ def write_bytes(path: Path, content: bytes | memoryview, *, keep: Path | None = 
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a file of UTF-8 text in one step, and its folder if need be."""
-    make_folder(path.parent)
-    write_bytes(path, text.encode())
+    """Writes a file of UTF-8 text in one step; what no text can hold is escaped, as "\\udcff"."""
+    write_bytes(path, text.encode(errors="backslashreplace"))
 
 
 def write_json(path: Path, content: Any, *, indent: int | None = None) -> None:

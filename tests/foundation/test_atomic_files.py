@@ -81,3 +81,13 @@ def test_the_old_file_can_be_kept_under_another_name(tmp_path: Path):
     for content in (b"2", b"3"):
         write_bytes(path, content, keep=old)
     assert (path.read_bytes(), old.read_bytes()) == (b"3", b"2")
+
+
+def test_the_folder_is_made_and_long_names_are_no_trouble(tmp_path: Path):
+    write_bytes(tmp_path / "a" / "b" / ("x" * 255), b"1")
+    assert [len(file.name) for file in (tmp_path / "a" / "b").iterdir()] == [255]
+
+
+def test_what_no_text_can_hold_is_escaped(tmp_path: Path):
+    write_text(tmp_path / "x.txt", "\udcff.png")  # the name of a file that is no UTF-8
+    assert (tmp_path / "x.txt").read_text() == "\\udcff.png"
