@@ -20,6 +20,7 @@ from doctor.training_checks import check_config
 from doctor.twins import check_twins
 from foundation.atomic_files import write_text
 from foundation.errors import UserError
+from training.command import say
 from training.config import load_config
 
 FORMS = "coco:ANNOTATIONS.json[:PICTURE_FOLDER], voc:DEVKIT/VOC2007:trainval or folder:DIR"
@@ -76,16 +77,16 @@ def diagnose(
     examination = examine(surveys, quick=quick, workers=workers)
     findings += examination.findings
     if lines:
-        print("\n".join(lines), end="\n\n")
-    print(table(findings))
-    print("clean" if is_clean(findings) else "not clean: errors or warnings above")
+        say("\n".join(lines), end="\n\n")
+    say(table(findings))
+    say("clean" if is_clean(findings) else "not clean: errors or warnings above")
     if json_file is not None:
         write_text(json_file, json.dumps({"config": lines, **as_json(findings)}, indent=1))
     if repair is not None:
         split = parse_split(sets[0])
         assert split is not None  # the set was read, and it is no folder
         changes = repair_split(split, surveys[0], examination.facts[0], repair)
-        print("\n".join([*changes, f"{repair}: {len(changes)} changes"]))
+        say("\n".join([*changes, f"{repair}: {len(changes)} changes"]))
     return is_clean(findings)
 
 

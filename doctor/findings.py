@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Literal
 
+from foundation.file_naming import printable
+
 Severity = Literal["error", "warning", "note"]
 ORDER: tuple[Severity, ...] = ("error", "warning", "note")
 
@@ -72,7 +74,8 @@ def table(findings: Sequence[Finding]) -> str:
         found = list(group)
         named: tuple[str, str, str] = (found[0].severity, found[0].check, f"{len(found):,}")
         for finding in found[:EXAMPLES]:
-            where, detail = finding.where, " ".join(finding.detail.split())
+            where = printable(finding.where, keep="")
+            detail = printable(" ".join(finding.detail.split()), keep="")
             # Of a path the end tells most, of a sentence the beginning.
             where = where if len(where) <= WIDTH // 2 else f"…{where[1 - WIDTH // 2 :]}"
             rows.append((*named, f"{where}: {detail if len(detail) <= WIDTH else f'{detail[: WIDTH - 1]}…'}"))

@@ -12,6 +12,7 @@ from reproduction.figures import draw_curves, draw_degradation
 from reproduction.paper import FIGURES, TABLES, Row
 from reproduction.runs import choose_rows, execute, plan_runs
 from reproduction.tables import Line, markdown, read_line, record
+from training.command import say
 from training.devices import broadcast_object, is_main, process_group, resolve_device
 
 DEGRADATION = "degradation"  # of Table 6's networks
@@ -88,7 +89,7 @@ def reproduce(
         with process_group(resolve_device(runs[0].config.run.device)):
             expected = costs(runs, without_data=dry_run)
             if is_main():
-                print(plan_table(runs, expected, out), end="\n\n", flush=True)
+                say(plan_table(runs, expected, out), end="\n\n")
             if dry_run:
                 return
             execute(runs, together)
@@ -124,4 +125,4 @@ def report(selection: Selection, lines: Sequence[Line], out: Path) -> None:
     stem = f"table{selection.table}" if selection.print_table else file.stem
     text = "\n\n".join(parts)
     write_bytes(out / f"{stem}.md", f"{text}\n".encode())
-    print(text)
+    say(text)

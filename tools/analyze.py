@@ -19,7 +19,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from training.command import new_parser, run
+from training.command import new_parser, run, say
 
 
 def parser() -> argparse.ArgumentParser:
@@ -39,8 +39,8 @@ def main(arguments: argparse.Namespace) -> None:
     files = [Path(name) for name in arguments.weights if "=" not in name or Path(name).exists()]
     overrides = [name for name in arguments.weights if Path(name) not in files] + arguments.overrides
     out = arguments.out or Path("runs", "analysis", arguments.analysis)
-    print(describe_analysis(analyze(arguments.analysis, files, out, overrides)))
-    print(f"{out} holds result.json, the figures and the arrays")
+    say(describe_analysis(analyze(arguments.analysis, files, out, overrides)))
+    say(f"{out} holds result.json, the figures and the arrays")
 
 
 if __name__ == "__main__":

@@ -6,11 +6,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from training.command import run
+from training.command import new_parser, run, say
 
 
 def parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = new_parser(__doc__)
     parts = "analysis, backbones, cifar, classification, detectors, evaluation, pictures (default: all)"
     parser.add_argument("parts", nargs="*", metavar="PART", help=parts)
     parser.add_argument("--rounds", type=int, default=5, metavar="N", help="of each, timed (default: 5)")
@@ -28,7 +28,7 @@ def main(arguments: argparse.Namespace) -> None:
     for part in arguments.parts:
         if part not in PARTS:
             raise UserError(f"there is no part {part!r} to time{suggest(part, PARTS)}")
-    print(benchmark(arguments.rounds, resolve_device(arguments.device).type, arguments.parts or tuple(PARTS)))
+    say(benchmark(arguments.rounds, resolve_device(arguments.device).type, arguments.parts or tuple(PARTS)))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from training.command import new_parser, run
+from training.command import new_parser, run, say
 
 FORMATS = ("ours", "torchvision", "timm", "detectron2", "caffe", "cifar")
 PICTURES = ("imagenet", "inception", "msra")
@@ -41,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: argparse.Namespace) -> None:
     from backbones.convert import convert
 
-    print(convert(**vars(arguments)).describe())
+    say(convert(**vars(arguments)).describe())
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from training.command import new_parser, run
+from training.command import new_parser, run, say
 
 
 def sizes(text: str) -> list[int]:
@@ -61,7 +61,7 @@ def main(arguments: argparse.Namespace) -> None:
     else:
         result = score_ensemble(files, out, **given)
     if is_main():
-        print(describe(result))
+        say(describe(result))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from training.command import new_parser, run
+from training.command import new_parser, run, say
 
 
 def parser() -> argparse.ArgumentParser:
@@ -52,7 +52,7 @@ def main(arguments: argparse.Namespace) -> None:
     options = ReportOptions(**{name: given.pop(name) for name in named})
     result = evaluate(**given, options=options)
     if result:
-        print(describe_all(result))
+        say(describe_all(result))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from training.command import new_parser, run
+from training.command import new_parser, run, say
 
 
 def parser() -> argparse.ArgumentParser:
@@ -54,7 +54,7 @@ def main(arguments: argparse.Namespace) -> None:
         network = load_network(weights, out_features=features)
         export(network, out, classes=[] if features or header is None else header.classes, **options)
         difference = check_export(network, out)
-    print(f"{out}: largest difference from the network {difference:.1e} of the largest output")
+    say(f"{out}: largest difference from the network {difference:.1e} of the largest output")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from training.command import new_parser, run
+from training.command import new_parser, run, say
 
 
 def parser() -> argparse.ArgumentParser:
@@ -32,7 +32,7 @@ def main(arguments: argparse.Namespace) -> None:
         raise UserError(f"--pictures must be 1 or more, got {arguments.pictures}")
     for split in arguments.splits:
         paths = write_shards(arguments.root, split, arguments.out, arguments.pictures)
-        print(f"{len(paths)} shards in {paths[0].parent}")
+        say(f"{len(paths)} shards in {paths[0].parent}")
 
 
 if __name__ == "__main__":

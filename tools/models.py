@@ -10,7 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from training.command import new_parser, run
+from training.command import new_parser, run, say
 
 
 def parser() -> argparse.ArgumentParser:
@@ -27,12 +27,12 @@ def main(arguments: argparse.Namespace) -> None:
     from reproduction.models import overview, stages
 
     if arguments.layers:
-        print(stages(arguments.layers, **({"stride_on": arguments.stride_on} if arguments.stride_on else {})))
+        say(stages(arguments.layers, **({"stride_on": arguments.stride_on} if arguments.stride_on else {})))
         return
     names = list_models(arguments.pattern)
     if not names:
         raise UserError(f"no network is called {arguments.pattern!r}; without a pattern all are listed")
-    print(overview(names))
+    say(overview(names))
 
 
 if __name__ == "__main__":

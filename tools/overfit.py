@@ -7,7 +7,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from training.command import build_parser, run
+from training.command import build_parser, run, say
 
 
 def parser() -> argparse.ArgumentParser:
@@ -31,7 +31,7 @@ def main(arguments: argparse.Namespace) -> None:
     flags = {"resume": arguments.resume, "overwrite": arguments.overwrite}
     result = overfit(config, arguments.pictures, out, **flags)
     if is_main():
-        print(describe(result))
+        say(describe(result))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from training.command import build_parser, run
+from training.command import build_parser, run, say
 
 
 def parser() -> argparse.ArgumentParser:
@@ -34,7 +34,7 @@ def main(arguments: argparse.Namespace) -> None:
     flags = {"resume": arguments.resume, "overwrite": arguments.overwrite}
     comparison = compare(config, arguments.weights, arguments.seeds, out, **flags)
     if is_main():
-        print(comparison.table())
+        say(comparison.table())
 
 
 if __name__ == "__main__":

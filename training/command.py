@@ -1,4 +1,4 @@
-"""The command line all tools share. Imports the standard library only, so that --help answers at once."""
+"""The command line all tools share. Imports nothing that is slow, so that --help answers at once."""
 
 import argparse
 import errno
@@ -11,12 +11,15 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import current_thread, main_thread
-from typing import TypeVar
+from typing import NoReturn, TypeVar
+
+from foundation.file_naming import printable
 
 Item = TypeVar("Item")
 
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 NOT_ALLOWED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR}
+WRONG_NAME = {errno.ENAMETOOLONG, errno.ENOENT, errno.ELOOP, errno.EINVAL, errno.EILSEQ}
 
 
 class Interrupted(KeyboardInterrupt):
@@ -62,10 +65,19 @@ def stop_requested() -> bool:
     return bool(_requested)
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        super().error(printable(message))
+
+
 def new_parser(description: str | None) -> argparse.ArgumentParser:
     """A parser whose help shows the description with its own line breaks."""
-    formatter = argparse.RawDescriptionHelpFormatter
-    return argparse.ArgumentParser(description=description, formatter_class=formatter)
+    return _Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+
+
+def say(text: object, end: str = "\n") -> None:
+    """Prints to standard output what holds names from data: control characters in it stand escaped."""
+    print(printable(str(text)), end=end, flush=True)
 
 
 def build_parser(description: str, *, config_default: str | None = None) -> argparse.ArgumentParser:
@@ -109,7 +121,7 @@ def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentPar
         message, status = known, getattr(error, "exit_status", 2)
     # Out here nothing refers to the error any more, nor to what was under way, such as loaders of pictures.
     sys.stdout.flush()
-    print(f"error: {message}", file=sys.stderr, flush=True)
+    print(f"error: {printable(message)}", file=sys.stderr, flush=True)
     sys.exit(status)
 
 
@@ -123,6 +135,8 @@ def _explain(error: Exception, free_some: str) -> str | None:
         return f"no space left{where} ({error.strerror}); {free_some}"
     if isinstance(error, OSError) and error.errno in NOT_ALLOWED and error.filename:
         return f"{error.filename}: {error.strerror}; choose a place that can be written"
+    if isinstance(error, OSError) and error.errno in WRONG_NAME and error.filename:
+        return f"{error.filename}: {error.strerror}; check the path"
     # Raised by torch's signal handler, wherever the program is.
     if isinstance(error, RuntimeError) and reason.startswith("DataLoader worker"):
         ended = f"a process that reads pictures has died ({reason.strip()}), most often for want of memory"
@@ -137,7 +151,7 @@ class _LineHandler(logging.StreamHandler):
     """Plain lines on standard error that do not tear a progress bar apart."""
 
     def format(self, record: logging.LogRecord) -> str:
-        line = super().format(record)
+        line = printable(super().format(record))
         # One of several trainings at once says which.
         return line if record.threadName == "MainThread" else f"{record.threadName}: {line}"
 

@@ -15,6 +15,7 @@ from classification.score.label_files import LabelFile, read_labels
 from classification.score.saved_scores import Scores
 from foundation.atomic_files import write_text
 from foundation.errors import UserError
+from foundation.file_naming import printable
 from training.devices import is_main
 
 ID_LINES = "lines such as 'n01440764 449 tench', as map_clsloc.txt of ImageNet's development kit"
@@ -95,7 +96,8 @@ def write_confusion(path: Path, matrix: Tensor, classes: list[str]) -> None:
 
 def _write_csv(path: Path, rows: list[list[str]]) -> None:
     buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\n").writerows(rows)
+    plain = ([printable(cell, keep="") for cell in row] for row in rows)
+    csv.writer(buffer, lineterminator="\n").writerows(plain)
     write_text(path, buffer.getvalue())
 
 

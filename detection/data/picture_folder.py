@@ -41,12 +41,14 @@ class PictureFolder:
         paths = [paths] if isinstance(paths, Path) else paths
         if not paths:
             raise UserError("no picture was given; name pictures or folders of pictures")
-        files = dict.fromkeys(file for path in paths for file in _pictures_in(path, leave_out))
-        self._files = list(files)[:limit]
+        # By its path without "..", so that no name leads out of the folder that holds all.
+        files = {os.path.abspath(file): file for path in paths for file in _pictures_in(path, leave_out)}
+        self._files = list(files.values())[:limit]
         self.classes = list(classes)
         self.category_ids = list(range(1, len(classes) + 1) if category_ids is None else category_ids)
-        folder = os.path.commonpath([(path.parent if path.is_file() else path).absolute() for path in paths])
-        self.image_ids: list[int | str] = [str(file.absolute().relative_to(folder)) for file in self._files]
+        folders = [path.parent if path.is_file() else path for path in paths]
+        folder = os.path.commonpath(list(map(os.path.abspath, folders)))
+        self.image_ids: list[int | str] = [os.path.relpath(file, folder) for file in list(files)[:limit]]
 
     def __len__(self) -> int:
         return len(self._files)

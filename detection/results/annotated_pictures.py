@@ -23,6 +23,7 @@ from detection.results.result_records import to_coco_records
 from detection.types import Prediction
 from foundation.atomic_files import write_json
 from foundation.errors import UserError
+from foundation.file_naming import OutputNames
 from pictures.decoding import load_image
 from pictures.suffixes import is_video
 from pictures.video import open_video, write_video
@@ -94,9 +95,10 @@ class _Drawing:
     def draw_all(self) -> list[str]:
         """Draws every picture and video; returns what is wrong with those that cannot be read."""
         broken = []
+        places = OutputNames(self.out, ["predictions.json"])
         for index, name in enumerate(self.dataset.image_ids):
             path = self.dataset.image_path(index)
-            file = self.out / f"{name}{'.mp4' if is_video(path) else '.png'}"
+            file = places.place(str(name), ".mp4" if is_video(path) else ".png")
             file.parent.mkdir(parents=True, exist_ok=True)
             try:
                 if is_video(path):

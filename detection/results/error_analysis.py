@@ -1,6 +1,7 @@
 """What goes wrong in predictions: precision-recall curves, kinds of errors, confusions of classes."""
 
 import csv
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from detection.metrics.coco_ap import hotcoco_evaluation
 from detection.metrics.conventions import ClassMatches, Conventions, class_curve
 from detection.metrics.record_checks import Record, check_records
 from detection.metrics.voc_ap import average_precision
+from foundation.atomic_files import replace_atomically, write_text
+from foundation.file_naming import printable
 
 # What TIDE's names mean (Bolya et al. 2020): overlaps are with the nearest object.
 ERRORS = {
@@ -46,12 +49,14 @@ def plot_curves(table: dict[str, dict[str, Any]], file: Path) -> None:
     axes = figure.add_subplot(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
     for number, (name, curve) in enumerate(table.items()):
         style = ("-", "--", ":", "-.")[number // 10 % 4]  # ten colours
-        label = f"{name} {100 * curve['AP']:.1f}"
+        # A pair of "$" would make it a formula.
+        label = printable(f"{name} {100 * curve['AP']:.1f}", keep="").replace("$", r"\$")
         axes.plot(curve["recall"], curve["precision"], style, color=f"C{number % 10}", label=label)
     if table:
         columns = -(-len(table) // 30)
         axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small", ncols=columns)
-    figure.savefig(file, dpi=120)
+    with replace_atomically(file) as temporary:
+        figure.savefig(temporary, format="png", dpi=120)
 
 
 def find_errors(
@@ -85,11 +90,11 @@ def find_errors(
 
 def write_confusion(found: dict[str, Any], file: Path) -> None:
     """The confusion matrix of `find_errors` as CSV with names."""
-    names = [*found["classes"], "background"]
-    with file.open("w", newline="", encoding="utf-8") as text:
-        writer = csv.writer(text)
-        writer.writerow(["truth \\ prediction", *names])
-        writer.writerows([name, *row] for name, row in zip(names, found["confusion"], strict=True))
+    names = [printable(name, keep="") for name in [*found["classes"], "background"]]
+    rows = [[name, *row] for name, row in zip(names, found["confusion"], strict=True)]
+    text = io.StringIO()
+    csv.writer(text).writerows([["truth \\ prediction", *names], *rows])
+    write_text(file, text.getvalue())
 
 
 def describe_errors(found: dict[str, Any]) -> str:

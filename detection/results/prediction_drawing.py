@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from detection.results.pasted_masks import decode_mask
 from detection.types import Prediction, Target
+from foundation.file_naming import printable
 
 _Colour = tuple[int, int, int]
 
@@ -92,7 +93,8 @@ def _draw_boxes(
         last = max(x1, x2 - 1), max(y1, y2 - 1)  # Pillow's corners are pixels inside, ours are edges
         canvas.rectangle(((x1, y1), last), outline=colour, width=line)
     # Labels last: no box may cross out another's text.
-    for box, text, colour in zip(boxes, texts, colours, strict=True):
+    for box, name, colour in zip(boxes, texts, colours, strict=True):
+        text = printable(name, keep="")
         left, top, right, bottom = canvas.textbbox((0, 0), text, font=font)
         width, height = right - left + 4, bottom - top + 4
         x, y = max(0, min(box[0], drawn.width - width)), max(0, box[1] - height)

@@ -10,6 +10,7 @@ from detection.results.result_records import to_coco_records
 from detection.types import Prediction
 from foundation.atomic_files import write_json, write_text
 from foundation.errors import UserError
+from foundation.file_naming import OutputNames, portable_name
 
 _ALGORITHM = "residual-backbones"
 
@@ -34,7 +35,7 @@ def write_submission(
     if kind == "voc":
         return _write_voc(predictions, dataset, split, place)
     records = to_coco_records(predictions, dataset)
-    name = f"detections_{split}_{_ALGORITHM}_results.json"
+    name = portable_name(f"detections_{split}_{_ALGORITHM}_results", ".json")
     file = place if place.suffix == ".json" else place / name
     # COCO's tools take a record with a box for one of boxes, so the masks get a file of their own.
     masks = file.with_stem(file.stem.removesuffix("_results") + "-masks_results")
@@ -66,8 +67,8 @@ def _write_voc(
         for label, score, (x1, y1, x2, y2) in zip(*map(Tensor.tolist, columns), strict=True):
             corners = f"{x1 + 1:.6f} {y1 + 1:.6f} {x2:.6f} {y2:.6f}"
             lines[label - 1].append(f"{prediction.image_id} {score:.9f} {corners}\n")
-    folder = place / "results" / f"VOC{year}" / "Main"
-    files = [folder / f"comp4_det_{name}_{class_name}.txt" for class_name in dataset.classes]
+    names = OutputNames(place / "results" / portable_name(f"VOC{year}") / "Main")
+    files = [names.place(f"comp4_det_{name}_{own}".replace("/", "-"), ".txt") for own in dataset.classes]
     for file in files:  # a killed call must not leave files of two networks
         file.unlink(missing_ok=True)
     for file, of_class in zip(files, lines, strict=True):

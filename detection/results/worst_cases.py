@@ -14,6 +14,7 @@ from detection.data.annotations import DetectionDataset
 from detection.metrics.matching import Matched, Rows, best_first, first_of_each, overlap_most
 from detection.results.prediction_drawing import draw
 from detection.types import Prediction, Target
+from foundation.file_naming import portable_name
 from pictures.decoding import load_image
 
 _SHORT_SIDE = 240  # least of a crop's sides when drawn, pixels
@@ -86,9 +87,9 @@ def draw_worst(
                 found = found.of_rows(found.scores >= _LEAST_SCORE)
                 truth = truth.of_rows(only)
                 box, label = truth.boxes[0], int(truth.labels[0])
-            file = f"{rank:03d}_{dataset.classes[label - 1]}_{case.note}_{Path(str(truth.image_id)).stem}.png"
+            file = f"{rank:03d}_{dataset.classes[label - 1]}_{case.note}_{Path(str(truth.image_id)).stem}"
             picture = _crop(Image.fromarray(pixels), found, truth, box, dataset.classes)
-            picture.save(folder / name / file.replace("/", "-"))
+            picture.save(folder / name / portable_name(file, ".png"))
 
 
 def _crop(

@@ -42,3 +42,8 @@ def test_json():
     assert written["counts"] == {"error": 2, "warning": 0, "note": 3} and not written["clean"]
     expected = {"check": "tiny_box", "where": "annotation 1", "detail": "small", "severity": "note"}
     assert written["findings"][0] == expected
+
+
+def test_rows_stay_rows_and_hold_no_control_characters():
+    rows = table([find("tiny_box", "a\nb\x1b[2J", "c\x07 \x9b")]).splitlines()
+    assert len(rows) == 2 and rows[1].endswith("a\\nb\\x1b[2J: c\\x07 \\x9b")

@@ -122,3 +122,14 @@ def test_no_default_is_stated_twice(package: str):
                 owners[f"{name} = {default}"].append(f"{relative(file)}: {owner}")
                 decided |= {f"{name} = {default}"} if is_option else set()
     assert {default: owners[default] for default in decided if len(owners[default]) > 1} == {}
+
+
+def test_what_is_printed_is_escaped_at_one_place():
+    # `say` and the log show control characters of file and class names escaped; a plain print would not.
+    calls = {
+        relative(file)
+        for file in [*SOURCES, *TOOLS]
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "print"
+    }
+    assert calls == {"training/command.py"}

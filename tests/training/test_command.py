@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from foundation.errors import UserError
-from training.command import build_parser, run, watched
+from training.command import build_parser, run, say, watched
 
 DISK = "No space left on device"
 CONTINUE = "continue with --resume\n"
@@ -82,6 +82,12 @@ def test_wrong_options(call: Callable, capsys: pytest.CaptureFixture, arguments:
             f"error: no space left while writing run/checkpoint.pt ({DISK}); {REMEDY}",
         ),
         (OSError(errno.EDQUOT, "Quota"), 2, f"error: no space left (Quota); {REMEDY}"),
+        (UserError("a\x1b[2J\rb"), 2, "error: a\\x1b[2J\\rb\n"),
+        (
+            OSError(errno.ENAMETOOLONG, "File name too long", "/a/b"),
+            2,
+            "error: /a/b: File name too long; check the path\n",
+        ),
         (
             OSError(errno.EROFS, "Read-only", "/a/b"),
             2,
@@ -136,6 +142,19 @@ def test_lines_of_other_threads_say_whose_they_are(call: Callable, monkeypatch: 
     thread.join()
     logging.getLogger("tool").warning("main")
     assert capsys.readouterr().err == "seed1: 5 %\nmain\n"
+
+
+def test_no_control_character_reaches_the_terminal(call: Callable, monkeypatch: pytest.MonkeyPatch, capsys):
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", [])
+    call()
+    logging.getLogger("tool").warning("%s\nis there", "\x1b[2J")
+    say("a\x07\udcff\n")
+    with pytest.raises(SystemExit):
+        call("--x\x1b[2J")
+    printed = capsys.readouterr()
+    assert printed.out == "so far\na\\x07\\udcff\n\n"
+    assert printed.err.startswith("\\x1b[2J\nis there\n") and printed.err.endswith(" --x\\x1b[2J\n")
 
 
 def test_a_bar_only_where_the_main_process_has_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys):

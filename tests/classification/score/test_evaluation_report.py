@@ -153,3 +153,10 @@ def test_a_long_table_names_the_worst_classes():
 def test_pictures_without_labels_have_a_table_too():
     result = {"pictures": 0, "left_out": 5, "scores": {}, "class_top1_error": {"a": None}}
     assert describe(result) == "no errors: none of the 5 pictures has a label"
+
+
+def test_control_characters_stand_escaped(tmp_path):
+    outcomes = judge(torch.tensor([[0.9, 0.1]]).log(), [[0]])
+    write_predictions(tmp_path / "p.csv", ["\x1b[2J/\udcff.png"], outcomes, ["\x1b[2J", "b\r"])
+    head, found = rows(tmp_path / "p.csv")
+    assert found[:3] == ["\\x1b[2J/\\udcff.png", "\\x1b[2J", "\\x1b[2J"] and found[4] == "b\\r"

@@ -79,3 +79,13 @@ def test_batches_of_pictures(folder: Path):
     )
     ids = [batch.ids for batch in evaluation_batches(pictures, range(2))]
     assert ids == [["b.JPG"], ["below/a.png"]]
+
+
+def test_no_name_leads_out_of_the_folder_that_holds_all(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    (folder / "cwd").mkdir()
+    monkeypatch.chdir(folder / "cwd")
+    above = PictureFolder([Path("../below/a.png"), Path("../b.JPG")], [])
+    assert above.image_ids == ["below/a.png", "b.JPG"]
+    assert above.image_path(1) == Path("../b.JPG")
+    twice = PictureFolder([Path("../below"), Path("../below/../below/a.png")], [])
+    assert twice.image_ids == ["a.png"]

@@ -225,3 +225,25 @@ def test_predictions_of_pictures_score_as_those_of_the_weights(
     found = score_predictions_file(str(file), f"coco:{truth}", "area", tmp_path / "scores")
     assert found == expected
     assert json.loads((tmp_path / "scores" / "result.json").read_text()) == expected
+
+
+def test_everything_is_written_below_the_folder(detector_weights: Path, tmp_path: Path, monkeypatch):
+    names = ["cwd/a.png", "other/b\x1b.png", "other/predictions.json/c.png", f"other/{'x' * 251}.png"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (9, 9)).save(tmp_path / name)
+    monkeypatch.chdir(tmp_path / "cwd")
+    before = {file for file in tmp_path.rglob("*") if file.is_file()}
+    detect([Path("a.png"), Path("../other")], detector_weights, Path("boxes/run"))
+    out = tmp_path / "cwd" / "boxes" / "run"
+    written = {file for file in tmp_path.rglob("*") if file.is_file()} - before
+    found = sorted(str(file.relative_to(out)) for file in written)  # an error of those outside
+    drawn = [
+        "cwd/a.png.png",
+        "other/b-.png.png",
+        "other/predictions.json/c.png.png",
+        f"other/{'x' * 196}.png",
+    ]
+    assert found == [*drawn, "predictions.json"]
+    images = json.loads((out / "predictions.json").read_text())["images"]
+    assert sorted(image["file_name"] for image in images) == names  # by which they are found again

@@ -93,3 +93,12 @@ def test_curves_of_classes_that_have_objects(tmp_path: Path):
     for name, content in (("some", table), ("none", {})):
         plot_curves(content, tmp_path / f"{name}.png")
         assert Image.open(tmp_path / f"{name}.png").size == (1200, 840)
+
+
+def test_names_that_are_no_plain_text(tmp_path: Path):
+    table = {"$\\x$": {"recall": [1.0], "precision": [1.0], "AP": 1.0}}
+    table["\x1b[2J"] = table["$\\x$"]
+    plot_curves(table, tmp_path / "curves.png")  # matplotlib refuses the first as a formula
+    write_confusion({"classes": ["\x1b[2J", "b\n"], "confusion": [[0] * 3] * 3}, tmp_path / "c.csv")
+    lines = (tmp_path / "c.csv").read_text().splitlines()
+    assert lines[0] == "truth \\ prediction,\\x1b[2J,b\\n,background" and len(lines) == 4

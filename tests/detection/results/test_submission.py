@@ -99,3 +99,16 @@ def test_cocos_files(tmp_path: Path, place: str):
     assert boxes == [{**entry, "bbox": [1, 2, 2, 3]}] and masks == [{**entry, "segmentation": mask}]
     without = write_submission([prediction(7, [], [], [])], DATASET, "coco", "val", tmp_path / "none")
     assert [json.loads(file.read_text()) for file in without] == [[]]
+
+
+@pytest.mark.parametrize("split", ["2012:test", "../../2012:../../test"])
+def test_nothing_is_written_outside(tmp_path: Path, split: str):
+    strange: Any = SimpleNamespace(classes=["../../../cat", "A", "a"], category_ids=[1, 2, 3])
+    place = tmp_path / "deep" / "er" / "out"
+    files = write_submission(FOUND, strange, "voc", split, place)
+    files += write_submission(FOUND, strange, "coco", split, place)
+    written = [file for file in tmp_path.rglob("*") if file.is_file()]
+    assert sorted(written) == sorted(files) and all(file.is_relative_to(place) for file in files)
+    if split == "2012:test":
+        names = ["comp4_det_test_..-..-..-cat.txt", "comp4_det_test_A.txt", "comp4_det_test_a~2.txt"]
+        assert [file.name for file in files[:3]] == names

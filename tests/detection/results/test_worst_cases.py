@@ -103,3 +103,15 @@ def test_none_are_wanted(tmp_path: Path):
     dataset: Any = SimpleNamespace(classes=["ape", "bee"], targets=TRUTH)
     draw_worst(FOUND, dataset, matched(), tmp_path, 0)
     assert not list(tmp_path.rglob("*.png"))
+
+
+def test_crops_are_named_after_any_class(tmp_path: Path):
+    Image.fromarray(np.zeros((100, 120, 3), dtype=np.uint8)).save(tmp_path / "a.png")
+    dataset: Any = SimpleNamespace(
+        classes=["../\x1b[2J\n", "字" * 300], targets=TRUTH, image_path=lambda index: tmp_path / "a.png"
+    )
+    draw_worst(FOUND, dataset, matched(), tmp_path / "out", 3)
+    names = sorted(path.name for path in (tmp_path / "out" / "misses").iterdir())
+    # 200 bytes at most: 4 before the letters of 3 bytes each, 4 after them.
+    assert names == ["001_..--[2J-_iou0.00_b.png", f"002_{'字' * 64}.png", "003_..--[2J-_iou0.00_b.png"]
+    assert {path.parent.parent for path in tmp_path.rglob("*_*.png")} == {tmp_path / "out"}
