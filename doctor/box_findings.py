@@ -1,6 +1,7 @@
 """What is wrong with the boxes of a survey, and what its objects are like."""
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,9 @@ from hotcoco import COCO
 from numpy.typing import NDArray
 
 from detection.data.annotation_writers import coco_annotation, coco_content, coco_image
+from detection.data.annotations import turned_problem
 from doctor.findings import Finding, find
+from doctor.picture_checks import PictureFacts
 from doctor.survey import Survey, clipped
 
 TOLERANCE = 0.5  # pixels beyond the border that rounding explains
@@ -58,6 +61,20 @@ def _check_borders(survey: Survey) -> list[Finding]:
         for row in np.flatnonzero(tiny)
     ]
     return findings
+
+
+def check_turned(survey: Survey, facts: Sequence[PictureFacts]) -> list[Finding]:
+    """Pictures whose boxes fit them only turned by EXIF; notes in the facts which size that is."""
+    boxes, found = survey.boxes(), []
+    owners = np.array([item.picture for item in survey.objects], dtype=np.int64)
+    for index, (picture, fact) in enumerate(zip(survey.pictures, facts, strict=True)):
+        if picture.size is None or fact.size is None or fact.stored is None or fact.size == fact.stored:
+            continue
+        problem = turned_problem(boxes[owners == index], picture.size, fact.size, fact.stored)
+        if problem:
+            fact.fitting = picture.size[::-1]
+            found.append(find(problem.check, picture.where, problem.text))
+    return found
 
 
 def _check_duplicates(survey: Survey) -> list[Finding]:

@@ -10,7 +10,7 @@ from detection.config import DetectionConfig
 from detection.data.annotations import joining_problems
 from detection.data.coco_dataset import CocoSplit
 from detection.data.dataset_splits import DATASETS, DataConfig, locate_splits, open_dataset, parse_split
-from doctor.box_findings import check_objects
+from doctor.box_findings import check_objects, check_turned
 from doctor.findings import Finding, as_json, find, is_clean, table
 from doctor.picture_checks import PictureFacts, inspect_all
 from doctor.repair import repair_split, require_absent
@@ -136,5 +136,6 @@ def examine(surveys: Sequence[Survey], *, quick: bool = False, workers: int = 2)
     facts = [inspect_all(survey.pictures, quick=quick, workers=workers) for survey in surveys]
     findings: list[Finding] = []
     for survey, rows in zip(surveys, facts, strict=True):
-        findings += survey.findings + check_objects(survey) + [f for row in rows for f in row.findings]
+        findings += survey.findings + check_objects(survey) + check_turned(survey, rows)
+        findings += [finding for row in rows for finding in row.findings]
     return Examination(facts, findings + check_twins(surveys, facts))

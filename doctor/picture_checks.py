@@ -16,6 +16,7 @@ from tqdm import tqdm
 from doctor.findings import Finding, find
 from doctor.survey import SurveyedPicture
 from pictures.decoding import decode_image, read_file
+from pictures.file_names import name_fitting
 from pictures.suffixes import SUFFIXES_OF_FORMAT
 
 ODD_MODES = {
@@ -40,6 +41,7 @@ class PictureFacts:
         where: how findings call the picture.
         size: (height, width) as the loader gives it to a set that states none, None if it cannot.
         stored: (height, width) before any turning by EXIF.
+        fitting: that of the two which the boxes fit, where they do not fit the stated one.
         digest: of its bytes, None if there are none.
         look: (LOOK * LOOK / 8,) uint8 perceptual hash; None if not decoded, or if the picture is flat.
     """
@@ -47,6 +49,7 @@ class PictureFacts:
     where: str
     size: tuple[int, int] | None = None
     stored: tuple[int, int] | None = None
+    fitting: tuple[int, int] | None = None
     digest: bytes | None = None
     look: NDArray[np.uint8] | None = None
     findings: list[Finding] = field(default_factory=list)
@@ -73,7 +76,7 @@ def inspect(picture: SurveyedPicture, *, quick: bool) -> PictureFacts:
     """The facts of one picture."""
     facts = PictureFacts(picture.where)
     if not picture.path.is_file():
-        facts.find("missing_picture", f"no file {picture.path}")
+        facts.find("missing_picture", f"no file {picture.path}{name_fitting(picture.path)}")
         return facts
     try:
         content = read_file(picture.path)

@@ -1,6 +1,7 @@
 """Annotations made fit for the loaders: what cannot be used is left out, what can be corrected is."""
 
 import copy
+import os
 import xml.etree.ElementTree as ET
 from collections.abc import Hashable, Sequence
 from itertools import product
@@ -11,11 +12,11 @@ from detection.data.annotation_writers import set_texts, voc_corners
 from detection.data.annotations import Problem
 from detection.data.coco_checks import FIELDS, problems, section_of, stated_size
 from detection.data.coco_dataset import CocoSplit
-from detection.data.coco_masks import segmentation_problems
 from detection.data.voc_checks import VocObject, read_object, read_size, read_xml
 from detection.data.voc_dataset import VOC_CLASSES, VocSplit
+from doctor.object_repair import box_of_mask, inside, repair_masks
 from doctor.picture_checks import PictureFacts
-from doctor.survey import Survey
+from doctor.survey import Survey, SurveyedPicture
 from foundation.atomic_files import write_bytes, write_json, write_text
 from foundation.errors import UserError
 
@@ -46,24 +47,29 @@ def repair_split(
     require_absent(out)
     if isinstance(split, VocSplit):
         return _repair_voc(split, survey, facts, out)
-    content, changes = _repaired_coco(survey, facts)
+    content, changes = _repaired_coco(survey, facts, split.pictures)
     write_json(out, content)
     return changes
 
 
-def _repaired_coco(survey: Survey, facts: Sequence[PictureFacts]) -> tuple[dict[str, Any], Changes]:
+def _repaired_coco(
+    survey: Survey, facts: Sequence[PictureFacts], folder: Path
+) -> tuple[dict[str, Any], Changes]:
     if not isinstance(survey.content, dict):
         raise UserError(f"{survey.name} holds no sections images, categories, annotations; write it again")
     content, changes = copy.deepcopy(survey.content), Changes()
+    for image in section_of(content, "images"):
+        if isinstance(image, dict):  # without a size that of the file is entered, as for an impossible one
+            image.update({side: image.get(side) for side in ("height", "width")})
     malformed = {p.row: p.text for p in problems(content) if p.row and p.check == "malformed_entry"}
     changes += [f"{section}[{row}] left out: {text}" for (section, row), text in malformed.items()]
-    fact_of = {picture.row: fact for picture, fact in zip(survey.pictures, facts, strict=True)}
+    found = {picture.row: (picture, fact) for picture, fact in zip(survey.pictures, facts, strict=True)}
     numbered, categories, annotations = (
         [(row, e) for row, e in enumerate(section_of(content, section)) if (section, row) not in malformed]
         for section in FIELDS
     )
-    images = _repair_images([(image, fact_of.get(row)) for row, image in numbered], changes)
-    content["images"], moved = _merge_files(images, changes)
+    images = [(image, *found.get(row, (None, None))) for row, image in numbered]
+    content["images"], moved = _merge_files(_repair_images(images, folder, changes), changes)
     content["categories"], renamed = _repair_categories([entry for _, entry in categories], changes)
     for (_, entry), (field, new) in product(annotations, (("image_id", moved), ("category_id", renamed))):
         if isinstance(entry[field], Hashable):
@@ -73,24 +79,32 @@ def _repaired_coco(survey: Survey, facts: Sequence[PictureFacts]) -> tuple[dict[
     return content, changes
 
 
-def _repair_images(images: Sequence[tuple[dict[str, Any], PictureFacts | None]], changes: Changes) -> Entries:
-    """Pictures that can be read, each once, with the size of their file.
+def _repair_images(
+    images: Sequence[tuple[dict[str, Any], SurveyedPicture | None, PictureFacts | None]],
+    folder: Path,
+    changes: Changes,
+) -> Entries:
+    """Pictures that can be read, each once, with the name and size of their file.
 
     A second entry of an id is left out: which of the two its objects are of cannot be known, and the loaders
     of others take the last.
     """
     kept: dict[Hashable, dict[str, Any]] = {}
-    for image, fact in images:
+    for image, picture, fact in images:
         name = f"image {image['id']}"
         if image["id"] in kept:
             changes.append(f"{name} ({image['file_name']}) left out: its id stands before")
-        elif fact is None or fact.size is None:
+        elif picture is None or fact is None or fact.size is None:
             changes.append(f"{name} ({image['file_name']}) left out: no readable picture")
         else:
             kept[image["id"]] = image
-            if stated_size(image) not in (fact.size, fact.stored):
-                before = f"{image['width']}x{image['height']}"
-                image["height"], image["width"] = fact.size
+            if picture.path != folder / str(image["file_name"]):
+                file = Path(os.path.relpath(picture.path, folder)).as_posix()
+                changes.append(f"{name}: file_name {image['file_name']!r} is now {file!r}")
+                image["file_name"] = file
+            if stated_size(image) not in ([fact.fitting] if fact.fitting else [fact.size, fact.stored]):
+                before = f"{image['width']}x{image['height']}".replace("NonexNone", "not stated")
+                image["height"], image["width"] = fact.fitting or fact.size
                 changes.append(f"{name}: size {before} is now {image['width']}x{image['height']}")
     return list(kept.values())
 
@@ -140,11 +154,16 @@ def _repair_annotations(content: dict[str, Any], changes: Changes) -> Entries:
             changes.append(f"annotation {entry['id']} is now {following}: its id stands before")
             entry["id"], following = following, following + 1
         ids.add(entry["id"])
-    unusable = {problem.row: problem.text for problem in problems(content)}
     sizes = {image["id"]: (image["height"], image["width"]) for image in content["images"]}
+    for entry in entries:
+        if isinstance(entry["image_id"], Hashable) and entry["image_id"] in sizes:
+            _repair_box(entry, sizes[entry["image_id"]], changes)
+    unusable = {problem.row: problem.text for problem in problems(content)}
     kept: dict[tuple[Hashable, Hashable, str], dict[str, Any]] = {}
     for row, entry in enumerate(entries):
-        fault = unusable.get(("annotations", row)) or _clip(entry, sizes[entry["image_id"]], changes)
+        fault = unusable.get(("annotations", row))
+        if not fault and inside(entry["bbox"], sizes[entry["image_id"]]) is None:
+            fault = f"bbox {entry['bbox']!r} has no area inside its picture"
         key = (str(entry["image_id"]), str(entry["category_id"]), str(entry["bbox"]))
         if not fault and key in kept:
             fault = "the same box and class stand before"
@@ -152,25 +171,18 @@ def _repair_annotations(content: dict[str, Any], changes: Changes) -> Entries:
             changes.append(f"annotation {entry['id']} left out: {fault}")
         else:
             kept[key] = entry
-    masked = [entry for entry in kept.values() if entry.get("segmentation")]
-    segmentations = [entry["segmentation"] for entry in masked]
-    for index in segmentation_problems(segmentations, [sizes[entry["image_id"]] for entry in masked]):
-        del masked[index]["segmentation"]
-        changes.append(f"annotation {masked[index]['id']}: without its damaged segmentation")
+    repair_masks(list(kept.values()), sizes, changes)
     return list(kept.values())
 
 
-def _clip(entry: dict[str, Any], size: tuple[int, int], changes: Changes) -> str | None:
-    """Cuts the box at the picture's border; says so where nothing is left."""
-    x, y, width, height = entry["bbox"]
-    x1, y1 = max(x, 0), max(y, 0)
-    x2, y2 = min(x + width, size[1]), min(y + height, size[0])
-    if x2 <= x1 or y2 <= y1:
-        return f"bbox {entry['bbox']!r} has no area inside its picture"
-    if (x1, y1, x2, y2) != (x, y, x + width, y + height):
-        before, entry["bbox"] = entry["bbox"], [x1, y1, x2 - x1, y2 - y1]
-        changes.append(f"annotation {entry['id']}: bbox {before} is now {entry['bbox']}")
-    return None
+def _repair_box(entry: dict[str, Any], size: tuple[int, int], changes: Changes) -> None:
+    """Cuts the box at the picture's border; one without area there becomes that of a sound mask."""
+    box, how = inside(entry["bbox"], size), ""
+    if box is None:
+        box, how = box_of_mask(entry.get("segmentation"), size), ", the box of its segmentation"
+    if box is not None and repr(box) != repr(entry["bbox"]):
+        changes.append(f"annotation {entry['id']}: bbox {entry['bbox']} is now {box}{how}")
+        entry["bbox"] = box
 
 
 def _repair_voc(split: VocSplit, survey: Survey, facts: Sequence[PictureFacts], out: Path) -> Changes:

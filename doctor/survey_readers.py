@@ -1,12 +1,21 @@
 """Data sets read for the doctor: every fault becomes a finding, and the reading goes on."""
 
+import os
 from collections import Counter
 from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Any
 
 from detection.data.annotations import DetectionDataset, Problem
-from detection.data.coco_checks import FIELDS, problems, read_json, section_of, stated_size, with_annotations
+from detection.data.coco_checks import (
+    FIELDS,
+    problems,
+    read_json,
+    section_of,
+    stated_size,
+    with_annotations,
+    with_sizes,
+)
 from detection.data.coco_dataset import CocoSplit
 from detection.data.coco_masks import segmentation_problems
 from detection.data.voc_checks import read_annotation
@@ -14,6 +23,7 @@ from detection.data.voc_dataset import VOC_CLASSES, VocSplit
 from doctor.findings import Finding, find
 from doctor.survey import Survey, SurveyedObject, SurveyedPicture
 from foundation.errors import UserError
+from pictures.file_names import find_file
 from pictures.suffixes import PICTURE_SUFFIXES, is_picture
 
 
@@ -30,9 +40,10 @@ def _refusal(problem: Problem, where: object) -> Finding:
 def survey_coco(split: CocoSplit) -> Survey:
     """What of a COCO file can be used, and what is wrong with the rest."""
     file, folder = split
-    content = with_annotations(read_json(file), str(file))
+    stored = with_annotations(read_json(file), str(file))
+    content = with_sizes(stored, folder, str(file))
     found = list(problems(content))
-    survey = Survey(f"coco:{file}", [], content=content)
+    survey = Survey(f"coco:{file}", [], content=stored)
     survey.findings = [_refusal(problem, problem.where or file) for problem in found]
     unusable = {problem.row for problem in found}
     images, categories, annotations = (
@@ -40,15 +51,29 @@ def survey_coco(split: CocoSplit) -> Survey:
         for section in FIELDS
     )
     categories.sort(key=lambda numbered: numbered[1]["id"])
-    survey.findings += _repeated(images, "file_name", "image", "duplicate_file_name")
-    survey.findings += _repeated(categories, "name", "category", "duplicate_category_name")
+    names = [(str(category["name"]), category["id"]) for _, category in categories]
+    survey.findings += _repeated(names, "category", "duplicate_category_name")
     survey.classes = [str(category["name"]) for _, category in categories]
     survey.category_ids = [category["id"] for _, category in categories]
     survey.image_ids = [image["id"] for _, image in images]
     survey.findings += _gaps(survey.category_ids)
     for row, image in images:
         name = str(image["file_name"])
-        survey.pictures.append(SurveyedPicture(name, folder / name, stated_size(image), row))
+        survey.pictures.append(SurveyedPicture(name, find_file(folder, name), stated_size(image), row))
+    files = [os.path.relpath(picture.path, folder) for picture in survey.pictures]
+    survey.findings += _repeated(
+        list(zip(files, survey.image_ids, strict=True)), "image", "duplicate_file_name"
+    )
+    survey.findings += [
+        find("misspelt_name", picture.where, f"the file is called {file}; it was found by its spelling")
+        for picture, file in zip(survey.pictures, files, strict=True)
+        if picture.path != folder / picture.where
+    ]
+    survey.findings += [
+        find("missing_size", image["file_name"], "no height and width; those of its file are taken")
+        for row, image in images
+        if image is not stored["images"][row]
+    ]
     index_of = {image_id: index for index, image_id in enumerate(survey.image_ids)}
     class_of = {category_id: index for index, category_id in enumerate(survey.category_ids)}
     for _, entry in annotations:
@@ -65,12 +90,11 @@ def survey_coco(split: CocoSplit) -> Survey:
     return survey
 
 
-def _repeated(
-    entries: Sequence[tuple[int, dict[str, Any]]], field: str, name: str, check: str
-) -> list[Finding]:
+def _repeated(entries: Sequence[tuple[str, Hashable]], name: str, check: str) -> list[Finding]:
+    """What several entries, given as text and id, have in common."""
     ids: dict[str, list[Hashable]] = {}
-    for _, entry in entries:
-        ids.setdefault(str(entry[field]), []).append(entry["id"])
+    for text, number in entries:
+        ids.setdefault(text, []).append(number)
     return [
         find(check, f"{name} {those[1]}", f"{text!r} is also that of {name} {those[0]}")
         for text, those in ids.items()

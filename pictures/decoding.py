@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from foundation.errors import UserError
+from pictures.file_names import name_fitting
 from pictures.jpeg import decode_plain, has_metadata
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom; pixels of the upright picture
@@ -54,7 +55,8 @@ def read_file(path: str | Path) -> bytes:
     try:
         return Path(path).read_bytes()
     except FileNotFoundError:
-        raise UserError(f"{path}: no such picture; check the path and the data folder") from None
+        several = name_fitting(Path(path))
+        raise UserError(f"{path}: no such picture{several}; check the path and the data folder") from None
     except OSError as error:
         raise _refusal(str(path), b"?", error) from error
 
@@ -100,16 +102,23 @@ def decode_image(content: bytes, name: str, size: tuple[int, int] | None = None)
 
 
 def image_size(path: str | Path) -> tuple[int, int]:
-    """(height, width) of the picture as `load_image` gives it, read from the file's header if that tells.
+    """(height, width) of the picture as `load_image` gives it; see `upright_and_stored_size`."""
+    return upright_and_stored_size(path)[0]
 
-    A file that cannot be read, or has no header of a picture, raises a UserError.
+
+def upright_and_stored_size(path: str | Path) -> tuple[tuple[int, int], tuple[int, int]]:
+    """(height, width) of the picture turned by its EXIF orientation, and as it is stored.
+
+    They are read from the file's header if that tells. A file that cannot be read, or has no header of a
+    picture, raises a UserError.
     """
     content = read_file(path)
     try:
         with Image.open(BytesIO(content)) as image:
             if image.format == "TIFF":  # Pillow itself turns these, when they are loaded
                 image.load()
-            return image.size if _orientation(image) in (5, 6, 7, 8) else (image.height, image.width)
+            stored = (image.height, image.width)
+            return stored[::-1] if _orientation(image) in (5, 6, 7, 8) else stored, stored
     except _DECODING_ERRORS as error:
         raise _refusal(str(path), content, error) from error
 

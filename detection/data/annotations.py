@@ -5,7 +5,7 @@ into every worker process, because their reference counts change when they are r
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 
 from detection.types import Target
 from foundation.errors import UserError
+from pictures.decoding import upright_and_stored_size
+
+ROUNDING = 1.0  # pixels that a box may lie beyond the border of its picture by rounding
 
 
 class Joinable(Protocol):
@@ -157,6 +160,50 @@ def joining_problems(first: Joinable, second: Joinable) -> Iterator[Problem]:
     for image_id in sorted(set(first.image_ids) & set(second.image_ids), key=str):
         text = f"picture {image_id!r} is in two of the splits; choose splits without overlap"
         yield Problem("duplicate_image_id", "", text)
+
+
+def turned_problem(
+    boxes: NDArray[np.float64], size: tuple[int, int], upright: tuple[int, int], stored: tuple[int, int]
+) -> Problem | None:
+    """Why boxes (R, 4) xyxy cannot be of the picture they are stated for, if they fit it only turned by EXIF.
+
+    Args:
+        size: (height, width) as the annotation states it, which is also how the picture is read.
+        upright, stored: (height, width) of the file, turned by its EXIF orientation and as it is stored.
+    """
+    if upright == stored or size not in (upright, stored) or not _fit_only(boxes, size):
+        return None
+    right, bottom = boxes[:, 2:].max(axis=0)
+    how = (
+        "upright, as its EXIF orientation turns it"
+        if size == stored
+        else "as it is stored, not turned by EXIF"
+    )
+    text = (
+        f"the boxes reach {right:g}x{bottom:g} (width x height), beyond the stated {size[1]}x{size[0]}, and "
+        f"fit the picture {how}: state its size there, {size[0]}x{size[1]}, or correct the boxes"
+    )
+    return Problem("turned_boxes", "", text)
+
+
+def _fit_only(boxes: NDArray[np.float64], size: tuple[int, int]) -> bool:
+    """Whether boxes leave a picture of this (height, width) that all of them fit in after a quarter turn."""
+    if not len(boxes):
+        return False
+    right, bottom = boxes[:, 2:].max(axis=0) - ROUNDING
+    return bool((right > size[1] or bottom > size[0]) and right <= size[0] and bottom <= size[1])
+
+
+def refuse_turned(objects: PackedObjects, image_path: Callable[[int], Path], where: str) -> None:
+    """Refuse a set with a UserError where `turned_problem` finds one; missing files are not its matter."""
+    owners = np.repeat(np.arange(len(objects.image_ids)), np.diff(objects.starts))
+    beyond = (objects.boxes[:, 2:] - ROUNDING > objects.sizes[owners, ::-1]).any(axis=1)
+    for index in np.unique(owners[beyond]).tolist():
+        target, path = objects.target(index), image_path(index)
+        if _fit_only(target.boxes.numpy(), target.size) and path.is_file():
+            problem = turned_problem(target.boxes.numpy(), target.size, *upright_and_stored_size(path))
+            if problem:
+                raise UserError(f"{where}: picture {target.image_id} ({path}): {problem.text}")
 
 
 class JoinedDataset:

@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 
 from detection.data.annotations import Problem
 from foundation.errors import UserError
+from pictures.decoding import image_size
+from pictures.file_names import find_file
 
 _log = logging.getLogger(__name__)
 
@@ -44,9 +46,14 @@ def read_json(path: str | Path) -> Any:
         raise UserError(f"{path}: not a JSON file ({error}); write or download it again") from error
 
 
-def read_coco(path: str | Path) -> dict[str, Any]:
-    """An annotation file, checked as `check_coco` does; `annotations` may be missing."""
+def read_coco(path: str | Path, pictures: Path | None = None) -> dict[str, Any]:
+    """An annotation file, checked as `check_coco` does.
+
+    `annotations` may be missing, and with a folder of `pictures` also their sizes.
+    """
     content = with_annotations(read_json(path), str(path))
+    if pictures is not None:
+        content = with_sizes(content, pictures, str(path))
     check_coco(content, str(path))
     return content
 
@@ -57,6 +64,33 @@ def with_annotations(content: Any, where: str) -> Any:
         return content
     _log.warning("%s lists no annotations: every picture counts as without objects", where)
     return {**content, "annotations": []}
+
+
+def with_sizes(content: Any, pictures: Path, where: str) -> Any:
+    """The content with the upright size of its file for every picture that states none, or half of one."""
+    entries = section_of(content, "images")
+    without = [row for row, image in enumerate(entries) if _is_without_size(image)]
+    if not without:
+        return content
+    _log.warning("%s states no size of %d pictures: that of their files is taken", where, len(without))
+    images = list(entries)
+    for row in without:
+        try:
+            height, width = image_size(find_file(pictures, images[row]["file_name"]))
+        except UserError:
+            continue  # an entry without a size is refused, and says where to look
+        stated = {side: value for side, value in images[row].items() if value is not None}
+        images[row] = {"height": height, "width": width, **stated}
+    return {**content, "images": images}
+
+
+def _is_without_size(image: Any) -> bool:
+    """Whether an entry names a file and not both sides."""
+    return (
+        isinstance(image, dict)
+        and (image.get("height") is None or image.get("width") is None)
+        and isinstance(image.get("file_name"), str)
+    )
 
 
 def check_coco(content: Any, where: str) -> None:

@@ -13,10 +13,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from detection.data.annotations import PackedObjects
-from detection.data.coco_checks import check_coco, read_json, with_annotations, xywh_boxes
+from detection.data.annotations import PackedObjects, refuse_turned
+from detection.data.coco_checks import check_coco, read_json, with_annotations, with_sizes, xywh_boxes
 from detection.data.coco_masks import check_segmentations, draw_mask
 from detection.types import Target, Window
+from pictures.file_names import find_file
 
 _log = logging.getLogger(__name__)
 
@@ -69,13 +70,15 @@ class CocoDataset:
 
         Args:
             annotation_file: e.g. coco/annotations/instances_train2017.json.
-            image_folder: the `file_name`s of the annotations are relative to it.
+            image_folder: the `file_name`s of the annotations are relative to it. Pictures that state no size
+                have that of their files.
             masks: also keep the segmentations, so that `load_target` gives masks.
         Raises:
             UserError: the file is missing or an entry is malformed.
         """
         stored = read_json(annotation_file)
         content = with_annotations(stored, str(annotation_file))
+        content = with_sizes(content, Path(image_folder), str(annotation_file))
         check_coco(content, str(annotation_file))
         self.has_truth = "annotations" in stored
         self.annotation_file = Path(annotation_file)
@@ -85,7 +88,7 @@ class CocoDataset:
         self.category_ids: list[int] = [category["id"] for category in categories]
         self.image_ids: list[int | str] = [image["id"] for image in images]
         self.image_sizes: list[tuple[int, int]] = [(image["height"], image["width"]) for image in images]
-        self._folder = Path(image_folder)
+        self.image_folder = Path(image_folder)
         self._file_names = np.array([image["file_name"] for image in images], dtype=np.str_)
 
         index_of = {image_id: index for index, image_id in enumerate(self.image_ids)}
@@ -110,6 +113,7 @@ class CocoDataset:
             image_ids=self.image_ids,
             image_sizes=self.image_sizes,
         )
+        refuse_turned(self._objects, self.image_path, str(annotation_file))
         self._segmentations: _Segmentations | None = None
         if masks:
             segmentations = [annotation.get("segmentation") for annotation in annotations]
@@ -125,8 +129,8 @@ class CocoDataset:
         return [self._objects.target(index) for index in range(len(self))]
 
     def image_path(self, index: int) -> Path:
-        """The picture's file."""
-        return self._folder / str(self._file_names[index])
+        """The picture's file, found as `find_file` does."""
+        return find_file(self.image_folder, str(self._file_names[index]))
 
     def fingerprint(self) -> str:
         """A digest of file names and annotations, with segmentations where the set was opened with them."""

@@ -15,6 +15,7 @@ from detection.data.transforms import View, jittered_view, resized_size
 from detection.types import Batch, Target
 from foundation.errors import UserError
 from pictures.decoding import load_image
+from pictures.file_names import name_fitting
 from training.loader import BatchLoader, Item, TrainSampler
 
 SIZE_MULTIPLE = 32  # the stride of conv5: every stage of every backbone divides the padded picture
@@ -133,8 +134,9 @@ def check_pictures(dataset: DetectionDataset) -> None:
     missing = [path for path in map(dataset.image_path, range(len(dataset))) if not path.is_file()]
     if missing:
         raise UserError(
-            f"{missing[0]}: no such picture, though it is annotated; {len(missing)} of {len(dataset)} "
-            "pictures are missing: unpack the pictures there or correct the data folder"
+            f"{missing[0]}: no such picture{name_fitting(missing[0])}, though it is annotated; "
+            f"{len(missing)} of {len(dataset)} pictures are missing: unpack the pictures there or "
+            "correct the data folder"
         )
 
 

@@ -1,5 +1,6 @@
 """Evaluation of weights and of result files: the score, and what else is asked of their predictions."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +18,7 @@ from detection.results.metrics_by_name import METRICS, as_result, score, score_r
 from detection.results.result_records import from_coco_records, has_masks, to_coco_records, with_boxes
 from foundation.atomic_files import write_json
 from foundation.errors import UserError
+from pictures.file_names import find_file
 from training.devices import is_main, process_group, resolve_device
 
 
@@ -146,7 +148,9 @@ def score_predictions_file(
     truth, split = VocDataset([files]), str(files)
     if not truth.has_truth:
         options.check_without_truth(split, None)
-    records = _read_records(predictions, {f"{name}.jpg": name for name in truth.image_ids})
+    folder = files.folder / "JPEGImages"
+    names = {_file_below(folder, truth.image_path(i)): name for i, name in enumerate(truth.image_ids)}
+    records = _read_records(predictions, names)
     if has_masks(records):
         records = with_boxes(records, dict(zip(truth.image_ids, truth.image_sizes, strict=True)), predictions)
     found = from_coco_records(records, truth, predictions)
@@ -159,14 +163,16 @@ def score_predictions_file(
 def _score_coco(
     predictions: str, files: CocoSplit, options: ReportOptions, out: Path | None
 ) -> dict[str, Any]:
-    file = files.annotation_file
-    annotations = read_coco(file)
+    file, folder = files.annotation_file, options.pictures or files.pictures
+    annotations = read_coco(file, folder)
     has_truth = bool(annotations["annotations"]) or "annotations" in read_json(file)
     split = coco_split_name(file)
     if not has_truth:
         options.check_without_truth(split, None)
     images = annotations["images"]
-    records = _read_records(predictions, {image["file_name"]: image["id"] for image in images})
+    names = {image["file_name"]: image["id"] for image in images}
+    names |= {_file_below(folder, find_file(folder, name)): number for name, number in names.items()}
+    records = _read_records(predictions, names)
     records = with_boxes(records, {i["id"]: (i["height"], i["width"]) for i in images}, predictions)
     result = {}
     if has_truth:
@@ -174,10 +180,15 @@ def _score_coco(
         result = as_result("coco", figures)
     if not options.anything:
         return result
-    dataset = CocoDataset(file, options.pictures or files.pictures)
+    dataset = CocoDataset(file, folder)
     found = from_coco_records(records, dataset, predictions)
     kind = EvaluatedSplit(dataset, "coco", split, "coco")
     return result | write_reports(options, found, records, kind, out)
+
+
+def _file_below(folder: Path, file: Path) -> str:
+    """A picture's name as `predict_pictures` writes it of this folder."""
+    return os.path.relpath(file, folder)
 
 
 def _read_records(path: str, image_ids: Mapping[str, int | str]) -> Any:

@@ -71,7 +71,7 @@ def _coco(predictions: Sequence[Prediction], dataset: DetectionDataset) -> Figur
 def coco_annotations(dataset: DetectionDataset) -> dict[str, Any]:
     """The truth in COCO's layout, from annotation files where there are some; joined sets are renumbered."""
     if isinstance(dataset, CocoDataset):
-        return read_coco(dataset.annotation_file)
+        return read_coco(dataset.annotation_file, dataset.image_folder)
     if isinstance(dataset, JoinedDataset):
         contents = [coco_annotations(part) for part in dataset.parts]
         objects = [annotation for content in contents for annotation in content["annotations"]]

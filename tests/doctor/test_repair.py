@@ -70,12 +70,13 @@ def test_a_repaired_coco_file_is_clean(broken_coco: Path, tmp_path: Path):
     assert content["images"][0]["height"] == 48 and content["images"][0]["width"] == 64
     assert [(c["id"], c["name"]) for c in content["categories"]] == [(1, "cat"), (2, "dog"), (10, "cow")]
     boxes = {entry["id"]: entry["bbox"] for entry in content["annotations"]}
-    kept = {11, 12, 21, 22, 31, 32, 100, 110}
+    kept = {11, 12, 21, 22, 31, 32, 100, 101, 103, 110}
     assert boxes.keys() == kept | {112} and boxes[100] == [50, 6, 14, 10] and boxes[112] == [1, 1, 9, 9]
     by_id = {entry["id"]: entry for entry in content["annotations"]}
     assert by_id[112]["category_id"] == 1 and by_id[110]["image_id"] == 2
-    assert "segmentation" not in by_id[110] and "segmentation" in by_id[100]
-    assert len(CocoDataset(out, folder).targets[1].boxes) == 5
+    assert by_id[110]["segmentation"] == [[2, 2, 11, 2, 11, 11, 2, 11]]  # its box
+    assert by_id[101]["bbox"] == [5, 6, 20, 10] and by_id[103]["bbox"] == [0, 2, 1, 4]
+    assert len(CocoDataset(out, folder, masks=True).targets[1].boxes) == 7
     text = "\n".join(changes)
     for part in (
         "image 1: size 10x0 is now 64x48",
@@ -84,7 +85,9 @@ def test_a_repaired_coco_file_is_clean(broken_coco: Path, tmp_path: Path):
         "image 8 joined with image 2",
         "image 6 (6.png) left out: no readable picture",
         "category 9 'cat' joined with category 1",
-        "annotation 110: without its damaged segmentation",
+        "annotation 101: bbox [64, 6, 30, 10] is now [5.0, 6.0, 20.0, 10.0], the box of its segmentation",
+        "annotation 103: bbox [1, 2, -1, 4] is now [0, 2, 1, 4]",
+        "annotation 110: its box stands for its mask, since its segmentation is missing or malformed",
     ):
         assert part in text
 

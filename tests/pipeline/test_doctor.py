@@ -1,5 +1,6 @@
 """tools/doctor.py: exit status, table, JSON file, repair."""
 
+import copy
 import json
 import shutil
 from collections.abc import Callable
@@ -43,8 +44,53 @@ def test_status_table_json_and_repair(doctor: Callable, own_coco: Path, tmp_path
     assert not written["clean"] and written["counts"]["error"] == 1
     assert [f["where"] for f in written["findings"] if f["check"] == "negative_box"] == ["annotation 1"]
     status, printed = doctor(f"coco:{file}:{pictures}", "--repair", tmp_path / "repaired.json")
-    assert status == 1 and "annotation 1 left out: bbox is [5, 5, -3, 4]" in printed
+    assert status == 1 and "annotation 1: bbox [5, 5, -3, 4] is now [2, 5, 3, 4]" in printed
     assert doctor(f"coco:{tmp_path / 'repaired.json'}:{pictures}")[0] == 0
+
+
+def test_what_was_repaired_trains_with_masks_and_scores(
+    doctor: Callable, tool: Callable, own_coco: Path, tmp_path: Path, tiny_detector: list
+):
+    file, pictures = own_coco / "annotations" / "instances_train.json", own_coco / "train"
+    whole = json.loads(file.read_text())
+    broken = copy.deepcopy(whole)
+    first, second, third, fourth, fifth, *_ = broken["images"]
+    for image, name in ((first, f"..\\train\\{first['file_name']}"), (second, second["file_name"].upper())):
+        image["file_name"] = name
+    (pictures / third["file_name"]).rename(pictures / "caf\u0065\u0301 1.jpg")
+    third["file_name"] = "caf%C3%A9%201.jpg"
+    del fourth["width"], fourth["height"]
+    fifth["width"] += 1
+    objects = broken["annotations"]
+    objects[0]["segmentation"] = [[1, 2, 3, 4]]
+    x, y, width, height = objects[1]["bbox"]
+    objects[1]["segmentation"] = [[x, y, x + width, y, x, y + height], [x, y, x + 1, y]]
+    objects[2]["bbox"][2:] = [0, 0]
+    del objects[3]["segmentation"]
+    file.write_text(json.dumps(broken))
+    out = own_coco / "annotations" / "instances_repaired.json"
+    status, printed = doctor(f"coco:{file}:{pictures}", "--repair", out)
+    assert status == 1 and "misspelt_name" in printed and "missing_size" in printed and "9 changes" in printed
+    for part in (
+        f"image {first['id']}: file_name",
+        f"image {fourth['id']}: size not stated is now",
+        f"annotation {objects[0]['id']}: its box stands for its mask",
+        f"annotation {objects[1]['id']}: 1 of its 2 polygons left out",
+        f"annotation {objects[2]['id']}: bbox",
+        f"annotation {objects[3]['id']}: its box stands for its mask",
+    ):
+        assert part in printed
+    content = json.loads(out.read_text())
+    for section in ("images", "annotations"):  # none is lost
+        assert [entry["id"] for entry in content[section]] == [entry["id"] for entry in whole[section]]
+    assert doctor(f"coco:{out}:{pictures}")[0] == 0
+    (own_coco / "repaired").symlink_to(pictures)
+    options = [*tiny_detector, f"data.root={own_coco}", "data.train=repaired", "data.val=repaired"]
+    options += ["detector.mask=true", "schedule.total_steps=1", "run.eval_every=1", "detector.kind=fpn"]
+    options += ["backbone.name=resnet18", "roi.size=4", "rpn.anchor_sizes=[8, 16, 32, 64, 96]"]
+    (tmp_path / "a.yaml").write_text("{}")
+    tool("train_det", "--config", tmp_path / "a.yaml", "--out", tmp_path / "run", *options)
+    assert "segm/AP" in (tmp_path / "run" / "result.json").read_text()
 
 
 def test_configuration_with_its_sets(doctor: Callable, own_coco: Path, tmp_path: Path, tiny_detector: list):
