@@ -17,6 +17,7 @@ from benchmarks.backbone_speed import Pair
 from classification.data.augment import area_box, flip_half, scale_jitter_box
 from classification.data.cifar10 import crop_and_flip
 from pictures.decoding import Box, decode_crop, decode_image, read_file
+from pictures.opening import open_picture
 from training.config import data_root
 
 SIZE = 224
@@ -25,7 +26,7 @@ COUNT = 60  # pictures a row
 CIFAR_BATCH = 128
 
 DECODERS: dict[str, Callable[[bytes], Any]] = {
-    "Pillow": lambda file: np.array(Image.open(BytesIO(file)).convert("RGB")),
+    "Pillow": lambda file: np.array(open_picture(file).convert("RGB")),
     "torchvision.io": lambda file: decode_jpeg(torch.frombuffer(bytearray(file), dtype=torch.uint8)),
 }
 Choose = Callable[[np.random.Generator, int, int], Box]
@@ -73,7 +74,7 @@ def photographs(count: int = COUNT) -> dict[str, list[bytes]]:
 
 def is_usual(content: bytes) -> bool:
     """Whether it is a colour picture of 500x375, either way."""
-    with Image.open(BytesIO(content)) as image:
+    with open_picture(content) as image:
         return sorted(image.size) == [375, 500] and image.mode == "RGB"
 
 
@@ -96,7 +97,7 @@ def read_crops(files: Sequence[bytes], choose: Choose) -> Tensor:
 
 def read_with(files: Sequence[bytes], transform: Callable[[Image.Image], Tensor]) -> Tensor:
     """The peer: Pillow decodes, torchvision transforms; (N, 3, 224, 224) uint8."""
-    return torch.stack([transform(Image.open(BytesIO(file)).convert("RGB")) for file in files])
+    return torch.stack([transform(open_picture(file).convert("RGB")) for file in files])
 
 
 def resized_crop() -> Callable[[Image.Image], Tensor]:
@@ -158,7 +159,7 @@ def pixel_errors() -> list[str]:
 
 def crop_error(content: bytes, rng: np.random.Generator, size: int) -> float:
     """Mean absolute difference of a central crop, of a half to the whole short side, from Pillow's."""
-    with Image.open(BytesIO(content)) as image:
+    with open_picture(content) as image:
         width, height = image.size
         whole = image.convert("RGB")
     side = int(rng.uniform(0.5, 1) * min(width, height)) // 8 * 8

@@ -17,7 +17,7 @@ WIDTH = 100  # characters of an example's detail
 _ERRORS = """
 malformed_entry duplicate_image_id duplicate_annotation_id duplicate_category_id
 unknown_image unknown_category malformed_box negative_box damaged_segmentation
-missing_picture empty_picture unreadable_picture wrong_size turned_boxes leak
+missing_picture empty_picture unreadable_picture huge_picture wrong_size turned_boxes leak
 empty_class_folder no_class_folders different_classes no_pictures
 nothing_to_freeze wrong_weights other_stride_on wrong_batch does_not_build
 """
@@ -25,7 +25,7 @@ nothing_to_freeze wrong_weights other_stride_on wrong_batch does_not_build
 _WARNINGS = """
 misspelt_name missing_size
 duplicate_category_name duplicate_file_name empty_box outside_box crossing_box duplicate_box
-exif_ambiguous huge_picture duplicate_picture near_leak
+exif_ambiguous duplicate_picture near_leak
 few_epochs many_epochs milestone_after_end poor_anchors too_many_objects
 """
 # Many sound data sets have these.

@@ -5,7 +5,6 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from io import BytesIO
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from doctor.findings import Finding, find
 from doctor.survey import SurveyedPicture
 from pictures.decoding import decode_image, read_file
 from pictures.file_names import name_fitting
+from pictures.opening import DECODING_ERRORS, TooManyPixelsError, open_picture
 from pictures.suffixes import SUFFIXES_OF_FORMAT
 
 ODD_MODES = {
@@ -30,7 +30,6 @@ LONG = 10  # times as long as wide, or wide as long
 ORIENTATION = 0x0112
 LOOK = 16  # rows and columns of the perceptual hash
 FLAT = 4.0  # grey levels of deviation below which a picture looks like nothing
-_HEADER_ERRORS = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
 
 
 @dataclass
@@ -84,15 +83,17 @@ def inspect(picture: SurveyedPicture, *, quick: bool) -> PictureFacts:
             facts.find("empty_picture", "0 bytes")
             return facts
         facts.digest = hashlib.blake2b(content, digest_size=16).digest()
-        with Image.open(BytesIO(content)) as image:
+        with open_picture(content) as image:
             orientation = _read_header(image, content, picture, facts)
         if not quick:
             pixels = decode_image(content, str(picture.path))
             facts.size, facts.look = pixels.shape[:2], look_of(pixels)
         _compare_sizes(picture, facts, orientation)
+    except TooManyPixelsError as error:
+        facts.find("huge_picture", str(error))
     except UnidentifiedImageError:
         facts.find("unreadable_picture", "no picture format begins like this file")
-    except _HEADER_ERRORS as error:  # UserError is one of them
+    except DECODING_ERRORS as error:  # UserError is one of them
         facts.size = None
         facts.find("unreadable_picture", str(error).removeprefix(f"{picture.path}: ").split("; replace")[0])
     return facts
@@ -114,14 +115,12 @@ def _read_header(image: Image.Image, content: bytes, picture: SurveyedPicture, f
         notes["mislabelled_picture"] = f"holds a {image.format}; its content decides"
     if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
         notes["several_frames"] = f"{image.n_frames} frames, of which the first is read"  # type: ignore[attr-defined]
-    if Image.MAX_IMAGE_PIXELS and image.width * image.height > Image.MAX_IMAGE_PIXELS:
-        notes["huge_picture"] = f"{image.width}x{image.height} pixels"
     if max(image.size) > LONG * min(image.size):
         notes["long_picture"] = f"{image.width}x{image.height}"
     orientation: Any = 1
     try:
         orientation = image.getexif().get(ORIENTATION, 1)
-    except _HEADER_ERRORS as error:
+    except DECODING_ERRORS as error:
         notes["damaged_exif"] = f"{str(error) or type(error).__name__}; read as stored"
     if not isinstance(orientation, int) or not 1 <= orientation <= 8:
         orientation = 1

@@ -3,10 +3,7 @@
 Plain JPEGs are decoded by `pictures.jpeg`, everything else by Pillow.
 """
 
-import struct
-import zlib
 from collections.abc import Callable
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -19,14 +16,9 @@ from PIL import Image, UnidentifiedImageError
 from foundation.errors import UserError
 from pictures.file_names import name_fitting
 from pictures.jpeg import decode_plain, has_metadata
+from pictures.opening import DECODING_ERRORS, FORMATS, TooManyPixelsError, check_pixels, open_picture
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom; pixels of the upright picture
-
-# What Pillow's readers raise on damaged files. zlib, struct and EOF errors escape from single plugins.
-_DECODING_ERRORS = (
-    *(OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error),
-    Image.DecompressionBombError,
-)
 
 _EXIF_ORIENTATION = 0x0112
 _UPRIGHT = {
@@ -76,7 +68,8 @@ def decode_image(content: bytes, name: str, size: tuple[int, int] | None = None)
     Returns:
         (H, W, 3) uint8, RGB, writable.
     Raises:
-        UserError: the content is empty, damaged, no picture, or of another size than annotated.
+        UserError: the content is empty, damaged, no picture, of another size than annotated, or it has more
+            pixels than MAX_PICTURE_PIXELS (`pictures.opening`).
     """
     plain = plain_size(content)
     if plain is not None and (size is None or tuple(size) == plain):
@@ -84,10 +77,10 @@ def decode_image(content: bytes, name: str, size: tuple[int, int] | None = None)
         if pixels is not None:
             return pixels
     try:
-        with Image.open(BytesIO(content)) as image:
+        with open_picture(content) as image:
             image.load()
             stored = _to_rgb(image)  # not yet turned; its EXIF data stay readable
-    except _DECODING_ERRORS as error:
+    except DECODING_ERRORS as error:
         raise _refusal(name, content, error) from error
     turn = _UPRIGHT.get(_orientation(stored))
     upright = stored if turn is None else stored.transpose(turn)
@@ -114,12 +107,12 @@ def upright_and_stored_size(path: str | Path) -> tuple[tuple[int, int], tuple[in
     """
     content = read_file(path)
     try:
-        with Image.open(BytesIO(content)) as image:
+        with open_picture(content) as image:
             if image.format == "TIFF":  # Pillow itself turns these, when they are loaded
                 image.load()
             stored = (image.height, image.width)
             return stored[::-1] if _orientation(image) in (5, 6, 7, 8) else stored, stored
-    except _DECODING_ERRORS as error:
+    except DECODING_ERRORS as error:
         raise _refusal(str(path), content, error) from error
 
 
@@ -156,15 +149,14 @@ def plain_size(content: bytes) -> tuple[int, int] | None:
         return None
     try:
         height, width, colours, _ = simplejpeg.decode_jpeg_header(content)
+        check_pixels(height, width, len(content))
         upright = not has_metadata(content)
         if not upright:
-            with Image.open(BytesIO(content)) as image:
+            with open_picture(content) as image:
                 upright = image.format == "JPEG" and _orientation(image) not in _UPRIGHT
-    except _DECODING_ERRORS:
+    except DECODING_ERRORS:
         return None
-    limit = Image.MAX_IMAGE_PIXELS  # of more Pillow warns, or refuses them
-    plain = upright and colours in ("YCbCr", "Gray") and (limit is None or height * width <= limit)
-    return (height, width) if plain else None
+    return (height, width) if upright and colours in ("YCbCr", "Gray") else None
 
 
 def shrinking(box: Box, size: int) -> int:
@@ -189,10 +181,12 @@ def _resize(pixels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
 
 
 def _refusal(name: str, content: bytes, error: Exception) -> UserError:
+    if isinstance(error, TooManyPixelsError | UserError):
+        return UserError(f"{name}: {error}")
     if not content:
         reason = "the file is empty (0 bytes), expected a picture"
     elif isinstance(error, UnidentifiedImageError):
-        reason = "no picture format begins like this file"
+        reason = f"no picture format begins like this file, expected {', '.join(FORMATS)}"
     else:
         reason = f"cannot be read as a picture ({str(error) or type(error).__name__})"
     return UserError(f"{name}: {reason}; replace the file or remove it from the list")
@@ -217,6 +211,6 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 def _orientation(image: Image.Image) -> int:
     try:
         return image.getexif().get(_EXIF_ORIENTATION, 1)
-    except _DECODING_ERRORS:
+    except DECODING_ERRORS:
         # Damaged EXIF beside good pixels: cameras and editors write it, viewers show the picture as stored.
         return 1

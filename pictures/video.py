@@ -12,8 +12,12 @@ from numpy.typing import NDArray
 
 from foundation.atomic_files import replace_atomically
 from foundation.errors import UserError
+from pictures.opening import TooManyPixelsError, check_pixels
 
 Frame = NDArray[np.uint8]
+
+# FFmpeg's names of what our suffixes promise. Playlists, which it knows too, make it read other files.
+_FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,avi,matroska,webm"
 
 
 def _pyav() -> Any:
@@ -35,7 +39,7 @@ def open_video(path: Path) -> Iterator[tuple[Fraction, Iterator[Frame]]]:
     """
     av = _pyav()
     try:
-        container = av.open(str(path))
+        container = av.open(str(path), options={"format_whitelist": _FORMATS, "protocol_whitelist": "file"})
     except (av.FFmpegError, OSError) as error:
         raise UserError(f"{path}: not a readable video ({error})") from error
     with container:
@@ -46,7 +50,10 @@ def open_video(path: Path) -> Iterator[tuple[Fraction, Iterator[Frame]]]:
         def frames() -> Iterator[Frame]:
             try:
                 for frame in container.decode(stream):
+                    check_pixels(frame.height, frame.width, path.stat().st_size)
                     yield frame.to_ndarray(format="rgb24")
+            except TooManyPixelsError as error:
+                raise UserError(f"{path}: {error}") from error
             except av.FFmpegError as error:
                 found = "what was found before stands in predictions.json"
                 raise UserError(f"{path}: damaged ({error}); {found}") from error

@@ -73,8 +73,7 @@ def test_long_and_huge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, draw: Ca
     draw(tmp_path / "long.png", 1, (220, 20))
     assert named(tmp_path / "long.png") == {"long_picture"}
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 4000)
-    with pytest.warns(Image.DecompressionBombWarning):
-        assert "huge_picture" in named(tmp_path / "long.png")
+    assert named(tmp_path / "long.png") == {"huge_picture"}
 
 
 # Stated (height, width) of a file of 40 rows and 60 columns with this EXIF orientation.

@@ -172,7 +172,8 @@ def test_missing_empty_and_other_files(tmp_path: Path):
     ):
         load_image(empty)
     with pytest.raises(
-        UserError, match=r"text\.jpg: no picture format begins like this file; replace the file"
+        UserError,
+        match=r"text\.jpg: no picture format begins like this file, expected JPEG, .*; replace the file",
     ):
         load_image(text)
     with pytest.raises(UserError, match="cannot be read as a picture"):
@@ -197,7 +198,9 @@ def test_truncated_pictures_are_refused(tmp_path: Path, suffix: str):
 def test_decompression_bombs_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str):
     path = save(tmp_path / f"a.{suffix}", Image.new("L", (100, 100)))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
-    with pytest.raises(UserError, match=rf"a\.{suffix}: .*decompression bomb"):
+    with pytest.raises(
+        UserError, match=rf"a\.{suffix}: it has 10,000 pixels, more than the limit of 1,000; .*MAX_"
+    ):
         load_image(path)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from foundation.errors import UserError
+from pictures.opening import LIMIT
 from pictures.video import open_video, write_video
 
 pytest.importorskip("av")
@@ -66,3 +67,21 @@ def test_without_the_extra_the_command_is_named(tmp_path: Path, monkeypatch: pyt
         open_video(tmp_path / "a"),
     ):
         pass
+
+
+def test_a_playlist_reads_no_other_file(tmp_path: Path):
+    write_video(tmp_path / "a.mp4", Fraction(10), iter(frames()))
+    playlist = "ffconcat version 1.0\nfile a.mp4\n"
+    (tmp_path / "b.mp4").write_text(playlist)
+    with pytest.raises(UserError, match="b.mp4: not a readable video"):
+        read(tmp_path / "b.mp4")
+    (tmp_path / "c.mp4").write_text("#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\na.mp4\n#EXT-X-ENDLIST\n")
+    with pytest.raises(UserError, match="c.mp4: not a readable video"):
+        read(tmp_path / "c.mp4")
+
+
+def test_frames_have_no_more_pixels_than_pictures_may(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    write_video(tmp_path / "a.mp4", Fraction(10), iter(frames()))
+    monkeypatch.setenv(LIMIT, "2399")
+    with pytest.raises(UserError, match=rf"a.mp4: 60x40 are 2,400 pixels, more than .* {LIMIT}=2400"):
+        read(tmp_path / "a.mp4")
