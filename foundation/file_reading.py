@@ -83,9 +83,9 @@ def read_text(path: Path, remedy: str) -> str:
 
 
 def read_json(path: Path, remedy: str) -> Any:
-    """The value in a JSON file; for the errors see `read_text`."""
+    """The value in a JSON file, in any of Unicode's encodings; for the errors see `read_text`."""
     with readable(path, remedy):
-        return json.loads(path.read_text(encoding="utf-8-sig"))
+        return json.loads(path.read_bytes())
 
 
 def parse_xml(content: bytes) -> ET.Element:

@@ -49,7 +49,7 @@ def read_file(path: str | Path) -> bytes:
     except FileNotFoundError:
         several = name_fitting(Path(path))
         raise UserError(f"{path}: no such picture{several}; check the path and the data folder") from None
-    except OSError as error:
+    except (OSError, ValueError) as error:  # the latter of a name with a NUL in it
         raise _refusal(str(path), b"?", error) from error
 
 

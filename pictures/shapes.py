@@ -215,4 +215,4 @@ def generated_folder(folder: Path, stamp: Mapping[str, int], write: Callable[[Pa
 
 def read_stamp(folder: Path) -> str | None:
     stamp = folder / "stamp.json"
-    return stamp.read_text() if stamp.is_file() else None
+    return stamp.read_text(errors="replace") if stamp.is_file() else None

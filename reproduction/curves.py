@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from classification.config import PretrainConfig
 from classification.data.cifar10 import SPLITS
+from foundation.file_reading import readable
 
 IMAGENET_PICTURES = 1_281_167
 POINTS = 40  # windows that a training curve is cut into, at least
@@ -51,8 +52,10 @@ class Curves:
 
 def read_metrics(file: Path) -> list[dict[str, Any]]:
     """The entries of a run's metrics.jsonl; none where the file is absent."""
-    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
-    return [json.loads(line) for line in lines]
+    if not file.is_file():
+        return []
+    with readable(file, "its curve cannot be drawn: remove the damaged lines, or train anew"):
+        return [json.loads(line) for line in file.read_bytes().splitlines()]
 
 
 def read_curves(file: Path) -> Curves:

@@ -9,6 +9,7 @@ from typing import Literal
 from classification.config import PretrainConfig
 from classification.pretrain import pretrain, pretrain_together, refuse_shared
 from foundation.errors import UserError, suggest
+from foundation.file_reading import read_text
 from reproduction.paper import Row
 from training.config import complete_config, differences, dump_config, load_config
 from training.run_folder import FREE_KEYS, last_checkpoint
@@ -113,7 +114,8 @@ def refuse_other(run: Run) -> None:
     if run.state == "missing":
         return
     file = run.folder / "config.yaml"
-    before = complete_config(PretrainConfig, file.read_text(encoding="utf-8"), source=str(file))
+    text = read_text(file, "remove the folder to train anew")
+    before = complete_config(PretrainConfig, text, source=str(file))
     differing = differences(before, dump_config(run.config))
     if changed := [line for line in differing if line.partition(":")[0] not in FREE_KEYS]:
         lines = "\n  ".join(changed)

@@ -11,6 +11,7 @@ from typing import Any
 from classification.config import PretrainConfig
 from classification.score.weight_evaluation import score_weights
 from foundation.errors import UserError
+from foundation.file_reading import readable
 from reproduction.curves import Curves, epoch_steps, read_curves
 from reproduction.paper import Row, Table
 from reproduction.runs import folders, row_config
@@ -88,13 +89,18 @@ def recipe_changes(before: PretrainConfig, now: PretrainConfig) -> list[str]:
 def read_run(seed: int, folder: Path, protocol: str | None, *, score: bool) -> Ended:
     """A run that has ended; its score is that of the last step, never of the best evaluation."""
     config = load_config(PretrainConfig, folder / "config.yaml")
-    result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-    scores = result["scores"]
+    scores, step = _read_result(folder / "result.json", "scores", "step")
     if protocol not in (None, "last"):
         scores = protocol_scores(folder, str(protocol), score=score)
     curves = read_curves(folder / "metrics.jsonl")
     final = curves.final_training_error(epoch_steps(config) or config.run.eval_every)
-    return Ended(seed, folder, config, scores, result["step"], curves, final)
+    return Ended(seed, folder, config, scores, step, curves, final)
+
+
+def _read_result(file: Path, *names: str) -> list[Any]:
+    with readable(file, "remove it with its folder, and run the command again"):
+        result = json.loads(file.read_bytes())
+        return [result[name] for name in names]
 
 
 def protocol_scores(folder: Path, protocol: str, *, score: bool) -> dict[str, float]:
@@ -104,7 +110,7 @@ def protocol_scores(folder: Path, protocol: str, *, score: bool) -> dict[str, fl
     if score:  # all processes score, or none
         known = broadcast_object(known)
     if known or not score:
-        return json.loads(kept.read_text(encoding="utf-8"))["scores"] if known else {}
+        return _read_result(kept, "scores")[0] if known else {}
     logger.info("scoring %s by %s", weights, protocol)
     return score_weights(weights, [], kept.parent, protocol=protocol)["scores"]
 

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
-import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
 from foundation.errors import UserError, suggest
+from foundation.file_reading import readable
 from foundation.yaml12 import read_yaml, write_yaml
 
 Schema = TypeVar("Schema")
@@ -37,10 +37,8 @@ def load_config(schema: type[Schema], path: Path | None, overrides: Sequence[str
         return parse_config(schema, {}, overrides, source="configuration")
     if not path.is_file():
         raise UserError(f"no configuration file at {path.absolute()}; expected a YAML file (see configs/)")
-    try:
-        data = read_yaml(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not a readable configuration: {error}") from None
+    with readable(path, "expected a configuration in YAML, as those in configs/"):
+        data = read_yaml(path.read_text(encoding="utf-8-sig"))
     if not isinstance(data, dict | None):
         raise UserError(f"{path} must hold sections and keys (a YAML mapping), got {data!r}")
     return parse_config(schema, data or {}, overrides, source=str(path))
@@ -53,10 +51,13 @@ def parse_config(
     sections = copy.deepcopy(dict(data))
     for override in overrides:
         _apply(override, sections)
+    # Tags make dates and sets in YAML, and aliases lists that hold themselves.
+    with readable(source, "expected texts, numbers, lists and sections"):
+        text = json.dumps(sections)
     try:
         # Strict JSON mode: no text for numbers, but lists for tuples and integers for floats.
         adapter = TypeAdapter(with_config(ConfigDict(extra="forbid"))(schema))
-        return adapter.validate_json(json.dumps(sections), strict=True)
+        return adapter.validate_json(text, strict=True)
     except ValidationError as error:
         problems = [_explain(schema, problem) for problem in error.errors(include_url=False)]
         raise UserError("\n  ".join([f"{source}:", *dict.fromkeys(problems)])) from None
@@ -122,10 +123,8 @@ def _apply(override: str, data: dict[str, Any]) -> None:
         data = data.setdefault(section, {})
         if not isinstance(data, dict):
             raise UserError(f"override {override!r}: {section!r} is a value, not a section")
-    try:
+    with readable(f"override {override!r}", f"expected a YAML value, got {text!r}"):
         data[key] = read_yaml(text)
-    except yaml.YAMLError as error:
-        raise UserError(f"override {override!r}: {text!r} is not a YAML value: {error}") from None
 
 
 def _explain(schema: type, problem: Any) -> str:

@@ -23,6 +23,8 @@ from classification.data.shard_list import begin_list, check_list, finish_list
 from classification.data.tar_index import TarMember, list_members
 from foundation.atomic_files import replace_atomically, write_text
 from foundation.errors import UserError
+from foundation.file_naming import portable_name
+from foundation.file_reading import read_text, readable
 from pictures.suffixes import PICTURE_SUFFIXES
 
 CLASSES_FILE = "classes.txt"
@@ -158,10 +160,8 @@ def _members(path: Path) -> Iterator[tuple[TarMember, bytes | None]]:
 
 def _parse_label(content: bytes, suffix: str, name: str) -> Label | None:
     """The label in a .cls file, or in a .json file if it has one."""
-    try:
+    with readable(name, "expected a label"):
         label = content.decode().strip() if suffix == ".cls" else json.loads(content)
-    except ValueError as error:
-        raise UserError(f"{name} is not readable ({error}); expected a label") from error
     if suffix == ".cls" and label == "":
         raise UserError(f"{name} is empty; expected a class, its number or its name")
     if isinstance(label, dict):
@@ -183,7 +183,7 @@ def read_classes(root: Path) -> list[str]:
     path = root / CLASSES_FILE
     if not path.is_file():
         return []
-    names = path.read_text(encoding="utf-8").split("\n")
+    names = read_text(path, "expected one class name a line").split("\n")
     names = names[:-1] if names[-1] == "" else names
     if len(set(names)) != len(names) or "" in names:
         raise UserError(f"{path} must hold one class name a line, each once")
@@ -220,7 +220,8 @@ def write_shards(root: Path, split: str, out: Path, pictures_per_shard: int = 10
 
     Raises:
         UserError: the folder is not as `list_folder` wants it, there are shards already, of other classes or
-            of this split, or two pictures of a class differ in their suffix alone.
+            of this split, two pictures of a class differ in their suffix alone, the split's name is that of
+            no folder in `out`, or a class has a line break in its name.
     """
     reader = list_folder(root, split)
     first: dict[str, int] = {}
@@ -228,6 +229,10 @@ def write_shards(root: Path, split: str, out: Path, pictures_per_shard: int = 10
         other = first.setdefault(os.path.splitext(reader.name(index))[0], index)
         if other != index:
             raise UserError(f"{reader.name(index)} and {reader.name(other)} would be one sample; rename one")
+    if portable_name(split) != split or split.startswith("."):
+        raise UserError(f"--splits {split!r} names a folder below --out too; expected one name such as train")
+    if broken := [name for name in reader.classes if set(name) & set("\r\n")]:
+        raise UserError(f"{CLASSES_FILE} has a class a line, {broken[0]!r} a line break; rename it")
     folder = out / split
     folder.mkdir(parents=True, exist_ok=True)
     if read_classes(out) not in ([], reader.classes):

@@ -16,6 +16,7 @@ from classification.score.saved_scores import Scores
 from foundation.atomic_files import write_text
 from foundation.errors import UserError
 from foundation.file_naming import printable
+from foundation.file_reading import read_text
 from training.devices import is_main
 
 ID_LINES = "lines such as 'n01440764 449 tench', as map_clsloc.txt of ImageNet's development kit"
@@ -109,9 +110,8 @@ def read_class_ids(path: Path, classes: list[str]) -> list[str]:
     Raises:
         UserError: there is no such file, or it has no number for a class.
     """
-    if not path.is_file():
-        raise UserError(f"--submission: no file {path.absolute()}; expected {ID_LINES}")
-    words = [line.split() for line in path.read_text(encoding="utf-8").splitlines()]
+    text = read_text(path.absolute(), f"--submission expected {ID_LINES}")
+    words = [line.split() for line in text.splitlines()]
     numbers = {line[0]: line[1] for line in words if len(line) > 1 and line[1].isdigit()}
     for name in classes:
         if name not in numbers:

@@ -8,6 +8,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from foundation.errors import UserError
+from foundation.file_reading import readable
 
 VALIDATION_NAME = re.compile(r"ILSVRC2012_val_(\d{8})\.\w+")
 FORMS = (
@@ -93,17 +94,13 @@ class LabelFile:
 
 def read_labels(path: Path) -> LabelFile:
     """Reads a file of one of the `FORMS`; a UserError if it has another."""
-    try:
-        text = path.read_text(encoding="utf-8")
+    with readable(f"--labels {path.absolute()}", f"expected {FORMS}"):
         if path.suffix == ".json":
-            content = json.loads(text)
+            content = json.loads(path.read_bytes())
         else:
+            text = path.read_text(encoding="utf-8-sig")
             lines = [line.strip() for line in text.rstrip().split("\n")]
             content = [int(line) if re.fullmatch(r"-?\d+", line) else line for line in lines]
-    except (FileNotFoundError, IsADirectoryError):
-        raise UserError(f"--labels: no file {path.absolute()}; expected {FORMS}") from None
-    except ValueError as error:
-        raise UserError(f"--labels {path} cannot be read ({error}); expected {FORMS}") from error
     if not isinstance(content, dict | list):
         raise UserError(f"--labels {path} holds a {type(content).__name__}; expected {FORMS}")
     return LabelFile(path, content)

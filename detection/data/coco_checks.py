@@ -4,7 +4,6 @@
 lists all.
 """
 
-import json
 import logging
 import sys
 from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detection.data.annotations import Problem
+from foundation import file_reading
 from foundation.errors import UserError
 from pictures.decoding import image_size
 from pictures.file_names import find_file
@@ -34,16 +34,11 @@ _Entries = list[tuple[int, dict[str, Any]]]
 
 def read_json(path: str | Path) -> Any:
     """The content of a JSON file; UserError where it is missing or not JSON."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            return json.load(file)
-    except (FileNotFoundError, IsADirectoryError):
-        raise UserError(
-            f"{path}: no such file; expected a COCO JSON there. COCO's own annotations come from "
-            "https://cocodataset.org/#download, to be unpacked so that this path exists"
-        ) from None
-    except ValueError as error:
-        raise UserError(f"{path}: not a JSON file ({error}); write or download it again") from error
+    return file_reading.read_json(
+        Path(path),
+        "expected a COCO JSON there: write it again, or get COCO's own annotations from "
+        "https://cocodataset.org/#download and unpack them so that this path exists",
+    )
 
 
 def read_coco(path: str | Path, pictures: Path | None = None) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from detection.data.annotations import Problem
 from foundation.errors import suggest
+from foundation.file_reading import UNREADABLE, parse_xml, why_unreadable
 
 
 class VocObject(NamedTuple):
@@ -51,11 +52,11 @@ def read_annotation(path: Path, classes: Sequence[str]) -> VocAnnotation:
 def read_xml(path: Path) -> ET.Element | Problem:
     """The root of an annotation, or why there is none."""
     try:
-        return ET.parse(path).getroot()
+        return parse_xml(path.read_bytes())
     except FileNotFoundError:
         text = f"missing, though ImageSets/Main lists {path.stem}; restore it"
-    except ET.ParseError as error:
-        text = f"not a readable XML file ({error}); restore it"
+    except UNREADABLE as error:
+        text = f"{why_unreadable(error)}, expected an XML file; restore it"
     return Problem("malformed_entry", "", text)
 
 

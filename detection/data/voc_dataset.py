@@ -12,6 +12,7 @@ from detection.data.annotations import PackedObjects, no_objects
 from detection.data.voc_checks import read_annotation
 from detection.types import Target
 from foundation.errors import UserError, suggest
+from foundation.file_reading import read_text
 from pictures.decoding import image_size
 
 _NAMES = """aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike person
@@ -56,7 +57,8 @@ class VocSplit(NamedTuple):
             raise UserError(
                 f"{self.list_file}: {self.folder.name} has no split {self.name!r}{suggest(self.name, known)}"
             )
-        return [line.strip() for line in self.list_file.read_text().splitlines() if line.strip()]
+        lines = read_text(self.list_file, "expected the name of a picture in each line").splitlines()
+        return [line.strip() for line in lines if line.strip()]
 
     def is_secret(self) -> bool:
         """Whether only the evaluation server knows the objects, as of all test splits but that of 2007."""

@@ -13,7 +13,7 @@ from foundation.file_reading import parse_xml, read_json, read_text, readable, w
     [
         (b"", "Expecting value"),
         (b"[" * 200_000, "is nested too deeply"),
-        (b"\xff\xfe1", "is no text in utf-8 (byte 0 is 0xff)"),
+        (b"\xff\xfe1", "is no text in utf-16-le (byte 2 is 0x31)"),
         (b"1" * 5000, "4300"),  # digits, Python's limit
         (b'{"a": 1', "is damaged or of another kind"),
         (b"\x89PNG\r\n\x1a\n", "is no text in utf-8"),
@@ -32,7 +32,7 @@ def test_what_is_no_json_is_refused_in_one_line(tmp_path: Path, content: bytes, 
 def test_a_byte_order_mark_is_no_content(tmp_path: Path):
     file = tmp_path / "x.json"
     file.write_bytes(b"\xef\xbb\xbf[1, 1e400]")
-    assert read_json(file, "") == [1, float("inf")]
+    assert read_json(file, "") == [1, float("inf")]  # JSON's grammar knows no largest number
     assert read_text(file, "") == "[1, 1e400]"
 
 

@@ -61,7 +61,7 @@ def test_no_is_a_word_and_numbers_are_decimal(tmp_path: Path):
         ("optim.weight_decay=-1", "optim: weight_decay must be at least 0, got -1"),
         ("optim.lr", "'optim.lr' is not an override: expected section.key=value"),
         ("name.x=1", "'name' is a value, not a section"),
-        ("optim.lr=[", "is not a YAML value"),
+        ("optim.lr=[", "expected a YAML value, got '['"),
     ],
 )
 def test_refused(tmp_path: Path, override: str, message: str):
@@ -83,7 +83,12 @@ def test_every_problem_is_listed_at_once(tmp_path: Path):
     ("text", "message"),
     [
         ("- a\n", "must hold sections and keys"),
-        ("a: [", "not a readable"),
+        ("a: [", "is damaged or of another kind"),
+        ("a: !!python/name:os.system", "is damaged or of another kind"),
+        ("a: !!set {b}", "is damaged or of another kind"),
+        ("a: &a [*a]", "is damaged or of another kind"),
+        ("a: " + "9" * 5000, "is damaged or of another kind"),
+        ("a: " + "[" * 5000, "is nested too deeply"),
         ("name: a\nname: b\n", "repeated"),
     ],
 )

@@ -126,7 +126,9 @@ def test_patterns_of_shards(tmp_path):
         ({"a.jpg": b"A"}, r"x\.tar:a\.jpg has no label; expected a\.cls or a a\.json"),
         ({"a.cls": b"1"}, r"x\.tar: a has a label, but no picture"),
         ({"a.jpg": b"A", "a.cls": b" "}, r"x\.tar:a\.cls is empty; expected a class"),
-        ({"a.jpg": b"A", "a.json": b"{"}, r"x\.tar:a\.json is not readable \("),
+        ({"a.jpg": b"A", "a.json": b"{"}, r"x\.tar:a\.json: is damaged or of another kind \("),
+        ({"a.jpg": b"A", "a.json": b"[" * 10**5}, r"x\.tar:a\.json: is nested too deeply"),
+        ({"a.jpg": b"A", "a.cls": b"\xff"}, r"x\.tar:a\.cls: is no text in utf-8"),
         ({"a.jpg": b"A", "a.cls": b"-1"}, r"x\.tar:a\.jpg has the label -1; expected 0 to 0, less than"),
         (
             {"a.jpg": b"A", "a.cls": b"1", "b.jpg": b"B", "b.cls": b"9" * 23},

@@ -92,7 +92,7 @@ def test_objects_are_by_file_name_or_by_id(match):
         ),
         ("0\n1\n2\n0\n", ".txt", "labels.txt has 4 entries for 3 pictures"),
         ("7", ".json", "labels.json holds a int; expected a JSON list"),
-        ("[1,", ".json", r"labels.json cannot be read \(.*\); expected a JSON list"),
+        ("[1,", ".json", r"labels.json: is damaged or of another kind \(.*\); expected a JSON list"),
     ],
 )
 def test_wrong_files_name_the_entry(match, content, suffix, message):
@@ -115,9 +115,10 @@ def test_real_labels_that_end_too_early(match):
 
 
 def test_no_file(tmp_path):
-    for path in (tmp_path / "absent.json", tmp_path):
-        with pytest.raises(UserError, match=f"--labels: no file {path}; expected a JSON list"):
+    cases = {tmp_path / "absent.json": "no such file", tmp_path: "is a folder, expected a file"}
+    for path, wrong in cases.items():
+        with pytest.raises(UserError, match=f"--labels {path}: {wrong}; expected a JSON list"):
             read_labels(path)
     (tmp_path / "bytes.txt").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(UserError, match=r"bytes.txt cannot be read"):
+    with pytest.raises(UserError, match=r"bytes.txt: is no text in utf-8"):
         read_labels(tmp_path / "bytes.txt")

@@ -188,7 +188,7 @@ def test_what_is_wrong_is_said_before_anything_is_scored(model, weights, tmp_pat
     for options, message in (
         ({"protocol": "tencrop"}, "--protocol 'tencrop' is unknown; did you mean 'ten-crop'"),
         ({"scales": [224]}, "--scales are short sides in pixels for --protocol dense"),
-        ({"labels": tmp_path / "absent.json"}, "--labels: no file"),
+        ({"labels": tmp_path / "absent.json"}, "absent.json: no such file"),
         (
             {"submission": tmp_path / "absent.txt"},
             "--submission writes submission.txt to the folder of --out",

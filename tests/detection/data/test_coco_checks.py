@@ -26,15 +26,15 @@ def test_missing_file_says_where_and_how(tmp_path: Path):
         read_json(tmp_path / "instances_val2017.json")
     assert str(error.value).startswith(f"{tmp_path / 'instances_val2017.json'}: no such file")
     assert "https://cocodataset.org/#download" in str(error.value)
-    with pytest.raises(UserError, match="no such file"):
+    with pytest.raises(UserError, match="is a folder, expected a file"):
         read_json(tmp_path)
 
 
-@pytest.mark.parametrize("content", [b'{"images": [', b"", b"\xff\xfe\x00"])
+@pytest.mark.parametrize("content", [b'{"images": [', b"", b"\xff\xfe\x00", b"[" * 10**5])
 def test_not_json(tmp_path: Path, content: bytes):
     path = tmp_path / "cut.json"
     path.write_bytes(content)
-    with pytest.raises(UserError, match=r"cut\.json: not a JSON file \(.+\); write or download it again"):
+    with pytest.raises(UserError, match=r"cut\.json: is .+; expected a COCO JSON there: write it again"):
         read_json(path)
 
 

@@ -3,6 +3,8 @@
 from pathlib import Path
 from xml.etree import ElementTree
 
+import pytest
+
 from detection.data.voc_checks import VocObject, read_annotation, read_object
 
 CAT = "<object><name>cat</name><difficult>1</difficult><bndbox>{}</bndbox></object>"
@@ -58,5 +60,23 @@ def test_a_box_between_the_border_and_the_first_pixel_is_outside():
 def test_unreadable_files(tmp_path: Path):
     missing = read_annotation(tmp_path / "7.xml", CLASSES)
     assert missing.problems[0].text == "missing, though ImageSets/Main lists 7; restore it"
-    (tmp_path / "7.xml").write_text("<annotation>")
-    assert "not a readable XML file" in read_annotation(tmp_path / "7.xml", CLASSES).problems[0].text
+    for content in (
+        b"<annotation>",
+        b"",
+        b"\x89PNG",
+        b"<?xml version='1.0' encoding='klingon'?><a/>",
+    ):
+        (tmp_path / "7.xml").write_bytes(content)
+        text = read_annotation(tmp_path / "7.xml", CLASSES).problems[0].text
+        assert "is damaged or of another kind" in text and text.endswith("expected an XML file; restore it")
+    (tmp_path / "8.xml").mkdir()
+    text = read_annotation(tmp_path / "8.xml", CLASSES).problems[0].text
+    assert text == "is a folder, expected a file, expected an XML file; restore it"
+
+
+@pytest.mark.parametrize("encoding", ["gb2312", "GBK", "utf-16"])
+def test_annotations_in_other_encodings(tmp_path: Path, encoding: str):
+    size = "<size><width>6</width><height>4</height></size>"
+    content = f"<?xml version='1.0' encoding='{encoding}'?><annotation><folder>中</folder>{size}</annotation>"
+    (tmp_path / "7.xml").write_bytes(content.encode(encoding))
+    assert read_annotation(tmp_path / "7.xml", CLASSES) == ((4, 6), [], [])

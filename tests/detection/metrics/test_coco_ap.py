@@ -244,5 +244,5 @@ def test_refuses_files_that_are_no_records(tmp_path):
     with pytest.raises(UserError, match="record 0 is {'image_id': 3, 'score': 1}, expected the fields bbox"):
         coco_ap.evaluate(annotations, path)
     path.write_text("[{")
-    with pytest.raises(UserError, match="found.json: not a JSON file"):
+    with pytest.raises(UserError, match="found.json: is damaged or of another kind"):
         coco_ap.evaluate(annotations, path)
