@@ -62,7 +62,9 @@ def diagnose(
     lines: list[str] = []
     findings: list[Finding] = []
     if config is None:
-        surveys = [survey for text in sets for survey in open_set(text)]
+        opened = [open_set(text) for text in sets]
+        _compare_given([found[0] for found in opened])
+        surveys = [survey for found in opened for survey in found]
     else:
         loaded = load_config(DetectionConfig, config, overrides)
         training, validation = sets_of(loaded.data)
@@ -101,6 +103,14 @@ def open_set(text: str) -> list[Survey]:
         file, folder = split
         raise UserError(f"{folder}: no such folder for the pictures of {file}; write coco:{file}:FOLDER")
     return [survey_split(split)]
+
+
+def _compare_given(surveys: Sequence[Survey]) -> None:
+    """Findings where sets given together have other classes; boxes and class folders are apart."""
+    for annotated in (True, False):
+        alike = [survey for survey in surveys if survey.annotated == annotated]
+        if alike:
+            compare_classes(alike, alike[0].name)
 
 
 def sets_of(data: DataConfig) -> tuple[list[Survey], list[Survey]]:

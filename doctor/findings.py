@@ -23,7 +23,7 @@ nothing_to_freeze wrong_weights other_stride_on wrong_batch does_not_build
 """
 # Of these something is dropped, or they are for a person to judge.
 _WARNINGS = """
-misspelt_name missing_size
+misspelt_name missing_size other_suffix
 duplicate_category_name duplicate_file_name empty_box outside_box crossing_box duplicate_box
 exif_ambiguous duplicate_picture near_leak
 few_epochs many_epochs milestone_after_end poor_anchors too_many_objects

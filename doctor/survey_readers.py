@@ -24,7 +24,7 @@ from doctor.findings import Finding, find
 from doctor.survey import Survey, SurveyedObject, SurveyedPicture
 from foundation.errors import UserError
 from pictures.file_names import find_file
-from pictures.suffixes import PICTURE_SUFFIXES, is_picture
+from pictures.suffixes import PICTURE_SUFFIXES, count_others, is_hidden, is_picture
 
 
 def survey_split(split: CocoSplit | VocSplit) -> Survey:
@@ -184,7 +184,9 @@ def compare_classes(surveys: Sequence[Survey], first: str) -> None:
     for survey in surveys:
         if survey.classes != surveys[0].classes:
             differing = sorted(set(survey.classes) ^ set(surveys[0].classes))
-            detail = f"not the classes of {first}, or in another order: {', '.join(differing[:5])}"
+            detail = f"only this set or {first} has {', '.join(differing[:5])}"
+            if not differing:
+                detail = f"in another order, which labels follow, than in {first}"
             survey.findings.append(find("different_classes", survey.name, detail))
 
 
@@ -195,7 +197,10 @@ def _survey_class_folders(folder: Path) -> Survey:
         detail = "holds no class folders; pictures belong into one folder per class"
         survey.findings.append(find("no_class_folders", folder, detail))
     for path in classes:
-        pictures = sorted(file for file in path.iterdir() if is_picture(file) and file.name[0] != ".")
+        entries = sorted(path.iterdir())
+        pictures = [file for file in entries if is_picture(file)]
+        if others := count_others(entries):
+            survey.findings.append(find("other_suffix", path, others))
         if not pictures:
             detail = f"holds no picture ({', '.join(PICTURE_SUFFIXES)}); fill it or remove it"
             survey.findings.append(find("empty_class_folder", path, detail))
@@ -204,4 +209,4 @@ def _survey_class_folders(folder: Path) -> Survey:
 
 
 def _subfolders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not is_hidden(path))

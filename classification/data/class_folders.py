@@ -1,5 +1,6 @@
 """Picture files in ImageNet's layout: root/<split>/<class>/<picture>."""
 
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +11,9 @@ from torch import Tensor
 
 from foundation.errors import UserError
 from pictures.decoding import read_file
-from pictures.suffixes import PICTURE_SUFFIXES, is_picture
+from pictures.suffixes import PICTURE_SUFFIXES, count_others, is_hidden, is_picture
+
+logger = logging.getLogger(__name__)
 
 
 class FolderReader:
@@ -35,7 +38,7 @@ def list_folder(root: Path, split: str) -> FolderReader:
         UserError: the folder is missing, holds no classes, or a class holds no pictures.
     """
     classes = class_folders(root, split)
-    found = [pictures_in(root / split / name) for name in classes]
+    found = pictures_in([root / split / name for name in classes])
     labels = torch.arange(len(found)).repeat_interleave(torch.tensor([len(paths) for paths in found]))
     return FolderReader(classes, labels, [path for paths in found for path in paths])
 
@@ -48,7 +51,7 @@ def class_folders(root: Path, split: str) -> list[str]:
             f"no folder {folder.absolute()}; expected one folder of pictures per class in it, as ImageNet's "
             f"{split}/n01440764/*.JPEG. Unpack the data set there, or set data.root or DATA_ROOT"
         )
-    names = sorted(path.name for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")
+    names = sorted(path.name for path in folder.iterdir() if path.is_dir() and not is_hidden(path))
     if not names:
         raise UserError(
             f"{folder.absolute()} holds no class folders; expected {split}/<class>/<picture>. ImageNet's "
@@ -61,17 +64,26 @@ def is_flat(folder: Path) -> bool:
     """Whether a folder holds pictures and no class folders, as ImageNet's test set."""
     if not folder.is_dir():
         return False
-    entries = [path for path in folder.iterdir() if path.name[0] != "."]
+    entries = [path for path in folder.iterdir() if not is_hidden(path)]
     return not any(path.is_dir() for path in entries) and any(map(is_picture, entries))
 
 
-def pictures_in(folder: Path) -> list[Path]:
-    """The pictures of one folder, sorted by name."""
-    # Names with a dot in front are droppings of file managers (macOS: ._name.JPEG), no pictures.
-    paths = sorted(p for p in folder.iterdir() if is_picture(p) and p.name[0] != ".")
-    if not paths:
-        raise UserError(
-            f"class folder {folder.absolute()} holds no pictures ({', '.join(PICTURE_SUFFIXES)}); "
-            "fill it or remove it"
-        )
-    return paths
+def pictures_in(folders: Sequence[Path]) -> list[list[Path]]:
+    """The pictures of each folder, sorted by name; what is no picture by its suffix is counted in the log.
+
+    Raises:
+        UserError: a folder holds no pictures.
+    """
+    found, others = [], []
+    for folder in folders:
+        entries = sorted(folder.iterdir())
+        found.append([path for path in entries if is_picture(path)])
+        others += [path for path in entries if not is_picture(path)]
+        if not found[-1]:
+            raise UserError(
+                f"class folder {folder.absolute()} holds no pictures ({', '.join(PICTURE_SUFFIXES)}); "
+                "fill it or remove it"
+            )
+    if text := count_others(others):
+        logger.warning("%s: %s", folders[0].parent, text)
+    return found

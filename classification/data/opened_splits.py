@@ -25,7 +25,7 @@ def open_pictures(config: DataConfig, classes: list[str]) -> Pictures:
     folder = config.folder("imagenet") / config.val_split
     if config.kind != "folder" or not is_flat(folder):
         return open_split(config, training=False)
-    paths = pictures_in(folder)
+    (paths,) = pictures_in([folder])
     unknown = torch.full((len(paths),), -1)
     reader = FolderReader(list(classes), unknown, paths)
     return EncodedPictures(reader, config, training=False)

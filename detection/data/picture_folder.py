@@ -1,6 +1,7 @@
 """Pictures without annotations, to predict on."""
 
 import hashlib
+import logging
 import os
 from collections.abc import Sequence
 from functools import cached_property
@@ -10,7 +11,9 @@ from detection.data.annotations import no_objects
 from detection.types import Target
 from foundation.errors import UserError
 from pictures.decoding import image_size
-from pictures.suffixes import PICTURE_SUFFIXES, is_picture
+from pictures.suffixes import PICTURE_SUFFIXES, count_others, is_hidden, is_picture
+
+_log = logging.getLogger(__name__)
 
 
 class PictureFolder:
@@ -30,7 +33,8 @@ class PictureFolder:
         """List the pictures.
 
         Args:
-            paths: pictures, and folders searched with their subfolders.
+            paths: pictures, and folders searched with their subfolders, leaving out what `is_hidden`. Other
+                files that are no pictures by their suffix are counted in the log.
             classes: of the detector, so that its labels have names.
             category_ids: the classes' ids in result files, 1…K unless given.
             limit: at most so many pictures, in the order of paths, in a folder in order of name.
@@ -83,11 +87,19 @@ class PictureFolder:
 def _pictures_in(path: Path, leave_out: Path | None) -> list[Path]:
     if path.is_file():
         return [path]
-    files = [file for file in path.rglob("*") if is_picture(file) and file.is_file()]
+    found = [file for file in path.rglob("*") if not any(map(is_hidden, _below(file, path)))]
     problem = "holds no picture" if path.is_dir() else "does not exist"
     if leave_out is not None and leave_out.resolve().is_relative_to(path.resolve()):
-        files = [file for file in files if not file.resolve().is_relative_to(leave_out.resolve())]
+        found = [file for file in found if not file.resolve().is_relative_to(leave_out.resolve())]
         problem = f"holds no picture outside {leave_out}"
+    files = [file for file in found if is_picture(file) and file.is_file()]
     if not files:
         raise UserError(f"{path} {problem}; expected a picture or a folder of {', '.join(PICTURE_SUFFIXES)}")
+    if others := count_others(found):
+        _log.warning("%s: %s", path, others)
     return sorted(files)
+
+
+def _below(file: Path, folder: Path) -> list[Path]:
+    """The file and the folders that it lies in, as far as they are below `folder`."""
+    return [file, *file.parents][: len(file.parts) - len(folder.parts)]

@@ -12,9 +12,11 @@ def test_class_folders(tmp_path: Path, diagnosis: Callable, draw: Callable):
         draw(tmp_path / split / name / "a.png", seed)
     (tmp_path / "val" / "owl").mkdir()
     (tmp_path / "val" / "dog" / "b.png").write_bytes(b"no picture")
+    (tmp_path / "val" / "dog" / "c.gif").write_bytes(b"GIF89a")
     found = {f.check: f for f in diagnosis(f"folder:{tmp_path}")}
     assert found["leak"].where == "dog/a.png" and found["unreadable_picture"].where == "dog/b.png"
     assert "owl" in found["different_classes"].detail and "owl" in found["empty_class_folder"].where
+    assert found["other_suffix"].detail == "1 files left out, no pictures by their suffix: 1 .gif"
     assert "no_objects" not in found
 
 

@@ -93,6 +93,22 @@ def test_what_was_repaired_trains_with_masks_and_scores(
     assert "segm/AP" in (tmp_path / "run" / "result.json").read_text()
 
 
+def test_the_classes_of_sets_given_together_are_compared(doctor: Callable, own_coco: Path):
+    train, val = (own_coco / "annotations" / f"instances_{split}.json" for split in ("train", "val"))
+    assert "different_classes" not in doctor(f"coco:{train}", f"coco:{val}", "--quick")[1]
+    content = json.loads(val.read_text())
+    first, second, *_ = content["categories"]
+    first["name"], second["name"] = second["name"], first["name"]
+    val.write_text(json.dumps(content))
+    status, printed = doctor(f"coco:{train}", f"coco:{val}", "--quick")
+    assert (
+        status == 1 and "different_classes" in printed and "in another order, which labels follow" in printed
+    )
+    first["name"] = "unicorn"
+    val.write_text(json.dumps(content))
+    assert "only this set or coco:" in doctor(f"coco:{train}", f"coco:{val}", "--quick")[1]
+
+
 def test_configuration_with_its_sets(doctor: Callable, own_coco: Path, tmp_path: Path, tiny_detector: list):
     config = tmp_path / "a.yaml"
     config.write_text("data: {kind: coco}\nschedule: {total_steps: 3}\n")

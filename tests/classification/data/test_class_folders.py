@@ -26,6 +26,15 @@ def test_only_pictures_are_listed(folder_root):
     assert [path.rsplit("/", 1)[1] for path in ids] == ["1.png", "Übung 0.JPEG"]
 
 
+def test_pictures_of_other_suffixes_are_counted_aloud(folder_root, caplog):
+    for name in ("ape/a.gif", "bee/b.gif", "bee/c.heic"):
+        (folder_root / "val" / name).write_bytes(b"other")
+    (folder_root / "val" / "__MACOSX").mkdir()
+    assert len(list_folder(folder_root, "val").labels) == 6
+    text = f"{folder_root / 'val'}: 3 files left out, no pictures by their suffix: 2 .gif, 1 .heic"
+    assert [record.getMessage() for record in caplog.records] == [text]
+
+
 def test_a_missing_split_says_where_it_looked_and_what_belongs_there(folder_root):
     with pytest.raises(UserError) as caught:
         list_folder(folder_root, "valid")

@@ -89,3 +89,15 @@ def test_no_name_leads_out_of_the_folder_that_holds_all(folder: Path, monkeypatc
     assert above.image_path(1) == Path("../b.JPG")
     twice = PictureFolder([Path("../below"), Path("../below/../below/a.png")], [])
     assert twice.image_ids == ["a.png"]
+
+
+def test_droppings_are_passed_over_and_other_suffixes_counted(folder: Path, caplog: pytest.LogCaptureFixture):
+    (folder / "._b.JPG").write_bytes(b"resource fork")
+    for name in (".ipynb_checkpoints", "__MACOSX"):
+        (folder / "below" / name).mkdir()
+        (folder / "below" / name / "a-checkpoint.png").write_bytes((folder / "below" / "a.png").read_bytes())
+    (folder / "c.gif").write_bytes(b"GIF89a")
+    assert PictureFolder(folder, []).image_ids == ["b.JPG", "below/a.png"]
+    assert f"{folder}: 2 files left out, no pictures by their suffix: 1 .gif, 1 .txt" in caplog.text
+    hidden = folder.rename(folder.parent / ".hidden")  # the folder that is named may be hidden
+    assert PictureFolder(hidden, []).image_ids == ["b.JPG", "below/a.png"]
