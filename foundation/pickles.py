@@ -7,12 +7,16 @@ Neither NumPy nor anything else that a pickle names is called.
 import io
 import math
 import pickle
+import struct
+import sys
 from collections import OrderedDict
+from functools import partial
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from foundation.bounds import DIMENSIONS, NUMBER_BYTES, check_unfolded
 from foundation.inert_objects import Dropped
 
 # What readers of pickles raise at bytes that are none, depending on where they go wrong.
@@ -103,11 +107,65 @@ _ADMITTED: dict[tuple[str, str], type] = {
 }
 
 
-class _Reader(pickle.Unpickler):
+class _Reader(pickle._Unpickler):
+    """Python's own reader in Python: the one in C makes room for whatever number a pickle counts up to.
+
+    Tuples become lists here already: as a key, a tuple within tuples would be hashed as often as it is named.
+    """
+
+    def __init__(self, content: bytes, text: str) -> None:
+        self.file, self.length = io.BytesIO(content), len(content)
+        super().__init__(self.file, encoding=text)
+
     def find_class(self, module: str, name: str) -> type:
         if (module, name) not in _ADMITTED:
             raise pickle.UnpicklingError(f"it holds {module}.{name}, which was not run")
         return _ADMITTED[module, name]
+
+
+def _load_tuple(reader: Any, count: int) -> None:
+    start = len(reader.stack) - count
+    if start < 0:
+        raise pickle.UnpicklingError("a tuple needs more values than there are")
+    reader.stack[start:] = [reader.stack[start:]]
+
+
+def _load_marked_tuple(reader: Any) -> None:
+    items = reader.pop_mark()  # puts another stack in place
+    reader.append(items)
+
+
+def _load_frame(reader: Any) -> None:
+    (length,) = struct.unpack("<Q", reader.read(8))
+    if length > reader.length - reader.file.tell():
+        raise pickle.UnpicklingError(f"a frame of {length} bytes is cut off")
+    reader._unframer.load_frame(length)
+
+
+def _load_bytearray(reader: Any) -> None:
+    (length,) = struct.unpack("<Q", reader.read(8))
+    reader.append(bytearray(reader.read(min(length, sys.maxsize))))
+
+
+def _refuse_set(reader: Any) -> None:
+    raise pickle.UnpicklingError("it holds a set")
+
+
+def _refuse_number(reader: Any) -> None:
+    raise pickle.UnpicklingError(f"it holds a number of more than {NUMBER_BYTES} bytes")
+
+
+_Reader.dispatch = pickle._Unpickler.dispatch | {
+    pickle.TUPLE[0]: _load_marked_tuple,
+    pickle.TUPLE1[0]: partial(_load_tuple, count=1),
+    pickle.TUPLE2[0]: partial(_load_tuple, count=2),
+    pickle.TUPLE3[0]: partial(_load_tuple, count=3),
+    pickle.EMPTY_TUPLE[0]: partial(_load_tuple, count=0),
+    pickle.FRAME[0]: _load_frame,
+    pickle.BYTEARRAY8[0]: _load_bytearray,
+    pickle.LONG4[0]: _refuse_number,
+    **{code[0]: _refuse_set for code in (pickle.EMPTY_SET, pickle.ADDITEMS, pickle.FROZENSET)},
+}
 
 
 def read_arrays(content: bytes, *, text: Literal["latin1", "bytes"] = "latin1") -> Any:
@@ -116,22 +174,27 @@ def read_arrays(content: bytes, *, text: Literal["latin1", "bytes"] = "latin1") 
     Tuples become lists. Nothing in the pickle is executed.
 
     Args:
-        content: the whole pickle; a false length in it cannot ask for more memory than there is of it.
+        content: the whole pickle; no number in it makes the reading cost more than its length.
         text: what the text of Python 2 becomes, str by "latin1" or bytes.
     Raises:
-        PickleError: it is broken, cut off, or holds more than that.
+        PickleError: it is broken, cut off, holds more than that, or stands for more than its bytes (see
+            `foundation.bounds`).
     """
     try:
-        return _unwrap(_Reader(io.BytesIO(content), encoding=text).load(), {})
+        value = _Reader(content, text).load()
+        check_unfolded(value, len(content))
+        return _unwrap(value, {})
     except UNREADABLE as error:
-        raise PickleError(str(error)) from error
+        raise PickleError(str(error) or type(error).__name__) from error
 
 
 def _tensor(numbers: Any, dtype: Any, shape: Any, fortran: Any) -> Tensor:
     if not isinstance(dtype, _Dtype) or not isinstance(numbers, bytes | bytearray | str):
         raise pickle.UnpicklingError("it holds an array without numbers")
     raw = bytearray(numbers.encode("latin1") if isinstance(numbers, str) else numbers)  # str: Python 2
-    if any(size < 0 for size in shape) or len(raw) != math.prod(shape) * dtype.dtype.itemsize:
+    if len(shape) > DIMENSIONS or any(size < 0 for size in shape):
+        raise pickle.UnpicklingError(f"an array has {len(shape)} dimensions, or one below 0")
+    if len(raw) != math.prod(shape) * dtype.dtype.itemsize:
         raise pickle.UnpicklingError(f"an array of shape {tuple(shape)} has {len(raw)} bytes")
     if not raw:
         return torch.empty(shape, dtype=dtype.dtype)
@@ -143,14 +206,11 @@ def _tensor(numbers: Any, dtype: Any, shape: Any, fortran: Any) -> Tensor:
 
 def _unwrap(value: Any, known: dict[int, Any]) -> Any:
     """Puts tensors for arrays; `known` visits what a pickle names many times once, by its id."""
-    if not isinstance(value, dict | list | tuple):
+    if not isinstance(value, dict | list):
         return value.tensor if isinstance(value, _Array) else value
     if id(value) not in known:
-        known[id(value)] = None
         if isinstance(value, dict):
             known[id(value)] = {key: _unwrap(item, known) for key, item in value.items()}
         else:
             known[id(value)] = [_unwrap(item, known) for item in value]
-    elif known[id(value)] is None:
-        raise pickle.UnpicklingError("it holds a container that holds itself")
     return known[id(value)]

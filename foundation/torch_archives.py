@@ -6,10 +6,13 @@ import re
 import struct
 import zipfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
+from foundation.bounds import EXPANDED_BYTES, BoundsError, check_archive, check_unfolded
 from foundation.inert_objects import INERT
 from foundation.pickles import UNREADABLE
 
@@ -48,15 +51,20 @@ def read_torch(path: Path) -> object:
     What scripts save beside their weights (`foundation/inert_objects.py`) becomes an object without content.
 
     Raises:
-        TorchFileError: damaged, cut off, or more than tensors, plain containers and such objects.
+        TorchFileError: damaged, cut off, more than tensors, plain containers and such objects, or more than
+            its bytes can hold (see `foundation.bounds`).
     """
     try:
         with path.open("rb") as file:
             is_archive = file.read(len(_ZIP_START)) == _ZIP_START
         if is_archive:
+            check_archive(path)
             _check_sums(path)
         with torch.serialization.safe_globals([(stand_in, name) for name, stand_in in INERT.items()]):
-            return torch.load(path, map_location="cpu", weights_only=True)
+            content: object = torch.load(path, map_location="cpu", weights_only=True)
+        check_unfolded(content, path.stat().st_size)
+        _check_expanded(content)
+        return content
     except (zipfile.BadZipFile, zlib.error, *UNREADABLE) as error:
         raise TorchFileError(_reason(error)) from error
 
@@ -84,6 +92,29 @@ def _compare_digest(path: Path, comment: bytes) -> None:
             left -= _CHUNK
     if comment != _DIGEST + digest.hexdigest().encode():
         raise zipfile.BadZipFile("its content is not what its digest says")
+
+
+def _check_expanded(content: object) -> None:
+    """Raises a BoundsError if tensors are larger than what is stored for them.
+
+    A tensor of stride 0 repeats one number as often as the file says; a sparse one leaves out any number.
+    """
+    excess = 0
+    for tensor in _tensors(content, set()):
+        if tensor.layout != torch.strided or tensor.device.type != "cpu":
+            raise BoundsError(f"it holds a tensor of {tensor.layout} on {tensor.device}, expected numbers")
+        excess += max(tensor.numel() * tensor.itemsize - tensor.untyped_storage().nbytes(), 0)
+    if excess > EXPANDED_BYTES:
+        raise BoundsError(f"its tensors repeat what is stored in {excess:,} bytes more")
+
+
+def _tensors(value: object, seen: set[int]) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, dict | list | tuple) and id(value) not in seen:
+        seen.add(id(value))
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _tensors(item, seen)
 
 
 def _reason(error: BaseException) -> str:

@@ -4,6 +4,7 @@ import os
 import pickle
 import struct
 import time
+import tracemalloc
 from collections import OrderedDict
 
 import numpy as np
@@ -135,11 +136,60 @@ def test_cut_off_pickle(kept):
     assert refusal(content[: int(len(content) * kept)])
 
 
-def test_containers_named_many_times_are_visited_once():
-    nested: list = [1]
-    for _ in range(60):  # visited each time, 2**60 lists
-        nested = [nested, nested]
+def nested(depth: int) -> list:
+    found: list = [1]
+    for _ in range(depth):
+        found = [found, found]
+    return found
+
+
+def test_containers_named_twice_stay_one():
+    found = read_arrays(dump(nested(10)))  # 2 ** 11 + 2 ** 10 - 1 values when written out
+    assert found[0] is found[1] and found[0][0] is found[1][0]
+
+
+def test_what_stands_for_more_than_its_bytes_is_refused():
+    # 60 lists, each holding the one before twice: 3 * 2 ** 60 - 1 = 3.5e18 values.
+    assert "stand for 3e+18 values" in refusal(dump(nested(60)))
+    # As keys of a dictionary, tuples would be hashed as often.
+    key: tuple = ()
+    for _ in range(60):
+        key = (key, key)
+    content = dump({0: key})
+    assert "stand for" in refusal(content)
+    content = content.replace(b"K\x00", b"", 1).removesuffix(b"s.") + b"K\x00s."
+    assert "unhashable type" in refusal(content)
+    assert "it holds a set" in refusal(dump({1, 2}, 4)) and "it holds a set" in refusal(
+        dump(frozenset("a"), 4)
+    )
+    assert "more than 255 bytes" in refusal(dump(1 << 2040))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\x80\x02]r\xff\xff\xff\x03.",  # LONG_BINPUT: the reader in C makes room for 2 ** 26 entries
+        b"]p4000000000\n.",  # PUT
+        b"\x80\x05\x96" + struct.pack("<Q", 1 << 40) + b".",  # BYTEARRAY8
+        b"\x80\x05\x8e" + struct.pack("<Q", 1 << 40) + b".",  # BINBYTES8
+        b"\x80\x02(" + 20_000 * b"\x8a\x08" + b"\xff" * 7 + b"\x7f" + b"t.",
+        20_000 * b"]" + 20_000 * b"a" + b".",  # a list in a list, and so on
+    ],
+)
+def test_a_number_in_a_pickle_costs_nothing(content):
+    tracemalloc.start()
     started = time.perf_counter()
-    found = read_arrays(dump(nested))
-    assert time.perf_counter() - started < 5
-    assert found[0] is found[1]
+    try:
+        read_arrays(content)
+    except PickleError as error:
+        assert str(error)
+    assert time.perf_counter() - started < 1
+    assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    tracemalloc.stop()
+
+
+def test_an_array_of_many_dimensions():
+    content = dump(np.ones((1, 1, 1), dtype=np.uint8))
+    assert b"K\x01K\x01K\x01\x87" in content
+    content = content.replace(b"K\x01K\x01K\x01\x87", b"(" + 33 * b"K\x01" + b"t")
+    assert "33 dimensions" in refusal(content)

@@ -2,6 +2,7 @@
 
 import os
 import random
+import zipfile
 from collections import OrderedDict
 from pathlib import Path
 
@@ -121,3 +122,30 @@ def test_code_is_named_and_not_run(tmp_path, zipped):
 def test_no_file_of_torch(tmp_path, content, reason):
     (tmp_path / "x.pt").write_bytes(content)
     assert refusal(tmp_path / "x.pt") == reason
+
+
+def test_a_compressed_archive_is_refused(tmp_path):
+    torch.save({"w": torch.zeros(1 << 20)}, tmp_path / "x.pt")
+    deflated = zipfile.ZipFile(tmp_path / "y.pt", "w", zipfile.ZIP_DEFLATED)
+    with zipfile.ZipFile(tmp_path / "x.pt") as archive, deflated:
+        for entry in archive.infolist():
+            deflated.writestr(entry.filename, archive.read(entry))
+    assert (tmp_path / "y.pt").stat().st_size < 10_000
+    assert "its entries unpack to 4,19" in refusal(tmp_path / "y.pt")
+
+
+def test_tensors_larger_than_what_is_stored(tmp_path):
+    torch.save({"w": torch.ones(1).expand(1000, 1000)}, tmp_path / "x.pt")  # 4 MB: small enough
+    assert read_torch(tmp_path / "x.pt")["w"].sum() == 1e6
+    torch.save({"w": torch.ones(1).expand(1 << 40)}, tmp_path / "x.pt")
+    assert refusal(tmp_path / "x.pt") == "its tensors repeat what is stored in 4,398,046,511,100 bytes more"
+    torch.save({"w": torch.sparse_coo_tensor([[0]], [1.0], (1 << 40,))}, tmp_path / "x.pt")
+    assert "a tensor of torch.sparse_coo on cpu" in refusal(tmp_path / "x.pt")
+
+
+def test_containers_that_share_others(tmp_path):
+    content: list = [1]
+    for _ in range(60):
+        content = [content, content]
+    torch.save(content, tmp_path / "x.pt")
+    assert "stand for 3e+18 values" in refusal(tmp_path / "x.pt")
