@@ -8,6 +8,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from backbones.weights.sharded_weights import INDEX, check_whole, read_shards
 from backbones.weights.weight_values import check_values
 from backbones.weights.weights_header import WeightsHeader, metadata_of, read_metadata
 from foundation.atomic_files import write_bytes
@@ -44,8 +45,9 @@ def to_safetensors(tensors: dict[str, Tensor], metadata: dict[str, str]) -> byte
 def read_weights(path: str | Path) -> tuple[dict[str, Tensor], WeightsHeader | None]:
     """Tensors by name, on the CPU, and the header; foreign files (.pth, .pt, others' safetensors) have none.
 
-    Nothing in the file is executed: .pth files are read with `weights_only=True`. Files of other forms or
-    with other names go through `backbones.convert` first.
+    Nothing in the file is executed: .pth files are read with `weights_only=True`. Weights in several files
+    are read by their index (`model.safetensors.index.json`). Files of other forms or with other names go
+    through `backbones.convert` first.
 
     Raises:
         WeightsError: no such file, not a whole file of named tensors, not as we wrote it, or with values that
@@ -53,16 +55,21 @@ def read_weights(path: str | Path) -> tuple[dict[str, Tensor], WeightsHeader | N
     """
     path = Path(path)
     check_start(path)
-    if path.suffix in (".safetensors", ".pth", ".pt"):
-        is_ours = path.suffix == ".safetensors"
-        state, header = _read_safetensors(path, values=True) if is_ours else (_state_in(path), None)
+    if path.suffix in (".safetensors", ".pth", ".pt") or path.name.endswith(INDEX):
+        state, header = read_shards(path, _read_whole) if path.name.endswith(INDEX) else _read_whole(path)
         check_values(state, path)
         return state, header
     formats = {".pkl": "detectron2", ".caffemodel": "caffe", ".th": "cifar"}
+    formats |= dict.fromkeys((".tar", ".bin", ".ckpt", ".pyth"), "FORMAT")
     remedy = f"; convert it with {CONVERT} {formats[path.suffix]}" if path.suffix in formats else ""
     raise WeightsError(
         f"{path}: expected a .safetensors, .pth or .pt file, got {path.suffix or 'no suffix'!r}{remedy}"
     )
+
+
+def _read_whole(path: Path) -> tuple[dict[str, Tensor], WeightsHeader | None]:
+    """One file, by its suffix."""
+    return _read_safetensors(path, values=True) if path.suffix == ".safetensors" else (_state_in(path), None)
 
 
 def read_header(path: str | Path) -> WeightsHeader | None:
@@ -78,7 +85,8 @@ def check_start(path: Path) -> None:
     """Refuses files that hold no weights at all, for which the readers' own messages would mislead.
 
     Raises:
-        WeightsError: the file is absent, unreadable, empty, a web page or a pointer of Git LFS.
+        WeightsError: the file is absent, unreadable, empty, a web page or a pointer of Git LFS; or a part of
+            the weights, with the others in other files.
     """
     try:
         with path.open("rb") as file:
@@ -95,6 +103,7 @@ def check_start(path: Path) -> None:
         raise WeightsError(f"{path} is a web page, not weights; the download failed, repeat it")
     if start.startswith(b"version https://git-lfs"):
         raise WeightsError(f"{path} is a pointer of Git LFS, not the weights; fetch them with git lfs pull")
+    check_whole(path)
 
 
 def _read_safetensors(path: Path, *, values: bool) -> tuple[dict[str, Tensor], WeightsHeader | None]:

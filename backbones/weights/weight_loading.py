@@ -15,7 +15,7 @@ from backbones.features import FeatureNetwork, StageHead
 from backbones.norm import norm_eps, set_norm_eps
 from backbones.spec import LATER_OPTIONS, Network
 from backbones.weights.weight_files import CONVERT, read_weights
-from backbones.weights.weight_values import check_values
+from backbones.weights.weight_values import check_values, with_plain_counters
 from backbones.weights.weights_header import WeightsHeader
 from foundation.errors import WeightsError
 
@@ -26,7 +26,7 @@ _USUAL = {"stride_on": "3x3", "stem_pool": "padded"}
 _FOREIGN_NAMES = {
     r"(\w+\.)*stem\.conv1\.weight": "detectron2",
     r"(module\.)?layer3\.0\.shortcut\.0\.weight|(module\.)?linear\.weight": "cifar",
-    r"module\.\w+\.weight": "FORMAT",
+    r"((module|_orig_mod|model|net|encoder\w*|backbone|body)\.)+(conv1|layer\d|fc|features)\..*": "FORMAT",
 }
 
 
@@ -148,7 +148,7 @@ def load_into(
     Raises:
         WeightsError: lists what is missing, unexpected or of the wrong shape; or a value is NaN or infinite.
     """
-    own = module.state_dict()
+    own, state = module.state_dict(), with_plain_counters(state)
     misshapen = {name for name in own if name in state and own[name].shape != state[name].shape}
     missing = [name for name in own if name not in state or name in misshapen]
     unexpected = [name for name in state if name not in own or name in misshapen]
@@ -174,7 +174,7 @@ def _describe(own: Mapping[str, Tensor], state: Mapping[str, Tensor], refused: C
     theirs = (
         f"  these are another project's names; convert them with {CONVERT} {source}"
         for pattern, source in _FOREIGN_NAMES.items()
-        if any(re.fullmatch(pattern, name) for name in state)
+        if any(re.fullmatch(pattern, name) for name in state if name in refused)
     )
     return [
         *listing("missing in the file", [name for name in own if name in refused and name not in state]),

@@ -32,3 +32,13 @@ def check_values(state: Mapping[str, Tensor], source: object, *, names: Mapping[
             f"{source}: in {names.get(name, name)}, {found}; the training diverged or the "
             "file is damaged: take earlier weights, or another copy"
         )
+
+
+def with_plain_counters(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Counters of batch normalisation as torch keeps them: int64 without dimensions, not (1,) or int32."""
+    return {
+        name: tensor.reshape(()).long()
+        if name.endswith("num_batches_tracked") and tensor.numel() == 1
+        else tensor
+        for name, tensor in state.items()
+    }

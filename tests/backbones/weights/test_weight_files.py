@@ -191,7 +191,8 @@ def test_no_file_and_other_suffixes(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("suffix", "source"), [("pkl", "detectron2"), ("caffemodel", "caffe"), ("th", "cifar")]
+    ("suffix", "source"),
+    [("pkl", "detectron2"), ("caffemodel", "caffe"), ("th", "cifar"), ("tar", "FORMAT"), ("ckpt", "FORMAT")],
 )
 def test_files_of_other_forms_are_told_how_to_convert(tmp_path, suffix, source):
     (tmp_path / f"x.{suffix}").write_bytes(b"x")

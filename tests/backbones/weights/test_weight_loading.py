@@ -100,6 +100,14 @@ def test_counter_is_loaded_where_both_have_it():
     assert module[1].num_batches_tracked == 7
 
 
+@pytest.mark.parametrize("counter", [torch.tensor([7], dtype=torch.int32), torch.tensor([[7.0]])])
+def test_counter_in_another_form_is_loaded(counter):
+    module, state = network(), copied(network())
+    load_into(module, state | {"1.num_batches_tracked": counter})
+    loaded = module[1].num_batches_tracked
+    assert loaded == 7 and loaded.shape == () and loaded.dtype == torch.int64
+
+
 def test_report_fits_one_screen():
     module = nn.Sequential(*(nn.Linear(2, 2) for _ in range(50)))
     state = {f"{i}.weight": torch.zeros(3) for i in range(50)} | {f"x{i}": torch.zeros(1) for i in range(50)}
@@ -118,6 +126,8 @@ def test_report_fits_one_screen():
         (["module.linear.weight"], "cifar"),
         (["layer3.0.shortcut.0.weight"], "cifar"),
         (["module.fc.weight"], "FORMAT"),
+        (["_orig_mod.module.conv1.weight"], "FORMAT"),
+        (["backbone.body.layer1.0.conv1.weight"], "FORMAT"),
     ],
 )
 def test_names_of_other_projects_are_told_how_to_convert(names, source):

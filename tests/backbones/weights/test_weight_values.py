@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from backbones import WeightsError, load_into
-from backbones.weights.weight_values import check_values
+from backbones.weights.weight_values import check_values, with_plain_counters
 
 
 def refusal(tensor: torch.Tensor, name: str = "layer1.0.bn1.running_var", **keywords) -> str:
@@ -66,3 +66,12 @@ def test_states_from_elsewhere_are_refused_before_anything_changes():
     assert torch.equal(layer.weight, before)
     load_into(layer, state | {"bias": torch.zeros(1)})
     load_into(torch.nn.Linear(2, 1, bias=False), state, allow_unexpected=["bias"])  # is not used
+
+
+def test_counters_become_plain_and_nothing_else_does():
+    state = {"bn1.num_batches_tracked": torch.tensor([9], dtype=torch.int32), "a": torch.ones(1)}
+    state |= {"bn2.num_batches_tracked": torch.zeros(2), "bn3.num_batches_tracked": torch.tensor(4.0)}
+    plain = with_plain_counters(state)
+    assert plain["bn1.num_batches_tracked"].shape == () and plain["bn1.num_batches_tracked"] == 9
+    assert plain["bn3.num_batches_tracked"].dtype == torch.int64 and plain["bn3.num_batches_tracked"] == 4
+    assert plain["a"] is state["a"] and plain["bn2.num_batches_tracked"].shape == (2,)  # no counter at all
