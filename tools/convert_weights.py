@@ -26,6 +26,7 @@ def parser() -> argparse.ArgumentParser:
     add("--from", dest="source_format", choices=("auto", *FORMATS), default="auto", help="default: by names")
     add("--to", dest="target_format", choices=FORMATS, default="ours", help="default: ours")
     add("--model", metavar="NAME", help="our name of the network (default: by its tensors)")
+    add("--part", metavar="NAME", help="which network of SRC, where it holds several")
     add("--stride-on", choices=("1x1", "3x3"), help="of SRC's bottlenecks, where it does not say")
     add("--stem-pool", choices=("padded", "ceil"), help="declare DST to be for this pooling")
     add("--source-input", choices=PICTURES, help="pictures SRC was trained on, where it does not say")

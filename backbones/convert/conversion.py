@@ -16,7 +16,7 @@ from backbones.convert.input_rewriting import rewrite_input, same_pictures
 from backbones.families import Options
 from backbones.networks.blocks import has_bottlenecks
 from backbones.spec import IMAGENET_INPUT, LATER_OPTIONS, InputSpec, Network
-from backbones.weights.weight_values import check_values
+from backbones.weights.weight_values import check_values, with_plain_counters
 from backbones.weights.weights_header import WeightsHeader
 from foundation.errors import WeightsError, check_choice
 
@@ -59,6 +59,7 @@ def convert(
     source_format: str = "auto",
     target_format: str = "ours",
     model: str | None = None,
+    part: str | None = None,
     stride_on: Literal["1x1", "3x3"] | None = None,
     stem_pool: Literal["padded", "ceil"] | None = None,
     source_input: str | None = None,
@@ -75,6 +76,8 @@ def convert(
         source, target: files; the target's suffix must be one of its format's.
         source_format, target_format: of `FORMATS`; "auto" guesses the source's where names are certain.
         model: our name of the network; None finds it by the tensors.
+        part: which network of a source that holds several, such as plain and averaged weights, by the name
+            that the refusal without it lists.
         stride_on: of the source, where its format cannot say.
         stem_pool: declares the result to be for this pooling, whatever the source's network has.
         source_input: pictures of the source, a name of `PICTURES`, where its format cannot say.
@@ -88,10 +91,11 @@ def convert(
         WeightsError, OptionError: with the reason and the remedy.
     """
     _check_target(target, target_format, overwrite)
-    name = guess_format(source) if source_format == "auto" else source_format
+    name = guess_format(source, part) if source_format == "auto" else source_format
     check_choice("format", name, FORMATS)
-    contents = FORMATS[name].read(source)
+    contents = FORMATS[name].read(source, part)
     check_values(contents.state, source, names=contents.originals)
+    contents.state = with_plain_counters(contents.state)
     pictures = _source_pictures(source_input, mean)
     if contents.header is None:
         header, network = _find(source, contents, FORMATS[name].models, model, stride_on, pictures)
@@ -100,7 +104,7 @@ def convert(
     if stem_pool is not None:
         header = _with_stem_pool(header, stem_pool)
     state, coverage = _cover(contents, network, backbone_only)
-    title = f"{source} → {network.name}"
+    title = f"{source}{f' (below {contents.place!r})' if contents.place else ''} → {network.name}"
     coverage.require(title, allow_missing=allow_missing, allow_unexpected=allow_unexpected)
     if target_input not in (None, "keep"):
         first, wanted = (
@@ -113,7 +117,7 @@ def convert(
     FORMATS[target_format].write(target, state, header)
     notes = [contents.note] if contents.note else []
     if backbone_only and contents.rest_of_detector:
-        notes.append(f"{len(contents.rest_of_detector)} tensors beside the detector's backbone were left out")
+        notes.append(f"{len(contents.rest_of_detector)} tensors beside the backbone were left out")
     return Conversion(coverage, header, "; ".join(notes), FORMATS[target_format].settings(header))
 
 

@@ -27,7 +27,8 @@ class Contents:
         originals: our name → the file's, where they differ.
         header: of a file of ours, or of one that we wrote.
         input_spec, stride_on, stem_pool: as certain from the format; None: the file does not say.
-        rest_of_detector: names in unused that belong to a detector, beside its backbone.
+        rest_of_detector: names in unused that belong to a detector or another model around the network.
+        place: keys and prefix below which a checkpoint holds the network.
         note: what users of these weights must know.
     """
 
@@ -39,6 +40,7 @@ class Contents:
     stride_on: str | None = None
     stem_pool: str = "padded"
     rest_of_detector: set[str] = field(default_factory=set)
+    place: str = ""
     note: str = ""
 
 
@@ -105,8 +107,8 @@ class Coverage:
             return
         raise WeightsError(
             f"{title}: not every tensor has its place\n{self.describe()}\n"
-            "  give the right --model or --from, or allow each by its name with --allow-missing or "
-            "--allow-unexpected (another shape: both)"
+            "  give the right --model or --from, take the backbone alone with --backbone-only, or allow each "
+            "by its name with --allow-missing or --allow-unexpected (another shape: both)"
         )
 
     def describe(self) -> str:

@@ -17,8 +17,10 @@ from backbones.convert import caffe_format as caffe
 from backbones.convert import detectron2_format as detectron2
 from backbones.convert import timm_format as timm
 from backbones.convert.caffemodel import read_caffemodel, write_caffemodel, write_mean
-from backbones.convert.foreign_weights import Contents
+from backbones.convert.checkpoint_layouts import Layout, find_network
+from backbones.convert.foreign_weights import Contents, rename
 from backbones.spec import IMAGENET_INPUT, InputSpec
+from backbones.weights.sharded_weights import INDEX
 from backbones.weights.weight_files import (
     check_start,
     read_header,
@@ -32,8 +34,7 @@ from foundation.atomic_files import write_bytes
 from foundation.errors import WeightsError
 from foundation.pickles import PickleError, read_arrays
 
-_TORCH = (".pth", ".pt", ".th", ".tar", ".bin")
-_CONTAINERS = ("state_dict", "model", "model_state", "blobs")
+_TORCH = (".pth", ".pt", ".th", ".tar", ".bin", ".ckpt", ".pyth")
 # What we write beside tensors and header.
 _BESIDE = ("state_dict", "model", "__author__", "matching_heuristics")
 
@@ -43,7 +44,7 @@ class Format:
     """A form of weight file.
 
     Attributes:
-        read: path → contents in our names.
+        read: path and, where the file holds several networks, which → contents in our names.
         write: path, tensors in our names, their header.
         suffixes: that it is written with.
         models: pattern of the names of ours that it can hold.
@@ -55,7 +56,7 @@ class Format:
         own_name: pattern of a tensor's name that tells it.
     """
 
-    read: Callable[[Path], Contents]
+    read: Callable[[Path, str | None], Contents]
     write: Callable[[Path, dict[str, Tensor], WeightsHeader], None]
     suffixes: tuple[str, ...]
     models: str = ".*"
@@ -68,36 +69,39 @@ class Format:
     own_name: str = "(?!)"
 
 
-def read_ours(path: Path) -> Contents:
-    if path.suffix == ".safetensors":
-        state, header = read_weights(path)
-    else:
-        state, header = _read_torch(path)[0], None
-    return Contents(state, header=header)
+def read_ours(path: Path, part: str | None) -> Contents:
+    header = read_header(path) if path.suffix == ".safetensors" else None
+    if header is None or part not in (None, "."):
+        return read_renamed(partial(rename, our_name=str), path, part)
+    return Contents(read_weights(path)[0], header=header)
 
 
-def read_renamed(to_ours: Callable[[Mapping[str, Tensor]], Contents], path: Path) -> Contents:
+def read_renamed(
+    to_ours: Callable[[Mapping[str, Tensor]], Contents], path: Path, part: str | None
+) -> Contents:
     """A torch file or safetensors of others."""
-    tensors, content = _read_torch(path)
-    return _with_header(path, to_ours(tensors), content)
+    layout, content = _read_torch(path, part)
+    return _place(path, to_ours(layout.tensors), layout, content)
 
 
-def read_detectron2(path: Path) -> Contents:
+def read_detectron2(path: Path, part: str | None) -> Contents:
     if path.suffix != ".pkl":
-        return read_renamed(detectron2.to_ours, path)
+        return read_renamed(detectron2.to_ours, path, part)
     content = read_pickled_arrays(path)
     if not isinstance(content, dict):
         raise WeightsError(f"{path}: expected arrays by name, found {type(content).__name__}")
-    tensors = _tensors(path, content)
+    layout = find_network(path, content, part)
     contents = detectron2.to_ours(
-        {name: tensor for name, tensor in tensors.items() if not name.endswith("_momentum")}
+        {name: tensor for name, tensor in layout.tensors.items() if not name.endswith("_momentum")}
     )
     if content.get("__author__") == "torchvision":  # by detectron2's convert-torchvision-to-d2.py
         contents.input_spec, contents.stride_on = IMAGENET_INPUT, "3x3"
-    return _with_header(path, contents, content)
+    return _place(path, contents, layout, content)
 
 
-def read_caffe(path: Path) -> Contents:
+def read_caffe(path: Path, part: str | None) -> Contents:
+    if part is not None:
+        raise WeightsError(f"{path}: a file of Caffe holds one network; leave out --part {part}")
     return caffe.to_ours(read_caffemodel(path))
 
 
@@ -141,18 +145,18 @@ def write_caffe(path: Path, state: dict[str, Tensor], header: WeightsHeader) -> 
     write_mean(mean, header.input_spec.mean)
 
 
-def guess_format(path: Path) -> str:
+def guess_format(path: Path, part: str | None = None) -> str:
     """The format of a file where that is certain.
 
     Raises:
-        WeightsError: no weights at all, or of names that several formats share.
+        WeightsError: no weights at all, several networks and no part, or names that several formats share.
     """
     for format_name, form in FORMATS.items():
         if path.suffix == form.own_suffix:
             return format_name
     if path.suffix == ".safetensors" and read_header(path) is not None:
         return "ours"
-    names = _read_torch(path)[0]
+    names = _read_torch(path, part)[0].tensors
     for format_name, form in FORMATS.items():
         if any(re.fullmatch(form.own_name, name) for name in names):
             return format_name
@@ -162,38 +166,28 @@ def guess_format(path: Path) -> str:
     )
 
 
-def _read_torch(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors by name, without DistributedDataParallel's prefix, and all that the file holds."""
-    if path.suffix == ".safetensors":
+def _read_torch(path: Path, part: str | None) -> tuple[Layout, dict[str, Any]]:
+    """The network, and all that the file holds."""
+    if path.name.endswith((".safetensors", INDEX)):
         content: Any = read_weights(path)[0]
     elif path.suffix in _TORCH:
         check_start(path)
         content = read_pickle(path)
     else:
-        raise WeightsError(f"{path}: expected {', '.join(('.safetensors', *_TORCH))}, got {path.suffix!r}")
+        known = ", ".join((".safetensors", *_TORCH, INDEX))
+        raise WeightsError(f"{path}: expected {known}, got {path.suffix!r}")
     if not isinstance(content, dict):
         raise WeightsError(f"{path}: expected tensors by name, found {type(content).__name__}")
-    tensors = _tensors(path, content)
-    if all(name.startswith("module.") for name in tensors):
-        tensors = {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
-    return tensors, content
+    return find_network(path, content, part), content
 
 
-def _tensors(path: Path, content: dict[Any, Any]) -> dict[str, Tensor]:
-    """The dictionary of tensors in a checkpoint, or the checkpoint itself."""
-    inner = next((content[key] for key in _CONTAINERS if isinstance(content.get(key), dict)), content)
-    others = [str(name) for name, value in inner.items() if not isinstance(value, Tensor)]
-    if others or not inner:
-        raise WeightsError(
-            f"{path}: expected tensors by name, found {', '.join(others[:5]) or 'nothing'}; "
-            "save the state_dict alone"
-        )
-    return {str(name): tensor for name, tensor in inner.items()}
-
-
-def _with_header(path: Path, contents: Contents, content: dict[str, Any]) -> Contents:
-    """Adds the header that our writers put beside the tensors."""
-    contents.header = read_metadata(path, content, _tensors(path, content), beside=_BESIDE)
+def _place(path: Path, contents: Contents, layout: Layout, content: dict[str, Any]) -> Contents:
+    """Adds where the tensors were found, and the header that our writers put beside them."""
+    contents.unused |= layout.beside
+    contents.rest_of_detector |= layout.beside.keys()
+    contents.place = layout.place
+    contents.note = "; ".join(note for note in (layout.note, contents.note) if note)
+    contents.header = read_metadata(path, content, layout.stored, beside=_BESIDE)
     return contents
 
 

@@ -154,7 +154,7 @@ def test_backbone_of_a_detector(tmp_path, small, refusal):
     assert "2 missing:\n    fc.weight" in message and "2 unused:\n    backbone.fpn_lateral2.weight" in message
     conversion = convert(tmp_path / "model_final.pth", out, **says, backbone_only=True)
     assert conversion.coverage.percent == 100.0 and "fc.weight" not in read_weights(out)[0]
-    assert conversion.describe().endswith("2 tensors beside the detector's backbone were left out")
+    assert conversion.describe().endswith("2 tensors beside the backbone were left out")
     incomplete = {name: value for name, value in detector.items() if "res3.0.conv1.norm" not in name}
     torch.save({"model": incomplete}, tmp_path / "x.pth")
     message = refusal(tmp_path / "x.pth", tmp_path / "y.safetensors", **says, backbone_only=True)
