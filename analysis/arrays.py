@@ -3,8 +3,8 @@
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from foundation.atomic_files import replace_atomically
+from foundation.bounds import check_archive
 from foundation.errors import UserError
+from foundation.file_reading import UNREADABLE
 
 Arrays = dict[str, NDArray[Any]]
 Batches = Iterable[tuple[Tensor, Tensor]]  # pictures (N, 3, H, W) as the network wants them, labels (N,)
@@ -43,9 +45,10 @@ def save_arrays(path: Path, arrays: Arrays, about: Mapping[str, Any]) -> None:
 def load_arrays(path: Path, about: Mapping[str, Any]) -> Arrays | None:
     """What `save_arrays` wrote about the same; None where there is no such file, or of something else."""
     try:
+        check_archive(path)
         with np.load(path, allow_pickle=False) as file:
             arrays = dict(file)
-    except (OSError, ValueError, EOFError, BadZipFile):
+    except (*UNREADABLE, TokenError):
         return None
     same = ABOUT in arrays and arrays.pop(ABOUT).item() == json.dumps(about)
     return arrays if same else None

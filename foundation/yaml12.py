@@ -8,6 +8,8 @@ from typing import Any
 
 import yaml
 
+from foundation.bounds import UNFOLDED
+
 # YAML 1.2.2, §10.3.2 (core schema), less hexadecimal and octal numbers.
 _SCALARS = [
     ("tag:yaml.org,2002:null", re.compile(r"^(?:~|null|Null|NULL|)$"), ["~", "n", "N", ""]),
@@ -23,6 +25,9 @@ _SCALARS = [
     ),
     ("tag:yaml.org,2002:merge", re.compile(r"^<<$"), ["<"]),
 ]
+
+
+_DIGITS = 600  # of a whole number: Python refuses more than 4,300, and JSON's readers more than a double has
 
 
 class _Loader(yaml.SafeLoader):
@@ -50,7 +55,10 @@ for _tag, _pattern, _first in _SCALARS:
 
 
 def _decimal(loader: _Loader, node: yaml.ScalarNode) -> int:
-    return int(loader.construct_scalar(node))  # 010 is ten
+    text = loader.construct_scalar(node)
+    if len(text) > _DIGITS:
+        raise yaml.MarkedYAMLError(None, None, f"a number of {len(text)} digits", node.start_mark)
+    return int(text)  # 010 is ten
 
 
 def _text(dumper: _Dumper, value: str) -> yaml.ScalarNode:
@@ -67,9 +75,40 @@ def read_yaml(text: str) -> Any:
     """The value of a YAML document.
 
     Raises:
-        yaml.YAMLError: not YAML, or a key is repeated; the text says where.
+        yaml.YAMLError: not YAML, a key is repeated, or aliases stand for too many values (see
+            `foundation.bounds`); the text says where.
     """
-    return yaml.load(text, _Loader)
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        _count(node, {})
+        return loader.construct_document(node)
+    except RecursionError as error:
+        raise yaml.YAMLError("too many levels of lists and mappings") from error
+    finally:
+        loader.dispose()
+
+
+def _count(node: yaml.Node, known: dict[int, int]) -> int:
+    """Values that a node stands for, its aliases written out; each node is visited once, by its id."""
+    if isinstance(node, yaml.ScalarNode):
+        return 1
+    if id(node) not in known:
+        known[id(node)] = 0
+        parts = (
+            [part for pair in node.value for part in pair]
+            if isinstance(node, yaml.MappingNode)
+            else node.value
+        )
+        known[id(node)] = 1 + sum(_count(part, known) for part in parts)
+    if known[id(node)] == 0:
+        raise yaml.MarkedYAMLError(None, None, "an alias stands for what it is part of", node.start_mark)
+    if known[id(node)] > UNFOLDED:
+        text = f"with its aliases written out this holds more than {UNFOLDED:,} values"
+        raise yaml.MarkedYAMLError(None, None, text, node.start_mark)
+    return known[id(node)]
 
 
 def write_yaml(data: Any) -> str:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from backbones.weights.weight_files import check_start
 from foundation.atomic_files import write_bytes
+from foundation.bounds import DIMENSIONS
 from foundation.errors import WeightsError
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
@@ -123,6 +124,8 @@ def _decode_blob(message: memoryview) -> Tensor:
             shape = [size for several in sizes for size in several]
     field, dtype = (_DOUBLE_DATA, torch.float64) if data[_DOUBLE_DATA] else (_DATA, torch.float32)
     numbers, shape = data[field], shape or list(legacy.values())
+    if len(shape) > DIMENSIONS:
+        raise WireError(f"an array of {len(shape)} dimensions")
     if not numbers or len(numbers) != math.prod(shape) * dtype.itemsize:
         raise WireError(f"an array of shape {tuple(shape)} with {len(numbers) // dtype.itemsize} numbers")
     return torch.frombuffer(numbers, dtype=dtype).reshape(shape)

@@ -54,7 +54,10 @@ def read_batch_file(path: Path) -> tuple[np.ndarray, np.ndarray]:
             # Not an error: a copy rebuilt from pictures in another order trains just as well.
             logger.warning("%s is not the official file (md5 differs); its structure is checked", path)
         batch = read_arrays(content, text="bytes")
-        data, labels = batch[b"data"], np.asarray(batch[b"labels"])
+        data, numbers = batch[b"data"], batch[b"labels"]
+        if isinstance(numbers, list) and any(isinstance(number, list) for number in numbers):
+            raise ValueError("labels must be whole numbers")  # of lists that share lists NumPy copies each
+        labels = np.asarray(numbers)
         if not isinstance(data, Tensor) or data.dtype != torch.uint8:
             raise ValueError("pictures must be an array of uint8")
     if data.shape != (10_000, 3072):

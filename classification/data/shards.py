@@ -7,6 +7,7 @@ only the latter, and passes over the rest of a damaged shard: hence a reader of 
 
 import json
 import os
+import posixpath
 import re
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +23,7 @@ from classification.data.class_folders import list_folder
 from classification.data.shard_list import begin_list, check_list, finish_list
 from classification.data.tar_index import TarMember, list_members
 from foundation.atomic_files import replace_atomically, write_text
+from foundation.bounds import LABEL_BYTES
 from foundation.errors import UserError
 from foundation.file_naming import portable_name
 from foundation.file_reading import read_text, readable
@@ -121,23 +123,51 @@ def list_samples(path: Path) -> list[tuple[TarMember, Label]]:
     pictures: dict[str, TarMember] = {}
     labels: dict[str, Label] = {}
     for member, content in _members(path):
-        key, suffix = os.path.splitext(member.name)
+        key, suffix = os.path.splitext(posixpath.normpath(member.name))
         if content is not None:
             label = _parse_label(content, suffix, f"{path}:{member.name}")
             if label is not None and (suffix == ".cls" or key not in labels):
                 labels[key] = label
         elif pictures.setdefault(key, member) is not member:
             raise UserError(f"{path} holds two pictures called {key}; rename one")
+    _leave_out_fields(path, pictures, labels)
     lonely = [key for key in labels if key not in pictures]
     if lonely:
         raise UserError(f"{path}: {lonely[0]} has a label, but no picture ({', '.join(PICTURE_SUFFIXES)})")
     for key, member in pictures.items():
-        if labels.setdefault(key, os.path.basename(os.path.dirname(key))) == "":
+        if labels.setdefault(key, os.path.basename(os.path.dirname(key))) in ("", ".."):
             raise UserError(
                 f"{path}:{member.name} has no label; expected {key}.cls or a {key}.json with a label beside "
                 "it, or a folder named as its class"
             )
     return [(member, labels[key]) for key, member in pictures.items()]
+
+
+def _leave_out_fields(path: Path, pictures: dict[str, TarMember], labels: dict[str, Label]) -> None:
+    """Removes what belongs to another sample: WebDataset's names end at the first dot, 0.seg.png is of 0.
+
+    A picture whose whole name has a label of its own, as `write_shards` writes them, is a sample.
+    """
+    sample_of = {key: _sample_name(key) for key in (*pictures, *labels)}
+    for key in [key for key in labels if key not in pictures and sample_of[key] in pictures]:
+        if key != sample_of[key]:  # 0.meta.json beside 0.jpg
+            del labels[key]
+    unlabelled: dict[str, str] = {}
+    for key in [key for key in pictures if key not in labels]:
+        sample = sample_of[key]
+        if sample in labels and sample in pictures:
+            del pictures[key]
+        elif unlabelled.setdefault(sample, key) != key:
+            first, second = pictures[unlabelled[sample]].name, pictures[key].name
+            raise UserError(
+                f"{path} holds {first} and {second}, which are one sample without label: names end at the "
+                "first dot; put .cls files beside them, or rename one"
+            )
+
+
+def _sample_name(key: str) -> str:
+    folder, base = os.path.split(key)
+    return os.path.join(folder, base.split(".")[0])
 
 
 def _members(path: Path) -> Iterator[tuple[TarMember, bytes | None]]:
@@ -148,6 +178,8 @@ def _members(path: Path) -> Iterator[tuple[TarMember, bytes | None]]:
                 suffix = os.path.splitext(member.name)[1].lower()
                 if os.path.basename(member.name).startswith("."):  # droppings of file managers
                     continue
+                if suffix in (".cls", ".json") and member.size > LABEL_BYTES:
+                    raise ValueError(f"{member.name} has {member.size:,} bytes, expected a label")
                 if suffix in (".cls", ".json"):
                     yield member, os.pread(file.fileno(), member.size, member.offset)
                 elif suffix in PICTURE_SUFFIXES:
@@ -173,7 +205,7 @@ def _parse_label(content: bytes, suffix: str, name: str) -> Label | None:
                 f"{name} has the label {json.dumps(label)}; expected a class, its number or its name; "
                 "correct it, or remove it from the file"
             )
-    if isinstance(label, str) and re.fullmatch(r"-?\d+", label):
+    if isinstance(label, str) and re.fullmatch(r"-?\d{1,4000}", label):
         label = int(label)
     return label if isinstance(label, int | str) and not isinstance(label, bool) else None
 

@@ -5,9 +5,12 @@ without a word, and takes several times as long: minutes for ImageNet, at every 
 """
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
+
+from foundation.bounds import NAME_BYTES
 
 BLOCK = 512
 FILES, FOLDERS, LONG_NAME, EXTENDED, GLOBAL = b"0\0007", b"5", b"L", b"x", b"g"
@@ -42,6 +45,8 @@ def list_members(path: Path) -> Iterator[TarMember]:
             if offset > length:
                 raise ValueError(f"cut off at byte {length}")
             if kind in LONG_NAME + EXTENDED:
+                if size > NAME_BYTES:
+                    raise ValueError(f"damaged: a name of {size} bytes at byte {content}")
                 name = _long_name(os.pread(file.fileno(), size, content), kind) or name
                 continue
             if kind in FILES:
@@ -57,12 +62,10 @@ def _parse(header: bytes, offset: int) -> tuple[int, bytes]:
         raise ValueError(f"no end mark at byte {offset}: cut off")
     # The checksum counts its own eight bytes as spaces.
     total = sum(header) - sum(header[148:156]) + 8 * 32
-    try:
-        size, expected = (
-            int(field.rstrip(b" \0") or b"0", 8) for field in (header[124:136], header[148:156])
-        )
-    except ValueError:
-        expected = -1
+    numbers = [field.strip(b" \0") for field in (header[124:136], header[148:156])]
+    # Python would read a sign and underscores, too: a member of negative size would come again for ever.
+    octal = all(re.fullmatch(rb"[0-7]*", number) for number in numbers)
+    size, expected = (int(number or b"0", 8) for number in numbers) if octal else (0, -1)
     if total != expected:
         raise ValueError(f"no header at byte {offset}")
     return size, header[156:157]
@@ -78,16 +81,19 @@ def _long_name(content: bytes, kind: bytes) -> str | None:
     """The name that a GNU or pax header gives to the next member, if it does."""
     if kind == LONG_NAME:
         return os.fsdecode(content.rstrip(b"\0"))
-    while content:
+    start = 0
+    while start < len(content):
         # "length key=value\n", where length counts the whole record.
-        space = content.index(b" ")
-        length = int(content[:space])
-        if not space < length <= len(content):
-            raise ValueError(f"damaged: a pax record of {length} bytes, where {len(content)} are left")
-        key, _, value = content[space + 1 : length - 1].partition(b"=")
+        space = content.index(b" ", start, start + 12)
+        length = int(content[start:space])
+        if not space - start < length <= len(content) - start:
+            raise ValueError(
+                f"damaged: a pax record of {length} bytes, where {len(content) - start} are left"
+            )
+        key, _, value = content[space + 1 : start + length - 1].partition(b"=")
         if key in (b"size", b"GNU.sparse.major"):
             raise ValueError(f"a member of a kind that is not read ({key.decode()})")
         if key == b"path":
             return value.decode()
-        content = content[length:]
+        start += length
     return None

@@ -2,7 +2,7 @@
 
 import json
 import math
-import zipfile
+import tokenize
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 
 from foundation.atomic_files import replace_atomically
+from foundation.bounds import check_archive
 from foundation.errors import UserError, first_difference
+from foundation.file_reading import UNREADABLE
 
 VERSION = 1
 ARRAYS = {"log_probabilities": "f", "labels": "i", "ids": "U", "classes": "U", "about": "U"}  # name: kind
-# What NumPy and json raise at a file that is no such archive.
-MALFORMED = (OSError, ValueError, TypeError, EOFError, KeyError, zipfile.BadZipFile, NotImplementedError)
+MALFORMED = (*UNREADABLE, tokenize.TokenError)  # NumPy reads a header as Python's source
 REMEDY = "give a file that --save-logits wrote"
 
 
@@ -74,6 +75,7 @@ def load_scores(path: Path) -> Scores:
     if not path.is_file():
         raise UserError(f"no file {path.absolute()}; {REMEDY}")
     try:
+        check_archive(path)
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in ARRAYS}
         about = dict(json.loads(str(arrays["about"])))

@@ -1,10 +1,11 @@
 """Class folders, and data sets whose files the doctor does not know."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 from detection.data.coco_dataset import CocoDataset, CocoSplit
-from doctor.survey_readers import survey_coco, survey_dataset
+from doctor.survey_readers import _gaps, survey_coco, survey_dataset
 
 
 def test_class_folders(tmp_path: Path, diagnosis: Callable, draw: Callable):
@@ -34,3 +35,14 @@ def test_a_set_of_an_unknown_kind_is_what_its_loader_gives(coco: Path):
         (o.picture, o.category, tuple(map(float, o.box)), o.ignore) for o in known.objects
     ]
     assert given.objects[1].where == "1 object 2" and given.findings == []
+
+
+def test_gaps_of_huge_ids_cost_nothing():
+    started = time.perf_counter()
+    (gap,) = _gaps([1, 3, 1 << 40])
+    assert gap.detail.startswith("3 ids from 1 to 1099511627776, without 2, 4, 5, 6, 7, 8, 9, 10, …;")
+    assert _gaps([1, 2, 3]) == [] and _gaps([]) == []
+    assert _gaps([2, 3, 1 << 63])[0].detail.startswith(
+        "3 ids from 2 to 9223372036854775808, without 1, 4, 5,"
+    )
+    assert time.perf_counter() - started < 0.5

@@ -97,3 +97,28 @@ WORDS = st.sampled_from(
 )
 def test_what_is_written_reads_back_equal(data: Any):
     assert read_yaml(write_yaml(data)) == data
+
+
+def test_aliases_cost_no_more_than_a_bound():
+    laughs = "\n".join(
+        ["a0: &a0 [1]", *(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 10))]
+    )
+    with pytest.raises(yaml.YAMLError, match=r"(?s)written out this holds more than 100,000 values.*line \d"):
+        read_yaml(laughs)
+    merged = [
+        "a0: &a0 {k: 1}",
+        *(f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 9)}]}}" for n in range(1, 10)),
+    ]
+    with pytest.raises(yaml.YAMLError, match="more than 100,000 values"):
+        read_yaml("\n".join(merged))
+    with pytest.raises(yaml.YAMLError, match="an alias stands for what it is part of"):
+        read_yaml("a: &a [*a]")
+    assert read_yaml("a: &a [1, 2]\nb: *a\nc: {d: *a}") == {"a": [1, 2], "b": [1, 2], "c": {"d": [1, 2]}}
+
+
+def test_nesting_and_digits_without_end():
+    with pytest.raises(yaml.YAMLError, match="too many levels of lists and mappings"):
+        read_yaml("[" * 10_000)
+    with pytest.raises(yaml.YAMLError, match="a number of 5000 digits"):
+        read_yaml("a: " + "9" * 5000)
+    assert read_yaml("9" * 30) == 10**30 - 1

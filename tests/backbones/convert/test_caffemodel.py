@@ -188,6 +188,7 @@ def test_cut_off_caffemodel(tmp_path, kept):
         (encode_field(5, b"\0" * 6) + encode_field(7, encode_field(1, b"\x01")), "is broken"),
         (encode_field(7, encode_field(1, b"\x00")), "shape (0,) with 0 numbers"),
         (encode_field(7, encode_field(1, b"\x80")), "it ends inside a number"),
+        (encode_field(5, b"\0" * 4) + encode_field(7, encode_field(1, b"\x01" * 33)), "of 33 dimensions"),
     ],
 )
 def test_broken_arrays_of_caffe(tmp_path, blob, message):

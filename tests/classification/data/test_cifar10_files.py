@@ -78,6 +78,15 @@ def test_wrong_labels_are_refused(tmp_path, zeros, labels):
         read_batch_file(path)
 
 
+def test_labels_of_lists_that_share_lists_are_refused(tmp_path, zeros):
+    shared: list = [0]
+    for _ in range(14):
+        shared = [shared, shared]
+    path = write(tmp_path / "test_batch", zeros, [shared, *LABELS[1:]])
+    with pytest.raises(UserError, match=r"test_batch: not a CIFAR-10 python batch \(labels must be whole"):
+        read_batch_file(path)
+
+
 def test_too_few_pictures_are_refused(tmp_path, zeros):
     path = write(tmp_path / "test_batch", zeros[:9_999])
     with pytest.raises(UserError, match=r"pictures must be \(10000, 3072\) uint8, got \(9999, 3072\)"):

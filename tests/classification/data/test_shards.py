@@ -177,3 +177,54 @@ def test_damaged_shards_are_named(shard_root):
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(UserError, match=r"val-000001\.tar:cow/1\.png: got 488 bytes of \d+; the shard was"):
         reader.content(5)
+
+
+def test_names_end_at_the_first_dot(tmp_path):
+    # As WebDataset: 0.seg.png and 0.meta.json are of the sample 0, whatever its folder is called.
+    files = {
+        "part1/0.jpg": b"A", "part1/0.cls": b"ape", "part1/0.seg.png": b"S",
+        "part1/0.meta.json": b'{"label": 3}',
+        "./part1/1.jpg": b"B", "part1/1.seg.png": b"T", "part1/1.json": b'{"label": "bee"}',
+    }  # fmt: skip
+    write_tar(tmp_path / "train" / "x.tar", files)
+    reader = ShardReader(tmp_path, "train")
+    assert reader.classes == ["ape", "bee"] and reader.labels.tolist() == [0, 1]
+    assert [reader.content(i) for i in range(2)] == [b"A", b"B"]
+
+
+def test_dots_in_names_of_pictures_that_have_their_own_labels(tmp_path):
+    files = {
+        "a/v.1.jpg": b"A",
+        "a/v.1.cls": b"0",
+        "a/v.2.jpg": b"B",
+        "a/v.2.cls": b"1",
+        "a/v.jpg": b"C",
+        "a/v.cls": b"0",
+    }
+    write_tar(tmp_path / "train" / "x.tar", files)  # as write_shards packs them
+    assert ShardReader(tmp_path, "train").labels.tolist() == [0, 1, 0]
+    write_tar(tmp_path / "val" / "x.tar", {"ape/v.1.jpg": b"A", "bee/v.1.jpg": b"B"})
+    assert ShardReader(tmp_path, "val").labels.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("folder", ["", "./", "/", "../", "a/../", ".//"])
+def test_a_folder_without_a_name_is_no_class(tmp_path, folder):
+    write_tar(tmp_path / "train" / "x.tar", {f"{folder}0.jpg": b"A", f"{folder}1.jpg": b"B"})
+    with pytest.raises(UserError, match=r"0\.jpg has no label; expected .*0\.cls"):
+        ShardReader(tmp_path, "train")
+    write_tar(tmp_path / "val" / "x.tar", {f"{folder}ape/./0.jpg": b"A", f"{folder}bee/1.jpg": b"B"})
+    assert ShardReader(tmp_path, "val").classes == ["ape", "bee"]
+
+
+def test_two_pictures_of_a_sample_without_label(tmp_path):
+    write_tar(tmp_path / "train" / "x.tar", {"part1/0.jpg": b"A", "part1/0.seg.png": b"S"})
+    with pytest.raises(
+        UserError, match=r"part1/0\.jpg and part1/0\.seg\.png, which are one sample without label"
+    ):
+        ShardReader(tmp_path, "train")
+
+
+def test_a_label_of_many_bytes_is_refused(tmp_path):
+    write_tar(tmp_path / "train" / "x.tar", {"0.jpg": b"A", "0.json": bytes((16 << 20) + 1)})
+    with pytest.raises(UserError, match=r"0\.json has 16,777,217 bytes, expected a label"):
+        ShardReader(tmp_path, "train")

@@ -3,6 +3,7 @@
 import io
 import re
 import tarfile
+import time
 
 import pytest
 
@@ -79,3 +80,49 @@ def test_links_are_refused(tmp_path, kind):
         tar.addfile(info)
     with pytest.raises(ValueError, match="b.jpg is a link or no plain file"):
         list(list_members(tmp_path / "a.tar"))
+
+
+def header(size: bytes, kind: bytes = b"5", name: bytes = b"d/") -> bytes:
+    fields = {0: name, 100: b"0000755\0", 124: size, 148: b" " * 8, 156: kind, 257: b"ustar\0"}
+    block = bytearray(512)
+    for start, value in fields.items():
+        block[start : start + len(value)] = value
+    block[148:156] = b"%06o\0 " % sum(block)
+    return bytes(block)
+
+
+@pytest.mark.parametrize(
+    "size", [b"-0000001000", b"+0000000000", b"0000_000000", b"0x000000000", b"00000000 00"]
+)
+def test_a_size_that_is_no_octal_number_is_refused(tmp_path, size):
+    (tmp_path / "a.tar").write_bytes(header(size) + bytes(1024))
+    with pytest.raises(ValueError, match="no header at byte 0"):  # of -1000 it would come to byte 0 for ever
+        list(list_members(tmp_path / "a.tar"))
+    (tmp_path / "a.tar").write_bytes(header(b"  0 \0") + bytes(1024))  # as old tars wrote it
+    assert list(list_members(tmp_path / "a.tar")) == []
+
+
+def test_sizes_cost_nothing(tmp_path):
+    path = tmp_path / "a.tar"
+    for kind in (b"0", b"L", b"x", b"S"):
+        path.write_bytes(header(b"77777777777", kind) + bytes(1024))  # 8 GiB
+        with pytest.raises(ValueError, match="cut off at byte 1536"):
+            list(list_members(path))
+    path.write_bytes(header(b"77777777000", b"L"))
+    with path.open("r+b") as file:  # a sparse file of that length
+        file.truncate((8 << 30) + 2048)
+    with pytest.raises(ValueError, match="damaged: a name of 8589934080 bytes at byte 512"):
+        list(list_members(path))
+
+
+def test_a_long_pax_header_is_read_in_time_of_its_length(tmp_path):
+    records = b"5 a=\n" * 200_000
+    path = tmp_path / "a.tar"
+    path.write_bytes(
+        header(b"%011o" % len(records), b"x") + records.ljust(-(-len(records) // 512) * 512, b"\0")
+    )
+    with path.open("ab") as file:
+        file.write(header(b"00000000000", b"0", b"a.jpg") + bytes(1024))
+    started = time.perf_counter()
+    assert [member.name for member in list_members(path)] == ["a.jpg"]
+    assert time.perf_counter() - started < 2
