@@ -58,6 +58,7 @@ def read_torch(path: Path) -> object:
         with path.open("rb") as file:
             is_archive = file.read(len(_ZIP_START)) == _ZIP_START
         if is_archive:
+            _refuse_programs(path)
             check_archive(path)
             _check_sums(path)
         with torch.serialization.safe_globals([(stand_in, name) for name, stand_in in INERT.items()]):
@@ -67,6 +68,13 @@ def read_torch(path: Path) -> object:
         return content
     except (zipfile.BadZipFile, zlib.error, *UNREADABLE) as error:
         raise TorchFileError(_reason(error)) from error
+
+
+def _refuse_programs(path: Path) -> None:
+    """TorchScript stores a network's code beside its weights, by which alone they can be read."""
+    with zipfile.ZipFile(path) as archive:
+        if any(name.endswith("/constants.pkl") for name in archive.namelist()):
+            raise TorchFileError("it is a program of TorchScript, which was not run")
 
 
 def _check_sums(path: Path) -> None:

@@ -31,6 +31,11 @@ def test_archive_and_the_form_before(tmp_path):
         assert same(read_torch(tmp_path / "x.pt"), CONTENT)
 
 
+def test_programs_are_named(tmp_path):
+    torch.jit.script(torch.nn.Linear(2, 1)).save(str(tmp_path / "x.pt"))
+    assert refusal(tmp_path / "x.pt") == "it is a program of TorchScript, which was not run"
+
+
 def test_changed_weight_is_found_by_its_checksum(tmp_path):
     torch.save(CONTENT, tmp_path / "x.pt")
     before, after = (torch.tensor([value]).numpy().tobytes() for value in (0.1, 0.25))
