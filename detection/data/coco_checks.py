@@ -5,17 +5,30 @@ lists all.
 """
 
 import logging
-import sys
 from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
-from itertools import chain
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from detection.data.annotations import Problem
+from detection.field_checks import (
+    all_known,
+    are_bad_boxes,
+    are_far_boxes,
+    as_boxes,
+    bad_box,
+    is_area,
+    is_flag,
+    is_id,
+    is_known,
+    is_size,
+    is_text,
+    is_whole,
+    shown,
+    unknown_id,
+)
 from foundation import file_reading
 from foundation.errors import UserError
 from pictures.decoding import image_size
@@ -29,6 +42,29 @@ FIELDS = {
     "categories": ("id", "name"),
     "annotations": ("id", "image_id", "category_id", "bbox"),
 }
+# Fields with a rule of their own, and in words what it asks for; null counts where a field is not needed.
+_RULES: dict[str, dict[str, tuple[Callable[[Any], bool], str]]] = {
+    "images": {
+        "id": (is_id, "a whole number or text; renumber them"),
+        "file_name": (is_text, "the name of the picture's file as text; enter it"),
+    },
+    "categories": {
+        "id": (is_whole, "a whole number; renumber them"),
+        "name": (is_text, "the name of the class as text; enter it"),
+    },
+    "annotations": {
+        "id": (is_id, "a whole number or text; renumber them"),
+        "iscrowd": (is_flag, "the number 0 or 1; enter 0 unless its box is around a crowd"),
+        "area": (is_area, "a number of square pixels of at least 0; enter it or leave the field out"),
+    },
+}
+# Fields of whole numbers, which other programs write as floats.
+_WHOLE = {
+    "images": ("id", "height", "width"),
+    "categories": ("id",),
+    "annotations": ("id", "image_id", "category_id", "iscrowd"),
+}
+_SINGULAR = {"images": "image", "categories": "category", "annotations": "annotation"}
 _Entries = list[tuple[int, dict[str, Any]]]
 
 
@@ -54,11 +90,40 @@ def read_coco(path: str | Path, pictures: Path | None = None) -> dict[str, Any]:
 
 
 def with_annotations(content: Any, where: str) -> Any:
-    """The content with an empty list of annotations where it has none, as image_info_test-dev2017.json."""
-    if not isinstance(content, dict) or "images" not in content or "annotations" in content:
-        return content
-    _log.warning("%s lists no annotations: every picture counts as without objects", where)
-    return {**content, "annotations": []}
+    """The content as the checks expect it.
+
+    It has an empty list of annotations where it has none, as image_info_test-dev2017.json, and whole numbers
+    as of `plain_numbers`.
+    """
+    if isinstance(content, dict) and "images" in content and "annotations" not in content:
+        _log.warning("%s lists no annotations: every picture counts as without objects", where)
+        content = {**content, "annotations": []}
+    return plain_numbers(content)
+
+
+def plain_numbers(content: Any) -> Any:
+    """The content with 1 for 1.0 in ids, sizes and `iscrowd`: to JSON both are the same number."""
+    changed = {}
+    for section, fields in _WHOLE.items():
+        entries = section_of(content, section)
+        if any(float in set(map(type, _column(entries, field))) for field in fields):
+            changed[section] = [_plain_entry(entry, fields) for entry in entries]
+    return {**content, **changed} if changed else content
+
+
+def _column(entries: Sequence[Any], field: str) -> list[Any]:
+    """A field of all entries, None where it is missing."""
+    try:
+        return list(map(itemgetter(field), entries))  # four times as fast as what follows
+    except (KeyError, TypeError, IndexError):
+        return [entry.get(field) if isinstance(entry, dict) else None for entry in entries]
+
+
+def _plain_entry(entry: Any, fields: Sequence[str]) -> Any:
+    if not isinstance(entry, dict):
+        return entry
+    floats = [field for field in fields if isinstance(entry.get(field), float)]
+    return {**entry, **{field: int(entry[field]) for field in floats if is_whole(entry[field])}}
 
 
 def with_sizes(content: Any, pictures: Path, where: str) -> Any:
@@ -84,7 +149,7 @@ def _is_without_size(image: Any) -> bool:
     return (
         isinstance(image, dict)
         and (image.get("height") is None or image.get("width") is None)
-        and isinstance(image.get("file_name"), str)
+        and is_text(image.get("file_name"))
     )
 
 
@@ -101,18 +166,17 @@ def section_of(content: Any, section: str) -> list[Any]:
 
 
 def stated_size(image: dict[str, Any]) -> tuple[int, int] | None:
-    """(height, width) of an entry of `images`; None unless both are whole numbers above 0."""
+    """(height, width) of an entry of `images`; None unless a picture can have that size."""
     height, width = image["height"], image["width"]
-    whole = isinstance(height, int) and isinstance(width, int) and bool not in (type(height), type(width))
-    return (height, width) if whole and height > 0 and width > 0 else None
+    return (height, width) if is_size(height, width) else None
 
 
 def problems(content: Any) -> Iterator[Problem]:
     """Everything for which a file is refused, in the order of its entries.
 
-    Sections or fields are missing, ids stand twice, refer to nothing or are neither whole numbers nor text
-    (of categories: no whole numbers), pictures have no size, or boxes are not [x, y, width, height] with
-    finite numbers and sizes of at least 0. Whatever has no problem can be used.
+    Sections or fields are missing, ids stand twice or refer to nothing, pictures have no size, boxes are not
+    [x, y, width, height] with finite numbers and sizes of at least 0, or a field is not what `_RULES` ask
+    for. Whatever has no problem can be used. Whole numbers must be as of `plain_numbers`.
     """
     if _is_sound(content):
         return
@@ -122,47 +186,64 @@ def problems(content: Any) -> Iterator[Problem]:
     for _, image in images:
         if stated_size(image) is None:
             text = (
-                f"size is {image['width']}x{image['height']} (width x height), expected whole pixels above 0"
+                f"size is {shown(image['width'])}x{shown(image['height'])} (width x height), expected whole "
+                "pixels above 0 and fewer than 2^31 of them"
             )
             yield Problem("malformed_entry", f"image {image['id']}", f"{text}; enter the size of its file")
     references = (
         ("unknown_image", "image_id", {image["id"] for _, image in images}),
         ("unknown_category", "category_id", {category["id"] for _, category in categories}),
     )
-    boxes = _as_numbers([entry["bbox"] for _, entry in annotations])
-    bad = _are_bad(boxes)
+    boxes = as_boxes([entry["bbox"] for _, entry in annotations])
+    bad = are_bad_boxes(boxes)
     for number, (index, entry) in enumerate(annotations):
         where, row = f"annotation {entry['id']}", ("annotations", index)
         for check, field, known in references:
-            if not _all_known([entry[field]], known):
-                yield Problem(check, where, _unknown(entry[field], field, known), row)
+            if not is_known(entry[field], known):
+                yield Problem(check, where, unknown_id(entry[field], field, known), row)
         if bad[number]:
-            check = "negative_box" if np.isfinite(boxes[number]).all() else "malformed_box"
-            yield Problem(check, where, _bad_box(entry["bbox"]), row)
+            check = "malformed_box" if are_far_boxes(boxes[number]) else "negative_box"
+            yield Problem(check, where, bad_box(entry["bbox"]), row)
 
 
 def _is_sound(content: Any) -> bool:
     """Whether nothing is wrong, without saying what; quick, for the many files with which nothing is."""
     if not isinstance(content, dict):
         return False
-    ids = {}
-    for section, names in FIELDS.items():
+    columns = {}
+    for section, needed in FIELDS.items():
+        entries = content.get(section)
+        if not isinstance(entries, list) or set(map(type, entries)) - {dict}:
+            return False
         try:
-            ids[section] = [first for first, *_ in map(itemgetter("id", *names), content[section])]
-        except (KeyError, TypeError):
+            columns[section] = {field: list(map(itemgetter(field), entries)) for field in needed}
+        except KeyError:
             return False
-        kinds = {int} if section == "categories" else {int, str}
-        if not isinstance(content[section], list) or not set(map(type, ids[section])) <= kinds:
+        rules = _RULES[section].items()
+        if not all(_column_passes(_column(entries, field), check) for field, (check, _) in rules):
             return False
-        if len(set(ids[section])) < len(ids[section]):
+        ids = columns[section]["id"]
+        if len(set(ids)) < len(ids):
             return False
-    annotations = content["annotations"]
+    known = {section: set(columns[section]["id"]) for section in ("images", "categories")}
     return (
         all(map(stated_size, content["images"]))
-        and _all_known([entry["image_id"] for entry in annotations], set(ids["images"]))
-        and _all_known([entry["category_id"] for entry in annotations], set(ids["categories"]))
-        and not _are_bad(_as_numbers([entry["bbox"] for entry in annotations])).any()
+        and all_known(columns["annotations"]["image_id"], known["images"])
+        and all_known(columns["annotations"]["category_id"], known["categories"])
+        and not are_bad_boxes(as_boxes(columns["annotations"]["bbox"])).any()
     )
+
+
+def _column_passes(values: Sequence[Any], check: Callable[[Any], bool]) -> bool:
+    """Whether all values pass a check of `_RULES`, the commonest types without a call for each."""
+    kinds = set(map(type, values))
+    if kinds == {int} and check in (is_id, is_whole):
+        return True
+    if kinds == {int} and check is is_flag:
+        return set(values) <= {0, 1}
+    if kinds == {float} and check is is_area:
+        return is_area(min(values)) and is_area(max(values)) and not np.isnan(values).any()
+    return all(map(check, values))
 
 
 def _entry_problems(content: Any, section: str) -> Generator[Problem, None, _Entries]:
@@ -172,86 +253,25 @@ def _entry_problems(content: Any, section: str) -> Generator[Problem, None, _Ent
         text = f"expected a COCO file with lists named {', '.join(FIELDS)}; {section} is missing"
         yield Problem("malformed_entry", "", text)
         return []
-    kinds, expected = (int, "") if section == "categories" else (int | str, " or text")
     usable: _Entries = []
     seen: set[Hashable] = set()
     for index, entry in enumerate(entries):
-        check = "malformed_entry"
+        check, where = "malformed_entry", f"{section}[{index}]"
         missing = [name for name in names if not isinstance(entry, dict) or name not in entry]
+        wrong = (
+            [] if missing else [f for f, (passes, _) in _RULES[section].items() if not passes(entry.get(f))]
+        )
         if missing:
             text = f"{', '.join(missing)} missing; every entry needs {', '.join(names)}"
-        elif not isinstance(entry["id"], kinds) or isinstance(entry["id"], bool):
-            text = f"id is {entry['id']!r}, expected a whole number{expected}; renumber them"
+        elif wrong:
+            text = f"{wrong[0]} is {shown(entry[wrong[0]])}, expected {_RULES[section][wrong[0]][1]}"
+            where = where if wrong[0] == "id" else f"{_SINGULAR[section]} {entry['id']}"
         elif entry["id"] in seen:
-            check = f"duplicate_{'category' if section == 'categories' else section[:-1]}_id"
+            check = f"duplicate_{_SINGULAR[section]}_id"
             text = f"id {entry['id']} stands twice; ids must be unique: renumber one of them"
         else:
             seen.add(entry["id"])
             usable.append((index, entry))
             continue
-        yield Problem(check, f"{section}[{index}]", text, (section, index))
+        yield Problem(check, where, text, (section, index))
     return usable
-
-
-def check_known(values: Sequence, known: set, field: str, name: Callable[[int], str]) -> None:
-    """Refuse the first value that is not known with a UserError; `name(index)` says where it stands."""
-    if not _all_known(values, known):
-        index = next(i for i, value in enumerate(values) if not _all_known([value], known))
-        raise UserError(f"{name(index)}: {_unknown(values[index], field, known)}")
-
-
-def _all_known(values: Sequence, known: set) -> bool:
-    hashable = all(issubclass(kind, Hashable) for kind in set(map(type, values)))
-    return hashable and known.issuperset(values)
-
-
-def _unknown(value: Any, field: str, known: set) -> str:
-    examples = ", ".join(str(value) for value in sorted(known, key=str)[:5])
-    return (
-        f"{field} {value!r} is not in the annotation file, which has {len(known)} "
-        f"({examples}{', …' if len(known) > 5 else ''}); correct or remove the entry"
-    )
-
-
-def xywh_boxes(entries: Sequence[dict[str, Any]], name: Callable[[int], str]) -> NDArray[np.float64]:
-    """The `bbox` of every entry, (T, 4) x, y, width, height; `name(index)` says where a wrong one stands.
-
-    Raises:
-        UserError: one is not four finite numbers, or has a negative size.
-    """
-    rows = [entry["bbox"] for entry in entries]
-    boxes = _as_numbers(rows)
-    for index in np.flatnonzero(_are_bad(boxes))[:1]:
-        raise UserError(f"{name(index)}: {_bad_box(rows[index])}")
-    return boxes
-
-
-def _bad_box(value: Any) -> str:
-    return (
-        f"bbox is {value}, expected [x, y, width, height] in pixels with finite numbers and sizes of at "
-        "least 0; correct or remove the entry"
-    )
-
-
-def _are_bad(boxes: NDArray[np.float64]) -> NDArray[np.bool_]:
-    return np.asarray(~np.isfinite(boxes).all(axis=1) | (boxes[:, 2:] < 0).any(axis=1))
-
-
-def _as_numbers(rows: Sequence[Any]) -> NDArray[np.float64]:
-    """Boxes (T, 4); NaN where one is not a list of four numbers."""
-    whole = set(map(type, rows)) <= {list, tuple} and set(map(len, rows)) <= {4}
-    # One flat list becomes an array three times as fast as rows do; text or None in it shows in the type.
-    boxes = np.array(list(chain.from_iterable(rows)) if whole and rows else [np.nan] * 4 * len(rows))
-    if boxes.dtype.kind not in "iuf" or not whole:  # find out which row is to blame
-        boxes = np.array([row if _has_four_numbers(row) else [np.nan] * 4 for row in rows])
-    return boxes.astype(np.float64).reshape(-1, 4)
-
-
-def _has_four_numbers(row: Any) -> bool:
-    if isinstance(row, np.ndarray):
-        return row.shape == (4,) and row.dtype.kind in "iuf"
-    return (
-        isinstance(row, list | tuple)
-        and len(row) == 4
-        and all(isinstance(n, int | float) and not abs(n) > sys.float_info.max for n in row)
-    )

@@ -4,17 +4,24 @@ A segmentation is a list of polygons, a run-length as numbers, or a compressed r
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
+from detection.field_checks import is_whole, shown
 from detection.types import Window
 from foundation.errors import UserError
 
 _Numbers = NDArray[np.int64]
+
+_LONGEST_NUMBER = 7  # characters hold any run of a picture; COCO's code shifts more out of a word
+_AT_ONCE = 2000  # segmentations checked together: their numbers stay in the cache
+_SHORT_OUTLINE = 100_000  # pixels that every outline may have
+_LONG_OUTLINE = 10**8  # and that none may exceed
 
 
 def draw_mask(
@@ -40,12 +47,20 @@ def draw_mask(
         if resized == source and window is None:  # to the last pixel as COCO
             return _draw_all(polygons, *source).astype(bool)
         return _draw_polygons(polygons, window or (0, 0, *resized))
+    segmentation = whole_run_length(segmentation)
     if isinstance(segmentation["counts"], list):
         segmentation = coco_mask.frPyObjects(segmentation, *source)
     mask = coco_mask.decode(segmentation).astype(bool)
     top, left, height, width = window or (0, 0, *resized)
     rows = _under_centres(top, height, source[0], resized[0])
     return np.take(mask[rows], _under_centres(left, width, source[1], resized[1]), axis=1)
+
+
+def whole_run_length(segmentation: dict[str, Any]) -> dict[str, Any]:
+    """A sound run-length with 1 for 1.0, which decoders refuse or cut."""
+    counts = segmentation["counts"]
+    numbers = list(map(int, counts)) if isinstance(counts, list) else counts
+    return {"size": list(map(int, segmentation["size"])), "counts": numbers}
 
 
 def _scaled(
@@ -100,50 +115,93 @@ def segmentation_problems(segmentations: Sequence[Any], sizes: Sequence[tuple[in
 
     The decoders of pycocotools and hotcoco take most damaged text for a mask of something else.
     """
-    found, compressed = {}, []
-    for index, (value, size) in enumerate(zip(segmentations, sizes, strict=True)):
-        if not _is_segmentation(value, size):
+    pixels = np.array([height * width for height, width in sizes], dtype=np.int64)
+    outlines = [index for index, value in enumerate(segmentations) if isinstance(value, list)]
+    found = {
+        outlines[place]: _outline_problem(segmentations[outlines[place]])
+        for place in _bad_outlines([segmentations[index] for index in outlines], pixels[outlines])
+    }
+    compressed = []
+    for index, value in enumerate(segmentations):
+        if isinstance(value, list):
+            continue
+        if not _is_run_length(value, sizes[index]):
             found[index] = (
-                f"segmentation is missing or malformed, got {_shown(value)}; expected polygons "
+                f"segmentation is missing or malformed, got {shown(value, 42)}; expected polygons "
                 "[[x1, y1, x2, y2, x3, y3, …], …] or a run-length {size, counts} of size "
-                f"{list(size)} (height, width): correct it or do without masks"
+                f"{list(sizes[index])} (height, width): correct it or do without masks"
             )
-        elif isinstance(value, dict) and isinstance(value["counts"], str | bytes):
+        elif not isinstance(value["counts"], list):
             compressed.append(index)
     texts = [segmentations[index]["counts"] for index in compressed]
-    pixels = np.array([math.prod(sizes[index]) for index in compressed], dtype=np.int64)
-    for place in _damaged(texts, pixels).tolist():
+    for place in _damaged(texts, pixels[compressed]).tolist():
         found[compressed[place]] = (
-            f"the counts {_shown(texts[place])} of its segmentation are damaged; expected COCO's compressed "
-            f"run-length of all {pixels[place]} pixels: write the file again or remove the entry"
+            f"the counts {shown(texts[place], 42)} of its segmentation are damaged; expected COCO's "
+            f"compressed run-length of all {pixels[compressed[place]]} pixels: write the file again or "
+            "remove the entry"
         )
     return dict(sorted(found.items()))
 
 
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 42 else f"{text[:41]}…"
+def _is_run_length(value: Any, size: tuple[int, int]) -> bool:
+    if not isinstance(value, dict) or not _all_numbers(value.get("size")) or value["size"] != list(size):
+        return False
+    counts = value.get("counts")
+    if isinstance(counts, list):
+        return _all_numbers(counts) and all(map(is_whole, counts)) and _fill(counts, math.prod(size))
+    return isinstance(counts, str | bytes)
 
 
-def _is_segmentation(value: Any, size: tuple[int, int]) -> bool:
-    if isinstance(value, dict):
-        counts = value.get("counts")
-        if isinstance(counts, list):
-            fits = all(isinstance(count, int) and count >= 0 for count in counts)
-            fits = fits and sum(counts) == math.prod(size)
-        else:
-            fits = isinstance(counts, str | bytes)
-        return fits and value.get("size") == list(size)
-    return isinstance(value, list) and bool(value) and all(_is_polygon(polygon) for polygon in value)
+def _all_numbers(values: Any) -> bool:
+    return isinstance(values, list) and set(map(type, values)) <= {int, float}
 
 
-def _is_polygon(value: Any) -> bool:
+def _fill(counts: Sequence[float], pixels: int) -> bool:
+    return min(counts, default=0) >= 0 and sum(counts) == pixels
+
+
+def _outline_problem(value: list[Any]) -> str:
     return (
-        isinstance(value, list)
-        and len(value) >= 6
-        and len(value) % 2 == 0
-        and all(isinstance(number, int | float) and math.isfinite(number) for number in value)
+        f"segmentation is missing or malformed, got {shown(value, 42)}; expected polygons [[x1, y1, x2, y2, "
+        f"x3, y3, …], …] with corners and an outline of at most {_SHORT_OUTLINE:,} pixels or, in a larger "
+        "picture, as many as it has: correct it or do without masks"
     )
+
+
+def _bad_outlines(segmentations: Sequence[list[Any]], pixels: _Numbers) -> Iterator[int]:
+    """The places of those that are not polygons which can be drawn; many sound ones are passed at once."""
+    for start in range(0, len(segmentations), _AT_ONCE):
+        some, size = segmentations[start : start + _AT_ONCE], pixels[start : start + _AT_ONCE]
+        if not _are_polygons(some, size):
+            for place, one in enumerate(some):
+                if not _are_polygons([one], size[place : place + 1]):
+                    yield start + place
+
+
+def _are_polygons(segmentations: Sequence[list[Any]], pixels: _Numbers) -> bool:
+    """Whether all of these segmentations are polygons that can be drawn in pictures of so many pixels."""
+    polygons = list(chain.from_iterable(segmentations))
+    if not all(segmentations) or set(map(type, polygons)) - {list}:
+        return False
+    lengths = np.array(list(map(len, polygons)), dtype=np.int64)
+    if (lengths < 6).any() or (lengths % 2).any():
+        return False
+    flat = list(chain.from_iterable(polygons))
+    if set(map(type, flat)) - {int, float}:
+        return False
+    try:
+        x, y = np.array(flat, dtype=np.float64).reshape(-1, 2).T
+    except OverflowError:  # a whole number beyond all floats
+        return False
+    # COCO's code takes memory for every pixel of an outline and multiplies corners by 5 in 32 bits.
+    most = np.clip(pixels, _SHORT_OUTLINE, _LONG_OUTLINE).repeat([len(one) for one in segmentations])
+    after = np.cumsum(lengths // 2)
+    first = after - lengths // 2
+    following = np.arange(1, len(x) + 1)
+    following[after - 1] = first
+    steps = np.maximum(np.abs(x[following] - x), np.abs(y[following] - y))
+    reach = np.maximum.reduceat(np.maximum(np.abs(x), np.abs(y)), first)
+    return bool(((np.add.reduceat(steps, first) <= most) & (reach <= most)).all())
 
 
 def _damaged(texts: Sequence[str | bytes], pixels: _Numbers) -> _Numbers:
@@ -152,7 +210,7 @@ def _damaged(texts: Sequence[str | bytes], pixels: _Numbers) -> _Numbers:
     A character holds five bits of a number, the lowest first, and a sixth that says whether more follow; from
     the fourth number on it is the difference to the last but one (cocoapi's maskApi.c, rleFrString).
     """
-    encoded = [text.encode() if isinstance(text, str) else text for text in texts]
+    encoded = [text.encode(errors="surrogatepass") if isinstance(text, str) else text for text in texts]
     lengths = np.array([len(text) for text in encoded], dtype=np.int64)
     codes = np.frombuffer(b"".join(encoded), dtype=np.uint8).astype(np.int64) - 48
     owner = np.repeat(np.arange(len(encoded)), lengths)
@@ -171,8 +229,9 @@ def _damaged(texts: Sequence[str | bytes], pixels: _Numbers) -> _Numbers:
     runs = _runs(codes, starts, owner)
     filled = np.zeros(len(encoded), dtype=np.int64)
     np.add.at(filled, owner, runs)
-    negative = np.bincount(owner[runs < 0], minlength=len(encoded)) > 0
-    return np.flatnonzero(negative | (filled != pixels))
+    long = np.diff(np.append(starts, len(codes))) > _LONGEST_NUMBER
+    wrong = np.bincount(owner[(runs < 0) | long], minlength=len(encoded)) > 0
+    return np.flatnonzero(wrong | (filled != pixels))
 
 
 def _runs(codes: _Numbers, starts: _Numbers, owner: _Numbers) -> _Numbers:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from detection.data.annotations import Problem
+from detection.field_checks import FARTHEST, decimal, is_size, shown
 from foundation.errors import suggest
 from foundation.file_reading import UNREADABLE, parse_xml, why_unreadable
 
@@ -65,10 +66,13 @@ def read_size(root: ET.Element) -> tuple[int, int] | Problem:
     numbers = _numbers(root, "size/height", "size/width")
     if isinstance(numbers, str):
         return Problem("malformed_entry", "", numbers)
-    height, width = map(int, numbers)
-    if height > 0 and width > 0:
-        return height, width
-    text = f"size is {width}x{height}, expected the picture's width and height in pixels"
+    height, width = numbers
+    if is_size(height, width):
+        return int(height), int(width)
+    text = (
+        f"size is {width:.15g}x{height:.15g}, expected the picture's width and height in whole pixels "
+        "above 0 and fewer than 2^31 of them"
+    )
     return Problem("malformed_entry", "", text)
 
 
@@ -86,6 +90,10 @@ def read_object(
     if name not in classes:
         text = f"{name!r} is not among the classes{suggest(name, classes)}"
         problems.append(Problem("unknown_category", where, text))
+    difficult = decimal((node.findtext("difficult") or "").strip() or "0")
+    if difficult not in (0, 1):
+        text = f"<difficult> is {shown(node.findtext('difficult'))}, expected 0 or 1; enter which it is"
+        problems.append(Problem("malformed_entry", where, text))
     numbers = _numbers(node, *(f"bndbox/{side}" for side in ("xmin", "ymin", "xmax", "ymax")))
     if isinstance(numbers, str):
         return [*problems, Problem("malformed_box", where, numbers)]
@@ -101,20 +109,16 @@ def read_object(
         problems.append(Problem("negative_box" if turned else "outside_box", where, text))
     if problems:
         return problems
-    difficult = node.findtext("difficult", "0").strip() == "1"
-    return VocObject(number, classes.index(name) + 1, (xmin - 1, ymin - 1, xmax, ymax), difficult)
+    return VocObject(number, classes.index(name) + 1, (xmin - 1, ymin - 1, xmax, ymax), difficult == 1)
 
 
 def _numbers(node: ET.Element, *names: str) -> list[float] | str:
-    """The finite numbers of these elements, or what is wrong with the first that has none."""
+    """The numbers of these elements, or what is wrong with the first that has none within `FARTHEST`."""
     numbers = []
     for name in names:
         text = (node.findtext(name) or "").strip()
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        if not math.isfinite(value):
-            return f"<{name}> is {text!r}, expected a number of pixels; correct the annotation"
+        value = decimal(text)
+        if not abs(value) <= FARTHEST:
+            return f"<{name}> is {shown(text)}, expected a number of pixels; correct the annotation"
         numbers.append(value)
     return numbers

@@ -11,8 +11,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.data.coco_checks import check_coco, read_coco, read_json
-from detection.data.coco_masks import check_segmentations
+from detection.data.coco_checks import check_coco, plain_numbers, read_coco, read_json
+from detection.data.coco_masks import check_segmentations, whole_run_length
 from detection.metrics.record_checks import Columns, Record, check_record_masks, check_records, id_order
 from foundation.errors import UserError
 
@@ -55,6 +55,7 @@ def evaluate(
     if isinstance(annotations, str | Path):
         annotations = read_coco(annotations)
     else:
+        annotations = plain_numbers(annotations)
         check_coco(annotations, "annotations")
     if isinstance(predictions, str | Path):
         records, where = read_json(predictions), str(predictions)
@@ -96,10 +97,20 @@ def hotcoco_evaluation(
     import hotcoco  # not needed to import this module
 
     numbers = {section: _plain_ids(annotations[section]) for section in ("images", "categories")}
+    masks = ("segmentation",) if iou_type == "segm" else ()
+    plain = {
+        section: [{**entry, "id": known[entry["id"]]} for entry in annotations[section]]
+        for section, known in numbers.items()
+    }
     try:
-        truth = hotcoco.COCO(_renumbered(annotations, numbers))
+        # An object's id may be text, or 0, which pycocotools takes for "found nothing"; here none is lost.
+        plain["annotations"] = [
+            {"id": number, **_plain_entry(entry, numbers, ("bbox", "area", "iscrowd", *masks))}
+            for number, entry in enumerate(annotations["annotations"], start=1)
+        ]
+        truth = hotcoco.COCO(plain)
         if iou_type == "segm":
-            results = truth.load_res([_with_plain_ids(record, numbers) for record in records])
+            results = truth.load_res([_plain_entry(record, numbers, ("score", *masks)) for record in records])
         else:
             ids = [numbers["images"][i] for i in columns.image_ids]
             labels = [numbers["categories"][i] for i in columns.category_ids]
@@ -118,18 +129,10 @@ def _plain_ids(entries: Sequence[Record]) -> dict[int | str, int]:
     return {own: position for position, own in enumerate(ids, start=1)}
 
 
-def _renumbered(annotations: dict[str, Any], numbers: _Numbers) -> dict[str, Any]:
-    if all(own == number for known in numbers.values() for own, number in known.items()):
-        return annotations
-    changed = {
-        section: [{**entry, "id": known[entry["id"]]} for entry in annotations[section]]
-        for section, known in numbers.items()
-    }
-    objects = [_with_plain_ids(entry, numbers) for entry in annotations["annotations"]]
-    return {**annotations, **changed, "annotations": objects}
-
-
-def _with_plain_ids(entry: Record, numbers: _Numbers) -> Record:
-    """A record or an annotation with the numbers of its picture and its category."""
+def _plain_entry(entry: Record, numbers: _Numbers, fields: Sequence[str]) -> Record:
+    """Of a record or an annotation what is scored, with the numbers of its picture and its category."""
+    plain = {field: entry[field] for field in fields if entry.get(field) is not None}
+    if isinstance(plain.get("segmentation"), dict):
+        plain["segmentation"] = whole_run_length(plain["segmentation"])
     image, category = numbers["images"][entry["image_id"]], numbers["categories"][entry["category_id"]]
-    return {**entry, "image_id": image, "category_id": category}
+    return {"image_id": image, "category_id": category, **plain}

@@ -36,7 +36,7 @@ def match_records(annotations: dict[str, Any], columns: Columns) -> Matched:
     areas = np.array([np.nan if area is None else area for area in own_areas], dtype=np.float64)[order]
     areas = np.where(np.isnan(areas), truth.areas, areas)
     crowd = np.array([bool(entry.get("iscrowd", 0)) for entry in objects], dtype=bool)[order]
-    ignore = crowd | (areas < 0) | (areas > _LARGEST)
+    ignore = crowd | (areas > _LARGEST)
     found, order = _rows(annotations, columns.image_ids, columns.category_ids, columns.boxes)
     scores = columns.scores[order]
     kept = best_of_each_group(found, scores, _PER_PICTURE)

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.data.coco_checks import check_known, xywh_boxes
 from detection.data.coco_masks import check_segmentations
+from detection.field_checks import check_known, is_number, shown, xywh_boxes
 from foundation.errors import UserError
 
 Record = dict[str, Any]
@@ -65,15 +65,14 @@ def check_records(
             (i, r) for i, r in enumerate(records) if not isinstance(r, dict) or not needed <= r.keys()
         )
         raise UserError(
-            f"{name(index)} is {record}, expected the fields {', '.join(sorted(needed))}"
+            f"{name(index)} is {shown(record)}, expected the fields {', '.join(sorted(needed))}"
         ) from None
     check_known(images, set(image_ids), "image_id", name)
     check_known(categories, set(category_ids), "category_id", name)
-    finite = np.array([s if isinstance(s, int | float) else np.nan for s in scores], dtype=np.float64)
-    wrong = np.flatnonzero(~np.isfinite(finite))
-    if len(wrong):
-        raise UserError(f"{name(wrong[0])}: score is {scores[wrong[0]]!r}, expected a finite number")
-    return Columns(images, categories, finite, boxes)
+    if not all(map(is_number, scores)):
+        index = next(i for i, score in enumerate(scores) if not is_number(score))
+        raise UserError(f"{name(index)}: score is {shown(scores[index])}, expected a finite number")
+    return Columns(images, categories, np.array(scores, dtype=np.float64), boxes)
 
 
 def check_record_masks(

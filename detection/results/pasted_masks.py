@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 from torch import Tensor
 
+from detection.data.coco_masks import whole_run_length
 from detection.types import RunLength
 
 _Floats = NDArray[np.float64]
@@ -65,6 +66,8 @@ def as_run_length(segmentation: Any, size: tuple[int, int]) -> RunLength:
     """Polygons or run-lengths of a checked entry as one compressed run-length of size (height, width)."""
     if isinstance(segmentation, dict) and isinstance(segmentation["counts"], str):
         return {"size": list(size), "counts": segmentation["counts"]}
+    if isinstance(segmentation, dict):
+        segmentation = whole_run_length(segmentation)
     encoded = coco_mask.frPyObjects(segmentation, *size)
     whole = coco_mask.merge(encoded) if isinstance(encoded, list) else encoded
     return {"size": list(size), "counts": whole["counts"].decode()}

@@ -170,6 +170,24 @@ CASES = {
         "3 ids from 1 to 5, without 3, 4",
         False,
     ),
+    "a gap of billions": (
+        lambda c: c["categories"].append({"id": 2**70, "name": "cow"}),
+        "category_gap",
+        f"3 ids from 1 to {2**70}, without 3, 4, 5, 6, 7, 8, 9, 10, …",
+        False,
+    ),
+    "a crowd in text": (
+        lambda c: change(c, "annotations", 0, iscrowd="0"),
+        "malformed_entry",
+        "annotation 11: iscrowd is '0', expected the number 0 or 1",
+        True,
+    ),
+    "a polygon far outside": (
+        lambda c: change(c, "annotations", 3, segmentation=[[0, 0, 1e9, 0, 1e9, 1e9]]),
+        "damaged_segmentation",
+        "segmentation is missing or malformed, got [[0, 0, 1000000000.0",
+        False,
+    ),
     "ids from 0": (
         lambda c: c["categories"].append({"id": 0, "name": "cow"}),
         "category_gap",

@@ -45,13 +45,13 @@ def test_boxes_crowd_and_empty_pictures(write_coco: Callable[..., Path]):
 
 def test_boxes_are_clipped_for_training_alone(write_coco: Callable[..., Path], coco_content: Content):
     coco_content["annotations"][0]["bbox"] = [-2, 1.5, 20, 9]
-    coco_content["annotations"][2]["bbox"] = [0.1, 1, 1e300, 0.2]  # larger than single precision holds
+    coco_content["annotations"][2]["bbox"] = [0.1, 1, 1e9, 0.2]  # the largest that is legal
     dataset = open_coco(write_coco())
     training, scored = dataset.load_target(1).boxes, dataset.targets[1].boxes
     # 0.1 and 1.2 in single precision.
     expected = torch.tensor([[0, 1.5, 6, 4], [0.1, 1, 6, 1.2]])
     assert training.dtype == torch.float32 and torch.equal(training, expected)
-    assert scored.tolist() == [[-2, 1.5, 18, 10.5], [0.1, 1, 1e300, 1.2]]
+    assert scored.tolist() == [[-2, 1.5, 18, 10.5], [0.1, 1, 1e9 + 0.1, 1.2]]
 
 
 def test_boxes_without_area_are_scored_not_trained_on_and_counted(

@@ -80,3 +80,35 @@ def test_annotations_in_other_encodings(tmp_path: Path, encoding: str):
     content = f"<?xml version='1.0' encoding='{encoding}'?><annotation><folder>中</folder>{size}</annotation>"
     (tmp_path / "7.xml").write_bytes(content.encode(encoding))
     assert read_annotation(tmp_path / "7.xml", CLASSES) == ((4, 6), [], [])
+
+
+@pytest.mark.parametrize(
+    ("text", "difficult"), [("1", True), ("1.0", True), (" 0 ", False), ("0.0", False), ("", False)]
+)
+def test_difficult(text: str, difficult: bool):
+    node = ElementTree.fromstring(corners(1, 2, 6, 4).replace(">1</difficult", f">{text}</difficult"))
+    found = read_object(node, 1, CLASSES, (4, 6))
+    assert isinstance(found, VocObject) and found.difficult is difficult
+
+
+@pytest.mark.parametrize("text", ["true", "2", "-1", "no", "Unspecified", "nan", "0_1", "1 0"])
+def test_difficult_is_0_or_1(text: str):
+    node = ElementTree.fromstring(corners(1, 2, 6, 4).replace(">1</difficult", f">{text}</difficult"))
+    (problem,) = read_object(node, 3, CLASSES, (4, 6))
+    text = f"object 3: <difficult> is {text!r}, expected 0 or 1; enter which it is"
+    assert str(problem.error("a.xml")) == f"a.xml: {text}"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("number", ["1_0", "inf", "1e300", "-1e10", "", "x", "\u0663"])
+def test_sides_are_decimal_numbers_of_pixels(number: str):
+    (problem,) = read_object(ElementTree.fromstring(corners(1, 1, number, 2)), 1, CLASSES, None)
+    assert problem.check == "malformed_box"  # type: ignore[union-attr]
+    assert problem.text.startswith(f"<bndbox/xmax> is {number!r}, expected")  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("width", "legal"), [("6.0", True), ("6.5", False), ("1e300", False), ("1_0", False)]
+)
+def test_sizes_are_whole_numbers(tmp_path: Path, width: str, legal: bool):
+    file = write(tmp_path / "1.xml", f"<width>{width}</width><height>4</height>")
+    assert read_annotation(file, CLASSES).size == ((4, 6) if legal else None)

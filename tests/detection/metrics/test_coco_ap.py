@@ -3,6 +3,7 @@ import copy
 import io
 import json
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -246,3 +247,20 @@ def test_refuses_files_that_are_no_records(tmp_path):
     path.write_text("[{")
     with pytest.raises(UserError, match="found.json: is damaged or of another kind"):
         coco_ap.evaluate(annotations, path)
+
+
+@pytest.mark.parametrize("identity", [0, -5, 2**70, "x-9", 7.0])
+@pytest.mark.parametrize("iou_type", ["bbox", "segm"])
+def test_an_object_is_found_whatever_its_id(coco_content: dict[str, Any], identity: Any, iou_type: Any):
+    # pycocotools loses the match of an object with id 0 and refuses none of the others.
+    coco_content["annotations"][0]["id"] = identity
+    fields = ("image_id", "category_id", "bbox", "segmentation")
+    records = [{**{f: a[f] for f in fields}, "score": 0.5} for a in coco_content["annotations"]]
+    assert coco_ap.evaluate(coco_content, records, iou_type).stats[0] == pytest.approx(1)
+
+
+def test_boxes_are_scored_whatever_their_segmentations_are(coco_content: dict[str, Any]):
+    for annotation in coco_content["annotations"]:
+        annotation["segmentation"] = "none"
+    records = [{"image_id": 10, "category_id": 1, "bbox": [4, 1, 2, 3], "score": 0.5}]
+    assert coco_ap.evaluate(coco_content, records).class_ap.tolist()[0] == pytest.approx(1)

@@ -27,6 +27,11 @@ def test_columns_of_records():
         ([RECORD, {**RECORD, "score": "1"}], "a.json: record 1: score is '1', expected a finite number"),
         ([{**RECORD, "score": float("nan")}], "a.json: record 0: score is nan, expected a finite number"),
         ([{**RECORD, "bbox": [0, 0, -1, 1]}], "a.json: record 0"),
+        ([{**RECORD, "image_id": True}], "a.json: record 0: image_id True is not in the annotation file"),
+        ([RECORD, {**RECORD, "category_id": True}], "a.json: record 1: category_id True is not in"),
+        ([{**RECORD, "score": True}], "a.json: record 0: score is True, expected a finite number"),
+        ([{**RECORD, "score": 10**400}], "a.json: record 0: score is 1000"),
+        ([{**RECORD, "bbox": [True, 0, 1, 1]}], "a.json: record 0: bbox is [True, 0, 1, 1], expected"),
     ],
 )
 def test_a_wrong_record_is_named(records: Any, message: str):
