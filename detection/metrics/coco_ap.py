@@ -53,21 +53,21 @@ def evaluate(
         UserError: a file is missing or malformed, or a record refers to nothing or holds no numbers.
     """
     if isinstance(annotations, str | Path):
-        annotations = read_coco(annotations)
+        content = read_coco(annotations)
     else:
-        annotations = plain_numbers(annotations)
-        check_coco(annotations, "annotations")
+        content = plain_numbers(annotations)
+        check_coco(content, "annotations")
     if isinstance(predictions, str | Path):
         records, where = read_json(predictions), str(predictions)
     else:
         records = predictions
-    categories = sorted(annotations["categories"], key=lambda category: category["id"])
-    image_ids = [image["id"] for image in annotations["images"]]
+    categories = sorted(content["categories"], key=lambda category: category["id"])
+    image_ids = [image["id"] for image in content["images"]]
     shape = "segmentation" if iou_type == "segm" else "bbox"
     columns = check_records(records, image_ids, [category["id"] for category in categories], where, shape)
     if iou_type == "segm":
-        _check_masks(annotations, records, where)
-    evaluation = hotcoco_evaluation(annotations, records, columns, iou_type)
+        _check_masks(content, records, where)
+    evaluation = hotcoco_evaluation(content, records, columns, iou_type)
     evaluation.evaluate()
     evaluation.accumulate()
     with redirect_stdout(io.StringIO()):  # it prints the table
