@@ -35,6 +35,8 @@ from foundation.errors import WeightsError
 from foundation.pickles import PickleError, read_arrays
 
 _TORCH = (".pth", ".pt", ".th", ".tar", ".bin", ".ckpt", ".pyth")
+# OpenMMLab names its ResNets as torchvision does, but those from Caffe have other strides and pictures.
+_CAFFE_STYLE = r"""\bstyle['"]?\s*[=:]\s*['"]caffe['"]"""
 # What we write beside tensors and header.
 _BESIDE = ("state_dict", "model", "__author__", "matching_heuristics")
 
@@ -186,7 +188,13 @@ def _place(path: Path, contents: Contents, layout: Layout, content: dict[str, An
     contents.unused |= layout.beside
     contents.rest_of_detector |= layout.beside.keys()
     contents.place = layout.place
-    contents.note = "; ".join(note for note in (layout.note, contents.note) if note)
+    notes = [layout.note, contents.note]
+    meta = content.get("meta")
+    saved_config = (meta.get("cfg") or meta.get("config")) if isinstance(meta, dict) else None
+    if isinstance(saved_config, str) and re.search(_CAFFE_STYLE, saved_config):
+        contents.stride_on, contents.input_spec = "1x1", None
+        notes.append("its configuration says style='caffe': bottlenecks stride on the 1x1 convolution")
+    contents.note = "; ".join(note for note in notes if note)
     contents.header = read_metadata(path, content, layout.stored, beside=_BESIDE)
     return contents
 

@@ -209,3 +209,20 @@ def test_a_header_of_ours_needs_no_part(tmp_path, cifar, refusal):
     assert "has no network below 'ema'; the networks in it: '.'" in refusal(cifar, out, part="ema")
     convert(cifar, out, part=".")
     assert read_weights(out)[1] == read_weights(cifar)[1]
+
+
+@pytest.mark.parametrize("config", ["model = dict(backbone=dict(style='caffe'))", '{"style": "caffe"}'])
+def test_openmmlabs_networks_from_caffe_are_not_taken_for_torchvisions(tmp_path, refusal, config):
+    """Their names are the same; only the configuration beside the weights says where bottlenecks stride."""
+    state = {f"backbone.{name}": tensor for name, tensor in create_model("resnet50").state_dict().items()}
+    state = {name: tensor for name, tensor in state.items() if ".fc." not in name}
+    torch.save({"meta": {"cfg": config}, "state_dict": state}, tmp_path / "x.pth")
+    out = tmp_path / "out.safetensors"
+    message = refusal(tmp_path / "x.pth", out, backbone_only=True, **SAYS)
+    assert "does not say what pictures it was trained on; give --source-input imagenet" in message
+    note = convert(tmp_path / "x.pth", out, backbone_only=True, source_input="msra", **SAYS).note
+    assert note.endswith("its configuration says style='caffe': bottlenecks stride on the 1x1 convolution")
+    assert read_weights(out)[1].options["stride_on"] == "1x1"
+    torch.save({"meta": {"cfg": config.replace("caffe", "pytorch")}, "state_dict": state}, tmp_path / "x.pth")
+    convert(tmp_path / "x.pth", out, backbone_only=True, overwrite=True, **SAYS)
+    assert read_weights(out)[1].options["stride_on"] == "3x3"
