@@ -13,10 +13,11 @@ from detection.data.annotations import Problem
 from detection.data.coco_checks import FIELDS, problems, section_of, stated_size
 from detection.data.coco_dataset import CocoSplit
 from detection.data.voc_checks import VocObject, read_object, read_size, read_xml
-from detection.data.voc_dataset import VOC_CLASSES, VocSplit
+from detection.data.voc_dataset import CLASSES_FILE, VocSplit
 from doctor.object_repair import box_of_mask, inside, repair_masks
 from doctor.picture_checks import PictureFacts
 from doctor.survey import Survey, SurveyedPicture
+from doctor.survey_readers import right_name
 from foundation.atomic_files import write_bytes, write_json, write_text
 from foundation.errors import UserError
 
@@ -187,35 +188,54 @@ def _repair_box(entry: dict[str, Any], size: tuple[int, int], changes: Changes) 
 
 def _repair_voc(split: VocSplit, survey: Survey, facts: Sequence[PictureFacts], out: Path) -> Changes:
     target = VocSplit(out / split.folder.name, split.name)
-    (target.folder / "Annotations").mkdir(parents=True)
+    annotations = target.folder / "Annotations"
+    annotations.mkdir(parents=True)
     target.list_file.parent.mkdir(parents=True)
     pictures = (split.folder / "JPEGImages").absolute()
     (target.folder / "JPEGImages").symlink_to(pictures, target_is_directory=True)
-    changes, kept = Changes(), []
+    if (split.folder / CLASSES_FILE).is_file():
+        write_bytes(target.folder / CLASSES_FILE, (split.folder / CLASSES_FILE).read_bytes())
+    changes: Changes = []
+    kept: list[str] = []
     for picture, fact in zip(survey.pictures, facts, strict=True):
-        root = read_xml(split.annotation_file(picture.where))
+        root, name = read_xml(split.annotation_file(picture.where)), picture.where
         if isinstance(root, Problem) or fact.size is None:
             reason = root.text if isinstance(root, Problem) else "no readable picture"
             changes.append(f"{picture.where} left out: {reason}")
             continue
-        stated = read_size(root)
-        size = fact.stored if fact.stored is not None and stated == fact.stored else fact.size
-        if stated != size:
-            before = "" if isinstance(stated, Problem) else f"{stated[::-1]} "
-            changes.append(f"{picture.where}: size {before}is now {size[::-1]} (width, height)")
-            set_texts(root, "size", {"width": size[1], "height": size[0]})
-        _repair_objects(root, f"{picture.where}.xml", size, changes)
-        write_bytes(target.annotation_file(picture.where), ET.tostring(root))
-        kept.append(picture.where)
+        name = right_name(split, name, picture.path)
+        if name in kept:
+            changes.append(f"{picture.where} left out: its picture is listed as {name}, too")
+            continue
+        if name != picture.where:
+            changes.append(f"{picture.where} is now {name}, as its file is called")
+        _repair_size(root, name, fact, changes)
+        _repair_objects(root, f"{name}.xml", survey.classes, changes)
+        (annotations / f"{name}.xml").parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(annotations / f"{name}.xml", ET.tostring(root))
+        kept.append(name)
     write_text(target.list_file, "".join(f"{name}\n" for name in kept))
     return changes
 
 
-def _repair_objects(root: ET.Element, name: str, size: tuple[int, int], changes: Changes) -> None:
+def _repair_size(root: ET.Element, name: str, fact: PictureFacts, changes: Changes) -> None:
+    """States the size of the file, turned or not as the annotation had it, unless the boxes fit the other."""
+    stated = read_size(root)
+    if stated in ([fact.fitting] if fact.fitting else [fact.size, fact.stored]):
+        return
+    before = "" if isinstance(stated, Problem) else f"{stated[::-1]} "
+    height, width = fact.fitting or fact.size or (0, 0)
+    changes.append(f"{name}: size {before}is now {(width, height)} (width, height)")
+    set_texts(root, "size", {"width": width, "height": height})
+
+
+def _repair_objects(root: ET.Element, name: str, classes: Sequence[str], changes: Changes) -> None:
     """Leaves out the objects that cannot be used or stand twice, and cuts boxes at the picture's border."""
     seen: set[tuple[object, ...]] = set()
+    size = read_size(root)
+    assert not isinstance(size, Problem)  # it was repaired
     for number, node in enumerate(root.findall("object"), start=1):
-        where, found = f"{name} object {number}", read_object(node, number, VOC_CLASSES, size)
+        where, found = f"{name} object {number}", read_object(node, number, classes, size)
         if not isinstance(found, VocObject):
             root.remove(node)
             changes.append(f"{where} left out: {found[0].text}")

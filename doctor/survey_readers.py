@@ -19,12 +19,12 @@ from detection.data.coco_checks import (
 )
 from detection.data.coco_dataset import CocoSplit
 from detection.data.coco_masks import segmentation_problems
-from detection.data.voc_checks import read_annotation
-from detection.data.voc_dataset import VOC_CLASSES, VocSplit
+from detection.data.voc_checks import VocAnnotation, read_annotation
+from detection.data.voc_dataset import VocSplit
 from doctor.findings import Finding, find
 from doctor.survey import Survey, SurveyedObject, SurveyedPicture
 from foundation.errors import UserError
-from pictures.file_names import find_file
+from pictures.file_names import find_file, fitting_files
 from pictures.suffixes import PICTURE_SUFFIXES, count_others, is_hidden, is_picture
 
 
@@ -134,22 +134,46 @@ def _segmentation_findings(
 
 def survey_voc(split: VocSplit) -> Survey:
     """One split of one year."""
-    survey = Survey(f"voc:{split.folder}:{split.name}", list(VOC_CLASSES), ignored="difficult")
+    survey = Survey(f"voc:{split.folder}:{split.name}", split.classes(), ignored="difficult")
     names, secret = split.image_ids(), split.is_secret()
     for index, (name, count) in enumerate(Counter(names).items()):
         if count > 1:
             detail = f"stands several times in {split.name}.txt"
             survey.findings.append(find("duplicate_image_id", name, detail))
         survey.image_ids.append(name)
-        path = split.annotation_file(name)
-        size, objects, refused = (None, [], []) if secret else read_annotation(path, VOC_CLASSES)
-        survey.findings += [_refusal(p, f"{name}.xml {p.where}" if p.where else path) for p in refused]
-        survey.pictures.append(SurveyedPicture(name, split.image_path(name), size))
+        path, picture = split.annotation_file(name), split.image_path(name)
+        read = VocAnnotation(None, [], []) if secret else read_annotation(path, survey.classes, picture)
+        survey.findings += [
+            _refusal(p, f"{name}.xml {p.where}" if p.where else path)
+            for p in read.problems
+            if p.check != "turned_boxes"  # known when all pictures are, of whatever kind the set is
+        ]
+        survey.findings += _misspelt(split, name, path, picture)
+        if read.size is not None and read_annotation(path, []).size is None:
+            survey.findings.append(find("missing_size", f"{name}.xml", "no size; that of its file is taken"))
+        survey.pictures.append(SurveyedPicture(name, picture, read.size))
         survey.objects += [
             SurveyedObject(f"{name}.xml object {o.number}", index, o.label - 1, o.box, o.difficult)
-            for o in objects
+            for o in read.objects
         ]
     return survey
+
+
+def _misspelt(split: VocSplit, name: str, annotation: Path, picture: Path) -> list[Finding]:
+    """Of the files of a VOC picture those that are called otherwise than it is listed."""
+    files = [annotation] if annotation.stem != Path(name + ".xml").stem else []
+    if right_name(split, name, picture) != name:
+        files.append(picture)
+    text = "the file is called {}; it was found by its spelling"
+    return [find("misspelt_name", name, text.format(os.path.relpath(f, split.folder))) for f in files]
+
+
+def right_name(split: VocSplit, name: str, picture: Path) -> str:
+    """The name under which a VOC picture should be listed: that of its file, if only spelt otherwise."""
+    folder = split.folder / "JPEGImages"
+    if picture not in fitting_files(folder, name + picture.suffix):
+        return name  # found by <filename>, or missing
+    return os.path.relpath(picture.with_suffix(""), folder)
 
 
 def survey_dataset(dataset: DetectionDataset, name: str) -> Survey:

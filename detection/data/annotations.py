@@ -171,7 +171,7 @@ def turned_problem(
         size: (height, width) as the annotation states it, which is also how the picture is read.
         upright, stored: (height, width) of the file, turned by its EXIF orientation and as it is stored.
     """
-    if upright == stored or size not in (upright, stored) or not _fit_only(boxes, size):
+    if upright == stored or size not in (upright, stored) or not fit_only_turned(boxes, size):
         return None
     right, bottom = boxes[:, 2:].max(axis=0)
     how = (
@@ -186,7 +186,7 @@ def turned_problem(
     return Problem("turned_boxes", "", text)
 
 
-def _fit_only(boxes: NDArray[np.float64], size: tuple[int, int]) -> bool:
+def fit_only_turned(boxes: NDArray[np.float64], size: tuple[int, int]) -> bool:
     """Whether boxes leave a picture of this (height, width) that all of them fit in after a quarter turn."""
     if not len(boxes):
         return False
@@ -200,7 +200,7 @@ def refuse_turned(objects: PackedObjects, image_path: Callable[[int], Path], whe
     beyond = (objects.boxes[:, 2:] - ROUNDING > objects.sizes[owners, ::-1]).any(axis=1)
     for index in np.unique(owners[beyond]).tolist():
         target, path = objects.target(index), image_path(index)
-        if _fit_only(target.boxes.numpy(), target.size) and path.is_file():
+        if fit_only_turned(target.boxes.numpy(), target.size) and path.is_file():
             problem = turned_problem(target.boxes.numpy(), target.size, *upright_and_stored_size(path))
             if problem:
                 raise UserError(f"{where}: picture {target.image_id} ({path}): {problem.text}")

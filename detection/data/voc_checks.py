@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from detection.data.annotations import Problem
+import numpy as np
+
+from detection.data.annotations import Problem, fit_only_turned, turned_problem
 from detection.field_checks import FARTHEST, decimal, is_size, shown
-from foundation.errors import suggest
+from foundation.errors import UserError, suggest
 from foundation.file_reading import UNREADABLE, parse_xml, why_unreadable
+from pictures.decoding import image_size, upright_and_stored_size
 
 
 class VocObject(NamedTuple):
@@ -33,21 +36,60 @@ class VocAnnotation(NamedTuple):
     problems: list[Problem]
 
 
-def read_annotation(path: Path, classes: Sequence[str]) -> VocAnnotation:
-    """One annotation, and everything for which the loader refuses it."""
+def read_annotation(path: Path, classes: Sequence[str], picture: Path | None = None) -> VocAnnotation:
+    """One annotation, and everything for which the loader refuses it.
+
+    Args:
+        picture: its file, if it may be looked at: its size counts where none is stated, and boxes that fit it
+            only turned by EXIF are a problem.
+    """
     root = read_xml(path)
     if isinstance(root, Problem):
         return VocAnnotation(None, [], [root])
     stated = read_size(root)
+    if picture is not None and not (root.findtext("size/height") or root.findtext("size/width")):
+        stated = _size_of_file(picture) or stated
     size, problems = (None, [stated]) if isinstance(stated, Problem) else (stated, [])
-    objects = []
+    objects, found = _read_objects(root, classes, size)
+    if size is not None and picture is not None and not _are_inside(objects, found, size):
+        anywhere, others = _read_objects(root, classes, None)
+        if turned := _turned(anywhere, size, picture):
+            objects, found = anywhere, [turned, *others]
+    return VocAnnotation(size, objects, problems + found)
+
+
+def _are_inside(objects: Sequence[VocObject], found: Sequence[Problem], size: tuple[int, int]) -> bool:
+    return not any(problem.check == "outside_box" for problem in found) and all(
+        box[2] <= size[1] and box[3] <= size[0] for _, _, box, _ in objects
+    )
+
+
+def _read_objects(
+    root: ET.Element, classes: Sequence[str], size: tuple[int, int] | None
+) -> tuple[list[VocObject], list[Problem]]:
+    objects, problems = [], []
     for number, node in enumerate(root.findall("object"), start=1):
         found = read_object(node, number, classes, size)
         if isinstance(found, VocObject):
             objects.append(found)
         else:
             problems += found
-    return VocAnnotation(size, objects, problems)
+    return objects, problems
+
+
+def _size_of_file(picture: Path) -> tuple[int, int] | None:
+    try:
+        return image_size(picture)
+    except UserError:  # what is wrong with it, those who read it say
+        return None
+
+
+def _turned(objects: Sequence[VocObject], size: tuple[int, int], picture: Path) -> Problem | None:
+    """The `turned_problem` of objects read without a size; the file is only opened where boxes ask for it."""
+    boxes = np.array([found.box for found in objects], dtype=np.float64).reshape(-1, 4)
+    if not fit_only_turned(boxes, size) or not picture.is_file():
+        return None
+    return turned_problem(boxes, size, *upright_and_stored_size(picture))
 
 
 def read_xml(path: Path) -> ET.Element | Problem:
@@ -88,7 +130,8 @@ def read_object(
     where, problems = f"object {number}", []
     name = (node.findtext("name") or "").strip()
     if name not in classes:
-        text = f"{name!r} is not among the classes{suggest(name, classes)}"
+        own = "your own stand in classes.txt beside Annotations, one a line"
+        text = f"{name!r} is not among the classes ({own}){suggest(name, classes)}"
         problems.append(Problem("unknown_category", where, text))
     difficult = decimal((node.findtext("difficult") or "").strip() or "0")
     if difficult not in (0, 1):

@@ -8,16 +8,19 @@ from typing import NamedTuple
 
 import numpy as np
 
-from detection.data.annotations import PackedObjects, no_objects
-from detection.data.voc_checks import read_annotation
+from detection.data.annotations import PackedObjects, Problem, no_objects
+from detection.data.voc_checks import read_annotation, read_xml
 from detection.types import Target
-from foundation.errors import UserError, suggest
+from foundation.errors import UserError, first_difference, suggest
 from foundation.file_reading import read_text
 from pictures.decoding import image_size
+from pictures.file_names import find_file, fitting_files
+from pictures.suffixes import PICTURE_SUFFIXES, is_picture
 
 _NAMES = """aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike person
 pottedplant sheep sofa train tvmonitor"""
 VOC_CLASSES = tuple(_NAMES.split())
+CLASSES_FILE = "classes.txt"  # labelImg's name for it
 
 
 class VocSplit(NamedTuple):
@@ -35,12 +38,36 @@ class VocSplit(NamedTuple):
         return self.folder / "ImageSets" / "Main" / f"{self.name}.txt"
 
     def annotation_file(self, image_id: str) -> Path:
-        """The XML file of a picture."""
-        return self.folder / "Annotations" / f"{image_id}.xml"
+        """The XML file of a picture, found as `find_file` does."""
+        return find_file(self.folder / "Annotations", f"{image_id}.xml")
 
     def image_path(self, image_id: str) -> Path:
-        """The file of a picture."""
-        return self.folder / "JPEGImages" / f"{image_id}.jpg"
+        """The file of a picture: <image_id>.jpg, or the only one of another suffix or of spelling.
+
+        Where there is none or several are, it is the file that the annotation calls <filename>.
+        """
+        folder = self.folder / "JPEGImages"
+        jpeg = folder / f"{image_id}.jpg"
+        if jpeg.is_file():
+            return jpeg
+        found = [file for suffix in PICTURE_SUFFIXES for file in fitting_files(folder, image_id + suffix)]
+        if len(found) == 1:
+            return found[0]
+        root = read_xml(self.annotation_file(image_id))
+        named = "" if isinstance(root, Problem) else (root.findtext("filename") or "").strip()
+        file = find_file(folder, named) if named else jpeg
+        return file if file.is_file() else jpeg
+
+    def classes(self) -> list[str]:
+        """VOC's 20 classes, or those of classes.txt in the folder, one a line in the order of the labels."""
+        file = self.folder / CLASSES_FILE
+        if not file.is_file():
+            return list(VOC_CLASSES)
+        lines = read_text(file, "expected the name of a class in each line").splitlines()
+        names = [line.strip() for line in lines if line.strip()]
+        if not names or len(set(names)) < len(names):
+            raise UserError(f"{file} holds {len(names)} lines, expected one class a line, each once")
+        return names
 
     def image_ids(self) -> list[str]:
         """The names of the split's pictures, as they are listed; UserError without such a folder or list."""
@@ -58,7 +85,19 @@ class VocSplit(NamedTuple):
                 f"{self.list_file}: {self.folder.name} has no split {self.name!r}{suggest(self.name, known)}"
             )
         lines = read_text(self.list_file, "expected the name of a picture in each line").splitlines()
-        return [line.strip() for line in lines if line.strip()]
+        return [self._name_in(line.strip()) for line in lines if line.strip()]
+
+    def _name_in(self, line: str) -> str:
+        """The picture that a line of a list names, perhaps with its suffix."""
+        if is_picture(Path(line)) and not self.annotation_file(line).is_file():
+            line = line[: -len(Path(line).suffix)]
+        if len(line.split()) == 1 or self.annotation_file(line).is_file() or self.image_path(line).is_file():
+            return line
+        raise UserError(
+            f"{self.list_file}: {line!r} is the name of no picture, expected one in each line. Lists with "
+            "more columns are no splits: cat_train.txt says for each picture whether it shows a cat; take "
+            "train, or write a list of names"
+        )
 
     def is_secret(self) -> bool:
         """Whether only the evaluation server knows the objects, as of all test splits but that of 2007."""
@@ -74,16 +113,16 @@ class VocDataset:
     marked `difficult` are read with `ignore` set. Test splits later than 2007's come without annotations.
     """
 
-    def __init__(self, splits: Sequence[VocSplit], classes: Sequence[str] = VOC_CLASSES) -> None:
+    def __init__(self, splits: Sequence[VocSplit], classes: Sequence[str] | None = None) -> None:
         """Read every annotation once.
 
         Args:
             splits: e.g. the trainvals of 2007 and 2012.
-            classes: names in label order; label 1 is the first.
+            classes: names in label order, label 1 is the first; None takes those of the splits.
         Raises:
-            UserError: files are missing or an annotation is malformed.
+            UserError: files are missing, an annotation is malformed, or the splits have different classes.
         """
-        self.classes = list(classes)
+        self.classes = _common_classes(splits) if classes is None else list(classes)
         self.category_ids = list(range(1, len(self.classes) + 1))
         listed = _list_images(splits)
         self._split_of = list(listed.values())
@@ -130,7 +169,7 @@ def _read_objects(listed: Mapping[str, VocSplit], classes: Sequence[str]) -> Pac
     sizes, rows = [], []
     for index, (image_id, split) in enumerate(listed.items()):
         path = split.annotation_file(image_id)
-        size, objects, problems = read_annotation(path, classes)
+        size, objects, problems = read_annotation(path, classes, split.image_path(image_id))
         if problems or size is None:
             raise problems[0].error(path)
         sizes.append(size)
@@ -144,6 +183,17 @@ def _read_objects(listed: Mapping[str, VocSplit], classes: Sequence[str]) -> Pac
         image_ids=list(listed),
         image_sizes=sizes,
     )
+
+
+def _common_classes(splits: Sequence[VocSplit]) -> list[str]:
+    classes = splits[0].classes()
+    for split in splits[1:]:
+        if (others := split.classes()) != classes:
+            raise UserError(
+                f"{splits[0]} and {split} have different classes{first_difference(classes, others)}; give "
+                f"{splits[0].folder} and {split.folder} the same {CLASSES_FILE}"
+            )
+    return classes
 
 
 def _list_images(splits: Sequence[VocSplit]) -> dict[str, VocSplit]:

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from detection.data.coco_dataset import CocoDataset
 from detection.data.dataset_splits import parse_split
@@ -132,6 +133,37 @@ def test_a_repaired_voc_split_is_clean(
     assert (voc / "Annotations" / "000001.xml").read_bytes() == original
     assert "000001.xml object 1: bndbox 0, 6, 66, 40 is now 1, 6, 64, 40" in changes
     assert any(change.startswith("000004 left out") for change in changes) and len(changes) == 8
+
+
+def test_misspelt_turned_and_unsized_pictures_of_voc_are_kept(
+    voc: Path, tmp_path: Path, diagnosis: Callable, draw: Callable, write_xml: Callable
+):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    (voc / "JPEGImages" / "000001.jpg").rename(voc / "JPEGImages" / "Cat.PNG")
+    (voc / "Annotations" / "000001.xml").rename(voc / "Annotations" / "cat.xml")
+    draw(voc / "JPEGImages" / "000002.jpg", 2, (64, 48), exif=exif)  # upright 48 x 64
+    write_xml(voc, "000002", [("cat", (5, 52, 30, 60)), ("helmet", (1, 1, 9, 9))])
+    draw(voc / "JPEGImages" / "3.png", 3)
+    (voc / "Annotations" / "3.xml").write_text("<annotation><filename>3.png</filename></annotation>")
+    (voc / "ImageSets" / "Main" / "trainval.txt").write_text("CAT\n000002\n3.png\n")
+    (voc / "classes.txt").write_text("helmet\ncat\n")
+    found = {f.check: f for f in diagnosis(f"voc:{voc}:trainval") if f.severity != "note"}
+    assert found.keys() == {"misspelt_name", "turned_boxes", "missing_size", "outside_box"}
+    assert "JPEGImages/Cat.PNG" in found["misspelt_name"].detail and found["turned_boxes"].where == "000002"
+    changes = repair(f"voc:{voc}:trainval", tmp_path / "new")
+    assert changes == [
+        "CAT is now Cat, as its file is called",
+        "000002: size (64, 48) is now (48, 64) (width, height)",
+        "3: size is now (64, 48) (width, height)",
+    ]
+    assert is_clean(diagnosis(f"voc:{tmp_path / 'new' / 'VOC2007'}:trainval"))
+    loaded = VocDataset([VocSplit(tmp_path / "new" / "VOC2007", "trainval")])
+    assert loaded.image_ids == ["Cat", "000002", "3"] and loaded.classes == ["helmet", "cat"]
+    assert [target.labels.tolist() for target in loaded.targets] == [[2], [2, 1], []]
+    assert loaded.image_sizes == [(48, 64), (64, 48), (48, 64)]
+    names = ["Cat.PNG", "000002.jpg", "3.png"]
+    assert [loaded.image_path(index).name for index in range(3)] == names
 
 
 def test_a_full_disk_leaves_no_half_annotation(

@@ -156,9 +156,9 @@ def test_class_list_is_no_split(write_voc: Callable[..., Path]):
     [
         (
             ("dogg", (1, 1, 5, 5), 0),
-            r"1\.xml: object 2: 'dogg' is not among the classes; did you mean 'dog'\?",
+            r"1\.xml: object 2: 'dogg' is not among the classes .*; did you mean 'dog'\?",
         ),
-        (("", (1, 1, 5, 5), 0), "'' is not among the classes; choose from aeroplane"),
+        (("", (1, 1, 5, 5), 0), "'' is not among the classes .*; choose from aeroplane"),
         (
             ("dog", (5, 1, 4, 5), 0),
             "object 2: box xmin 5, ymin 1, xmax 4, ymax 5 covers nothing of the 353x500",
