@@ -137,6 +137,11 @@ def _explain(error: Exception, free_some: str) -> str | None:
         return f"{error.filename}: {error.strerror}; choose a place that can be written"
     if isinstance(error, OSError) and error.errno in WRONG_NAME and error.filename:
         return f"{error.filename}: {error.strerror}; check the path"
+    # Files that no reader has named, such as a run's own; YAMLError is PyYAML's, which is not imported here.
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    if kinds & {"UnicodeDecodeError", "YAMLError"}:
+        reason = " ".join(str(error).split())
+        return f"a file to be read is damaged or of another kind ({reason}); restore it, or remove it"
     # Raised by torch's signal handler, wherever the program is.
     if isinstance(error, RuntimeError) and reason.startswith("DataLoader worker"):
         ended = f"a process that reads pictures has died ({reason.strip()}), most often for want of memory"

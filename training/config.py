@@ -39,8 +39,6 @@ def load_config(schema: type[Schema], path: Path | None, overrides: Sequence[str
         raise UserError(f"no configuration file at {path.absolute()}; expected a YAML file (see configs/)")
     with readable(path, "expected a configuration in YAML, as those in configs/"):
         data = read_yaml(path.read_text(encoding="utf-8-sig"))
-    if not isinstance(data, dict | None):
-        raise UserError(f"{path} must hold sections and keys (a YAML mapping), got {data!r}")
     return parse_config(schema, data or {}, overrides, source=str(path))
 
 
@@ -48,12 +46,16 @@ def parse_config(
     schema: type[Schema], data: Mapping[str, Any], overrides: Sequence[str] = (), *, source: str
 ) -> Schema:
     """As `load_config`, from sections already read; `source` is named in errors."""
+    if not isinstance(data, Mapping):
+        raise UserError(f"{source} must hold sections and keys (a YAML mapping), got {data!r}")
     sections = copy.deepcopy(dict(data))
     for override in overrides:
         _apply(override, sections)
     # Tags make dates and sets in YAML, and aliases lists that hold themselves.
     with readable(source, "expected texts, numbers, lists and sections"):
         text = json.dumps(sections)
+    for key, value in _leaves(sections):
+        _refuse_extremes(f"{source}: {key}", value)
     try:
         # Strict JSON mode: no text for numbers, but lists for tuples and integers for floats.
         adapter = TypeAdapter(with_config(ConfigDict(extra="forbid"))(schema))
@@ -92,6 +94,16 @@ def _leaves(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield from _leaves(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
+
+
+def _refuse_extremes(where: str, value: Any) -> None:
+    """Refuses what neither torch nor the file system takes, endless numbers and texts with a NUL."""
+    for part in value if isinstance(value, list) else [value]:
+        if isinstance(part, int) and not -(2**63) <= part < 2**63:
+            digits = str(part)
+            raise UserError(f"{where} is {digits[:20]}… of {len(digits)} digits, expected at most 9.2e18")
+        if isinstance(part, str) and "\0" in part:
+            raise UserError(f"{where} is {part!r}, expected a text without a NUL in it")
 
 
 def require_positive(section: Any, *names: str) -> None:

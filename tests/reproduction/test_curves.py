@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from foundation.errors import UserError
 from reproduction.curves import Curves, Point, epoch_steps, read_curves, window_steps
 from reproduction.runs import row_config
 
@@ -39,3 +40,10 @@ def test_epochs_and_windows(row_of: Found):
     imagenet = row_of("resnet50", "3")
     assert epoch_steps(row_config(imagenet)) == 1_281_167 / 256
     assert epoch_steps(row_config(imagenet, ["data.root=other"])) is None
+
+
+@pytest.mark.parametrize("content", [b"{", b"\xff\n", b"[" * 10**5])
+def test_damaged_metrics_are_named(tmp_path: Path, content: bytes):
+    (tmp_path / "metrics.jsonl").write_bytes(content)
+    with pytest.raises(UserError, match=r"metrics.jsonl: is .*; its curve cannot be drawn"):
+        read_curves(tmp_path / "metrics.jsonl")

@@ -88,7 +88,10 @@ def test_every_problem_is_listed_at_once(tmp_path: Path):
         ("a: !!set {b}", "is damaged or of another kind"),
         ("a: &a [*a]", "is damaged or of another kind"),
         ("a: " + "9" * 5000, "is damaged or of another kind"),
-        ("a: " + "[" * 5000, "is nested too deeply"),
+        ("a: " + "[" * 5000, "too many levels of lists and mappings"),
+        ("a: " + "9" * 400, "a is 99999999999999999999… of 400 digits, expected at most 9.2e18"),
+        ("a: [1, -9223372036854775809]", "expected at most 9.2e18"),
+        ('a: "x\\0"', "a is 'x\\\\x00', expected a text without a NUL"),
         ("name: a\nname: b\n", "repeated"),
     ],
 )

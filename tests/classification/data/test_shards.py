@@ -7,6 +7,7 @@ import tarfile
 
 import pytest
 import torch
+from PIL import Image
 
 from classification.data.class_folders import list_folder
 from classification.data.shards import ShardReader, shard_files, write_shards
@@ -228,3 +229,18 @@ def test_a_label_of_many_bytes_is_refused(tmp_path):
     write_tar(tmp_path / "train" / "x.tar", {"0.jpg": b"A", "0.json": bytes((16 << 20) + 1)})
     with pytest.raises(UserError, match=r"0\.json has 16,777,217 bytes, expected a label"):
         ShardReader(tmp_path, "train")
+
+
+@pytest.mark.parametrize("split", ["../other", "a/b", ".", "..", "/tmp", ""])
+def test_shards_stay_below_the_folder(folder_root, tmp_path, split):
+    (tmp_path / "root" / "other" / "ape").mkdir(parents=True)
+    with pytest.raises(UserError):
+        write_shards(folder_root / "train" if split == ".." else folder_root, split, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_class_takes_one_line_of_the_list(tmp_path):
+    (tmp_path / "root" / "train" / "a\nb").mkdir(parents=True)
+    Image.new("RGB", (2, 2)).save(tmp_path / "root" / "train" / "a\nb" / "x.png")
+    with pytest.raises(UserError, match=r"'a\\nb' a line break; rename it"):
+        write_shards(tmp_path / "root", "train", tmp_path / "out")
