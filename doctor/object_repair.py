@@ -1,4 +1,4 @@
-"""Boxes and masks of COCO objects made fit: what is wrong in one is taken from the other."""
+"""Boxes, masks and fields of COCO objects made fit: what is wrong in one is taken from another."""
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
@@ -6,7 +6,68 @@ from typing import Any
 
 import numpy as np
 
+from detection.data.coco_checks import section_of
 from detection.data.coco_masks import draw_mask, segmentation_problems
+from detection.field_checks import decimal, is_area, is_flag, is_id, is_text, is_whole, shown
+
+# What other programs write for the flags "crowd" and "difficult".
+_FLAGS = {"true": 1, "yes": 1, "t": 1, "y": 1}
+
+
+def as_flag(value: Any) -> int:
+    """0 or 1 for a flag in another form, such as true, "1", [1] or "yes"; 0 where it is none of these."""
+    value = value[0] if isinstance(value, list) and len(value) == 1 else value
+    text = str(value).strip().lower()
+    return _FLAGS.get(text, int(decimal(text) == 1))
+
+
+def mend_fields(content: Any, changes: list[str]) -> None:
+    """Enters ids, flags, areas and names of classes of a COCO file as they are asked for, where they tell.
+
+    Args:
+        content: of the file; its entries are changed.
+        changes: a line is added for each change.
+    """
+    for index, entry in enumerate(section_of(content, "categories")):
+        if isinstance(entry, dict):
+            _mend_category(entry, index, changes)
+    known = {
+        field: {str(entry["id"]): entry["id"] for entry in section_of(content, section) if _has_id(entry)}
+        for field, section in (("image_id", "images"), ("category_id", "categories"))
+    }
+    annotations = [entry for entry in section_of(content, "annotations") if isinstance(entry, dict)]
+    following = max((entry["id"] for entry in annotations if is_whole(entry.get("id"))), default=0) + 1
+    for index, entry in enumerate(annotations):
+        if not is_id(entry.get("id")):
+            _enter(f"annotations[{index}]", entry, "id", following, changes)
+            following += 1
+        name = f"annotation {entry['id']}"
+        for field, meant in known.items():
+            if str(entry.get(field)) in meant and meant[str(entry[field])] != entry[field]:
+                _enter(name, entry, field, meant[str(entry[field])], changes)
+        if not is_flag(entry.get("iscrowd")):
+            _enter(name, entry, "iscrowd", as_flag(entry["iscrowd"]), changes)
+        if not is_area(entry.get("area")):
+            area = decimal(str(entry["area"]).strip())
+            _enter(name, entry, "area", area if is_area(area) else None, changes)
+
+
+def _mend_category(entry: dict[str, Any], index: int, changes: list[str]) -> None:
+    number = decimal(str(entry.get("id")))
+    if not is_whole(entry.get("id")) and number.is_integer():
+        _enter(f"categories[{index}]", entry, "id", int(number), changes)
+    if not is_text(entry.get("name")) and is_whole(entry.get("id")):
+        is_named = isinstance(entry.get("name"), int | float)
+        _enter(f"category {entry['id']}", entry, "name", str(entry["name" if is_named else "id"]), changes)
+
+
+def _enter(name: str, entry: dict[str, Any], field: str, value: Any, changes: list[str]) -> None:
+    changes.append(f"{name}: {field} {shown(entry.get(field))} is now {value!r}")
+    entry[field] = value
+
+
+def _has_id(entry: Any) -> bool:
+    return isinstance(entry, dict) and is_id(entry.get("id"))
 
 
 def inside(box: Any, size: tuple[int, int]) -> list[float] | None:

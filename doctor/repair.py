@@ -14,7 +14,8 @@ from detection.data.coco_checks import FIELDS, problems, section_of, stated_size
 from detection.data.coco_dataset import CocoSplit
 from detection.data.voc_checks import VocObject, read_object, read_size, read_xml
 from detection.data.voc_dataset import CLASSES_FILE, VocSplit
-from doctor.object_repair import box_of_mask, inside, repair_masks
+from detection.field_checks import decimal
+from doctor.object_repair import as_flag, box_of_mask, inside, mend_fields, repair_masks
 from doctor.picture_checks import PictureFacts
 from doctor.survey import Survey, SurveyedPicture
 from doctor.survey_readers import right_name
@@ -62,6 +63,7 @@ def _repaired_coco(
     for image in section_of(content, "images"):
         if isinstance(image, dict):  # without a size that of the file is entered, as for an impossible one
             image.update({side: image.get(side) for side in ("height", "width")})
+    mend_fields(content, changes)
     malformed = {p.row: p.text for p in problems(content) if p.row and p.check == "malformed_entry"}
     changes += [f"{section}[{row}] left out: {text}" for (section, row), text in malformed.items()]
     found = {picture.row: (picture, fact) for picture, fact in zip(survey.pictures, facts, strict=True)}
@@ -235,7 +237,11 @@ def _repair_objects(root: ET.Element, name: str, classes: Sequence[str], changes
     size = read_size(root)
     assert not isinstance(size, Problem)  # it was repaired
     for number, node in enumerate(root.findall("object"), start=1):
-        where, found = f"{name} object {number}", read_object(node, number, classes, size)
+        where, stated = f"{name} object {number}", (node.findtext("difficult") or "").strip()
+        if stated and decimal(stated) not in (0, 1):
+            changes.append(f"{where}: difficult {stated!r} is now {as_flag(stated)}")
+            set_texts(node, ".", {"difficult": as_flag(stated)})
+        found = read_object(node, number, classes, size)
         if not isinstance(found, VocObject):
             root.remove(node)
             changes.append(f"{where} left out: {found[0].text}")

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from doctor.object_repair import box_of_mask, inside, repair_masks
+from doctor.object_repair import as_flag, box_of_mask, inside, mend_fields, repair_masks
 
 SIZE = (48, 64)  # height, width
 
@@ -73,3 +73,46 @@ def test_objects_that_all_have_boxes_only_get_no_masks():
     changes: list[str] = []
     repair_masks(entries, {7: SIZE}, changes)
     assert changes == [] and "segmentation" not in entries[0] and entries[1]["segmentation"] == []
+
+
+@pytest.mark.parametrize("value", [True, "1", "1.0", [1], " Yes ", "true", "T"])
+def test_flags_that_are_meant_as_1(value: Any):
+    assert as_flag(value) == 1
+
+
+@pytest.mark.parametrize("value", [False, "0", [0], "no", "False", "", "2", 2, {}, [1, 1], [[1]]])
+def test_all_other_flags_are_0(value: Any):
+    assert as_flag(value) == 0
+
+
+def test_fields_of_another_form_keep_their_entry():
+    content = {
+        "images": [{"id": 7}, {"id": "8"}],
+        "categories": [{"id": "1", "name": 5}, {"id": 2, "name": None}, None],
+        "annotations": [
+            {"id": 3, "image_id": "7", "category_id": "1", "iscrowd": "1", "area": "600"},
+            {"id": None, "image_id": 8, "category_id": 2, "iscrowd": [0], "area": "large"},
+            {"id": 2, "image_id": 99, "category_id": [1], "iscrowd": None, "area": 1.5},
+        ],
+    }
+    changes: list[str] = []
+    mend_fields(content, changes)
+    assert content["categories"] == [{"id": 1, "name": "5"}, {"id": 2, "name": "2"}, None]
+    assert content["annotations"] == [
+        {"id": 3, "image_id": 7, "category_id": 1, "iscrowd": 1, "area": 600.0},
+        {"id": 4, "image_id": "8", "category_id": 2, "iscrowd": 0, "area": None},
+        {"id": 2, "image_id": 99, "category_id": [1], "iscrowd": None, "area": 1.5},
+    ]
+    assert changes[0] == "categories[0]: id '1' is now 1"
+    assert "annotation 3: image_id '7' is now 7" in changes and len(changes) == 11
+    assert "annotation 4: area 'large' is now None" in changes
+
+
+def test_what_is_right_is_not_changed(content: dict):
+    changes: list[str] = []
+    before = repr(content)
+    mend_fields(content, changes)
+    assert changes == [] and repr(content) == before
+    mend_fields([], changes)
+    mend_fields({"annotations": [None, 3], "images": None}, changes)
+    assert changes == []

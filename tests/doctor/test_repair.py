@@ -93,6 +93,19 @@ def test_a_repaired_coco_file_is_clean(broken_coco: Path, tmp_path: Path):
         assert part in text
 
 
+def test_odd_types_are_entered_as_they_are_asked_for(coco: Path, tmp_path: Path, content: dict):
+    for entry in content["annotations"]:
+        entry.update(iscrowd="0", area="200", image_id=str(entry["image_id"]))
+    content["categories"][0].update(id="1", name=7)
+    coco.write_text(json.dumps(content))
+    folder = tmp_path / "pictures"
+    changes = repair(f"coco:{coco}:{folder}", tmp_path / "b.json")
+    loaded = CocoDataset(tmp_path / "b.json", folder, masks=True)
+    assert loaded.classes == ["7", "dog"] and [len(target.boxes) for target in loaded.targets] == [2, 2, 2]
+    assert not any(target.ignore.any() for target in loaded.targets)
+    assert len(changes) == 2 + 6 * 3 and "annotation 11: iscrowd '0' is now 0" in changes
+
+
 def test_a_whole_file_is_not_changed(coco: Path, tmp_path: Path, content: dict):
     assert repair(f"coco:{coco}:{tmp_path / 'pictures'}", tmp_path / "b.json") == []
     assert json.loads((tmp_path / "b.json").read_text()) == content
@@ -119,6 +132,8 @@ def test_a_repaired_voc_split_is_clean(
         ("dog", (5, 6, 30, 40)),
     ]
     write_xml(voc, "000001", objects, (10, 10))
+    first = voc / "Annotations" / "000001.xml"
+    first.write_text(first.read_text().replace("</object>", "<difficult>true</difficult></object>", 1))
     draw(voc / "JPEGImages" / "000003.jpg", 3)
     (voc / "JPEGImages" / "000004.jpg").write_bytes(b"")
     write_xml(voc, "000004", [])
@@ -132,7 +147,9 @@ def test_a_repaired_voc_split_is_clean(
     assert loaded.targets[0].boxes.tolist() == [[0, 5, 64, 40], [4, 5, 30, 40]]
     assert (voc / "Annotations" / "000001.xml").read_bytes() == original
     assert "000001.xml object 1: bndbox 0, 6, 66, 40 is now 1, 6, 64, 40" in changes
-    assert any(change.startswith("000004 left out") for change in changes) and len(changes) == 8
+    assert any(change.startswith("000004 left out") for change in changes) and len(changes) == 9
+    assert "000001.xml object 1: difficult 'true' is now 1" in changes
+    assert loaded.targets[0].ignore.tolist() == [True, False]
 
 
 def test_misspelt_turned_and_unsized_pictures_of_voc_are_kept(
