@@ -89,6 +89,8 @@ class VocSplit(NamedTuple):
 
     def _name_in(self, line: str) -> str:
         """The picture that a line of a list names, perhaps with its suffix."""
+        if line.startswith("/") or ".." in line.split("/"):  # what is repaired would be written there, too
+            raise UserError(f"{self.list_file}: {line!r} lies elsewhere; expected a name in Annotations")
         if is_picture(Path(line)) and not self.annotation_file(line).is_file():
             line = line[: -len(Path(line).suffix)]
         if len(line.split()) == 1 or self.annotation_file(line).is_file() or self.image_path(line).is_file():

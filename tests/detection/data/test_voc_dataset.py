@@ -208,3 +208,11 @@ def test_real_pictures(real_data: Path, split: str):
         assert (target.boxes + shift).T.tolist() == corners
         assert target.ignore.tolist() == [value == "1" for value in re.findall(r"<difficult>(\d)", text)]
         assert load_image(dataset.image_path(index), target.size).shape == (*target.size, 3)
+
+
+@pytest.mark.parametrize("name", ["/etc/x", "../x", "a/../../../x"])
+def test_names_that_lead_elsewhere_are_refused(write_voc: Callable[..., Path], name: str):
+    root = write_voc({"1": [DOG]})
+    (root / "VOC2007" / "ImageSets" / "Main" / "train.txt").write_text(f"1\n{name}\n")
+    with pytest.raises(UserError, match=f"'{name}' lies elsewhere; expected a name in Annotations"):
+        open_voc(root, TRAIN)
