@@ -4,9 +4,9 @@ VENV ?= .venv
 INSTALLED := $(VENV)/.installed
 RUN := $(VENV)/bin/python
 
-.PHONY: help install test checks demo bench clean
+.PHONY: help install test checks fuzz demo bench clean
 help:
-	@echo "make install | test | checks | demo | bench | clean   (each sets up $(VENV) if it is missing)"
+	@echo "make install | test | checks | fuzz | demo | bench | clean   (each sets up $(VENV) if it is missing)"
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -25,6 +25,11 @@ checks: $(INSTALLED)
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
 	$(RUN) -m pytest -q tests/guards
+
+# Damaged and hostile files, so many of each kind.
+CASES ?= 1000
+fuzz: $(INSTALLED)
+	FUZZ_CASES=$(CASES) $(RUN) -m pytest -q tests/pipeline/test_fuzz.py
 
 # Pretrain on Shapes, fine-tune with and without those weights over three seeds, look at pictures and blocks.
 demo: export DATA_ROOT = runs/demo/data

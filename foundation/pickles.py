@@ -17,13 +17,9 @@ import torch
 from torch import Tensor
 
 from foundation.bounds import DIMENSIONS, NUMBER_BYTES, check_unfolded
+from foundation.file_reading import UNREADABLE
 from foundation.inert_objects import Dropped
 
-# What readers of pickles raise at bytes that are none, depending on where they go wrong.
-UNREADABLE = (
-    *(pickle.UnpicklingError, RuntimeError, EOFError, AssertionError, OSError, MemoryError),
-    *(LookupError, AttributeError, TypeError, ValueError, OverflowError),
-)
 _DTYPES = {
     **{"f2": torch.float16, "f4": torch.float32, "f8": torch.float64, "b1": torch.bool, "u1": torch.uint8},
     **{"i1": torch.int8, "i2": torch.int16, "i4": torch.int32, "i8": torch.int64},

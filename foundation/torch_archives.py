@@ -5,7 +5,6 @@ import io
 import re
 import struct
 import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,8 +12,8 @@ import torch
 from torch import Tensor
 
 from foundation.bounds import EXPANDED_BYTES, BoundsError, check_archive, check_unfolded
+from foundation.file_reading import UNREADABLE
 from foundation.inert_objects import INERT
-from foundation.pickles import UNREADABLE
 
 _ZIP_START = b"PK\x03\x04"
 _FOLDER = 0x10  # MS-DOS attribute; torch takes such an entry for empty
@@ -66,7 +65,7 @@ def read_torch(path: Path) -> object:
         check_unfolded(content, path.stat().st_size)
         _check_expanded(content)
         return content
-    except (zipfile.BadZipFile, zlib.error, *UNREADABLE) as error:
+    except UNREADABLE as error:
         raise TorchFileError(_reason(error)) from error
 
 

@@ -6,15 +6,14 @@ file has, its content tells, whatever its name.
 
 import os
 import re
-import struct
 import warnings
-import zlib
 from importlib.util import find_spec
 from io import BytesIO
 
 from PIL import Image
 
 from foundation.errors import UserError
+from foundation.file_reading import UNREADABLE
 
 # Those of our suffixes, and what cameras and web sites write under such names. MPO is opened as JPEG.
 _NEW_IN_PILLOW = ("AVIF",) if find_spec("PIL.AvifImagePlugin") else ()
@@ -25,9 +24,9 @@ LIMIT = "MAX_PICTURE_PIXELS"  # environment variable: worker processes and every
 # JPEGs of one colour reach about 170 pixels a byte, PNGs about 1,000.
 SMALL, PIXELS_OF_BYTE = 1 << 22, 4000
 
-# What Pillow's readers raise on damaged files. zlib, struct and EOF errors escape from single plugins.
+# What Pillow's readers raise on damaged files. Want of memory is no fault of theirs.
 DECODING_ERRORS = (
-    *(OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error),
+    *(error for error in UNREADABLE if error is not MemoryError),
     Image.DecompressionBombError,
 )
 
