@@ -124,6 +124,9 @@ def _take(stored: dict[str, Tensor], prefixes: Mapping[str, str], place: str) ->
     said = " and ".join(map(repr, taken_off))
     notes = [f"{said} taken off the tensors' names"] if taken_off else []
     notes += [f"weights averaged over {stored[name].item():g} steps ({name})" for name in steps]
+    # OpenMMLab's earlier EMAHook: buffers ema_backbone_conv1_weight …, exchanged with the weights on saving.
+    if flat := sum(name.startswith("ema_") for name in beside):
+        notes.append(f"{flat} tensors 'ema_…', a second set of weights averaged or plain, were not taken")
     return Layout(tensors, beside, stored, "" if place == "." else place, "; ".join(notes))
 
 

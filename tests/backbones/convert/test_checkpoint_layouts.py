@@ -114,6 +114,15 @@ def test_several_networks_are_listed_and_one_is_chosen(content, plain, averaged)
     assert f"has no network below 'ema2'; the networks in it: {plain!r}" in refusal(content, "ema2")
 
 
+def test_a_second_set_under_flat_names_is_said():
+    flat = {f"ema_{name.replace('.', '_')}": tensor for name, tensor in net(2, "backbone.").items()}
+    found = find_network(PATH, {"meta": {}, "state_dict": net(1, "backbone.") | flat})
+    assert found.tensors["conv1.weight"][0, 0, 0, 0] == 1 and found.beside.keys() == flat.keys()
+    assert found.note.endswith(
+        "; 4 tensors 'ema_…', a second set of weights averaged or plain, were not taken"
+    )
+
+
 def test_schema_is_no_average_and_many_are_cut_short():
     message = refusal({f"schema{number}": net() for number in range(11)})
     assert "(averaged)" not in message and "'schema7' and 3 more; choose" in message
