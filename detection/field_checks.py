@@ -148,7 +148,7 @@ def as_boxes(rows: Sequence[Any]) -> NDArray[np.float64]:
         flat = list(chain.from_iterable(rows))
         with suppress(OverflowError):
             if set(map(type, flat)) <= {int, float}:
-                return np.array(flat, dtype=np.float64).reshape(-1, 4)
+                return np.fromiter(flat, np.float64, len(flat)).reshape(-1, 4)
     sound = [row if _has_four_numbers(row) else [np.nan] * 4 for row in rows]
     return np.array(sound, dtype=np.float64).reshape(-1, 4)
 

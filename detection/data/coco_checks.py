@@ -219,9 +219,9 @@ def _is_sound(content: Any) -> bool:
             columns[section] = {field: list(map(itemgetter(field), entries)) for field in needed}
         except KeyError:
             return False
-        rules = _RULES[section].items()
-        if not all(_column_passes(_column(entries, field), check) for field, (check, _) in rules):
-            return False
+        for field, (check, _) in _RULES[section].items():
+            if not _column_passes(columns[section].get(field) or _column(entries, field), check):
+                return False
         ids = columns[section]["id"]
         if len(set(ids)) < len(ids):
             return False

@@ -190,7 +190,7 @@ def _are_polygons(segmentations: Sequence[list[Any]], pixels: _Numbers) -> bool:
     if set(map(type, flat)) - {int, float}:
         return False
     try:
-        x, y = np.array(flat, dtype=np.float64).reshape(-1, 2).T
+        x, y = np.fromiter(flat, np.float64, len(flat)).reshape(-1, 2).T
     except OverflowError:  # a whole number beyond all floats
         return False
     # COCO's code takes memory for every pixel of an outline and multiplies corners by 5 in 32 bits.
