@@ -110,7 +110,11 @@ def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentPar
     resumable = hasattr(arguments, "resume")
     try:
         main(arguments)
+        sys.stdout.flush()
         return
+    except BrokenPipeError:  # who reads has seen enough, as `head` has; nothing can be printed any more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.exit(128 + signal.SIGPIPE)
     except KeyboardInterrupt as error:
         remedy = "; continue with --resume" if resumable else "; to go on, run the command again"
         message, status = f"{str(error) or 'interrupted'}{remedy}", 130

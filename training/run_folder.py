@@ -12,9 +12,9 @@ from filelock import FileLock, Timeout
 
 from foundation.atomic_files import make_folder, sync, write_bytes, write_text
 from foundation.errors import UserError
+from foundation.file_reading import read_json
 from foundation.torch_archives import TorchFileError, read_torch, torch_bytes
-from foundation.yaml12 import read_yaml
-from training.config import differences, dump_config, parse_config
+from training.config import differences, dump_config, load_config
 from training.devices import broadcast_object, is_main
 from training.schedule import may_be_lengthened
 
@@ -147,7 +147,7 @@ class RunFolder:
         """Finds the checkpoint to go on from, or the result, of a run with this configuration."""
         path = self.path / "config.yaml"
         # Options that came since an earlier release have their defaults.
-        before = parse_config(type(config), read_yaml(path.read_text("utf-8")) or {}, source=str(path))
+        before = load_config(type(config), path)
         lines = differences(dump_config(before), dump_config(config))
         changed = [line for line in lines if line.partition(":")[0] not in FREE_KEYS]
         longer = config.schedule.total_steps > before.schedule.total_steps
@@ -165,10 +165,7 @@ class RunFolder:
             )
         result = self.path / "result.json"
         if result.is_file() and not longer:
-            try:
-                self.result = json.loads(result.read_bytes())
-            except ValueError as error:
-                raise UserError(f"{result} is damaged ({error}); remove it for --resume") from error
+            self.result = read_json(result, "remove it, and --resume makes it anew")
         else:
             self.checkpoint = last_checkpoint(self.path)
 

@@ -3,6 +3,8 @@
 import argparse
 import errno
 import logging
+import shlex
+import subprocess
 import sys
 import threading
 from collections.abc import Callable
@@ -14,6 +16,7 @@ import yaml
 from foundation.errors import UserError
 from training.command import build_parser, run, say, watched
 
+ROOT = Path(__file__).resolve().parents[2]
 DISK = "No space left on device"
 CONTINUE = "continue with --resume\n"
 REMEDY = "free some and continue with --resume\n"
@@ -115,6 +118,17 @@ def test_other_errors_keep_their_traceback(call: Callable, error: Exception):
     with pytest.raises(type(error)) as raised:
         call(error=error)
     assert raised.value is error
+
+
+def test_a_reader_that_has_seen_enough_is_no_fault():
+    code = """
+import argparse
+from training.command import run, say
+run(lambda arguments: say("line\\n" * 100_000), argparse.ArgumentParser())
+"""
+    command = f"{shlex.quote(sys.executable)} -c {shlex.quote(code)} | head -1"
+    ended = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True)
+    assert (ended.stdout, ended.stderr) == ("line\n", "")
 
 
 @pytest.mark.parametrize(

@@ -156,7 +156,10 @@ def test_result_is_found_again(tmp_path: Path):
     with open_run(tmp_path, Options(1), resume=True) as folder:
         assert folder.result == {"scores": {"AP": 0.5}} and folder.checkpoint is None
     (tmp_path / "result.json").write_bytes(b'{"scores": \xff}')
-    with pytest.raises(UserError, match=r"result\.json is damaged .*; remove it for --resume"):
+    with pytest.raises(UserError, match=r"result\.json.*; remove it, and --resume makes it anew"):
+        begin(tmp_path, Options(1), resume=True)
+    (tmp_path / "config.yaml").write_bytes(b"x: \xff\n")
+    with pytest.raises(UserError, match=r"config\.yaml"):
         begin(tmp_path, Options(1), resume=True)
 
 
