@@ -29,9 +29,17 @@ _SCALARS = [
 
 _DIGITS = 600  # of a whole number: Python refuses more than 4,300, and JSON's readers more than a double has
 
+_LEVELS = 100  # of lists and mappings in brackets
+
 
 class _Loader(yaml.SafeLoader):
     yaml_implicit_resolvers: dict[str, Any] = {}
+
+    def fetch_flow_collection_start(self, token_class: Any) -> None:
+        # The scanner looks through all open brackets at each character.
+        if self.flow_level >= _LEVELS:
+            raise yaml.MarkedYAMLError(None, None, "too many levels of lists and mappings", self.get_mark())
+        super().fetch_flow_collection_start(token_class)
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         # Here and not while constructing: by then "<<" may have put a second, overridden key into the node.
