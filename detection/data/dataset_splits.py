@@ -49,12 +49,12 @@ def _shapes_root(root: Path, split: str) -> Path:
     return ensure_shapes(root).coco
 
 
-def _locate_voc(root: Path, split: str) -> list[VocSplit]:
+def _voc_parts(split: str) -> list[tuple[str, str]]:
     parts = [part.partition(":") for part in split.split("+")]
     for year, separator, _ in parts:
         if not separator:
             raise UserError(f"a VOC split is written year:split, for instance 2007:trainval, got {year!r}")
-    return [VocSplit(root / f"VOC{year}", name) for year, _, name in parts]
+    return [(year, name) for year, _, name in parts]
 
 
 def _open_voc(root: Path, split: str, masks: bool) -> DetectionDataset:
@@ -63,11 +63,15 @@ def _open_voc(root: Path, split: str, masks: bool) -> DetectionDataset:
             "masks are wanted of a VOC data set, whose annotations are boxes only; take data.kind=coco "
             "or shapes, or do without (detector.mask=false)"
         )
-    return VocDataset(_locate_voc(root, split))
+    return VocDataset(root, _voc_parts(split))
 
 
 DATASETS = {
-    "voc": DatasetKind("VOCdevkit", _open_voc, _locate_voc),
+    "voc": DatasetKind(
+        "VOCdevkit",
+        _open_voc,
+        lambda root, split: [VocSplit.of(root, *part) for part in _voc_parts(split)],
+    ),
     "coco": DatasetKind("coco", _open_coco, _locate_coco),
     "shapes": DatasetKind(
         "shapes",

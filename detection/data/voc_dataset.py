@@ -30,7 +30,17 @@ class VocSplit(NamedTuple):
     name: str
 
     def __str__(self) -> str:
-        return f"{self.folder.name.removeprefix('VOC')}:{self.name}"
+        return f"{self.year}:{self.name}"
+
+    @property
+    def year(self) -> str:
+        """Of VOC2007 "2007"."""
+        return self.folder.name.removeprefix("VOC")
+
+    @staticmethod
+    def of(devkit: Path, year: str, name: str) -> "VocSplit":
+        """A split where the devkit unpacks to: VOCdevkit/VOC<year>."""
+        return VocSplit(devkit / f"VOC{year}", name)
 
     @property
     def list_file(self) -> Path:
@@ -115,21 +125,28 @@ class VocDataset:
     marked `difficult` are read with `ignore` set. Test splits later than 2007's come without annotations.
     """
 
-    def __init__(self, splits: Sequence[VocSplit], classes: Sequence[str] | None = None) -> None:
+    def __init__(
+        self,
+        devkit: str | Path,
+        splits: Sequence[tuple[str, str]],
+        classes: Sequence[str] | None = None,
+    ) -> None:
         """Read every annotation once.
 
         Args:
-            splits: e.g. the trainvals of 2007 and 2012.
+            devkit: the folder of the years' folders, such as VOCdevkit.
+            splits: year and name of each, e.g. ("2007", "trainval") and ("2012", "trainval").
             classes: names in label order, label 1 is the first; None takes those of the splits.
         Raises:
             UserError: files are missing, an annotation is malformed, or the splits have different classes.
         """
-        self.classes = _common_classes(splits) if classes is None else list(classes)
+        parts = [VocSplit.of(Path(devkit), year, name) for year, name in splits]
+        self.classes = _common_classes(parts) if classes is None else list(classes)
         self.category_ids = list(range(1, len(self.classes) + 1))
-        listed = _list_images(splits)
+        listed = _list_images(parts)
         self._split_of = list(listed.values())
         self.image_ids: list[int | str] = list(listed)
-        self.has_truth = not any(split.is_secret() for split in splits)
+        self.has_truth = not any(split.is_secret() for split in parts)
         self._objects = _read_objects(listed, self.classes) if self.has_truth else None
 
     def __len__(self) -> int:

@@ -145,7 +145,7 @@ def score_predictions_file(
         )
     if isinstance(files, CocoSplit):
         return _written(_score_coco(predictions, files, options, out), out)
-    truth, split = VocDataset([files]), str(files)
+    truth, split = VocDataset(files.folder.parent, [(files.year, files.name)]), str(files)
     if not truth.has_truth:
         options.check_without_truth(split, None)
     folder = files.folder / "JPEGImages"

@@ -15,7 +15,7 @@ from PIL import Image
 
 from detection.data.coco_dataset import CocoDataset
 from detection.data.dataset_splits import parse_split
-from detection.data.voc_dataset import VocDataset, VocSplit
+from detection.data.voc_dataset import VocDataset
 from doctor.diagnosis import examine, open_set
 from doctor.findings import is_clean
 from doctor.repair import repair_split
@@ -142,7 +142,7 @@ def test_a_repaired_voc_split_is_clean(
     changes = repair(f"voc:{voc}:trainval", tmp_path / "repaired")
     findings = diagnosis(f"voc:{tmp_path / 'repaired' / 'VOC2007'}:trainval")
     assert is_clean(findings), [f for f in findings if f.severity != "note"]
-    loaded = VocDataset([VocSplit(tmp_path / "repaired" / "VOC2007", "trainval")])
+    loaded = VocDataset(tmp_path / "repaired", [("2007", "trainval")])
     assert loaded.image_ids == ["000001", "000002"] and loaded.image_sizes[0] == (48, 64)
     assert loaded.targets[0].boxes.tolist() == [[0, 5, 64, 40], [4, 5, 30, 40]]
     assert (voc / "Annotations" / "000001.xml").read_bytes() == original
@@ -175,7 +175,7 @@ def test_misspelt_turned_and_unsized_pictures_of_voc_are_kept(
         "3: size is now (64, 48) (width, height)",
     ]
     assert is_clean(diagnosis(f"voc:{tmp_path / 'new' / 'VOC2007'}:trainval"))
-    loaded = VocDataset([VocSplit(tmp_path / "new" / "VOC2007", "trainval")])
+    loaded = VocDataset(tmp_path / "new", [("2007", "trainval")])
     assert loaded.image_ids == ["Cat", "000002", "3"] and loaded.classes == ["helmet", "cat"]
     assert [target.labels.tolist() for target in loaded.targets] == [[2], [2, 1], []]
     assert loaded.image_sizes == [(48, 64), (64, 48), (48, 64)]
@@ -213,7 +213,7 @@ def test_a_killed_repair_cannot_be_read(voc: Path, tmp_path: Path, write_xml: Ca
         out = tmp_path / f"killed{number}"
         kill_after(rng.uniform(0, 1.3 * duration), partial(repair, text, out))
         try:
-            assert VocDataset([VocSplit(out / "VOC2007", "trainval")]).image_ids == names
+            assert VocDataset(out, [("2007", "trainval")]).image_ids == names
             outcomes.append("whole")
         except UserError:
             outcomes.append("refused")

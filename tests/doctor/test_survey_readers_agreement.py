@@ -167,7 +167,7 @@ def test_voc(tmp_path: Path):
         split.annotation_file("a").write_text(text)
         survey = survey_voc(split)
         said = {
-            "loader": accepts(lambda: VocDataset([split]).targets),
+            "loader": accepts(lambda: VocDataset(split.folder.parent, [(split.year, split.name)]).targets),
             "scorer": accepts(lambda: score_predictions_file(str(found), f"voc:{folder}:train", "area")),
         }
         assert said == dict.fromkeys(said, not errors(survey)), (case, text, survey.findings)

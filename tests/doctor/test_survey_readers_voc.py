@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from detection.data.voc_dataset import VocDataset, VocSplit
+from detection.data.voc_dataset import VocDataset
 from doctor.findings import is_clean
 from foundation.errors import UserError
 
@@ -47,7 +47,7 @@ def test_what_the_loader_refuses_is_an_error(
     found = {f.check: f for f in diagnosis(f"voc:{voc}:trainval")}
     assert text in f"{found[check].where} {found[check].detail}" and found[check].severity == "error"
     with pytest.raises(UserError):
-        VocDataset([VocSplit(voc, "trainval")])
+        VocDataset(voc.parent, [("2007", "trainval")])
 
 
 def test_a_box_across_the_border_is_a_warning(voc: Path, diagnosis: Callable, write_xml: Callable):
@@ -55,7 +55,7 @@ def test_a_box_across_the_border_is_a_warning(voc: Path, diagnosis: Callable, wr
     found = [f for f in diagnosis(f"voc:{voc}:trainval") if f.check == "crossing_box"]
     assert [f.where for f in found] == ["000002.xml object 1", "000002.xml object 2"]
     assert found[0].severity == "warning"
-    VocDataset([VocSplit(voc, "trainval")])
+    VocDataset(voc.parent, [("2007", "trainval")])
 
 
 def test_files_missing_damaged_or_listed_twice(voc: Path, diagnosis: Callable):

@@ -17,7 +17,7 @@ from detection.data.shapes_scenes import (
     draw_scene,
     ensure_shapes,
 )
-from detection.data.voc_dataset import VocDataset, VocSplit
+from detection.data.voc_dataset import VocDataset
 from pictures.decoding import load_image
 from pictures.shapes import CLASSES
 
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:Depreca
 def open_both(shapes: ShapesFolders, split: str) -> tuple[CocoDataset, VocDataset]:
     annotations = shapes.coco / "annotations" / f"instances_{split}.json"
     coco = CocoDataset(annotations, shapes.coco / split, masks=True)
-    return coco, VocDataset([VocSplit(shapes.voc / "VOC2007", split)], CLASSES)
+    return coco, VocDataset(shapes.voc, [("2007", split)], CLASSES)
 
 
 @pytest.mark.parametrize("split", SPLITS)

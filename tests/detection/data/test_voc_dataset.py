@@ -8,7 +8,7 @@ from PIL import Image
 from torchvision.ops import box_iou
 
 from detection.data.annotations import require_truth
-from detection.data.voc_dataset import VOC_CLASSES, VocDataset, VocSplit
+from detection.data.voc_dataset import VOC_CLASSES, VocDataset
 from foundation.errors import UserError
 from pictures.decoding import load_image
 
@@ -18,7 +18,7 @@ TRAIN = ("2007", "train")
 
 
 def open_voc(root: Path, *splits: tuple[str, str]) -> VocDataset:
-    return VocDataset([VocSplit(root / f"VOC{year}", name) for year, name in splits])
+    return VocDataset(root, splits)
 
 
 def test_boxes_labels_and_difficult(write_voc: Callable[..., Path]):

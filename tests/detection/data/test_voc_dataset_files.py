@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from detection.data.voc_dataset import VocDataset, VocSplit
+from detection.data.voc_dataset import VocDataset
 from foundation.errors import UserError
 
 TURNED = 6  # EXIF orientation: shown after a quarter turn to the right
@@ -38,7 +38,7 @@ def place(
 
 def opened(folder: Path, text: str) -> VocDataset:
     (folder / "ImageSets" / "Main" / "train.txt").write_bytes(text.encode())
-    return VocDataset([VocSplit(folder, "train")])
+    return VocDataset(folder.parent, [(folder.name.removeprefix("VOC"), "train")])
 
 
 @pytest.mark.parametrize(
@@ -113,14 +113,14 @@ def test_own_classes_stand_in_a_file(tmp_path: Path):
     dataset = opened(tmp_path / "VOC2007", "a\n")
     assert dataset.classes == ["vest", "helmet"] and dataset.targets[0].labels.tolist() == [2]
     (tmp_path / "VOC2008" / "ImageSets" / "Main" / "train.txt").write_text("b\n")
-    both = [VocSplit(tmp_path / year, "train") for year in ("VOC2007", "VOC2008")]
+    both = [(year, "train") for year in ("2007", "2008")]
     with pytest.raises(
         UserError, match=r"2007:train and 2008:train have different classes.*the same classes\.txt"
     ):
-        VocDataset(both)
+        VocDataset(tmp_path, both)
     (tmp_path / "VOC2007" / "classes.txt").write_text("vest\nvest\n")
     with pytest.raises(UserError, match="holds 2 lines, expected one class a line, each once"):
-        VocDataset(both)
+        VocDataset(tmp_path, both)
 
 
 @pytest.mark.parametrize("box", [(10, 70, 30, 85), (10, 50, 30, 85)], ids=["outside", "crossing"])

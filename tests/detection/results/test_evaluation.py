@@ -12,7 +12,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from detection.data.dataset_splits import open_dataset
-from detection.data.voc_dataset import VOC_CLASSES, VocDataset, VocSplit
+from detection.data.voc_dataset import VOC_CLASSES, VocDataset
 from detection.metrics import coco_ap, voc_ap
 from detection.results import evaluation as module
 from detection.results.detection_report import ReportOptions, describe_all
@@ -52,7 +52,7 @@ def test_a_result_file_on_voc(devkit: Path, tmp_path: Path, method: Any, metric:
     corners = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 9], [20, 20, 30, 30]])
     found = Prediction(corners, torch.full((3,), CAT), torch.tensor([0.9, 0.8, 0.7]), "000001")
     nothing = Prediction(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), torch.zeros(0), "000002")
-    truth = VocDataset([VocSplit(devkit / "VOC2007", "train")]).targets
+    truth = VocDataset(devkit, [("2007", "train")]).targets
     assert result["scores"]["mAP"] == voc_ap.evaluate([found, nothing], truth, 20, method=method).mean
 
 

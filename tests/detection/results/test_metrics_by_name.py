@@ -14,7 +14,7 @@ from pycocotools import mask as coco_mask
 
 from detection.data.annotations import JoinedDataset
 from detection.data.coco_dataset import CocoDataset
-from detection.data.voc_dataset import VocDataset, VocSplit
+from detection.data.voc_dataset import VocDataset
 from detection.metrics import coco_ap
 from detection.results.evaluation import score_weights
 from detection.results.metrics_by_name import METRICS, Metric, describe, score
@@ -120,7 +120,7 @@ def test_the_size_of_a_mask_is_its_own_not_its_boxs(tmp_path: Path):
 
 def test_any_set_by_any_metric(write_voc: Callable[..., Path]):
     root = write_voc({"000007": [("cat", (11, 21, 30, 40), 0), ("dog", (1, 1, 5, 5), 1)], "000009": []})
-    voc = VocDataset([VocSplit(root / "VOC2007", "train")])
+    voc = VocDataset(root, [("2007", "train")])
     label = voc.classes.index("cat") + 1
     found = [prediction([[10, 20, 30, 40]], [label], [0.4], "000007"), prediction([], [], [], "000009")]
     assert list(METRICS) == ["coco", "voc07", "voc12"]
