@@ -12,6 +12,13 @@ from foundation.errors import UserError
 TURNED = 6  # EXIF orientation: shown after a quarter turn to the right
 
 
+@pytest.fixture
+def voc(tmp_path: Path) -> Path:
+    """The folder of a year, still empty."""
+    (tmp_path / "VOC2007").mkdir()
+    return tmp_path / "VOC2007"
+
+
 def place(
     folder: Path,
     name: str,
@@ -53,52 +60,50 @@ def opened(folder: Path, text: str) -> VocDataset:
         ("a", "A.JPG", ""),
     ],
 )
-def test_a_picture_is_found_by_suffix_spelling_or_filename(
-    tmp_path: Path, name: str, picture: str, filename: str
-):
-    place(tmp_path, name, picture, filename=filename)
-    dataset = opened(tmp_path, f"{name}\n")
-    assert dataset.image_path(0) == tmp_path / "JPEGImages" / picture and dataset.image_ids == [name]
+def test_a_picture_is_found_by_suffix_spelling_or_filename(voc: Path, name: str, picture: str, filename: str):
+    place(voc, name, picture, filename=filename)
+    dataset = opened(voc, f"{name}\n")
+    assert dataset.image_path(0) == voc / "JPEGImages" / picture and dataset.image_ids == [name]
 
 
-def test_of_several_suffixes_the_annotation_chooses(tmp_path: Path):
-    place(tmp_path, "a", "a.png")
-    place(tmp_path, "a", "a.webp", filename="a.webp")
-    assert opened(tmp_path, "a\n").image_path(0).name == "a.webp"
-    place(tmp_path, "a", "a.webp")  # which of both cannot be known
-    assert opened(tmp_path, "a\n").image_path(0) == tmp_path / "JPEGImages" / "a.jpg"
+def test_of_several_suffixes_the_annotation_chooses(voc: Path):
+    place(voc, "a", "a.png")
+    place(voc, "a", "a.webp", filename="a.webp")
+    assert opened(voc, "a\n").image_path(0).name == "a.webp"
+    place(voc, "a", "a.webp")  # which of both cannot be known
+    assert opened(voc, "a\n").image_path(0) == voc / "JPEGImages" / "a.jpg"
 
 
-def test_lists_may_have_a_mark_suffixes_and_names_with_spaces(tmp_path: Path):
+def test_lists_may_have_a_mark_suffixes_and_names_with_spaces(voc: Path):
     for name in ("a", "b.c", "my cat", "d.jpg"):
-        place(tmp_path, name, f"{name}.jpg")
+        place(voc, name, f"{name}.jpg")
     text = "\ufeffa.jpg\r\nb.c.JPG\r\nmy cat\r\nd.jpg\r\n\r\n"
-    dataset = opened(tmp_path, text)
+    dataset = opened(voc, text)
     assert dataset.image_ids == ["a", "b.c", "my cat", "d.jpg"]  # the last is called so without its suffix
     assert [target.labels.tolist() for target in dataset.targets] == [[8]] * 4
 
 
 @pytest.mark.parametrize("line", ["a  1", "a -1", "JPEGImages/a.jpg SegmentationClass/a.png"])
-def test_lists_of_several_columns_are_refused(tmp_path: Path, line: str):
-    place(tmp_path, "a", "a.jpg")
+def test_lists_of_several_columns_are_refused(voc: Path, line: str):
+    place(voc, "a", "a.jpg")
     with pytest.raises(
         UserError, match="is the name of no picture, expected one in each line. Lists with more"
     ):
-        opened(tmp_path, f"{line}\n")
+        opened(voc, f"{line}\n")
 
 
-def test_an_annotation_is_found_by_its_spelling(tmp_path: Path):
-    place(tmp_path, "Cafe\u0301", "Cafe\u0301.jpg")
-    dataset = opened(tmp_path, "caf\u00e9\n")
+def test_an_annotation_is_found_by_its_spelling(voc: Path):
+    place(voc, "Cafe\u0301", "Cafe\u0301.jpg")
+    dataset = opened(voc, "caf\u00e9\n")
     assert len(dataset.targets[0].boxes) == 1 and dataset.image_path(0).is_file()
 
 
-def test_without_a_size_that_of_the_file_counts(tmp_path: Path):
-    place(tmp_path, "a", "a.png", size=None)
-    assert opened(tmp_path, "a\n").image_sizes == [(4, 6)]
-    (tmp_path / "JPEGImages" / "a.png").unlink()
+def test_without_a_size_that_of_the_file_counts(voc: Path):
+    place(voc, "a", "a.png", size=None)
+    assert opened(voc, "a\n").image_sizes == [(4, 6)]
+    (voc / "JPEGImages" / "a.png").unlink()
     with pytest.raises(UserError, match=r"<size/height> is \'\'"):
-        opened(tmp_path, "a\n")
+        opened(voc, "a\n")
 
 
 def test_own_classes_stand_in_a_file(tmp_path: Path):
@@ -124,9 +129,9 @@ def test_own_classes_stand_in_a_file(tmp_path: Path):
 
 
 @pytest.mark.parametrize("box", [(10, 70, 30, 85), (10, 50, 30, 85)], ids=["outside", "crossing"])
-def test_boxes_that_fit_only_the_turned_picture_are_refused(tmp_path: Path, box: tuple):
-    place(tmp_path, "a", "a.jpg", size=(90, 60), box=box, orientation=TURNED)
+def test_boxes_that_fit_only_the_turned_picture_are_refused(voc: Path, box: tuple):
+    place(voc, "a", "a.jpg", size=(90, 60), box=box, orientation=TURNED)
     with pytest.raises(UserError, match="beyond the stated 90x60, and fit the picture upright, as its EXIF"):
-        opened(tmp_path, "a\n")
-    place(tmp_path, "a", "a.jpg", size=(60, 90), box=box, orientation=TURNED)
-    assert len(opened(tmp_path, "a\n").targets[0].boxes) == 1
+        opened(voc, "a\n")
+    place(voc, "a", "a.jpg", size=(60, 90), box=box, orientation=TURNED)
+    assert len(opened(voc, "a\n").targets[0].boxes) == 1
