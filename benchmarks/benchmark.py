@@ -16,6 +16,7 @@ from torch import nn
 
 from backbones import create_model
 from benchmarks.analysis_speed import analysis_calls
+from benchmarks.annotation_speed import annotation_calls
 from benchmarks.backbone_speed import Call, Pair, host_networks, memory_table, speed_calls
 from benchmarks.cifar_speed import cifar_calls, recompute_table
 from benchmarks.detector_speed import detection_calls, detector_memory
@@ -107,6 +108,7 @@ def classification_part(device: str) -> Iterator[Pair]:
 # What can be timed alone.
 PARTS: dict[str, Callable[[str], Iterator[Pair]]] = {
     "analysis": analysis_calls,
+    "annotations": lambda device: annotation_calls(),
     "backbones": speed_calls,
     "cifar": cifar_calls,
     "classification": classification_part,
