@@ -16,7 +16,7 @@ def test_no_objects_are_legal():
     [
         ({"boxes": torch.zeros(2, 5)}, r"boxes must be \(2, 4\) torch.float32, got \(2, 5\)"),
         ({"boxes": torch.zeros(0)}, r"boxes must be \(0, 4\)"),
-        ({"boxes": BOXES.double()}, r"got \(2, 4\) torch.float64"),
+        ({"boxes": BOXES.half()}, r"got \(2, 4\) torch.float16"),
         ({"labels": LABELS[:1]}, r"labels must be \(2,\) torch.int64, got \(1,\)"),
         ({"labels": LABELS.int()}, "torch.int32"),
         ({"ignore": LABELS}, r"ignore must be \(2,\) torch.bool"),
