@@ -39,7 +39,7 @@ def frozen(tiny_detector: list[str], tmp_path_factory: pytest.TempPathFactory) -
 
 
 def test_detection_with_frozen_normalisation(start: Callable, frozen: list[str], tmp_path: Path):
-    options = [*frozen, "schedule.total_steps=3"]
+    options = [*frozen, "schedule.total_steps=3", "roi.score_threshold=0.02"]
     # Pictures are grouped by micro-batch, of which one process must have as many as two.
     assert start("train_det", "--out", tmp_path / "one", *options, "optim.accumulate=2").wait() == 0
     assert start("train_det", "--out", tmp_path / "two", *options, processes=2).wait() == 0
