@@ -89,8 +89,9 @@ def test_pretrain_transfer_evaluate_predict(
 
 
 def check_classifier(folder: Path) -> None:
-    names = {"config.yaml", "metrics.jsonl", "checkpoint.pt", "result.json", "events"}
-    assert {path.name for path in folder.iterdir()} == names | {"best.safetensors", "last.safetensors"}
+    names = {"config.yaml", "metrics.jsonl", "result.json", "events", ".lock"}
+    names |= {"checkpoint.pt", "checkpoint.previous.pt", "best.safetensors", "last.safetensors"}
+    assert {path.name for path in folder.iterdir()} == names
     result = content(folder / "result.json")
     assert result["step"] == 4 and result["pictures"] == 400 and len(result["class_top1_error"]) == 10
     _, header = read_weights(folder / "last.safetensors")
