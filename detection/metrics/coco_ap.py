@@ -110,7 +110,9 @@ def hotcoco_evaluation(
         ]
         truth = hotcoco.COCO(plain)
         if iou_type == "segm":
-            results = truth.load_res([_plain_entry(record, numbers, ("score", *masks)) for record in records])
+            # As for pycocotools, a record's size is its box's, if it has one.
+            kept = ("score", "bbox", *masks)
+            results = truth.load_res([_plain_entry(record, numbers, kept) for record in records])
         else:
             ids = [numbers["images"][i] for i in columns.image_ids]
             labels = [numbers["categories"][i] for i in columns.category_ids]
