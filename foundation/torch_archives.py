@@ -18,8 +18,6 @@ from foundation.inert_objects import INERT
 _ZIP_START = b"PK\x03\x04"
 _FOLDER = 0x10  # MS-DOS attribute; torch takes such an entry for empty
 _CHUNK = 1 << 20  # bytes
-
-
 _DIGEST = b"sha256 "  # what the comment of an archive of ours begins with
 
 

@@ -76,8 +76,15 @@ def new_parser(description: str | None) -> argparse.ArgumentParser:
 
 
 def say(text: object, end: str = "\n") -> None:
-    """Prints to standard output what holds names from data: control characters in it stand escaped."""
-    print(printable(str(text)), end=end, flush=True)
+    """Prints to standard output what holds names from data: control characters in it stand escaped.
+
+    Ends the command quietly where nobody reads any more, as behind `| head`.
+    """
+    try:
+        print(printable(str(text)), end=end, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python would fail again when it flushes at the end
+        sys.exit(128 + signal.SIGPIPE)
 
 
 def build_parser(description: str, *, config_default: str | None = None) -> argparse.ArgumentParser:
@@ -110,11 +117,7 @@ def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentPar
     resumable = hasattr(arguments, "resume")
     try:
         main(arguments)
-        sys.stdout.flush()
         return
-    except BrokenPipeError:  # who reads has seen enough, as `head` has; nothing can be printed any more
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        sys.exit(128 + signal.SIGPIPE)
     except KeyboardInterrupt as error:
         remedy = "; continue with --resume" if resumable else "; to go on, run the command again"
         message, status = f"{str(error) or 'interrupted'}{remedy}", 130
@@ -141,11 +144,6 @@ def _explain(error: Exception, free_some: str) -> str | None:
         return f"{error.filename}: {error.strerror}; choose a place that can be written"
     if isinstance(error, OSError) and error.errno in WRONG_NAME and error.filename:
         return f"{error.filename}: {error.strerror}; check the path"
-    # Files that no reader has named, such as a run's own; YAMLError is PyYAML's, which is not imported here.
-    kinds = {kind.__name__ for kind in type(error).__mro__}
-    if kinds & {"UnicodeDecodeError", "YAMLError"}:
-        reason = " ".join(str(error).split())
-        return f"a file to be read is damaged or of another kind ({reason}); restore it, or remove it"
     # Raised by torch's signal handler, wherever the program is.
     if isinstance(error, RuntimeError) and reason.startswith("DataLoader worker"):
         ended = f"a process that reads pictures has died ({reason.strip()}), most often for want of memory"
