@@ -11,7 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import yaml
 
 from foundation.errors import UserError
 from training.command import build_parser, run, say, watched
@@ -86,11 +85,6 @@ def test_wrong_options(call: Callable, capsys: pytest.CaptureFixture, arguments:
             f"error: no space left while writing run/checkpoint.pt ({DISK}); {REMEDY}",
         ),
         (OSError(errno.EDQUOT, "Quota"), 2, f"error: no space left (Quota); {REMEDY}"),
-        (
-            yaml.MarkedYAMLError(None, None, "bad", None),
-            2,
-            "error: a file to be read is damaged or of another kind (bad); restore it, or remove it\n",
-        ),
         (UserError("a\x1b[2J\rb"), 2, "error: a\\x1b[2J\\rb\n"),
         (
             OSError(errno.ENAMETOOLONG, "File name too long", "/a/b"),
