@@ -9,7 +9,6 @@ import json
 import logging
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,29 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from foundation.errors import UserError
+from tests.training.conftest import Batch, small_config, train
 from training import run as training
-from training.optim import OptimConfig
-from training.run import Evaluation, RunConfig, Task, describe
-from training.run_folder import load_checkpoint, open_run
-from training.schedule import ScheduleConfig
-
-
-@dataclass(frozen=True)
-class Config:
-    schedule: ScheduleConfig
-    run: RunConfig
-    optim: OptimConfig = field(
-        default_factory=lambda: OptimConfig(
-            lr=0.5, momentum=0, weight_decay=0, batch_size=1, reference_batch=1
-        )
-    )
-
-
-class Batch:
-    ids = ("picture",)
-
-    def to(self, device: torch.device) -> "Batch":
-        return self
+from training.run import Evaluation, Task, describe
+from training.run_folder import load_checkpoint
 
 
 def endless(step: int) -> Iterator[Batch]:
@@ -50,12 +30,6 @@ def endless(step: int) -> Iterator[Batch]:
 def no_step(step: int) -> Iterator[Batch]:
     raise AssertionError(f"asked for the batch of step {step}")
     yield
-
-
-def config(total_steps: int, *, eval_every: int = 2, milestones: tuple[int, ...] = (), **run: Any) -> Config:
-    schedule = ScheduleConfig(total_steps=total_steps, milestones=milestones, gamma=0.5)
-    options = {"device": "cpu", "log_every": 2, "checkpoint_every": 100, "eval_every": eval_every} | run
-    return Config(schedule, RunConfig(**options))
 
 
 def task(errors: Iterable[float], batches: Any = endless, pictures: int = 10) -> Task:
@@ -85,17 +59,12 @@ def task(errors: Iterable[float], batches: Any = endless, pictures: int = 10) ->
     )
 
 
-def train(task: Task, config: Config, out: Path, **how: bool) -> dict[str, Any]:
-    with open_run(out, config, **how) as folder:
-        return folder.result or training.train(task, config, folder)
-
-
 def read(path: Path) -> Any:
     return json.loads(path.read_text(), parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
 
 
 def test_best_and_last_weights_and_the_result(tmp_path: Path):
-    result = train(task([3.0, 1.0, 2.0]), config(6), tmp_path)
+    result = train(task([3.0, 1.0, 2.0]), small_config(6), tmp_path)
     assert read(tmp_path / "best.safetensors") == {"w": 4 * 0.5, "error": 1.0}
     assert read(tmp_path / "last.safetensors") == {"w": 6 * 0.5, "error": 2.0}
     # The last evaluation's own entries, and of the best only when it was and its error.
@@ -104,14 +73,14 @@ def test_best_and_last_weights_and_the_result(tmp_path: Path):
 
 
 def test_of_equal_errors_the_first_is_the_best(tmp_path: Path):
-    result = train(task([1.0, 1.0]), config(4), tmp_path)
+    result = train(task([1.0, 1.0]), small_config(4), tmp_path)
     assert result["best"] == {"step": 2, "error": 1.0}
     assert read(tmp_path / "best.safetensors")["w"] == 2 * 0.5
 
 
 def test_metrics_and_the_learning_rate_in_them(tmp_path: Path):
     # Rates 0.5 0.5 0.25 0.25 0.25, so w is 0, 0.5, 1, 1.25, 1.5 before each step, and the loss -w.
-    train(task([7.0, 6.0]), config(5, eval_every=3, milestones=(2,)), tmp_path)
+    train(task([7.0, 6.0]), small_config(5, eval_every=3, milestones=(2,)), tmp_path)
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert lines == [
         {"step": 2, "loss_a": -(0 + 0.5) / 2, "loss_b": 3.0, "lr": 0.5},
@@ -124,38 +93,40 @@ def test_metrics_and_the_learning_rate_in_them(tmp_path: Path):
 
 def test_early_stop(tmp_path: Path):
     # Better at step 4, then twice not.
-    result = train(task([3.0, 1.0, 2.0, 1.0]), config(100, early_stop=2), tmp_path)
+    result = train(task([3.0, 1.0, 2.0, 1.0]), small_config(100, early_stop=2), tmp_path)
     assert (result["step"], result["best"]) == (8, {"step": 4, "error": 1.0})
     assert read(tmp_path / "last.safetensors")["w"] == 8 * 0.5
 
 
 def test_an_early_stop_outlasts_a_kill_before_the_result(tmp_path: Path):
-    stopped = train(task([1.0, 2.0]), config(100, early_stop=1), tmp_path)
+    stopped = train(task([1.0, 2.0]), small_config(100, early_stop=1), tmp_path)
     (tmp_path / "result.json").unlink()
     again = task([2.0])
-    assert train(again, config(100, early_stop=1), tmp_path, resume=True) == stopped
+    assert train(again, small_config(100, early_stop=1), tmp_path, resume=True) == stopped
     assert again.model.weight.item() == 4 * 0.5
 
 
 def test_an_ended_run_is_not_trained_again(tmp_path: Path):
-    result = train(task([3.0]), config(2), tmp_path)
+    result = train(task([3.0]), small_config(2), tmp_path)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
-    assert train(task([], no_step), config(2), tmp_path, resume=True) == result
+    assert train(task([], no_step), small_config(2), tmp_path, resume=True) == result
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
 
 
 def test_overwriting_trains_again(tmp_path: Path):
-    train(task([1.0, 2.0]), config(4), tmp_path)
-    assert train(task([3.0]), config(2), tmp_path, overwrite=True)["best"] == {"step": 2, "error": 3.0}
+    train(task([1.0, 2.0]), small_config(4), tmp_path)
+    assert train(task([3.0]), small_config(2), tmp_path, overwrite=True)["best"] == {"step": 2, "error": 3.0}
     assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 2
 
 
 def test_killed_after_the_last_checkpoint(tmp_path: Path):
-    whole = train(task([1.0, 2.0]), config(4), tmp_path)
+    whole = train(task([1.0, 2.0]), small_config(4), tmp_path)
     files = {name: (tmp_path / name).read_bytes() for name in ("last.safetensors", "metrics.jsonl")}
     for name in ("result.json", "last.safetensors"):
         (tmp_path / name).unlink()
-    assert train(task([2.0]), config(4), tmp_path, resume=True) == whole == read(tmp_path / "result.json")
+    assert (
+        train(task([2.0]), small_config(4), tmp_path, resume=True) == whole == read(tmp_path / "result.json")
+    )
     assert {name: (tmp_path / name).read_bytes() for name in files} == files
 
 
@@ -165,15 +136,15 @@ def test_killed_before_the_first_checkpoint(tmp_path: Path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(task([1.0], killed), config(4), tmp_path)
-    result = train(task([1.0, 2.0]), config(4), tmp_path, resume=True)
+        train(task([1.0], killed), small_config(4), tmp_path)
+    result = train(task([1.0, 2.0]), small_config(4), tmp_path, resume=True)
     assert (result["of"], result["best"]["step"]) == (4 * 0.5, 2)
     steps = [json.loads(line)["step"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert steps == [2, 2, 4, 4]
 
 
 def test_no_number_is_the_worst_error(tmp_path: Path):
-    result = train(task([math.nan, 5.0, math.nan]), config(6), tmp_path)
+    result = train(task([math.nan, 5.0, math.nan]), small_config(6), tmp_path)
     assert result["best"] == {"step": 4, "error": 5.0}
     assert json.loads((tmp_path / "best.safetensors").read_text())["w"] == 4 * 0.5
 
@@ -181,7 +152,7 @@ def test_no_number_is_the_worst_error(tmp_path: Path):
 def test_without_any_error_the_first_weights_are_kept_and_the_result_is_json(tmp_path: Path):
     unknown = task([math.nan, math.nan])
     nothing = Evaluation(math.nan, {"scores": {"AP": None}})
-    result = train(Task(**{**vars(unknown), "evaluate": lambda: nothing}), config(4), tmp_path)
+    result = train(Task(**{**vars(unknown), "evaluate": lambda: nothing}), small_config(4), tmp_path)
     assert result["best"] == {"step": 2, "error": None}
     assert read(tmp_path / "result.json") == result
     assert read(tmp_path / "best.safetensors") == {"w": 2 * 0.5, "AP": None}
@@ -192,7 +163,7 @@ def test_scores_in_one_line():
 
 
 def test_a_run_does_not_go_on_with_other_data(tmp_path: Path):
-    short = config(4, checkpoint_every=2)
+    short = small_config(4, checkpoint_every=2)
     with pytest.raises(KeyboardInterrupt):
         train(replace_evaluation(task([1.0]), stop_at=2), short, tmp_path / "run")
     with pytest.raises(UserError, match="made with other data: pictures 10 before, 9 now; restore the data"):
@@ -204,7 +175,7 @@ def test_a_run_does_not_go_on_with_other_data(tmp_path: Path):
 def test_a_run_goes_on_with_another_order_of_its_pictures_but_says_so(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, order: int
 ):
-    short = config(4, checkpoint_every=2)
+    short = small_config(4, checkpoint_every=2)
     with pytest.raises(KeyboardInterrupt):
         train(replace_evaluation(task([1.0]), stop_at=2), short, tmp_path)
     reordered = dataclasses.replace(task([0.5]), order=order)
@@ -234,7 +205,7 @@ def test_the_warmup_ends_with_a_report_below_the_error_and_not_again(
     def losses(network: nn.Module, batch: Batch) -> dict[str, Tensor]:
         return {**plain.losses(network, batch), "top1_error": torch.tensor(next(errors))}
 
-    warm = config(6, eval_every=6)
+    warm = small_config(6, eval_every=6)
     schedule = dataclasses.replace(warm.schedule, warmup="error", warmup_factor=0.5)
     train(dataclasses.replace(plain, losses=losses), dataclasses.replace(warm, schedule=schedule), tmp_path)
     reports = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
@@ -246,7 +217,7 @@ def test_the_warmup_ends_with_a_report_below_the_error_and_not_again(
 
 
 def test_a_warmup_by_error_needs_a_training_error(tmp_path: Path):
-    blind = config(4)
+    blind = small_config(4)
     schedule = dataclasses.replace(blind.schedule, warmup="error")
     with pytest.raises(UserError, match="warmup=error waits for a training error"):
         train(task([1.0]), dataclasses.replace(blind, schedule=schedule), tmp_path)
@@ -254,7 +225,7 @@ def test_a_warmup_by_error_needs_a_training_error(tmp_path: Path):
 
 def test_a_graph_needs_a_gpu_before_anything_is_written(tmp_path: Path):
     with pytest.raises(UserError, match="run.cuda_graph needs one process, a GPU, .* training is on the cpu"):
-        train(task([1.0]), config(4, cuda_graph=True), tmp_path / "run")
+        train(task([1.0]), small_config(4, cuda_graph=True), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -262,14 +233,14 @@ def test_compiled_and_recomputed_where_asked(tmp_path: Path, monkeypatch: pytest
     done = []
     monkeypatch.setattr(training, "compile_blocks", lambda model: done.append("compiled"))
     monkeypatch.setattr(training, "recompute_blocks", lambda model: done.append("recomputed"))
-    train(task([1.0]), config(2), tmp_path / "neither")
+    train(task([1.0]), small_config(2), tmp_path / "neither")
     assert done == []
-    train(task([1.0]), config(2, compile=True, recompute=True), tmp_path / "both")
+    train(task([1.0]), small_config(2, compile=True, recompute=True), tmp_path / "both")
     assert done == ["compiled", "recomputed"]
 
 
 def test_the_average_is_scored_and_saved_and_the_weights_go_on(tmp_path: Path):
-    averaged = config(4, eval_every=2)
+    averaged = small_config(4, eval_every=2)
     averaged = dataclasses.replace(averaged, optim=dataclasses.replace(averaged.optim, ema_decay=0.25))
     result = train(task([2.0, 1.0]), averaged, tmp_path / "whole")
     # Weights 0.5, 1, 1.5, 2; decays 2/11 and 1/4: averages 9/22, then a quarter of the one before + 3/4.
@@ -284,7 +255,7 @@ def test_the_average_is_scored_and_saved_and_the_weights_go_on(tmp_path: Path):
 
 
 def test_an_average_goes_on_to_the_same_bits(tmp_path: Path):
-    averaged = config(6, eval_every=2, checkpoint_every=2)
+    averaged = small_config(6, eval_every=2, checkpoint_every=2)
     averaged = dataclasses.replace(averaged, optim=dataclasses.replace(averaged.optim, ema_decay=0.9))
     whole = train(task([3.0, 2.0, 1.0]), averaged, tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):

@@ -8,7 +8,7 @@ import json
 import os
 import signal
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,35 +18,10 @@ from torch import Tensor, nn
 
 from foundation.atomic_files import write_text
 from foundation.errors import UserError
-from training import run as training
+from tests.training.conftest import Batch, small_config, train
 from training.command import SAME_REQUEST_SECONDS, Interrupted
-from training.optim import OptimConfig
-from training.run import Evaluation, RunConfig, Task
-from training.run_folder import last_checkpoint, load_checkpoint, open_run
-from training.schedule import ScheduleConfig
-
-
-@dataclass(frozen=True)
-class Config:
-    schedule: ScheduleConfig
-    run: RunConfig
-    optim: OptimConfig = field(
-        default_factory=lambda: OptimConfig(
-            lr=0.5, momentum=0, weight_decay=0, batch_size=1, reference_batch=1
-        )
-    )
-
-
-class Batch:
-    ids = ("picture",)
-
-    def to(self, device: torch.device) -> "Batch":
-        return self
-
-
-def config(total_steps: int, **run: Any) -> Config:
-    options = {"device": "cpu", "log_every": 2, "checkpoint_every": 100, "eval_every": 2} | run
-    return Config(ScheduleConfig(total_steps=total_steps), RunConfig(**options))
+from training.run import Evaluation, Task
+from training.run_folder import last_checkpoint, load_checkpoint
 
 
 def task(before: Callable[[int], None] = lambda step: None, **changes: Any) -> Task:
@@ -73,11 +48,6 @@ def task(before: Callable[[int], None] = lambda step: None, **changes: Any) -> T
     return replace(whole, **changes)
 
 
-def train(task: Task, config: Config, out: Path, **how: bool) -> dict[str, Any]:
-    with open_run(out, config, **how) as folder:
-        return folder.result or training.train(task, config, folder)
-
-
 def files(out: Path) -> dict[str, bytes]:
     return {
         path.name: path.read_bytes() for path in out.iterdir() if path.suffix in (".safetensors", ".jsonl")
@@ -98,7 +68,7 @@ def test_an_evaluation_that_fails_loses_no_step(tmp_path: Path, failure: Excepti
         raise failure
 
     with pytest.raises(type(failure)):
-        train(task(evaluate=fail), config(4), tmp_path / "failed")
+        train(task(evaluate=fail), small_config(4), tmp_path / "failed")
     saved = load_checkpoint(tmp_path / "failed" / "checkpoint.pt")
     assert (saved["step"], saved["model"]["weight"].item(), saved["evaluations"]) == (2, 2 * 0.5, [])
 
@@ -106,8 +76,8 @@ def test_an_evaluation_that_fails_loses_no_step(tmp_path: Path, failure: Excepti
         assert step >= 2
 
     # The evaluation that failed is made first, and the run ends as one that never failed.
-    whole = train(task(), config(4), tmp_path / "whole")
-    assert train(task(not_again), config(4), tmp_path / "failed", resume=True) == whole
+    whole = train(task(), small_config(4), tmp_path / "whole")
+    assert train(task(not_again), small_config(4), tmp_path / "failed", resume=True) == whole
     assert files(tmp_path / "failed") == files(tmp_path / "whole")
 
 
@@ -116,14 +86,14 @@ def test_a_full_disk_at_the_best_weights_loses_no_step(tmp_path: Path):
         raise OSError(28, "No space left", str(path))
 
     with pytest.raises(OSError, match="No space left"):
-        train(task(save_weights=full), config(4), tmp_path)
+        train(task(save_weights=full), small_config(4), tmp_path)
     assert load_checkpoint(tmp_path / "checkpoint.pt")["step"] == 2
-    train(task(), config(4), tmp_path, resume=True)
+    train(task(), small_config(4), tmp_path, resume=True)
     assert json.loads((tmp_path / "best.safetensors").read_text())["w"] == 4 * 0.5
 
 
 def test_the_checkpoint_after_an_evaluation_knows_it(tmp_path: Path):
-    train(task(), config(2), tmp_path)
+    train(task(), small_config(2), tmp_path)
     assert load_checkpoint(tmp_path / "checkpoint.pt")["evaluations"] == [(2, -1.0)]
     assert load_checkpoint(tmp_path / "checkpoint.previous.pt")["evaluations"] == []
 
@@ -137,12 +107,12 @@ def test_a_request_to_stop_saves_the_step_at_hand(tmp_path: Path, number: int, a
 
     handlers = [signal.getsignal(which) for which in (signal.SIGINT, signal.SIGTERM)]
     with pytest.raises(Interrupted, match=f"stopped after step {at + 1}, which is saved"):
-        train(task(request), config(6), tmp_path / "stopped")
+        train(task(request), small_config(6), tmp_path / "stopped")
     assert handlers == [signal.getsignal(which) for which in (signal.SIGINT, signal.SIGTERM)]
     saved = load_checkpoint(tmp_path / "stopped" / "checkpoint.pt")
     assert (saved["step"], saved["evaluations"]) == (at + 1, [(2, -1.0)])
-    whole = train(task(), config(6), tmp_path / "whole")
-    assert train(task(), config(6), tmp_path / "stopped", resume=True) == whole
+    whole = train(task(), small_config(6), tmp_path / "whole")
+    assert train(task(), small_config(6), tmp_path / "stopped", resume=True) == whole
     assert files(tmp_path / "stopped") == files(tmp_path / "whole")
 
 
@@ -156,24 +126,24 @@ def test_a_second_request_ends_at_once(tmp_path: Path, monkeypatch: pytest.Monke
         pytest.fail("it went on")
 
     with pytest.raises(KeyboardInterrupt) as caught:
-        train(task(request), config(6), tmp_path)
+        train(task(request), small_config(6), tmp_path)
     assert not isinstance(caught.value, Interrupted) and next(clock, None) is None
 
 
 def test_a_longer_run_goes_on_where_the_shorter_ended(tmp_path: Path):
-    train(task(), config(4), tmp_path / "longer")
-    train(task(), config(8), tmp_path / "whole")
+    train(task(), small_config(4), tmp_path / "longer")
+    train(task(), small_config(8), tmp_path / "whole")
 
     def not_again(step: int) -> None:
         assert step >= 4
 
-    result = train(task(not_again), config(8), tmp_path / "longer", resume=True)
+    result = train(task(not_again), small_config(8), tmp_path / "longer", resume=True)
     assert result["step"] == 8 and files(tmp_path / "longer") == files(tmp_path / "whole")
 
 
 def test_an_end_that_was_no_evaluation_stays_one(tmp_path: Path):
-    train(task(), config(3), tmp_path)
-    train(task(), config(4), tmp_path, resume=True)
+    train(task(), small_config(3), tmp_path)
+    train(task(), small_config(4), tmp_path, resume=True)
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if "val/error" in line] == [2, 3, 4]
 
@@ -183,20 +153,20 @@ def test_a_run_without_checkpoint_says_that_it_begins_anew(tmp_path: Path, caplo
         raise UserError("broken")
 
     with pytest.raises(UserError, match="broken"):
-        train(task(stop), config(4), tmp_path)
-    assert train(task(), config(4), tmp_path, resume=True)["step"] == 4
+        train(task(stop), small_config(4), tmp_path)
+    assert train(task(), small_config(4), tmp_path, resume=True)["step"] == 4
     assert f"no checkpoint in {tmp_path} yet: the run starts from the beginning" in caplog.messages
 
 
 def test_what_earlier_checkpoints_do_not_say_of_their_data_is_not_compared(tmp_path: Path):
     with pytest.raises(ZeroDivisionError):
-        train(task(lambda step: 1 // (3 - step)), config(4), tmp_path)
+        train(task(lambda step: 1 // (3 - step)), small_config(4), tmp_path)
     more = {"pictures": 10, "training annotations": "5e1f"}
-    assert train(task(data=more), config(4), tmp_path, resume=True)["step"] == 4
+    assert train(task(data=more), small_config(4), tmp_path, resume=True)["step"] == 4
     # By now the checkpoint says it, and the run has ended; made longer, it does not go on with other data.
     other = task(data={**more, "training annotations": "77aa"})
     with pytest.raises(UserError, match="other data: training annotations 5e1f before, 77aa now"):
-        train(other, config(8), tmp_path, resume=True)
+        train(other, small_config(8), tmp_path, resume=True)
     assert json.loads((tmp_path / "result.json").read_text())["step"] == 4
 
 
@@ -247,7 +217,7 @@ class Disk:
 
 
 def test_a_run_goes_on_from_whatever_a_power_cut_leaves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    options = config(6, log_every=1, checkpoint_every=3)
+    options = small_config(6, log_every=1, checkpoint_every=3)
     whole = train(task(), options, tmp_path / "whole")
     with monkeypatch.context() as patched:
         (tmp_path / "cut").mkdir()
