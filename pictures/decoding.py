@@ -78,12 +78,9 @@ def decode_image(content: bytes, name: str, size: tuple[int, int] | None = None)
             return pixels
     try:
         with open_picture(content) as image:
-            image.load()
-            stored = _to_rgb(image)  # not yet turned; its EXIF data stay readable
+            upright, stored = upright_and_stored(image)
     except DECODING_ERRORS as error:
         raise _refusal(name, content, error) from error
-    turn = _UPRIGHT.get(_orientation(stored))
-    upright = stored if turn is None else stored.transpose(turn)
     if size is None or (upright.height, upright.width) == tuple(size):
         return np.array(upright)
     if (stored.height, stored.width) == tuple(size):
@@ -92,6 +89,17 @@ def decode_image(content: bytes, name: str, size: tuple[int, int] | None = None)
         f"{name}: the picture is {upright.height}x{upright.width} (height x width), its annotation "
         f"says {size[0]}x{size[1]}; the file and the annotation do not belong together: replace one of them"
     )
+
+
+def upright_and_stored(image: Image.Image) -> tuple[Image.Image, Image.Image]:
+    """A picture of Pillow's in RGB, turned by its EXIF orientation and as it is stored.
+
+    The conversions are those that `decode_image` lists; damaged pictures raise `DECODING_ERRORS`.
+    """
+    image.load()
+    stored = _to_rgb(image)  # not yet turned; its EXIF data stay readable
+    turn = _UPRIGHT.get(_orientation(stored))
+    return stored if turn is None else stored.transpose(turn), stored
 
 
 def image_size(path: str | Path) -> tuple[int, int]:
