@@ -132,10 +132,11 @@ network = load_network(pull("{0}")).eval()  # out_features=("res4", "res5") for 
 logits = network(network.input_spec.normalise(pictures))  # pictures: (N, 3, H, W) RGB, 0–255
 ```"""
 _DETECTOR_USE = """```python
+import detection
 from backbones.weights.hub import pull
-from detection.build import load_detector
 
-model, config, classes, category_ids = load_detector(pull("{0}"))
+detector = detection.load(pull("{0}"))
+print(detector("picture.jpg"))
 ```
 
 `tools/predict.py PICTURES --weights FILE` draws what it finds."""

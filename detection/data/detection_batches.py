@@ -96,7 +96,7 @@ class PreparedPictures:
     def _view(self, size: tuple[int, int], rng: np.random.Generator) -> View:
         options = self.options
         if not self.training:
-            return View(size, resized_size(size, options.short_side, options.max_side))
+            return _whole(size, options)
         if options.crop is not None:
             low, high = options.jitter
             view = jittered_view(size, (low, high), options.crop, rng)
@@ -156,6 +156,19 @@ def collate(samples: Sequence[Sample]) -> Batch:
         ids=[sample.id for sample in samples],
         masks=_padded(masks, (slots, height, width // 8)) if masks else None,
     )
+
+
+def picture_batch(pixels: NDArray[np.uint8], options: DataConfig) -> Batch:
+    """One decoded picture (H, W, 3) as evaluation sees it."""
+    view = _whole((pixels.shape[0], pixels.shape[1]), options)
+    image = view.image(torch.from_numpy(pixels).permute(2, 0, 1))
+    nothing = torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64)
+    return collate([Sample(image, view.scale, *nothing, seed=0, id="")])
+
+
+def _whole(size: tuple[int, int], options: DataConfig) -> View:
+    """The whole of a picture (height, width), resized."""
+    return View(size, resized_size(size, options.short_side, options.max_side))
 
 
 def _padded(tensors: Sequence[Tensor], shape: tuple[int, ...]) -> Tensor:

@@ -73,11 +73,7 @@ class PictureFolder:
 
     def load_target(self, index: int) -> Target:
         """A Target without objects, of the size the picture has."""
-        return self.empty_target(index, image_size(self._files[index]))
-
-    def empty_target(self, index: int, size: tuple[int, int]) -> Target:
-        """As `load_target`, of a picture whose (height, width) is known."""
-        return no_objects(self.image_ids[index], size)
+        return no_objects(self.image_ids[index], image_size(self._files[index]))
 
     def fingerprint(self) -> str:
         """A digest of the pictures' names: there are no annotations."""

@@ -11,12 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from backbones.norm import fold_batchnorm
-from detection.build import LoadedDetector, load_detector
 from detection.data.annotation_writers import coco_content, coco_image
-from detection.data.detection_batches import PreparedPictures, collate
 from detection.data.picture_folder import PictureFolder
-from detection.predictor import predict
+from detection.loaded_detector import Detector, check_threshold, load
 from detection.results.pasted_masks import mask_area
 from detection.results.prediction_drawing import draw
 from detection.results.result_records import to_coco_records
@@ -27,7 +24,6 @@ from foundation.file_naming import OutputNames
 from pictures.decoding import load_image
 from pictures.suffixes import is_video
 from pictures.video import open_video, write_video
-from training.devices import resolve_device
 
 logger = logging.getLogger(__name__)
 
@@ -55,18 +51,14 @@ def predict_pictures(
     Raises:
         UserError: no pictures, some unreadable, a folder in use, an impossible threshold or limit.
     """
-    if not 0 <= threshold <= 1:
-        raise UserError(f"--threshold must be a probability from 0 to 1, got {threshold}")
+    check_threshold("--threshold", threshold)
     if limit is not None and limit < 1:
         raise UserError(f"--limit must be 1 or more, got {limit}")
     if out.is_file():
         raise UserError(f"{out} is a file, expected a folder; choose another --out")
     if not overwrite and out.exists() and any(out.iterdir()):
         raise UserError(f"{out} is not empty; choose another --out, or pass --overwrite to write into it")
-    # What it was trained on need not be here.
-    detector = load_detector(weights, ["run.device=auto", *overrides])
-    detector = detector._replace(model=fold_batchnorm(detector.model))
-    detector.model.to(resolve_device(detector.config.run.device))
+    detector = load(weights, overrides=overrides)
     dataset = PictureFolder(pictures, detector.classes, detector.category_ids, limit=limit, leave_out=out)
     (out / "predictions.json").unlink(missing_ok=True)  # written last, it is of the pictures beside it
     drawing = _Drawing(detector, dataset, out, threshold, limit)
@@ -85,7 +77,7 @@ def predict_pictures(
 class _Drawing:
     """A detector at work; `found` grows with every picture: COCO's entry of it, and its detections."""
 
-    detector: LoadedDetector
+    detector: Detector
     dataset: PictureFolder
     out: Path
     threshold: float
@@ -122,12 +114,9 @@ class _Drawing:
         self, picture: NDArray[np.uint8], index: int, key: int, frame: int | None = None
     ) -> Image.Image:
         """A picture of file number `index` with what is found in it, which is kept as `found[key]`."""
-        target = self.dataset.empty_target(index, (picture.shape[0], picture.shape[1]))
-        samples = PreparedPictures(self.dataset, self.detector.config.data, training=False)
-        batch = collate([samples.prepare(picture, target, seed=0)])
-        bf16 = self.detector.config.run.precision == "bf16"
-        (prediction,) = predict(self.detector.model, [batch], bf16=bf16)
-        image = coco_image(key + 1, str(target.image_id), target.size)
+        (prediction,) = self.detector.find([picture])
+        name = str(self.dataset.image_ids[index])
+        image = coco_image(key + 1, name, (picture.shape[0], picture.shape[1]))
         image |= {} if frame is None else {"frame": frame}
         self.found[key] = image, replace(prediction, image_id=key + 1)
         return draw(picture, prediction, self.detector.classes, score_threshold=self.threshold)

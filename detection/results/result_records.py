@@ -6,7 +6,7 @@ its records may have masks alone.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -16,6 +16,13 @@ from detection.field_checks import check_known
 from detection.metrics.record_checks import Record, check_record_masks, check_records
 from detection.results.pasted_masks import as_run_length, mask_boxes
 from detection.types import Prediction, Target
+
+
+class WithCategoryIds(Protocol):
+    """Whatever knows its set's own ids of the classes 1…K: a data set, a detector."""
+
+    @property
+    def category_ids(self) -> Sequence[int]: ...
 
 
 def has_masks(records: Any) -> bool:
@@ -44,7 +51,7 @@ def with_boxes(records: Any, sizes: Mapping[int | str, tuple[int, int]], where: 
     return [{"bbox": box, **record} for box, record in zip(mask_boxes(masks), records, strict=True)]
 
 
-def to_coco_records(predictions: Sequence[Prediction], dataset: DetectionDataset) -> list[Record]:
+def to_coco_records(predictions: Sequence[Prediction], dataset: WithCategoryIds) -> list[Record]:
     """Predictions, each with its `image_id`, as result records with the data set's own ids, unrounded."""
     records = []
     for prediction in predictions:

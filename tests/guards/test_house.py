@@ -66,7 +66,8 @@ def test_init_files_only_export():
 def is_code(node: ast.stmt) -> bool:
     """Whether a statement does more than document, import, name exports, or look for our packages."""
     documents = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-    names = isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+    exports = ("__all__", "__getattr__")
+    names = isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in exports
     looks = ast.unparse(node) == "require_neighbours(__name__)"
     return not (documents or names or looks or isinstance(node, ast.Import | ast.ImportFrom))
 

@@ -21,6 +21,7 @@ PUBLIC = {
     "training.config": ["dump_config", "load_config"],
     "classification.pretrain": ["pretrain"],
     "classification.score.weight_evaluation": ["score_ensemble", "score_weights"],
+    "detection.loaded_detector": ["Detector", "load"],
     "detection.export": ["check_export", "export"],
     "detection.train": ["finetune"],
     "detection.types": ["Prediction", "Target"],

@@ -94,7 +94,7 @@ def test_card(weights: Path, calls: list, tmp_path: Path):
 def test_card_of_a_detector_and_of_a_bare_header():
     detector = WeightsHeader("FasterRCNN", {"name": "resnet18"}, IMAGENET_INPUT, classes=["cat"])
     card = hub.model_card(detector, "me/cats")
-    assert "pipeline_tag: object-detection" in card and 'load_detector(pull("me/cats"))' in card
+    assert "pipeline_tag: object-detection" in card and 'detection.load(pull("me/cats"))' in card
     assert "license" not in card
     bare = hub.model_card(WeightsHeader("resnet18", {"num_classes": 7}, IMAGENET_INPUT), "me/r18")
     assert "| trained on | not recorded |" in bare and "| classes | 7 |" in bare and "## Classes" not in bare

@@ -1,0 +1,105 @@
+"""A trained detector in Python: `detection.load(file)(picture)`."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from backbones.norm import fold_batchnorm
+from detection.build import LoadedDetector, load_detector
+from detection.data.detection_batches import picture_batch
+from detection.predictor import predict
+from detection.results.detection_result import DetectionResult
+from detection.types import Prediction
+from foundation.errors import UserError
+from pictures.given_pictures import GivenPicture, rgb_pixels
+from training.devices import resolve_device
+
+
+def load(
+    weights: str | Path, *, device: str | torch.device | None = None, overrides: Sequence[str] = ()
+) -> "Detector":
+    """A detector to call on pictures, on a GPU where there is one.
+
+    Args:
+        weights: what tools/train_det.py writes, or a published detector's name.
+        device: such as "cpu" or "cuda:1".
+        overrides: changes to its configuration, as "data.short_side=480" or "roi.nms_threshold=0.5".
+    Raises:
+        WeightsError, UserError: no detector's weights, a wrong override, or no such device.
+    """
+    loaded = load_detector(weights, ["run.device=auto", *overrides])
+    place = resolve_device(loaded.config.run.device) if device is None else device
+    try:
+        return Detector(loaded).to(place)
+    except (RuntimeError, AssertionError) as error:  # torch's of names, and of GPUs that are not there
+        raise UserError(f"device {device} cannot be used ({error}); leave it out, or give 'cpu'") from None
+
+
+class Detector(nn.Module):
+    """A detector with everything needed to call it on pictures as they are.
+
+    Always in evaluation, whatever its mode: the network is a copy whose batch normalisation is folded into
+    the convolutions. To go on training it, start tools/train_det.py with model.weights=FILE.
+
+    Attributes:
+        network: the copy.
+        config: the configuration it was trained with, and the overrides.
+        classes: K names.
+        category_ids: their ids in the training set.
+    """
+
+    def __init__(self, loaded: LoadedDetector) -> None:
+        super().__init__()
+        self.network = fold_batchnorm(loaded.model)
+        self.config, self.classes, self.category_ids = loaded.config, loaded.classes, loaded.category_ids
+
+    def forward(
+        self, pictures: GivenPicture | list[Any] | tuple[Any, ...], *, threshold: float = 0.5
+    ) -> DetectionResult | list[DetectionResult]:
+        """What is in the picture, or in each of a list of pictures.
+
+        Every picture is looked at alone, so a list gives what its pictures give one by one.
+
+        Args:
+            pictures: paths, PIL pictures, arrays (H, W, 3) or tensors (3, H, W), as `pictures.given_pictures`
+                says.
+            threshold: least probability; 0 gives all that passes the configuration's roi.score_threshold.
+        Raises:
+            UserError: not a picture, an impossible threshold, or weights of half precision.
+        """
+        check_threshold("threshold", threshold)
+        several = pictures if isinstance(pictures, list | tuple) else [pictures]
+        given = [rgb_pixels(picture) for picture in several]
+        results = [
+            DetectionResult(pixels, _at_least(found, threshold), self.classes, self.category_ids)
+            for pixels, found in zip(given, self.find(given), strict=True)
+        ]
+        return results if several is pictures else results[0]
+
+    def find(self, pictures: Iterable[NDArray[np.uint8]]) -> list[Prediction]:
+        """Everything found in each of the pictures (H, W, 3) RGB, in their pixels."""
+        if any(parameter.dtype != torch.float32 for parameter in self.network.parameters()):
+            raise UserError(
+                "a detector's weights stay float32, since halved ones would move boxes by pixels; to compute "
+                "in bfloat16 load it with overrides=['run.precision=bf16']"
+            )
+        batches = (picture_batch(pixels, self.config.data) for pixels in pictures)
+        return predict(self.network, batches, bf16=self.config.run.precision == "bf16")
+
+
+def check_threshold(name: str, threshold: float) -> None:
+    """Raises a UserError unless the threshold is a probability."""
+    if not 0 <= threshold <= 1:
+        raise UserError(f"{name} must be a probability from 0 to 1, got {threshold}")
+
+
+def _at_least(found: Prediction, threshold: float) -> Prediction:
+    rows = (found.scores >= threshold).nonzero().flatten()
+    masks = None if found.masks is None else [found.masks[row] for row in rows.tolist()]
+    return replace(found.of_rows(rows), masks=masks)
