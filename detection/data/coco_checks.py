@@ -5,6 +5,7 @@ lists all.
 """
 
 import logging
+import re
 from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
 from operator import itemgetter
 from pathlib import Path
@@ -64,17 +65,20 @@ _WHOLE = {
     "categories": ("id",),
     "annotations": ("id", "image_id", "category_id", "iscrowd"),
 }
+_COCOS_OWN = re.compile(r"(instances|image_info)_[a-z-]+20\d\d\.json")
 _SINGULAR = {"images": "image", "categories": "category", "annotations": "annotation"}
 _Entries = list[tuple[int, dict[str, Any]]]
 
 
 def read_json(path: str | Path) -> Any:
     """The content of a JSON file; UserError where it is missing or not JSON."""
-    return file_reading.read_json(
-        Path(path),
-        "expected a COCO JSON there: write it again, or get COCO's own annotations from "
-        "https://cocodataset.org/#download and unpack them so that this path exists",
-    )
+    remedy = "expected a COCO JSON there: write it again"
+    if _COCOS_OWN.fullmatch(Path(path).name):
+        remedy += (
+            ", or get COCO's own annotations from https://cocodataset.org/#download and unpack them so that "
+            "this path exists"
+        )
+    return file_reading.read_json(Path(path), remedy)
 
 
 def read_coco(path: str | Path, pictures: Path | None = None) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from detection.data.annotations import PackedObjects, refuse_turned
-from detection.data.coco_checks import check_coco, read_json, with_annotations, with_sizes
+from detection.data.coco_checks import check_coco, read_coco, read_json, with_annotations, with_sizes
 from detection.data.coco_masks import check_segmentations, draw_mask
 from detection.field_checks import xywh_boxes
 from detection.types import Target, Window
@@ -66,7 +66,14 @@ class CocoDataset:
     image_info_test-dev2017.json, has no truth.
     """
 
-    def __init__(self, annotation_file: str | Path, image_folder: str | Path, *, masks: bool = False) -> None:
+    def __init__(
+        self,
+        annotation_file: str | Path,
+        image_folder: str | Path,
+        *,
+        masks: bool = False,
+        content: dict[str, Any] | None = None,
+    ) -> None:
         """Read the file once.
 
         Args:
@@ -74,15 +81,20 @@ class CocoDataset:
             image_folder: the `file_name`s of the annotations are relative to it. Pictures that state no size
                 have that of their files.
             masks: also keep the segmentations, so that `load_target` gives masks.
+            content: what such a file would hold, of a set in another layout; `annotation_file` is then only
+                what errors name.
         Raises:
             UserError: the file is missing or an entry is malformed.
         """
-        stored = read_json(annotation_file)
+        stored = read_json(annotation_file) if content is None else content
+        is_file = content is None
         content = with_annotations(stored, str(annotation_file))
         content = with_sizes(content, Path(image_folder), str(annotation_file))
         check_coco(content, str(annotation_file))
+        # As one text, for the reason given in annotations.py.
+        self._content = None if is_file else json.dumps(content).encode()
         self.has_truth = "annotations" in stored
-        self.annotation_file = Path(annotation_file)
+        self._annotation_file = Path(annotation_file)
         images = content["images"]
         categories = sorted(content["categories"], key=lambda category: category["id"])
         self.classes: list[str] = [category["name"] for category in categories]
@@ -132,6 +144,12 @@ class CocoDataset:
     def image_path(self, index: int) -> Path:
         """The picture's file, found as `find_file` does."""
         return find_file(self.image_folder, str(self._file_names[index]))
+
+    def truth(self) -> dict[str, Any]:
+        """The checked content of the annotation file, or of what was given in its place, read anew."""
+        if self._content is None:
+            return read_coco(self._annotation_file, self.image_folder)
+        return dict(json.loads(self._content))
 
     def fingerprint(self) -> str:
         """A digest of file names and annotations, with segmentations where the set was opened with them."""

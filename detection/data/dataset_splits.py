@@ -1,6 +1,7 @@
 """Data sets by their kind: the options of a configuration, where the splits lie, and how they are opened.
 
-A data set is added by its module, which says where its splits lie, and one line of the table `DATASETS`.
+A data set is added by its module, which says where its splits lie, and one line of the table `DATASETS`; a
+layout of other programs by its reader, as `detection/layouts/layout.py` says, and one line.
 """
 
 import math
@@ -13,6 +14,8 @@ from detection.data.annotations import DetectionDataset, JoinedDataset
 from detection.data.coco_dataset import CocoDataset, CocoSplit, coco_split, coco_split_of_file
 from detection.data.shapes_scenes import SPLITS, ensure_shapes
 from detection.data.voc_dataset import VocDataset, VocSplit
+from detection.layouts.coco_layout import find_coco, is_official, official_splits
+from detection.layouts.layout import FoundSet, Layout, SetOptions, open_layout, read_split
 from foundation.errors import UserError, suggest
 from training.config import data_root, require_between
 
@@ -22,16 +25,23 @@ class DatasetKind:
     """One kind of data set.
 
     Attributes:
-        folder: its place below $DATA_ROOT.
+        folder: its place below $DATA_ROOT; None of sets that have none, whose `data.root` must be named.
         open: (root, split, masks) gives the data set; a split is the configuration's text, several joined by
             "+"; with masks `load_target` must give them.
         locate: (root, split) gives the files of each split. The doctor reads these itself, because a loader
             stops at the first fault; without them it examines what the opened data set gives.
+        find: (root, options) finds a set in the layouts in which other programs write it; see
+            `detection/layouts/layout.py`. Whatever `open` does not take is read so.
+        opens: (root, split, options) says whether `open` takes a set of somebody's own.
+        splits: (root, None for the place below $DATA_ROOT) gives the defaults of `data.train` and `data.val`.
     """
 
-    folder: str
-    open: Callable[[Path, str, bool], DetectionDataset]
+    folder: str | None
+    open: Callable[[Path, str, bool], DetectionDataset] | None = None
     locate: Callable[[Path, str], Sequence[CocoSplit | VocSplit]] | None = None
+    find: Callable[[Path, SetOptions], FoundSet] | None = None
+    opens: Callable[[Path, str, SetOptions], bool] = lambda root, split, options: False
+    splits: Callable[[Path | None], tuple[str, str]] = lambda root: ("train", "val")
 
 
 def _locate_coco(root: Path, split: str) -> list[CocoSplit]:
@@ -72,7 +82,9 @@ DATASETS = {
         _open_voc,
         lambda root, split: [VocSplit.of(root, *part) for part in _voc_parts(split)],
     ),
-    "coco": DatasetKind("coco", _open_coco, _locate_coco),
+    "coco": DatasetKind(
+        "coco", _open_coco, _locate_coco, find=find_coco, opens=is_official, splits=official_splits
+    ),
     "shapes": DatasetKind(
         "shapes",
         lambda root, split, masks: _open_coco(_shapes_root(root, split), split, masks),
@@ -86,9 +98,18 @@ class DataConfig:
     """Where the pictures are and how they are resized.
 
     Attributes:
-        kind: of `DATASETS`: "voc" (devkit folders), "coco" (JSON) or "shapes" (generated on first use).
+        kind: of `DATASETS`: "coco" (JSON), "voc" (XML), "yolo" (text files), or "shapes" (generated on first
+            use); docs/data_layouts.md says which layouts of each are read.
         root: folder of the set; None means its place under $DATA_ROOT.
-        train, val: COCO and Shapes "train2017"; VOC "2007:trainval"; several joined by "+".
+        train, val: splits, several joined by "+": COCO "train2017", or a JSON file below root (without root,
+            below the working folder); VOC's devkit "2007:trainval"; of other sets "train", "val", "test", or
+            as they call theirs. "" takes what the kind has: COCO's 2017 or VOC's 2007, of sets of your own
+            "train" and "val", which are drawn from all pictures where the set is not divided.
+        pictures: folder of the pictures below root, where it is not found by itself.
+        classes: names in the order of the labels, or "auto", all labels that occur by name. None takes the
+            set's own list, of VOC's devkit the 20 classes unless it has a classes.txt, else as "auto".
+        val_share: of an undivided set, the share of the pictures to validate on.
+        split_seed: draws them.
         short_side, max_side: pixels; the short side is scaled to the first unless the long one would exceed
             the second.
         train_short_sides: one of them at random for every training picture, instead of short_side
@@ -105,8 +126,12 @@ class DataConfig:
 
     kind: str = "coco"
     root: str | None = None
-    train: str = "train2017"
-    val: str = "val2017"
+    train: str = ""
+    val: str = ""
+    pictures: str | None = None
+    classes: Literal["auto"] | tuple[str, ...] | None = None
+    val_share: float = 0.2
+    split_seed: int = 0
     short_side: int = 600
     max_side: int = 1000
     train_short_sides: tuple[int, ...] = ()
@@ -119,6 +144,19 @@ class DataConfig:
     def __post_init__(self) -> None:
         if self.kind not in DATASETS:
             raise ValueError(f"unknown kind of data set {self.kind!r}{suggest(self.kind, DATASETS)}")
+        kind = DATASETS[self.kind]
+        # Beside a file the other split is one of the same set, not COCO's.
+        files = any(text.endswith(".json") for text in (self.train, self.val))
+        defaults = ("train", "val") if files else kind.splits(None if self.root is None else Path(self.root))
+        for key, default in zip(("train", "val"), defaults, strict=True):
+            object.__setattr__(self, key, getattr(self, key) or default)
+        if isinstance(self.classes, tuple) and len(set(self.classes)) != len(self.classes or ("",)):
+            raise ValueError(f"classes must be names, each once, got {list(self.classes)}")
+        given = [key for key in ("pictures", "classes") if getattr(self, key) is not None]
+        if given and kind.find is None:
+            raise ValueError(f"{given[0]} has no effect with kind={self.kind}; leave it out")
+        if not 0 < self.val_share < 1:
+            raise ValueError(f"val_share must be above 0 and below 1, got {self.val_share}")
         if self.difficult == "train" and self.kind != "voc":
             raise ValueError(
                 f"difficult=train is for kind=voc, got kind={self.kind}, whose crowds are no single objects; "
@@ -142,7 +180,18 @@ class DataConfig:
     @property
     def folder(self) -> Path:
         """The root of the set: `root`, or its place under $DATA_ROOT."""
-        return data_root() / DATASETS[self.kind].folder if self.root is None else Path(self.root)
+        place = DATASETS[self.kind].folder
+        if self.root is not None:
+            return Path(self.root)
+        if place is None:
+            raise UserError(f"data.root is not set; data.kind={self.kind} is your own set: name its folder")
+        return data_root() / place
+
+    @property
+    def set_options(self) -> SetOptions:
+        """What readers of layouts need to know; paths are relative to `root`, or to the working folder."""
+        pictures = None if self.pictures is None else Path(self.root or ".") / self.pictures
+        return SetOptions(self.train, self.val, pictures, self.classes, self.val_share, self.split_seed)
 
 
 def open_dataset(config: DataConfig, split: str, *, masks: bool = False) -> DetectionDataset:
@@ -153,7 +202,29 @@ def open_dataset(config: DataConfig, split: str, *, masks: bool = False) -> Dete
     Raises:
         UserError: the files are not where `data.root` or $DATA_ROOT says, are malformed, or have no masks.
     """
-    return DATASETS[config.kind].open(config.folder, split, masks)
+    layouts = read_layouts(config, split)
+    if layouts is None:
+        opener = DATASETS[config.kind].open
+        assert opener is not None  # `read_layouts` reads whatever has none
+        return opener(config.folder, split, masks)
+    parts = [open_layout(layout, masks=masks) for layout in layouts]
+    return parts[0] if len(parts) == 1 else JoinedDataset(parts, split)
+
+
+def read_layouts(config: DataConfig, split: str) -> list[Layout] | None:
+    """The parts of a split that is in a layout of other programs; None of all others."""
+    kind, options = DATASETS[config.kind], config.set_options
+    files = any(text.endswith(".json") for text in (split, config.train, config.val))
+    own = (
+        kind.open is None
+        or config.root is not None
+        or files
+        or options != SetOptions(options.train, options.val)
+    )
+    if kind.find is None or (kind.open and (not own or kind.opens(config.folder, split, options))):
+        return None
+    found = kind.find(Path(".") if files and config.root is None else config.folder, options)
+    return [read_split(found, part, options) for part in split.split("+")]
 
 
 def locate_splits(config: DataConfig, split: str) -> Sequence[CocoSplit | VocSplit]:
@@ -161,8 +232,8 @@ def locate_splits(config: DataConfig, split: str) -> Sequence[CocoSplit | VocSpl
 
     There are none of a kind that does not say.
     """
-    locate = DATASETS[config.kind].locate
-    return locate(config.folder, split) if locate else []
+    kind = DATASETS[config.kind]
+    return [] if kind.locate is None else kind.locate(config.folder, split)
 
 
 def parse_split(text: str) -> CocoSplit | VocSplit | None:

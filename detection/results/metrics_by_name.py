@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any, Literal
 
 from detection.data.annotations import DetectionDataset, JoinedDataset
-from detection.data.coco_checks import read_coco
 from detection.data.coco_dataset import CocoDataset
 from detection.metrics import coco_ap, voc_ap
 from detection.metrics.conventions import COCO, VOC07, VOC12, Conventions
@@ -71,7 +70,7 @@ def _coco(predictions: Sequence[Prediction], dataset: DetectionDataset) -> Figur
 def coco_annotations(dataset: DetectionDataset) -> dict[str, Any]:
     """The truth in COCO's layout, from annotation files where there are some; joined sets are renumbered."""
     if isinstance(dataset, CocoDataset):
-        return read_coco(dataset.annotation_file, dataset.image_folder)
+        return dataset.truth()
     if isinstance(dataset, JoinedDataset):
         contents = [coco_annotations(part) for part in dataset.parts]
         objects = [annotation for content in contents for annotation in content["annotations"]]

@@ -20,8 +20,10 @@ def test_coco(coco_root: Path):
     dataset = open_dataset(DataConfig(kind="coco", root=str(coco_root)), "val")
     assert (dataset.classes, dataset.image_ids) == (["person", "dog"], [30, 10, 20])
     assert dataset.image_path(1) == coco_root / "val" / "a.jpg"
-    with pytest.raises(UserError, match=str(coco_root / "annotations" / "instances_val2017.json")):
-        open_dataset(DataConfig(kind="coco", root=str(coco_root)), "val2017")
+    with pytest.raises(
+        UserError, match=r"\(COCO with annotations/\) has no split 'vall'; did you mean 'val'"
+    ):
+        open_dataset(DataConfig(kind="coco", root=str(coco_root)), "vall")
 
 
 def test_voc_joins_splits(write_voc: Callable[..., Path]):
@@ -50,7 +52,7 @@ def test_shapes(shapes: ShapesFolders):
     config = DataConfig(kind="shapes", root=str(shapes.coco.parent))
     dataset = open_dataset(config, "val")
     assert (len(dataset), dataset.classes) == (100, CLASSES)
-    # The default of data.val is COCO's name.
+    assert (config.train, config.val) == ("train", "val")
     with pytest.raises(UserError, match="Shapes has no split 'val2017'; did you mean 'val'"):
         open_dataset(config, "val2017")
 

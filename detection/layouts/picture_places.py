@@ -1,0 +1,57 @@
+"""Where the pictures of an annotation file lie, which every program writes in another place."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from foundation.errors import UserError
+from pictures.file_names import find_file
+from pictures.suffixes import is_hidden, is_picture
+
+PICTURE_FOLDERS = ("images", "JPEGImages", "data", "imgs", "img")
+SUBSETS = ("train", "val", "valid", "validation", "test")
+
+
+def pictures_below(folder: Path) -> Iterator[Path]:
+    """Every picture below a folder, by name, without what lies in hidden folders."""
+    for path in sorted(folder.iterdir()):
+        if is_hidden(path):
+            continue
+        if path.is_dir():
+            yield from pictures_below(path)
+        elif is_picture(path):
+            yield path
+
+
+def subfolder(folder: Path, *names: str) -> Path | None:
+    """The subfolder of one of these names, in capitals or not; the first that there is."""
+    children = {path.name.lower(): path for path in sorted(folder.iterdir()) if path.is_dir()}
+    return next((children[name.lower()] for name in names if name.lower() in children), None)
+
+
+def locate_pictures(names: Sequence[str], folders: Sequence[Path], where: str) -> tuple[Path, list[str]]:
+    """The folder that has the pictures of an annotation file, and their names below it.
+
+    Args:
+        names: as the file gives them, perhaps with folders of the machine that wrote it.
+        folders: to look in, the likeliest first.
+        where: the file, named in errors.
+    Raises:
+        UserError: none of the folders has any of them.
+    """
+    looked = list(dict.fromkeys(folder for folder in folders if folder.is_dir()))
+    last = [name.replace("\\", "/").rpartition("/")[2] for name in names]
+    best, place = 0, None
+    for written in (list(names), last):
+        for folder in looked:
+            count = sum(find_file(folder, name).is_file() for name in written)
+            if count > best:
+                best, place = count, (folder, written)
+            if count == len(names) > 0:
+                return folder, written
+    if place is None and names:
+        shown = ", ".join(map(str, looked)) or "no folder"
+        raise UserError(
+            f"{where}: none of its {len(names)} pictures was found, for instance {names[0]!r}; looked in "
+            f"{shown}: name their folder with data.pictures=FOLDER"
+        )
+    return place or (folders[0], list(names))
