@@ -10,8 +10,8 @@ from backbones.spec import Network
 from classification.data.data_sets import DataConfig
 from classification.losses import LossConfig
 from classification.mixing import MixingConfig
+from training.config import RunConfig
 from training.optim import OptimConfig
-from training.run import RunConfig
 from training.schedule import ScheduleConfig
 
 

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -37,6 +37,7 @@ from training.devices import process_group, resolve_device, world_size
 from training.loader import read_once
 from training.run import Evaluation, Task, train
 from training.run_folder import open_run
+from training.schedule import in_steps
 from training.seeding import DRAWING, seed_everything
 
 logger = logging.getLogger(__name__)
@@ -53,10 +54,12 @@ def pretrain(
         UserError: data, weights or the folder are not as needed, or the loss is not finite.
     """
     device = resolve_device(config.run.device)
+    open_training = cache(partial(open_split, config.data, training=True))
+    config = in_steps(config, lambda: len(open_training()))
     with process_group(device), open_run(out, config, resume=resume, overwrite=overwrite) as folder:
         if folder.result is not None:
             return folder.result
-        training, validation = (open_split(config.data, training=flag) for flag in (True, False))
+        training, validation = open_training(), open_split(config.data, training=False)
         if training.classes != validation.classes:
             raise UserError(
                 f"data.train_split has {len(training.classes)} classes and data.val_split "

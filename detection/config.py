@@ -15,20 +15,21 @@ from detection.model.roi_heads import RoiConfig
 from detection.model.rpn import RpnConfig
 from detection.results.metrics_by_name import METRICS
 from foundation.errors import check_choice
-from training.config import require_between
+from training.config import RunConfig, require_between
 from training.optim import OptimConfig
-from training.run import RunConfig
 from training.schedule import ScheduleConfig
 
 
-def one_of(option: str, table: Mapping[str, Any]) -> AfterValidator:
-    """Lets a configuration name the keys of a table, and nothing else; the error names the closest one."""
+@dataclass(frozen=True)
+class OneOf:
+    """Lets a configuration name one of the choices, and nothing else; the error names the closest one."""
 
-    def check(name: str) -> str:
-        check_choice(option, name, table)
+    option: str
+    choices: Mapping[str, Any]
+
+    def __call__(self, name: str) -> str:
+        check_choice(self.option, name, self.choices)
         return name
-
-    return AfterValidator(check)
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class DetectorConfig:
         pyramid_channels: of every level of the pyramid.
     """
 
-    kind: Annotated[str, one_of("kind of detector", KINDS)] = "c4"
+    kind: Annotated[str, AfterValidator(OneOf("kind of detector", KINDS))] = "c4"
     class_agnostic: bool = False
     mask: bool = False
     pyramid_channels: int = 256
@@ -109,7 +110,7 @@ class DetectionConfig:
     )
     run: RunConfig = field(default_factory=RunConfig)
     training: Literal["joint", "four_step", "two_stage"] = "joint"
-    metric: Annotated[str, one_of("metric", METRICS)] = "coco"
+    metric: Annotated[str, AfterValidator(OneOf("metric", METRICS))] = "coco"
 
     def __post_init__(self) -> None:
         kind = KINDS[self.detector.kind]

@@ -14,10 +14,10 @@ from detection.data.detection_batches import PreparedPictures, evaluation_batche
 from detection.model.detector import Detections, FasterRCNN
 from detection.results.pasted_masks import paste_masks
 from detection.types import Batch, Prediction
+from training.config import RunConfig
 from training.devices import gather_objects, rank, world_size
 from training.graph import GraphedFunction
 from training.loader import evaluation_shard
-from training.run import RunConfig
 
 
 def predict_dataset(

@@ -4,7 +4,7 @@ import logging
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from training.devices import broadcast_object, is_main, process_group, rank, res
 from training.loader import read_once
 from training.run import Evaluation, Task, train
 from training.run_folder import open_run
+from training.schedule import in_steps
 from training.seeding import seed_everything
 
 logger = logging.getLogger(__name__)
@@ -47,6 +48,8 @@ def finetune(
     """
     device = resolve_device(config.run.device)
     joint = config.training == "joint"
+    open_training = cache(partial(open_dataset, config.data, config.data.train, masks=config.detector.mask))
+    config = in_steps(config, lambda: len(open_training()))
     with (
         process_group(device),
         open_run(out, config, resume=resume, overwrite=overwrite, may_lengthen=joint) as folder,
@@ -54,7 +57,7 @@ def finetune(
         if folder.result is not None:
             return folder.result
         seed_everything(config.run.seed)
-        training = open_dataset(config.data, config.data.train, masks=config.detector.mask)
+        training = open_training()
         # What scoring masks will need is checked now, not at the first evaluation.
         scored = config.detector.mask and METRICS[config.metric].masks
         validation = open_dataset(config.data, config.data.val, masks=scored)

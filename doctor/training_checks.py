@@ -22,7 +22,7 @@ from doctor.step_memory import estimate
 from doctor.survey import Survey, SurveyedObject, clipped
 from foundation.errors import WeightsError
 from training.optim import describe_lr
-from training.schedule import lr_factor
+from training.schedule import in_steps, lr_factor
 
 EPOCHS = (1, 300)  # below the first some pictures are never seen; above the second is rarely meant
 FEW = 0.1  # of all boxes
@@ -54,6 +54,8 @@ def check_config(
         memory: also estimate the memory of a step; seconds to half a minute.
     """
     report = ConfigReport(where)
+    if pictures := sum(len(survey.pictures) for survey in training):
+        config = in_steps(config, lambda: pictures)
     sizes, boxes = _resized(config, training)
     _check_schedule(report, config, len(sizes))
     _check_weights(report, config)

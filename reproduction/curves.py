@@ -68,15 +68,21 @@ def read_curves(file: Path) -> Curves:
     return Curves(reports, test)
 
 
-def epoch_steps(config: PretrainConfig) -> float | None:
-    """Steps that take as many pictures as the training split has; None where its size is not known."""
+def training_pictures(config: PretrainConfig) -> int | None:
+    """How many pictures the training split has; None where that is not known without the data."""
     data = config.data
     if data.kind == "cifar10" and data.train_split in SPLITS:
         taken = SPLITS[data.train_split][1]
-        return (taken.stop - taken.start) / config.optim.batch_size
+        return taken.stop - taken.start
     if data.kind == "folder" and data.root is None:
-        return IMAGENET_PICTURES / config.optim.batch_size
+        return IMAGENET_PICTURES
     return None
+
+
+def epoch_steps(config: PretrainConfig) -> float | None:
+    """Steps that take as many pictures as the training split has; None where its size is not known."""
+    pictures = training_pictures(config)
+    return None if pictures is None else pictures / config.optim.batch_size
 
 
 def window_steps(config: PretrainConfig) -> float:

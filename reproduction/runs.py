@@ -10,9 +10,11 @@ from classification.config import PretrainConfig
 from classification.pretrain import pretrain, pretrain_together, refuse_shared
 from foundation.errors import UserError, suggest
 from foundation.file_reading import read_text
+from reproduction.curves import training_pictures
 from reproduction.paper import Row
 from training.config import complete_config, differences, dump_config, load_config
 from training.run_folder import FREE_KEYS, last_checkpoint
+from training.schedule import counts_epochs, in_steps
 
 logger = logging.getLogger(__name__)
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
@@ -105,8 +107,15 @@ def plan_runs(
 
 
 def row_config(row: Row, overrides: Sequence[str] = ()) -> PretrainConfig:
-    """The configuration of `configs/` that trains a row."""
-    return load_config(PretrainConfig, CONFIGS / f"{row.config}.yaml", overrides)
+    """The configuration of `configs/` that trains a row, in steps."""
+    config = load_config(PretrainConfig, CONFIGS / f"{row.config}.yaml", overrides)
+    pictures = training_pictures(config)
+    if counts_epochs(config) and pictures is None:
+        raise UserError(
+            "epochs need the number of training pictures, which is known of CIFAR-10 and of ImageNet under "
+            "$DATA_ROOT alone; give steps (schedule.total_steps) instead"
+        )
+    return in_steps(config, lambda: pictures or 0)
 
 
 def refuse_other(run: Run) -> None:

@@ -1,4 +1,7 @@
-"""Typed configuration: YAML and `key=value` overrides into nested frozen dataclasses, and back."""
+"""Typed configuration: YAML and `key=value` overrides into nested frozen dataclasses, and back.
+
+Also the section `run`, which every training has.
+"""
 
 import copy
 import dataclasses
@@ -7,7 +10,7 @@ import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, Literal, TypeVar, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
@@ -51,6 +54,7 @@ def parse_config(
     sections = copy.deepcopy(dict(data))
     for override in overrides:
         _apply(override, sections)
+    _leave_out_replaced(schema, sections, [override.partition("=")[0] for override in overrides])
     # Tags make dates and sets in YAML, and aliases lists that hold themselves.
     with readable(source, "expected texts, numbers, lists and sections"):
         text = json.dumps(sections)
@@ -123,6 +127,72 @@ def require_between(section: Any, low: float, high: float, *names: str) -> None:
             raise ValueError(f"{name} must be {limits}, got {value}")
 
 
+def refuse_both(section: Any) -> None:
+    """For a section's `__post_init__`: raises ValueError where two `alternatives` are both set.
+
+    They say the same in steps and in epochs. A key counts as set where it differs from its default.
+    """
+    defaults = {field.name: field.default for field in dataclasses.fields(section)}
+    for steps, epochs in section.alternatives:
+        values = getattr(section, steps), getattr(section, epochs)
+        if values[0] != defaults[steps] and values[1] != defaults[epochs]:
+            raise ValueError(
+                f"{epochs} {_plain(values[1])} and {steps} {_plain(values[0])} say the same in epochs and in "
+                "steps; give one of them"
+            )
+
+
+def _plain(value: Any) -> str:
+    return f"[{', '.join(map(_plain, value))}]" if isinstance(value, tuple) else format(value, "g")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """How a run is executed.
+
+    Attributes:
+        seed: decides all that is drawn: first weights, order of the pictures, augmentation.
+        device: "auto" takes a GPU where there is one.
+        precision: "bf16" computes the network under autocast in bfloat16, faster on GPUs that have it.
+        channels_last: the memory layout that convolutions are fastest with; results differ by rounding.
+        compile: compiles each block with torch.compile, equal blocks once; a minute or more at the start.
+        recompute: computes the activations inside the blocks again for the backward pass instead of keeping
+            them, which saves memory and costs a second forward pass.
+        cuda_graph: replays steps, and detections in evaluation, as captured CUDA graphs, which is faster
+            where the GPU waits for the host; needs one process, a GPU and SGD (see `training.graph`).
+        workers: processes that read pictures, for each process that trains; 0 reads them in that one.
+        log_every: steps between two reports of losses and speed.
+        eval_every: steps between two evaluations, each after a checkpoint.
+        eval_epochs: eval_every in epochs, for instance 1 or 0.5, instead of steps.
+        checkpoint_every: steps between two checkpoints, which a killed run continues from.
+        checkpoint_epochs: checkpoint_every in epochs instead of steps.
+        early_stop: evaluations in a row without improvement that end the run; null never ends it early.
+    """
+
+    seed: int = 0
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["fp32", "bf16"] = "fp32"
+    channels_last: bool = True
+    compile: bool = False
+    recompute: bool = False
+    cuda_graph: bool = False
+    workers: int = 2
+    log_every: int = 50
+    eval_every: int = 1000
+    eval_epochs: float | None = None
+    checkpoint_every: int = 1000
+    checkpoint_epochs: float | None = None
+    early_stop: int | None = None
+
+    alternatives = (("eval_every", "eval_epochs"), ("checkpoint_every", "checkpoint_epochs"))
+
+    def __post_init__(self) -> None:
+        require_positive(self, "log_every", "eval_every", "checkpoint_every", "early_stop")
+        require_positive(self, "eval_epochs", "checkpoint_epochs")
+        require_between(self, 0, math.inf, "seed", "workers")
+        refuse_both(self)
+
+
 def _apply(override: str, data: dict[str, Any]) -> None:
     """Writes one "section.key=value" into the nested mappings."""
     name, equals, text = override.partition("=")
@@ -137,6 +207,18 @@ def _apply(override: str, data: dict[str, Any]) -> None:
             raise UserError(f"override {override!r}: {section!r} is a value, not a section")
     with readable(f"override {override!r}", f"expected a YAML value, got {text!r}"):
         data[key] = read_yaml(text)
+
+
+def _leave_out_replaced(schema: Any, sections: dict[str, Any], overridden: Sequence[str]) -> None:
+    """An override in epochs replaces what a file says in steps, and the other way round."""
+    for section, kind in get_type_hints(schema).items():
+        given, names = sections.get(section), {key.removeprefix(f"{section}.") for key in overridden}
+        if not isinstance(given, dict):
+            continue
+        for pair in getattr(kind, "alternatives", ()):
+            for key, other in (pair, pair[::-1]):
+                if key in names and other not in names and given.get(key):
+                    given.pop(other, None)
 
 
 def _explain(schema: type, problem: Any) -> str:

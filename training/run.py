@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import shorten
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from foundation.errors import UserError
 from training.command import Interrupted, stop_requested, stop_requests, watched
 from training.compile import compile_blocks, recompute_blocks
-from training.config import require_between, require_positive
 from training.devices import (
     any_process,
     broadcast_buffers,
@@ -29,46 +28,12 @@ from training.devices import (
 )
 from training.graph import STEPS, GraphedSteps, require_capturable
 from training.loop import StopTraining, TrainingStep, TrainState, fit
-from training.optim import OptimConfig, WeightAverage, build_optimizer, describe_lr
+from training.optim import WeightAverage, build_optimizer, describe_lr
 from training.run_folder import RunFolder
-from training.schedule import ScheduleConfig, ends_warmup
+from training.schedule import TrainingConfig, ends_warmup
 from training.seeding import draw_apart
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunConfig:
-    """How a run is executed."""
-
-    seed: int = 0
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    precision: Literal["fp32", "bf16"] = "fp32"
-    channels_last: bool = True
-    compile: bool = False  # each block by torch.compile; equal blocks share their code
-    recompute: bool = False  # activations inside the blocks, for the backward pass, instead of keeping them
-    # Captures steps, and detections in evaluation; needs one process, a GPU and SGD. See `training.graph`.
-    cuda_graph: bool = False
-    workers: int = 2
-    log_every: int = 50
-    eval_every: int = 1000
-    checkpoint_every: int = 1000
-    early_stop: int | None = None  # evaluations without improvement until the end
-
-    def __post_init__(self) -> None:
-        require_positive(self, "log_every", "eval_every", "checkpoint_every", "early_stop")
-        require_between(self, 0, math.inf, "seed", "workers")
-
-
-class TrainingConfig(Protocol):
-    """A dataclass with the sections that every training has."""
-
-    @property
-    def optim(self) -> OptimConfig: ...
-    @property
-    def schedule(self) -> ScheduleConfig: ...
-    @property
-    def run(self) -> RunConfig: ...
 
 
 class Evaluation(NamedTuple):
@@ -107,6 +72,7 @@ def train(task: Task, config: TrainingConfig, folder: RunFolder) -> dict[str, An
         Interrupted: it was asked to stop.
     """
     optim, schedule, run, model = config.optim, config.schedule, config.run, task.model
+    assert schedule.total_steps > 0  # whoever opened the data has called `in_steps`
     device = next(model.parameters()).device
     if run.cuda_graph:
         require_capturable(optim.kind, device, recompute=run.recompute)

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from backbones.spec import InputSpec
+from training.config import RunConfig
 from training.devices import rank, world_size
 from training.loader import BatchLoader, Item, TrainSampler, evaluation_shard
 from training.optim import OptimConfig
-from training.run import RunConfig
 
 logger = logging.getLogger(__name__)
 

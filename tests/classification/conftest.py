@@ -13,8 +13,8 @@ from classification.data.data_sets import DataConfig
 from classification.data.encoded_pictures import EncodedPictures
 from classification.data.labelled_batches import Batch, training_batches
 from classification.data.opened_splits import open_split
+from training.config import RunConfig
 from training.optim import OptimConfig
-from training.run import RunConfig
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from classification.data.cifar10 import Cifar10
 from classification.data.data_sets import DataConfig
 from classification.pretrain import pretrain, pretrain_together
 from foundation.errors import UserError
+from training.config import RunConfig
 from training.optim import OptimConfig
-from training.run import RunConfig
 from training.schedule import ScheduleConfig
 from training.seeding import capture_rng, restore_rng
 

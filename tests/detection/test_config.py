@@ -55,7 +55,7 @@ def test_a_section_keeps_what_the_file_does_not_say(tmp_path: Path):
 def test_a_schedule_of_ones_own_does_not_inherit_the_milestones(tmp_path: Path):
     schedule = load_config(DetectionConfig, None, ["schedule.total_steps=100"]).schedule
     assert (schedule.total_steps, schedule.milestones) == (100, ())
-    with pytest.raises(UserError, match="schedule.total_steps: missing"):
+    with pytest.raises(UserError, match="total_steps must be positive, got 0; give it, or epochs"):
         load_config(DetectionConfig, None, ["schedule.gamma=0.5"])
 
 

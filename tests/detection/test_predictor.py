@@ -20,7 +20,7 @@ from detection.model.roi_heads import Detections
 from detection.predictor import predict, predict_dataset, to_predictions
 from detection.results.pasted_masks import decode_mask
 from detection.types import Batch
-from training.run import RunConfig
+from training.config import RunConfig
 
 DATA = DataConfig(short_side=64, max_side=96)
 RUN = RunConfig(device="cpu", workers=0)

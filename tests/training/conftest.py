@@ -7,8 +7,9 @@ from typing import Any
 import torch
 
 from training import run as training
+from training.config import RunConfig
 from training.optim import OptimConfig
-from training.run import RunConfig, Task
+from training.run import Task
 from training.run_folder import open_run
 from training.schedule import ScheduleConfig
 

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 import torch
 from torch import nn
+from training.config import RunConfig
 from training.devices import is_main, process_group
 from training.optim import OptimConfig
-from training.run import Evaluation, RunConfig, Task, train
+from training.run import Evaluation, Task, train
 from training.run_folder import load_checkpoint, open_run, save_checkpoint
 from training.schedule import ScheduleConfig
 from training.seeding import seed_everything

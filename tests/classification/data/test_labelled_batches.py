@@ -9,9 +9,9 @@ from classification.data.data_sets import DataConfig
 from classification.data.encoded_pictures import EncodedPictures
 from classification.data.labelled_batches import Batch, evaluation_batches, training_batches
 from foundation.errors import UserError
+from training.config import RunConfig
 from training.loader import Item
 from training.optim import OptimConfig
-from training.run import RunConfig
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from classification.config import ModelConfig, PretrainConfig
 from classification.data.cifar10 import Cifar10
 from classification.data.data_sets import DataConfig
 from classification.data.labelled_batches import PicturesOnDevice, training_batches, training_items
+from training.config import RunConfig
 from training.optim import OptimConfig
-from training.run import RunConfig
 from training.schedule import ScheduleConfig
 
 OPTIM = OptimConfig(batch_size=16, reference_batch=16, accumulate=2)
