@@ -1,0 +1,141 @@
+"""Every key of a configuration with its type, default and meaning, read from the dataclasses themselves.
+
+A meaning stands in the docstring of the key's class, under "Attributes:".
+"""
+
+import re
+import textwrap
+from collections.abc import Sequence
+from dataclasses import MISSING, fields, is_dataclass
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from inspect import getdoc
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
+
+from foundation.errors import UserError
+
+NAMES = {int: "integer", float: "number", str: "text", bool: "true | false", NoneType: "null"}
+WIDTH = 110
+
+
+class Key(NamedTuple):
+    """One key of a configuration.
+
+    Attributes:
+        name: dotted, as on the command line.
+        kind: its type in words, or its choices.
+        default: as in YAML; "required" where there is none.
+        meaning: in words; empty where its class documents none.
+    """
+
+    name: str
+    kind: str
+    default: str
+    meaning: str
+
+
+def list_keys(schema: type[Any], defaults: Any = None, prefix: str = "") -> list[Key]:
+    """Every key of a configuration, section by section.
+
+    Args:
+        schema: a dataclass whose sections are dataclasses in turn.
+        defaults: an instance with the defaults, where they are not those of the class.
+        prefix: of the names.
+    """
+    hints, meanings = get_type_hints(schema, include_extras=True), _meanings(schema)
+    keys = []
+    for field in fields(schema):
+        default: Any = field.default if defaults is None else getattr(defaults, field.name)
+        factory: Any = field.default_factory
+        if default is MISSING and factory is not MISSING:
+            default = factory()
+        hint, name = hints[field.name], f"{prefix}{field.name}"
+        if isinstance(hint, type) and is_dataclass(hint):
+            keys += list_keys(hint, None if default is MISSING else default, f"{name}.")
+        else:
+            text = "required" if default is MISSING else _yaml(default)
+            keys.append(Key(name, _in_words(hint), text, meanings.get(field.name, "")))
+    return keys
+
+
+def select_keys(keys: Sequence[Key], pattern: str) -> list[Key]:
+    """The keys whose names fit a pattern, or hold a text; a UserError names the closest if there is none."""
+    shell = any(sign in pattern for sign in "*?[")
+    chosen = [key for key in keys if (fnmatchcase(key.name, pattern) if shell else pattern in key.name)]
+    if not chosen:
+        names = [key.name for key in keys]
+        close = get_close_matches(pattern, [*names, *(name.rpartition(".")[2] for name in names)], n=1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        raise UserError(f"no key fits {pattern!r}; {hint}--keys alone lists all {len(keys)}")
+    return chosen
+
+
+def describe_keys(schema: type[Any], pattern: str = "") -> str:
+    """The keys that fit, each with type and default on a line of its own and the meaning below."""
+    lines = []
+    for key in select_keys(list_keys(schema), pattern):
+        lines.append(f"{key.name}  ({key.kind}; {_of_default(key)})")
+        lines += textwrap.wrap(key.meaning, WIDTH - 4, initial_indent="    ", subsequent_indent="    ")
+    return "\n".join(lines)
+
+
+def keys_as_markdown(schema: type[Any]) -> str:
+    """A table for every section."""
+    sections: dict[str, list[Key]] = {}
+    for key in list_keys(schema):
+        sections.setdefault(key.name.rpartition(".")[0], []).append(key)
+    tables = []
+    for section, keys in sections.items():
+        rows = [
+            f"| `{key.name}` | {_cell(key.kind)} | `{key.default}` | {_cell(key.meaning)} |" for key in keys
+        ]
+        heading = f"### `{section}`" if section else "### Without a section"
+        tables.append(
+            "\n".join([heading, "", "| key | type | default | meaning |", "|---|---|---|---|", *rows])
+        )
+    return "\n\n".join(tables)
+
+
+def _cell(text: str) -> str:
+    return re.sub(r"([|<*])", r"\\\1", text)
+
+
+def _of_default(key: Key) -> str:
+    return key.default if key.default == "required" else f"default {key.default}"
+
+
+def _meanings(schema: type[Any]) -> dict[str, str]:
+    """By name, what the docstrings of a class and of those it extends say under "Attributes:"."""
+    found: dict[str, str] = {}
+    for each in reversed(schema.__mro__):
+        _, _, attributes = (getdoc(each) or "").partition("Attributes:\n")
+        block = re.split(r"\n(?=\S)", attributes)[0] if attributes.startswith("    ") else ""
+        for entry in re.split(r"\n(?=    \S)", block):
+            names, _, text = entry.strip().partition(":")
+            found |= {name.strip(): " ".join(text.split()) for name in names.split(",")}
+    return found
+
+
+def _in_words(hint: Any) -> str:
+    """A type in words: "integer or null", "list of number", or the choices."""
+    origin, parts = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        checks = (getattr(extra, "func", None) for extra in parts[1:])
+        choices = [choice for check in checks for choice in getattr(check, "choices", ())]
+        return " | ".join(choices) or _in_words(parts[0])
+    if origin is Literal:
+        return " | ".join(map(str, parts))
+    if origin in (Union, UnionType):
+        return " or ".join(_in_words(part) for part in parts)
+    if origin is tuple:
+        return f"list of {_in_words(parts[0])}s"
+    return NAMES.get(hint, getattr(hint, "__name__", str(hint)))
+
+
+def _yaml(value: Any) -> str:
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "null"}[value]
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_yaml, value))}]"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
