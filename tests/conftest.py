@@ -7,8 +7,12 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +109,74 @@ def in_processes(root: Path) -> Callable[..., list[Any]]:
         return [json.loads(process.communicate(timeout=120)[0]) for process in processes]
 
     return run
+
+
+@dataclass
+class Publisher:
+    """A server on this machine in place of those that publish weights.
+
+    Attributes:
+        url: of the server, without a slash at its end.
+        cache: folder of $RESIDUAL_CACHE.
+        files: path, from its slash on → content.
+        headers: path → headers more; with "Location" the answer is a redirect.
+        cut: paths whose connection ends after half of the content.
+        pauses: path → seconds without a byte after half of the content.
+        asked: paths in the order of the requests.
+    """
+
+    url: str
+    cache: Path
+    files: dict[str, bytes] = field(default_factory=dict)
+    headers: dict[str, dict[str, str]] = field(default_factory=dict)
+    cut: set[str] = field(default_factory=set)
+    pauses: dict[str, float] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+
+    def answer(self, request: BaseHTTPRequestHandler) -> None:
+        path = request.path
+        self.asked.append(path)
+        headers = self.headers.get(path, {})
+        if path not in self.files and not headers:
+            request.send_error(404)
+            return
+        content = self.files.get(path, b"")
+        request.send_response(302 if "Location" in headers else 200)
+        for name, value in ({"Content-Length": str(len(content))} | headers).items():
+            request.send_header(name, value)
+        request.end_headers()
+        half = len(content) // 2
+        request.wfile.write(content[:half])
+        time.sleep(self.pauses.get(path, 0))
+        if path not in self.cut:
+            with suppress(ConnectionError):  # who asked may have given up meanwhile
+                request.wfile.write(content[half:])
+
+
+@pytest.fixture
+def publisher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Publisher]:
+    """A server whose files and faults a test sets, and caches of its own, all empty."""
+    cache = tmp_path / "cache"
+    for name, folder in {
+        "RESIDUAL_CACHE": cache,
+        "TORCH_HOME": tmp_path / "torch",
+        "HF_HOME": tmp_path / "hf",
+    }.items():
+        monkeypatch.setenv(name, str(folder))
+    monkeypatch.delenv("HF_HUB_CACHE", raising=False)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:  # noqa: N802, the name that http.server calls
+            found.answer(self)
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        found = Publisher(f"http://127.0.0.1:{server.server_port}", cache)
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}).start()
+        yield found
+        server.shutdown()
 
 
 CLASSES = [b"airplane", b"automobile", b"bird", b"cat", b"deer", b"dog", b"frog", b"horse", b"ship", b"truck"]

@@ -3,7 +3,8 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from types import MappingProxyType
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -69,6 +70,7 @@ def convert(
     allow_unexpected: Collection[str] = (),
     backbone_only: bool = False,
     overwrite: bool = False,
+    facts: Mapping[str, Any] = MappingProxyType({}),
 ) -> Conversion:
     """Converts a weight file; nothing is written unless every tensor has its place or is allowed by name.
 
@@ -87,6 +89,7 @@ def convert(
         allow_missing, allow_unexpected: exact names, of the network and of the file.
         backbone_only: leave out the classifier, and of a detector all but its backbone.
         overwrite: replace an existing target.
+        facts: values of the header that no tensors tell: dataset, score, config.
     Raises:
         WeightsError, OptionError: with the reason and the remedy.
     """
@@ -101,11 +104,13 @@ def convert(
         header, network = _find(source, contents, FORMATS[name].models, model, stride_on, pictures)
     else:
         header, network = _confirm(source, contents, contents.header, model, stride_on, pictures)
+    header = replace(header, **facts)
     if stem_pool is not None:
         header = _with_stem_pool(header, stem_pool)
     state, coverage = _cover(contents, network, backbone_only)
     title = f"{source}{f' (below {contents.place!r})' if contents.place else ''} → {network.name}"
-    coverage.require(title, allow_missing=allow_missing, allow_unexpected=allow_unexpected)
+    unexpected = set(allow_unexpected) - contents.folded
+    coverage.require(title, allow_missing=allow_missing, allow_unexpected=unexpected)
     if target_input not in (None, "keep"):
         first, wanted = (
             next((name for name in state if state[name].ndim == 4), "none"),

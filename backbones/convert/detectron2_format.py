@@ -42,6 +42,9 @@ def to_ours(tensors: Mapping[str, Tensor]) -> Contents:
             weight, norm = contents.state[name], name.removesuffix("weight")
             contents.state[f"{norm}running_mean"] = torch.zeros_like(weight)
             contents.state[f"{norm}running_var"] = torch.ones_like(weight) - DEFAULT_EPS
+        if (bias := contents.unused.pop("conv1_b", None)) is not None:  # about 1e-9; detectron2 leaves it out
+            contents.state["bn1.running_mean"] = -bias
+            contents.folded.add("conv1_b")
         contents.note = 'batch normalisation is folded into scale and shift: use norm="frozen"'
     return contents
 

@@ -28,6 +28,7 @@ class Contents:
         header: of a file of ours, or of one that we wrote.
         input_spec, stride_on, stem_pool: as certain from the format; None: the file does not say.
         rest_of_detector: names in unused that belong to a detector or another model around the network.
+        folded: names of tensors that are in others of `state` by now; to allow them changes nothing.
         place: keys and prefix below which a checkpoint holds the network.
         note: what users of these weights must know.
     """
@@ -40,6 +41,7 @@ class Contents:
     stride_on: str | None = None
     stem_pool: str = "padded"
     rest_of_detector: set[str] = field(default_factory=set)
+    folded: set[str] = field(default_factory=set)
     place: str = ""
     note: str = ""
 

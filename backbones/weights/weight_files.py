@@ -8,6 +8,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from backbones.weights.published import find_weights
 from backbones.weights.sharded_weights import INDEX, check_whole, read_shards
 from backbones.weights.weight_values import check_values
 from backbones.weights.weights_header import WeightsHeader, metadata_of, read_metadata
@@ -45,15 +46,16 @@ def to_safetensors(tensors: dict[str, Tensor], metadata: dict[str, str]) -> byte
 def read_weights(path: str | Path) -> tuple[dict[str, Tensor], WeightsHeader | None]:
     """Tensors by name, on the CPU, and the header; foreign files (.pth, .pt, others' safetensors) have none.
 
-    Nothing in the file is executed: .pth files are read with `weights_only=True`. Weights in several files
-    are read by their index (`model.safetensors.index.json`). Files of other forms or with other names go
+    A published name stands for its file (`find_weights`). Nothing in a file is executed: .pth files are read
+    with `weights_only=True`. Weights in several files are read by their index
+    (`model.safetensors.index.json`). Files of other forms or with other names go
     through `backbones.convert` first.
 
     Raises:
         WeightsError: no such file, not a whole file of named tensors, not as we wrote it, or with values that
             no network can use.
     """
-    path = Path(path)
+    path = find_weights(path)
     check_start(path)
     if path.suffix in (".safetensors", ".pth", ".pt") or path.name.endswith(INDEX):
         state, header = read_shards(path, _read_whole) if path.name.endswith(INDEX) else _read_whole(path)
@@ -74,7 +76,7 @@ def _read_whole(path: Path) -> tuple[dict[str, Tensor], WeightsHeader | None]:
 
 def read_header(path: str | Path) -> WeightsHeader | None:
     """As `read_weights`, the header alone: the values of a safetensors file are not read."""
-    path = Path(path)
+    path = find_weights(path)
     if path.suffix != ".safetensors":
         return read_weights(path)[1]
     check_start(path)

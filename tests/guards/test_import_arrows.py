@@ -18,6 +18,7 @@ HOSTS = {
     "adapters/detectron2_training.py": {"detectron2"},
     "adapters/timm.py": {"timm"},
     "networks/timm_networks.py": {"timm"},
+    "weights/downloads.py": {"filelock", "tqdm"},  # torch brings the first; the other only shows a bar
     "weights/hub.py": {"huggingface_hub"},
     "export.py": {"onnx", "onnxruntime", "onnxscript"},
 }

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from backbones import (
     IMAGENET_INPUT,
-    WeightsError,
     WeightsHeader,
     create_backbone,
     create_model,
@@ -40,9 +39,9 @@ def caffe2_names(layers: list[Layer]) -> dict[str, Tensor]:
 
 
 def test_folded_normalisation_of_msra(random_release):
-    tensors = caffe2_names(random_release(50)) | {"conv1_b": torch.full((64,), 1e-9)}
+    tensors = caffe2_names(random_release(50)) | {"conv1_b": torch.full((64,), 0.25)}
     contents = detectron2.to_ours(tensors)
-    assert contents.unused.keys() == {"conv1_b"}  # detectron2 itself leaves it out
+    assert not contents.unused and contents.folded == {"conv1_b"}
     assert contents.input_spec == MSRA_INPUT and contents.stride_on == "1x1"
     network = create_model("resnet50", stride_on="1x1").eval()
     expected = {name for name in network.state_dict() if "num_batches" not in name}
@@ -51,7 +50,8 @@ def test_folded_normalisation_of_msra(random_release):
     assert torch.equal(contents.state["layer4.2.bn3.bias"], tensors["res5_2_branch2c_bn_b"])
     load_into(network, contents.state)
     x = torch.randn(2, 64, 8, 8)
-    scaled = x * tensors["res_conv1_bn_s"][:, None, None] + tensors["res_conv1_bn_b"][:, None, None]
+    # The convolution of the file adds 0.25 to x before scale and shift.
+    scaled = (x + 0.25) * tensors["res_conv1_bn_s"][:, None, None] + tensors["res_conv1_bn_b"][:, None, None]
     with torch.no_grad():
         torch.testing.assert_close(network.bn1(x), scaled, rtol=1e-6, atol=1e-6)
 
@@ -64,9 +64,10 @@ def test_pickle_of_msra_for_torchvisions_pictures(tmp_path, random_release):
     tensors = {name: tensor for name, tensor in tensors.items() if "fc1000" not in name}
     write_pickled_arrays(tmp_path / "R-50.pkl", {"blobs": tensors | {"bbox_pred_w": torch.zeros(1)}})
     out, options = tmp_path / "r50.safetensors", {"backbone_only": True, "target_input": "imagenet"}
-    with pytest.raises(WeightsError, match=r"unused:\n    conv1_b \(64,\)"):
-        convert(tmp_path / "R-50.pkl", out, **options)
-    conversion = convert(tmp_path / "R-50.pkl", out, **options, allow_unexpected=["conv1_b"])
+    convert(tmp_path / "R-50.pkl", out, **options)
+    # Needed by earlier releases, and no mistake now.
+    options |= {"overwrite": True, "allow_unexpected": ["conv1_b"]}
+    conversion = convert(tmp_path / "R-50.pkl", out, **options)
     assert 'use norm="frozen"' in conversion.describe()
     network = create_backbone("resnet50", weights=out, stride_on="1x1", norm="frozen", out_features=("res5",))
     assert network.input_spec == IMAGENET_INPUT

@@ -1,0 +1,146 @@
+"""Published weights by name: the table of them, and how a name becomes a file of ours in the cache."""
+
+import csv
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from backbones.weights.downloads import cache_folder, fetch, locked, place_of
+from foundation.errors import WeightsError, suggest
+
+TABLE = Path(__file__).with_name("published_weights.tsv")
+SOURCES = ("torchvision", "msra", "timm")
+CONVERSION = 1  # part of the names of converted files: raise it when the same file is converted otherwise
+_SUFFIXES = (".safetensors", ".pth", ".pt", ".th", ".tar", ".bin", ".ckpt", ".pyth", ".pkl", ".json")
+
+
+@dataclass(frozen=True)
+class PublishedWeights:
+    """A line of the table.
+
+    Attributes:
+        name: "<source>/<network>.<tag>".
+        url: of the file as its publisher has it.
+        mib: size in MiB; None where the publisher states none.
+        digest: digits of its SHA-256 that are published, all 64 or the first 8 or none.
+        format: of `backbones.convert`.
+        network: our name of it; "timm/<name>" for a network that stays timm's.
+        stride_on: of its bottlenecks, "" where it has none.
+        input: its pictures, a name of `backbones.convert.conversion.PICTURES`.
+        top1, top5: published accuracies in %, one crop on ImageNet's validation part.
+        resize, crop: of that score, sides in pixels.
+        licence: SPDX identifier.
+    """
+
+    name: str
+    url: str
+    mib: float | None
+    digest: str
+    format: str
+    network: str
+    stride_on: str
+    input: str
+    top1: float
+    top5: float
+    resize: int
+    crop: int
+    licence: str
+
+    @property
+    def path(self) -> Path:
+        """Where the converted file is, or will be."""
+        return _converted(self.name)
+
+    @property
+    def is_cached(self) -> bool:
+        """Whether nothing need be downloaded."""
+        return self.path.is_file() or place_of(self.url).is_file()
+
+
+@cache
+def published_weights() -> dict[str, PublishedWeights]:
+    """The table by name."""
+    types = PublishedWeights.__annotations__
+    with TABLE.open(newline="") as file:
+        rows = [
+            {key: _value(types[key], text) for key, text in row.items()}
+            for row in csv.DictReader(file, delimiter="\t")
+        ]
+    return {row["name"]: PublishedWeights(**row) for row in rows}
+
+
+def list_weights(pattern: str = "*") -> list[str]:
+    """Names of the table that match a shell pattern."""
+    return [name for name in published_weights() if fnmatchcase(name, pattern)]
+
+
+def published_name(weights: str | Path) -> str | None:
+    """The text as a published name, if it has the form of one and is no existing file."""
+    path = Path(weights)
+    parts = path.parts
+    if len(parts) != 2 or parts[0] not in SOURCES or path.suffix in _SUFFIXES or path.exists():
+        return None
+    return path.as_posix()
+
+
+def find_weights(weights: str | Path) -> Path:
+    """The file of weights that are given by path or by published name.
+
+    A name is looked for in the cache; if it is not there, the file is fetched, verified and converted.
+
+    Args:
+        weights: a path, which an existing file always is; or "<source>/<name>" (`list_weights`; also
+            "timm/<name>.<tag>" for every network that timm has weights of).
+    Raises:
+        WeightsError: there are no such weights, they cannot be had, or the cache cannot be written.
+    """
+    name = published_name(weights)
+    if name is None:
+        return Path(weights)
+    target = _converted(name)
+    if target.is_file():
+        return target
+    entry = published_weights().get(name)
+    if entry is None:
+        raise WeightsError(f"unknown weights {name!r}{suggest(name, _alike(name))}")
+    source = fetch(entry.url, sha256=entry.digest)
+    with locked(target):
+        if not target.is_file():  # another process may have converted it meanwhile
+            _convert(entry, source, target)
+    return target
+
+
+def _convert(entry: PublishedWeights, source: Path, target: Path) -> None:
+    from backbones.convert import convert  # only here: it reads files of ours with the modules beside this
+
+    convert(
+        source,
+        target,
+        source_format=entry.format,
+        model=entry.network,
+        stride_on=cast(Literal["1x1", "3x3"] | None, entry.stride_on or None),
+        source_input=entry.input,
+        facts={
+            "dataset": "ImageNet",
+            "score": {"top1": entry.top1, "top5": entry.top5},
+            "config": {"data": {"kind": "folder", "image_size": entry.crop, "resize": entry.resize}},
+        },
+    )
+
+
+def _converted(name: str) -> Path:
+    return cache_folder() / "weights" / f"{name}.v{CONVERSION}.safetensors"
+
+
+def _alike(name: str) -> Iterable[str]:
+    """Names of the same source, or the sources' first ones."""
+    return list_weights(f"{Path(name).parts[0]}/*")
+
+
+def _value(type: Any, text: str) -> Any:
+    if type == float | None:
+        return float(text) if text else None
+    return type(text)
