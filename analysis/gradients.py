@@ -19,11 +19,17 @@ AT_ONCE = 64  # points of a line that pass the network together
 
 @dataclass(frozen=True)
 class GradientsOptions:
-    """Where gradients are taken."""
+    """Where gradients are taken.
 
-    lines: int = 10  # between two pictures each
-    points: int = 256  # of a line, evenly spaced from one picture to the other
-    depths: int = 9  # at most so many blocks behind which gradients begin, spread evenly, with the last
+    Attributes:
+        lines: lines from one picture to another.
+        points: points of a line, evenly spaced.
+        depths: blocks, at most, behind which gradients begin: spread evenly, and the last among them.
+    """
+
+    lines: int = 10
+    points: int = 256
+    depths: int = 9
 
     def __post_init__(self) -> None:
         require_positive(self, "lines", "depths")

@@ -28,9 +28,9 @@ class LesionOptions:
     """Which lesions are tried, on how many pictures.
 
     Attributes:
-        pictures: on which single blocks are deleted, all if None.
-        drawn_pictures: on which random lesions are tried, the first of the pictures.
-        blocks: that single deletions try, as "res3.1"; all if empty.
+        pictures: number of pictures on which single blocks are deleted; None takes all.
+        drawn_pictures: number of pictures, the first, on which random lesions are tried.
+        blocks: blocks that single deletions try, as "res3.1"; empty takes all.
         deleted: numbers of blocks deleted at once; None takes `DELETED`.
         swapped: numbers of swaps of two blocks of equal shape, one after the other; None takes
             `SWAPPED`.

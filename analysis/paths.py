@@ -32,7 +32,7 @@ class PathsOptions:
     Attributes:
         samples: paths of each length, each for a picture of its own (Veit et al. 2016 take 1,000); with at
             most `ENUMERATED` blocks all paths are followed, for as many pictures.
-        mass: of the gradient that the effective range of lengths holds.
+        mass: share of the gradient that the effective range of lengths holds.
     """
 
     samples: int = 1000

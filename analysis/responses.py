@@ -15,9 +15,13 @@ from training.config import require_positive
 
 @dataclass(frozen=True)
 class ResponsesOptions:
-    """How responses are measured."""
+    """How responses are measured.
 
-    pictures: int | None = None  # how many are looked at, all if None
+    Attributes:
+        pictures: number of pictures looked at; None takes all.
+    """
+
+    pictures: int | None = None
 
     def __post_init__(self) -> None:
         require_positive(self, "pictures")

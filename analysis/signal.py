@@ -17,10 +17,14 @@ from training.config import require_positive
 
 @dataclass(frozen=True)
 class SignalOptions:
-    """How signals are measured."""
+    """How signals are measured.
 
-    pictures: int | None = 1000  # how many are looked at, all if None
-    # "normal" sends unit normal noise of the pictures' shape in their place, as timm does.
+    Attributes:
+        pictures: number of pictures looked at; None takes all.
+        input: "normal" sends unit normal noise of the pictures' shape in their place, as timm does.
+    """
+
+    pictures: int | None = 1000
     input: Literal["pictures", "normal"] = "pictures"
 
     def __post_init__(self) -> None:

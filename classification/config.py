@@ -20,8 +20,13 @@ class ModelConfig:
     """Arguments of `backbones.create_model`; the number of classes comes from the data.
 
     Attributes:
-        name: as `backbones.list_models()` lists it.
-        shortcut, stride_on, zero_init_residual, stem_pool, dilation: see `backbones.build.Options`.
+        name: network, as tools/models.py lists it.
+        shortcut: kind of shortcuts (paper, §3.3): "A" pads with zeros, "B" projects where sizes change, "C"
+            projects everywhere; None takes the network's own.
+        stride_on: convolution of a bottleneck that has the stride: "1x1" as the paper, "3x3" as torchvision.
+        zero_init_residual: starts every block as the identity, by a last scale of zero (Goyal et al. 2017).
+        stem_pool: rounding of the stem's pooling; "ceil" is that of the Caffe release.
+        dilation: stages whose stride is replaced by dilation, of res3, res4, res5.
         norm: "sync" normalises by the statistics of all processes (GPUs) instead of each one's own.
         weights: file to start from instead of He initialisation.
     """

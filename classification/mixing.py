@@ -24,9 +24,9 @@ class MixingConfig:
 
     Attributes:
         mixup: alpha of the distribution Beta(alpha, alpha) of a picture's share in mixup; 0 is no mixup.
-        cutmix: the same of cutmix.
-        probability: of a micro-batch to be mixed at all.
-        cutmix_share: of the mixed micro-batches that get cutmix where both are on.
+        cutmix: alpha of the same distribution of the share that cutmix pastes; 0 is no cutmix.
+        probability: probability of a micro-batch to be mixed at all.
+        cutmix_share: share of the mixed micro-batches that get cutmix where both are on.
     """
 
     mixup: float = 0.0

@@ -37,12 +37,17 @@ class BackboneConfig:
     """The network that becomes trunk (conv1–conv4) and per-region head (conv5).
 
     Attributes:
-        name: of `backbones.list_models()`, or "timm/<name>" for one of timm's networks.
+        name: network, as tools/models.py lists it, or "timm/<name>" for one of timm's.
         weights: file to start from; None trains from scratch, which needs norm="batch".
+        shortcut: kind of shortcuts (paper, §3.3): "A" pads with zeros, "B" projects where sizes change, "C"
+            projects everywhere; None takes the network's own.
+        stride_on: convolution of a bottleneck that has the stride: "1x1" as the paper and Caffe's weights,
+            "3x3" as torchvision's.
         norm: "frozen" fixes every batch normalisation (the paper), "batch" trains it, "sync" trains it with
             the statistics of all processes (GPUs).
-        frozen_stages: 2 fixes the stem and conv2 as Fast R-CNN does, 0 trains everything.
-        stem_pool: "ceil" pools in the stem as the Caffe release, whose weights want it.
+        frozen_stages: stages that are not trained: 2 fixes the stem and conv2 as Fast R-CNN does, 0 trains
+            everything.
+        stem_pool: rounding of the stem's pooling; "ceil" is that of the Caffe release, whose weights want it.
         dilation: stages whose stride is replaced by dilation, of res3, res4, res5; with ("res5",) the head
             keeps the size of the pooled grid.
     """
@@ -64,9 +69,9 @@ class DetectorConfig:
     Attributes:
         kind: "c4" shares conv1-conv4 and runs conv5 (VGG: fc6, fc7) for every region, as the paper; "dc5"
             reads a dilated conv5 of stride 16, "fpn" a pyramid; both end in two fully connected layers.
-        class_agnostic: one box a region instead of one for every class.
-        mask: also a mask for every object (Mask R-CNN; He et al. 2017).
-        pyramid_channels: of every level of the pyramid.
+        class_agnostic: predicts one box a region instead of one for every class.
+        mask: also predicts a mask for every object (Mask R-CNN; He et al. 2017).
+        pyramid_channels: channels of every level of the pyramid of kind "fpn".
     """
 
     kind: Annotated[str, AfterValidator(OneOf("kind of detector", KINDS))] = "c4"
@@ -96,6 +101,8 @@ class DetectionConfig:
             "four_step" alternates as they do, and "two_stage" ends after the first two steps, so that
             proposals and detections come from features of their own; see `detection.alternate`. The schedule
             is then that of each step.
+        metric: figures of an evaluation, which also choose best.safetensors: "coco" is COCO's AP, "voc07" and
+            "voc12" PASCAL VOC's mAP at IoU 0.5, over eleven points of recall and over the whole curve.
     """
 
     backbone: BackboneConfig = field(default_factory=BackboneConfig)

@@ -5,7 +5,7 @@ A meaning stands in the docstring of the key's class, under "Attributes:".
 
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
@@ -80,21 +80,36 @@ def describe_keys(schema: type[Any], pattern: str = "") -> str:
     return "\n".join(lines)
 
 
-def keys_as_markdown(schema: type[Any]) -> str:
-    """A table for every section."""
-    sections: dict[str, list[Key]] = {}
-    for key in list_keys(schema):
-        sections.setdefault(key.name.rpartition(".")[0], []).append(key)
-    tables = []
-    for section, keys in sections.items():
-        rows = [
-            f"| `{key.name}` | {_cell(key.kind)} | `{key.default}` | {_cell(key.meaning)} |" for key in keys
-        ]
-        heading = f"### `{section}`" if section else "### Without a section"
-        tables.append(
-            "\n".join([heading, "", "| key | type | default | meaning |", "|---|---|---|---|", *rows])
-        )
-    return "\n\n".join(tables)
+INTRODUCTION = """# Every key
+
+This page is written by `python tools/keys.py > docs/configuration.md`. Every tool that takes keys also lists
+them: `python tools/train_det.py --keys` prints all, `--keys schedule` those with this in their names, and
+`--keys "optim.*"` those that fit.
+
+A key stands in a YAML file under its section, or on the command line as `section.key=value`, which wins.
+`null` means: not set. What is given in epochs is resolved to steps when the data are opened; a run's
+`config.yaml` holds the steps. On the command line a key in epochs replaces the file's in steps, and the other
+way round; both at once are refused.
+"""
+
+
+def configuration_page(schemas: Mapping[str, type[Any]]) -> str:
+    """Markdown: the keys of each configuration, by its title, in a table for every section."""
+    parts = [INTRODUCTION]
+    for title, schema in schemas.items():
+        parts.append(f"\n## {title}\n")
+        sections: dict[str, list[Key]] = {}
+        for key in list_keys(schema):
+            sections.setdefault(key.name.rpartition(".")[0], []).append(key)
+        for section, keys in sections.items():
+            parts.append(
+                f"\n### {title}: `{section}`\n" if section else f"\n### {title}: without a section\n"
+            )
+            parts.append("\n| key | type | default | meaning |\n|---|---|---|---|\n")
+            parts += [
+                f"| `{k.name}` | {_cell(k.kind)} | `{k.default}` | {_cell(k.meaning)} |\n" for k in keys
+            ]
+    return "".join(parts)
 
 
 def _cell(text: str) -> str:
@@ -113,7 +128,8 @@ def _meanings(schema: type[Any]) -> dict[str, str]:
         block = re.split(r"\n(?=\S)", attributes)[0] if attributes.startswith("    ") else ""
         for entry in re.split(r"\n(?=    \S)", block):
             names, _, text = entry.strip().partition(":")
-            found |= {name.strip(): " ".join(text.split()) for name in names.split(",")}
+            meaning = re.sub(r"\bNone\b", "null", " ".join(text.split()))  # as a configuration writes it
+            found |= {name.strip(): meaning for name in names.split(",")}
     return found
 
 

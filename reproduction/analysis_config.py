@@ -17,12 +17,19 @@ from training.config import parse_config, require_between, require_positive
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How an analysis is executed."""
+    """How an analysis is executed.
 
-    device: str = "auto"  # a GPU where there is one
-    seed: int = 0  # of the choice of pictures, and of everything that is drawn
-    batch_size: int = 100  # pictures at once
-    workers: int = 0  # processes that read pictures; 0 reads them in this one
+    Attributes:
+        device: "cpu", "cuda", or "auto", which takes a GPU where there is one.
+        seed: decides the choice of pictures and everything that is drawn.
+        batch_size: pictures computed at once.
+        workers: processes that read pictures; 0 reads them in this one.
+    """
+
+    device: str = "auto"
+    seed: int = 0
+    batch_size: int = 100
+    workers: int = 0
 
     def __post_init__(self) -> None:
         require_positive(self, "batch_size")
@@ -31,11 +38,16 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class AnalyzeConfig:
-    """One analysis of some networks, and the options of each analysis."""
+    """One analysis of some networks, and the options of each analysis.
 
-    data: DataConfig  # whose `val_split` is looked at; by default the data of the first file's training
+    Attributes:
+        data: pictures, of which val_split is looked at; by default those of the first file's training.
+        untrained: also analyses each network as it was before its training.
+    """
+
+    data: DataConfig
     run: RunOptions = field(default_factory=RunOptions)
-    untrained: bool = False  # also analyse each network as it was before its training
+    untrained: bool = False
     responses: ResponsesOptions = field(default_factory=ResponsesOptions)
     signal: SignalOptions = field(default_factory=SignalOptions)
     lesion: LesionOptions = field(default_factory=LesionOptions)
@@ -45,9 +57,13 @@ class AnalyzeConfig:
 
 @dataclass(frozen=True)
 class RandomNetworksConfig:
-    """The experiment on random networks, on the CPU; see `analysis.shattering`."""
+    """The experiment on random networks, on the CPU; see `analysis.shattering`.
 
-    seeds: int = 20  # networks of each kind
+    Attributes:
+        seeds: random networks of each kind.
+    """
+
+    seeds: int = 20
 
     def __post_init__(self) -> None:
         require_positive(self, "seeds")

@@ -23,7 +23,7 @@ from training.command import new_parser, run, say
 
 
 def parser() -> argparse.ArgumentParser:
-    parser = new_parser(__doc__)
+    parser = new_parser(__doc__, keys="reproduction.analysis_config:AnalyzeConfig")
     add = parser.add_argument
     add("analysis", help="responses, signal, lesion, paths or gradients")
     add("--weights", nargs="+", default=[], metavar="FILE", help="classifiers' weight files")

@@ -19,7 +19,7 @@ from training.command import new_parser, run
 
 
 def parser() -> argparse.ArgumentParser:
-    parser = new_parser(__doc__)
+    parser = new_parser(__doc__, keys="detection.config:DetectionConfig")
     add = parser.add_argument
     text = (
         "coco:ANNOTATIONS.json[:PICTURE_FOLDER], voc:DEVKIT/VOC<year>:<split> or folder:DIR; with --config "

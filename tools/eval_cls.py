@@ -23,7 +23,7 @@ def sizes(text: str) -> list[int]:
 
 
 def parser() -> argparse.ArgumentParser:
-    parser = new_parser(__doc__)
+    parser = new_parser(__doc__, keys="classification.config:PretrainConfig")
     add = parser.add_mutually_exclusive_group(required=True).add_argument
     add("--weights", type=Path, metavar="FILE", help="weights of tools/pretrain.py")
     add("--ensemble", type=Path, nargs="+", metavar="NPZ", help="average these files of --save-logits")

@@ -11,7 +11,11 @@ from training.command import build_parser, run, say
 
 
 def parser() -> argparse.ArgumentParser:
-    parser = build_parser(__doc__, config_default=str(ROOT / "configs/coco_overfit_mrcnn_r18_fpn.yaml"))
+    parser = build_parser(
+        __doc__,
+        keys="detection.config:DetectionConfig",
+        config_default=str(ROOT / "configs/coco_overfit_mrcnn_r18_fpn.yaml"),
+    )
     parser.add_argument("--pictures", type=int, default=8, metavar="N", help="how many (default: 8)")
     return parser
 

@@ -10,7 +10,7 @@ from training.command import new_parser, run
 
 
 def parser() -> argparse.ArgumentParser:
-    parser = new_parser(__doc__)
+    parser = new_parser(__doc__, keys="detection.config:DetectionConfig")
     add = parser.add_argument
     text = "pictures, folders of pictures, video files; changes to the configuration, as run.device=cpu"
     add("pictures", nargs="+", metavar="PICTURE | key=value", help=text)

@@ -11,7 +11,11 @@ from training.command import build_parser, run
 
 
 def parser() -> ArgumentParser:
-    return build_parser(__doc__, config_default=str(ROOT / "configs" / "shapes_r18.yaml"))
+    return build_parser(
+        __doc__,
+        keys="classification.config:PretrainConfig",
+        config_default=str(ROOT / "configs" / "shapes_r18.yaml"),
+    )
 
 
 def main(arguments: Namespace) -> None:

@@ -16,7 +16,7 @@ from training.command import new_parser, run
 
 
 def parser() -> argparse.ArgumentParser:
-    parser = new_parser(__doc__)
+    parser = new_parser(__doc__, keys="classification.config:PretrainConfig")
     add = parser.add_argument
     add("--table", metavar="N", help="2, 3, 4 or 6, with the figures of its networks")
     add("--figure", metavar="NAME", help="4, 6 or degradation, alone")

@@ -11,7 +11,11 @@ from training.command import build_parser, run
 
 
 def parser() -> argparse.ArgumentParser:
-    return build_parser(__doc__, config_default=str(ROOT / "configs/shapes_frcnn_r18.yaml"))
+    return build_parser(
+        __doc__,
+        keys="detection.config:DetectionConfig",
+        config_default=str(ROOT / "configs/shapes_frcnn_r18.yaml"),
+    )
 
 
 def main(arguments: argparse.Namespace) -> None:

@@ -16,7 +16,11 @@ from training.command import build_parser, run, say
 
 
 def parser() -> argparse.ArgumentParser:
-    parser = build_parser(__doc__, config_default=str(ROOT / "configs/shapes_frcnn_r18.yaml"))
+    parser = build_parser(
+        __doc__,
+        keys="detection.config:DetectionConfig",
+        config_default=str(ROOT / "configs/shapes_frcnn_r18.yaml"),
+    )
     add = parser.add_argument
     add("--weights", required=True, metavar="FILE", help="backbone weights of the pretrained runs")
     add("--seeds", type=int, default=3, metavar="N", help="runs of each start (default: 3)")

@@ -9,9 +9,11 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 from threading import current_thread, main_thread
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from foundation.file_naming import printable
 
@@ -70,9 +72,40 @@ class _Parser(argparse.ArgumentParser):
         super().error(printable(message))
 
 
-def new_parser(description: str | None) -> argparse.ArgumentParser:
-    """A parser whose help shows the description with its own line breaks."""
-    return _Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+class _ListKeys(argparse.Action):
+    """Prints the keys of a configuration, and ends the command, whatever else it needs."""
+
+    def __init__(self, *arguments: Any, schema: str, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.schema = schema
+
+    def __call__(self, parser: argparse.ArgumentParser, *given: Any) -> None:
+        from foundation.errors import UserError
+        from foundation.option_listing import describe_keys
+
+        module, _, name = self.schema.partition(":")
+        try:
+            say(describe_keys(getattr(import_module(module), name), given[1] or ""))
+        except UserError as error:
+            parser.exit(2, f"error: {printable(str(error))}\n")
+        parser.exit()
+
+
+def new_parser(description: str | None, *, keys: str | None = None) -> argparse.ArgumentParser:
+    """A parser whose help shows the description with its own line breaks.
+
+    Args:
+        keys: "module:Class" of the configuration whose keys the command takes; `--keys` then lists them.
+    """
+    parser = _Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    if keys is not None:
+        text = (
+            "list the configuration's keys with type, default and meaning, and do nothing else; PATTERN is a "
+        )
+        text += "part of a name, or as schedule.*"
+        action: Any = partial(_ListKeys, schema=keys)
+        parser.add_argument("--keys", nargs="?", metavar="PATTERN", action=action, help=text)
+    return parser
 
 
 def say(text: object, end: str = "\n") -> None:
@@ -87,12 +120,15 @@ def say(text: object, end: str = "\n") -> None:
         sys.exit(128 + signal.SIGPIPE)
 
 
-def build_parser(description: str, *, config_default: str | None = None) -> argparse.ArgumentParser:
+def build_parser(
+    description: str, *, keys: str | None = None, config_default: str | None = None
+) -> argparse.ArgumentParser:
     """Parser of `[--config FILE] [--out DIR] [--resume | --overwrite] [key=value ...]`.
 
-    The parsed attributes are `config` and `out` (Path or None), `resume`, `overwrite` and `overrides`.
+    The parsed attributes are `config` and `out` (Path or None), `resume`, `overwrite` and `overrides`; `keys`
+    is as in `new_parser`.
     """
-    parser = new_parser(description)
+    parser = new_parser(description, keys=keys)
     default = None if config_default is None else Path(config_default)
     text = f"YAML configuration (default: {default})"
     parser.add_argument("--config", type=Path, metavar="FILE", default=default, help=text)

@@ -18,13 +18,27 @@ from training.config import require_between, require_positive
 class OptimConfig:
     """The defaults are those of He et al. 2015, §3.4.
 
-    `batch_size` counts all processes and micro-batches; `lr` is stated per `reference_batch` and scaled to
-    `batch_size`, see `scaled_lr`.
+    Attributes:
+        kind: optimiser; "lamb", for very large batches, needs timm.
+        lr: peak learning rate, stated for reference_batch pictures and scaled to batch_size: linearly with
+            "sgd", by the square root with "lamb" and "adamw" (`scaled_lr`).
+        momentum: of SGD; LAMB and AdamW take it as beta1, and 0.999 as beta2.
+        nesterov: Nesterov's form of momentum, with "sgd" alone.
+        weight_decay: factor of the decay of weights.
+        decay_norm_and_bias: also decays biases and the parameters of normalisation, as the paper; false
+            leaves them alone, as most recipes since.
+        batch_size: pictures a step, over all processes and micro-batches.
+        reference_batch: the batch size that lr is stated for; another batch_size needs no other lr.
+        accumulate: micro-batches that a process's share of a batch is computed in, one after the other; raise
+            it where a batch does not fit into memory.
+        clip_norm: norm that larger gradients are scaled down to; null leaves them as they are.
+        ema_decay: decay of the running average of the weights that is evaluated and saved in their place, for
+            instance 0.9999; null keeps none (see `WeightAverage`).
     """
 
-    kind: Literal["sgd", "lamb", "adamw"] = "sgd"  # "lamb" needs timm
+    kind: Literal["sgd", "lamb", "adamw"] = "sgd"
     lr: float = 0.1
-    momentum: float = 0.9  # of SGD; LAMB and AdamW take it as beta1, and 0.999 as beta2
+    momentum: float = 0.9
     nesterov: bool = False
     weight_decay: float = 1e-4
     decay_norm_and_bias: bool = True
@@ -32,7 +46,7 @@ class OptimConfig:
     reference_batch: int = 256
     accumulate: int = 1
     clip_norm: float | None = None
-    ema_decay: float | None = None  # of the average that is evaluated and saved; see `WeightAverage`
+    ema_decay: float | None = None
 
     def __post_init__(self) -> None:
         require_positive(self, "lr", "batch_size", "reference_batch", "accumulate", "clip_norm")

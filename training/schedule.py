@@ -23,18 +23,18 @@ class ScheduleConfig:
     Attributes:
         kind: "step" multiplies the learning rate by gamma at each milestone, and is constant without any;
             "cosine" falls to 0 at the end; "plateau" multiplies by gamma when evaluations get no better.
-        total_steps: steps of the whole training.
+        total_steps: steps of the whole training; this or epochs must be given.
         epochs: length of the whole training in epochs, instead of total_steps.
         milestones: steps at which kind "step" multiplies the learning rate by gamma.
         milestone_epochs: milestones in epochs, for instance [60, 80], instead of steps.
         gamma: factor on the learning rate at a milestone or plateau.
         warmup_steps: steps at the start with a lower learning rate; 0 means none.
         warmup_epochs: warmup_steps in epochs instead of steps.
-        warmup_factor: of the learning rate, at the first step of the warm-up.
+        warmup_factor: factor on the learning rate at the first step of the warm-up.
         warmup: "linear" rises from warmup_factor to 1, "constant" stays at it; "error" is the paper's for 110
             layers (§4.2): warmup_factor until the training error, as reported every run.log_every steps, is
             below warmup_error.
-        warmup_error: per cent; only warmup "error" reads it.
+        warmup_error: training error in per cent below which warmup "error" ends.
         plateau_patience: evaluations without improvement that kind "plateau" waits for.
     """
 

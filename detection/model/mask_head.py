@@ -14,9 +14,9 @@ class MaskConfig:
     """Options of the mask head (He et al. 2017, figure 4); c4 takes only `channels` from here.
 
     Attributes:
-        size: of the pooled grid with dc5 and fpn, half a mask's; c4 reads what conv5 gives.
-        channels: of all convolutions but the last.
-        convolutions: 3x3, before the one that doubles the size; c4 has none of its own.
+        size: cells a side of the grid that dc5 and fpn pool, half a mask's; c4 reads what conv5 gives.
+        channels: channels of all convolutions but the last.
+        convolutions: number of 3x3 convolutions before the one that doubles the size; c4 has none.
     """
 
     size: int = 14

@@ -53,16 +53,16 @@ class RoiConfig:
 
     Attributes:
         size: height and width of the pooled grid; None: that of the kind of detector.
-        channels: of the two fully connected layers that dc5 and fpn end in.
-        regions_per_image: sampled for the loss.
-        positive_fraction: of the sampled regions, at most.
-        positive_iou: regions are objects from here on, background below.
-        negative_floor: background with less IoU is not sampled (Girshick 2015 has 0.1; 0 is the journal
+        channels: width of the two fully connected layers that dc5 and fpn end in.
+        regions_per_image: regions of a picture sampled for the loss.
+        positive_fraction: greatest share of objects among the sampled regions.
+        positive_iou: IoU from which on regions are objects; below it they are background.
+        negative_floor: IoU below which background is not sampled (Girshick 2015 has 0.1; 0 is the journal
             version of Ren et al. 2015).
         box_loss_beta: where smooth L1 turns from square to linear, in weighted targets.
-        score_threshold: detections need a higher probability.
-        nms_threshold: IoU, within a class.
-        detections_per_image: kept at most; shapes are padded to it.
+        score_threshold: probability above which a detection is kept.
+        nms_threshold: IoU above which the worse of two detections of a class is dropped.
+        detections_per_image: detections of a picture kept at most; shapes are padded to it.
     """
 
     size: int | None = None

@@ -31,20 +31,20 @@ class RpnConfig:
     """Options of the region proposal network; defaults are Ren et al. 2015 and py-faster-rcnn.
 
     Attributes:
-        channels: of the 3x3 convolution.
+        channels: channels of the 3x3 convolution that anchors are judged from.
         anchor_sizes: square roots of areas, pixels; dealt out in order, equally many to each feature map.
             None: those of the kind of detector, as are the limits before suppression.
-        anchor_ratios: height over width.
+        anchor_ratios: heights of anchors over their widths.
         anchors_inside_only: anchors that cross the picture's border are not trained on, as in the paper. Not
             the default: a size too large for the pictures would stay untrained, and propose nevertheless.
-        anchors_per_image: sampled for the loss.
-        positive_fraction: of the sampled anchors, at most.
-        positive_iou: anchors are objects from here on, as are each object's best anchors.
-        negative_iou: anchors are background below this IoU with every object.
+        anchors_per_image: anchors of a picture sampled for the loss.
+        positive_fraction: greatest share of objects among the sampled anchors.
+        positive_iou: IoU from which on anchors are objects, as are each object's best anchors.
+        negative_iou: IoU with every object below which anchors are background.
         pre_nms_train, pre_nms_test: boxes that enter non-maximum suppression, per picture and map, at most.
         post_nms_train, post_nms_test: proposals per picture; shapes are padded to it.
-        nms_threshold: IoU, between proposals of one map.
-        min_size: pixels, proposals with a shorter side are dropped. The default drops empty boxes only, as
+        nms_threshold: IoU above which the worse of two proposals of one map is dropped.
+        min_size: pixels; proposals with a shorter side are dropped. The default drops empty boxes only, as
             torchvision does; py-faster-rcnn drops those below 16.
         box_loss_beta: where smooth L1 turns from square to linear: 1/9 is sigma = 3 in py-faster-rcnn; 0 is
             L1, as in detectron2.

@@ -6,7 +6,7 @@ from typing import Literal
 import pytest
 
 from foundation.errors import UserError
-from foundation.option_listing import Key, describe_keys, keys_as_markdown, list_keys, select_keys
+from foundation.option_listing import Key, configuration_page, describe_keys, list_keys, select_keys
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,10 @@ def test_in_lines():
 
 def test_as_tables():
     """A bar within a cell would end it."""
-    first, second = keys_as_markdown(Config).split("\n\n### `optim`")
-    assert "| `kind` | a \\| b\\|c | `required` |  |" in first
-    assert "| `optim.lr` | number | `0.5` | learning rate per batch. |" in second
+    page = configuration_page({"Small": Config})
+    head = "| key | type | default | meaning |\n|---|---|---|---|\n"
+    assert (
+        f"## Small\n\n### Small: without a section\n\n{head}| `kind` | a \\| b\\|c | `required` |  |\n"
+        in page
+    )
+    assert f"### Small: `optim`\n\n{head}| `optim.lr` | number | `0.5` | learning rate per batch. |\n" in page

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from foundation.errors import UserError
-from training.command import build_parser, run, say, watched
+from training.command import build_parser, new_parser, run, say, watched
 
 ROOT = Path(__file__).resolve().parents[2]
 DISK = "No space left on device"
@@ -35,7 +35,10 @@ def call(monkeypatch: pytest.MonkeyPatch) -> Callable[..., argparse.Namespace]:
                 raise error
 
         monkeypatch.setattr(sys, "argv", ["tool", *arguments])
-        run(main, build_parser("A tool.", config_default="configs/x.yaml"))
+        run(
+            main,
+            build_parser("A tool.", keys="tests.training.conftest:Config", config_default="configs/x.yaml"),
+        )
         return seen[0]
 
     return call
@@ -179,3 +182,30 @@ def test_a_bar_only_where_the_main_process_has_a_terminal(monkeypatch: pytest.Mo
     assert "pictures:  40%" in capsys.readouterr().err
     monkeypatch.setenv("RANK", "1")
     assert watched(items, 5) is items
+
+
+@pytest.mark.parametrize(
+    ("pattern", "status", "message"),
+    [
+        (["log_every"], 0, "run.log_every  (integer; default 50)\n    steps between two reports"),
+        (["run.log_evry"], 2, "error: no key fits 'run.log_evry'; did you mean 'run.log_every'?"),
+    ],
+)
+def test_keys_are_listed_whatever_else_is_required(
+    pattern: list[str],
+    status: int,
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+):
+    parser = new_parser("A tool.", keys="tests.training.conftest:Config")
+    parser.add_argument("--weights", required=True)
+    monkeypatch.setattr(sys, "argv", ["tool", "--keys", *pattern])
+    with pytest.raises(SystemExit) as left:
+        run(lambda arguments: pytest.fail("begun"), parser)
+    said = capsys.readouterr()
+    assert left.value.code == status and message in (said.err if status else said.out)
+
+
+def test_keys_are_no_argument_of_the_command(call: Callable):
+    assert "keys" not in vars(call())
