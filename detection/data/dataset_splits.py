@@ -16,6 +16,7 @@ from detection.data.shapes_scenes import SPLITS, ensure_shapes
 from detection.data.voc_dataset import VocDataset, VocSplit
 from detection.layouts.coco_layout import find_coco, is_official, official_splits
 from detection.layouts.layout import FoundSet, Layout, SetOptions, open_layout, read_split
+from detection.layouts.yolo_layout import find_yolo
 from foundation.errors import UserError, suggest
 from training.config import data_root, require_between
 
@@ -85,6 +86,7 @@ DATASETS = {
     "coco": DatasetKind(
         "coco", _open_coco, _locate_coco, find=find_coco, opens=is_official, splits=official_splits
     ),
+    "yolo": DatasetKind(None, find=find_yolo),
     "shapes": DatasetKind(
         "shapes",
         lambda root, split, masks: _open_coco(_shapes_root(root, split), split, masks),

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -132,9 +133,25 @@ def test_splits_of_command_lines(text: str, split: object):
 
 
 def test_unknown_kinds_are_refused():
-    with pytest.raises(ValueError, match="unknown kind of data set 'pascal'; choose from voc, coco, shapes"):
+    with pytest.raises(ValueError, match="unknown kind of data set 'pascal'; choose from voc, coco, yolo"):
         DataConfig(kind="pascal")
-    assert {kind.folder for kind in DATASETS.values()} == {"VOCdevkit", "coco", "shapes"}
+    assert {kind.folder for kind in DATASETS.values()} == {"VOCdevkit", "coco", "shapes", None}
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"kind": "shapes", "pictures": "images"}, "pictures has no effect with kind=shapes; leave it out"),
+        ({"classes": ("cat", "cat")}, r"classes must be names, each once, got \['cat', 'cat'\]"),
+        ({"classes": ()}, r"classes must be names, each once, got \[\]"),
+        ({"val_share": 1.0}, "val_share must be above 0 and below 1, got 1.0"),
+    ],
+)
+def test_options_of_own_sets(options: dict[str, Any], text: str):
+    with pytest.raises(ValueError, match=text):
+        DataConfig(**options)
+    config = load_config(DetectionConfig, None, ["data.classes=[cat, dog]"]).data
+    assert config.classes == ("cat", "dog")
 
 
 @pytest.mark.parametrize("kind", ["coco", "shapes"])
