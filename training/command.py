@@ -76,7 +76,9 @@ class _ListKeys(argparse.Action):
     """Prints the keys of a configuration, and ends the command, whatever else it needs."""
 
     def __init__(self, *arguments: Any, schema: str, **options: Any) -> None:
-        super().__init__(*arguments, **options)
+        super().__init__(
+            *arguments, **{**options, "default": argparse.SUPPRESS}
+        )  # no argument of the command
         self.schema = schema
 
     def __call__(self, parser: argparse.ArgumentParser, *given: Any) -> None:
