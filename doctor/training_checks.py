@@ -4,11 +4,11 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from backbones.weights.published import published_name, stated_header
 from backbones.weights.weight_files import read_header
 from backbones.weights.weight_loading import unsaid_option
 from detection.build import assemble
@@ -136,7 +136,8 @@ def _check_weights(report: ConfigReport, config: DetectionConfig) -> None:
             report.find("nothing_to_freeze", f"{given}; use norm=batch frozen_stages=0")
         return
     try:
-        header = read_header(Path(backbone.weights))
+        name = published_name(backbone.weights)
+        header = stated_header(name) if name else read_header(backbone.weights)  # names are not fetched here
     except (WeightsError, OSError) as error:
         report.find("wrong_weights", str(error))
         return

@@ -11,6 +11,7 @@ from backbones import create_model
 from backbones.complexity import LayerRow, count_parameters, layer_table
 from backbones.families import Options, find_family
 from backbones.spec import Network
+from backbones.weights.published import PublishedWeights, published_weights, stated_header
 from reproduction.paper import ERRORS
 from reproduction.tables import markdown_table
 
@@ -53,6 +54,28 @@ def _line(name: str) -> list[str]:
         " ".join(str(spec.stride) for spec in network.feature_specs.values()),
         f"{error.value:.2f} ({error.source})" if error else "",
         PUBLISHED.get(name, ""),
+    ]
+
+
+WEIGHTS = ("weights", "network", "top-1, %", "resized to, crop", "pictures", "MiB", "licence", "cached")
+
+
+def weights_overview(names: Sequence[str]) -> str:
+    """A Markdown table of published weights, with the score as their publisher states it."""
+    return markdown_table(WEIGHTS, (_weights_line(published_weights()[name]) for name in names), right=(2, 5))
+
+
+def _weights_line(entry: PublishedWeights) -> list[str]:
+    spec = stated_header(entry.name).input_spec
+    return [
+        entry.name,
+        f"{entry.network}, stride on {entry.stride_on}" if entry.stride_on else entry.network,
+        f"{entry.top1:.2f}",
+        f"{entry.resize}, {entry.crop}",
+        f"{spec.order} 0-{spec.range:g}, mean {', '.join(f'{value:g}' for value in spec.mean)}",
+        "" if entry.mib is None else f"{entry.mib:.1f}",
+        entry.licence,
+        "yes" if entry.is_cached else "",
     ]
 
 

@@ -1,7 +1,8 @@
-"""List the networks: layers, parameters, multiply-adds, strides, the paper's error, whose weights fit.
+"""List the networks (layers, parameters, multiply-adds, strides, the paper's error), or published weights.
 
 python tools/models.py "resnet*"
 python tools/models.py --layers resnet50 --stride-on 1x1
+python tools/models.py --weights "*resnet50*"
 """
 
 import argparse
@@ -18,14 +19,24 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("pattern", nargs="?", default="*", help="of names, as the shell's (default: all)")
     parser.add_argument("--layers", metavar="NAME", help="the layer table of one network instead")
     parser.add_argument("--stride-on", choices=["1x1", "3x3"], help="of its bottlenecks; the paper's: 1x1")
+    parser.add_argument(
+        "--weights", nargs="?", const="*", metavar="PATTERN", help="weights to be had by name instead"
+    )
     return parser
 
 
 def main(arguments: argparse.Namespace) -> None:
     from backbones import list_models
+    from backbones.weights.published import list_weights
     from foundation.errors import UserError
-    from reproduction.models import overview, stages
+    from reproduction.models import overview, stages, weights_overview
 
+    if arguments.weights:
+        if not (weights := list_weights(arguments.weights)):
+            raise UserError(f"no weights are called {arguments.weights!r}; without a pattern all are listed")
+        say(weights_overview(weights))
+        say('Also "timm/<network>.<tag>" of every other network that timm has weights of.')
+        return
     if arguments.layers:
         say(stages(arguments.layers, **({"stride_on": arguments.stride_on} if arguments.stride_on else {})))
         return

@@ -1,14 +1,16 @@
 """Published weights by name: the table of them, and how a name becomes a file of ours in the cache."""
 
 import csv
-from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal, cast
 
+from backbones.families import is_model
 from backbones.weights.downloads import cache_folder, fetch, locked, place_of
+from backbones.weights.timm_catalogue import TimmWeights, find_timm_weights
+from backbones.weights.weights_header import WeightsHeader
 from foundation.errors import WeightsError, suggest
 
 TABLE = Path(__file__).with_name("published_weights.tsv")
@@ -27,7 +29,7 @@ class PublishedWeights:
         mib: size in MiB; None where the publisher states none.
         digest: digits of its SHA-256 that are published, all 64 or the first 8 or none.
         format: of `backbones.convert`.
-        network: our name of it; "timm/<name>" for a network that stays timm's.
+        network: our name of it.
         stride_on: of its bottlenecks, "" where it has none.
         input: its pictures, a name of `backbones.convert.conversion.PICTURES`.
         top1, top5: published accuracies in %, one crop on ImageNet's validation part.
@@ -103,14 +105,49 @@ def find_weights(weights: str | Path) -> Path:
     target = _converted(name)
     if target.is_file():
         return target
-    entry = published_weights().get(name)
-    if entry is None:
-        raise WeightsError(f"unknown weights {name!r}{suggest(name, _alike(name))}")
-    source = fetch(entry.url, sha256=entry.digest)
+    entry = _entry(name)
+    if isinstance(entry, PublishedWeights):
+        source, write = fetch(entry.url, sha256=entry.digest), partial(_convert, entry)
+    else:
+        source, write = fetch(entry.url), partial(_give_header, entry.header)
     with locked(target):
-        if not target.is_file():  # another process may have converted it meanwhile
-            _convert(entry, source, target)
+        if not target.is_file():  # another process may have written it meanwhile
+            write(source, target)
     return target
+
+
+def stated_header(name: str) -> WeightsHeader:
+    """What the file of a published name says of itself, without the number of classes; nothing is fetched.
+
+    Raises:
+        WeightsError: there are no such weights.
+    """
+    from backbones.convert.conversion import PICTURES
+
+    entry = _entry(name)
+    if not isinstance(entry, PublishedWeights):
+        return entry.header
+    options = {"stride_on": entry.stride_on} if entry.stride_on else {}
+    return WeightsHeader(entry.network, options, PICTURES[entry.input], **_facts(entry))
+
+
+def _entry(name: str) -> PublishedWeights | TimmWeights:
+    """The line of the table, or for a network that stays timm's what timm says."""
+    if entry := published_weights().get(name):
+        return entry
+    network = name.removeprefix("timm/").split(".")[0]
+    if name.startswith("timm/") and not is_model(network):
+        return find_timm_weights(name)
+    raise WeightsError(f"unknown weights {name!r}{suggest(name, list_weights(f'{Path(name).parts[0]}/*'))}")
+
+
+def _facts(entry: PublishedWeights) -> dict[str, Any]:
+    """Values of the header that no tensor tells."""
+    return {
+        "dataset": "ImageNet",
+        "score": {"top1": entry.top1, "top5": entry.top5},
+        "config": {"data": {"kind": "folder", "image_size": entry.crop, "resize": entry.resize}},
+    }
 
 
 def _convert(entry: PublishedWeights, source: Path, target: Path) -> None:
@@ -123,21 +160,19 @@ def _convert(entry: PublishedWeights, source: Path, target: Path) -> None:
         model=entry.network,
         stride_on=cast(Literal["1x1", "3x3"] | None, entry.stride_on or None),
         source_input=entry.input,
-        facts={
-            "dataset": "ImageNet",
-            "score": {"top1": entry.top1, "top5": entry.top5},
-            "config": {"data": {"kind": "folder", "image_size": entry.crop, "resize": entry.resize}},
-        },
+        facts=_facts(entry),
     )
+
+
+def _give_header(header: WeightsHeader, source: Path, target: Path) -> None:
+    """Timm's tensors as they are, with what timm says of them."""
+    from backbones.weights.weight_files import read_weights, save_weights  # which find files with this module
+
+    save_weights(target, read_weights(source)[0], header)
 
 
 def _converted(name: str) -> Path:
     return cache_folder() / "weights" / f"{name}.v{CONVERSION}.safetensors"
-
-
-def _alike(name: str) -> Iterable[str]:
-    """Names of the same source, or the sources' first ones."""
-    return list_weights(f"{Path(name).parts[0]}/*")
 
 
 def _value(type: Any, text: str) -> Any:

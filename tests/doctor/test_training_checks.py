@@ -53,6 +53,7 @@ def test_a_sound_configuration(check: Callable):
         (["optim.accumulate=3"], "wrong_batch", "2 cannot be shared by 3"),
         (["backbone.norm=frozen"], "nothing_to_freeze", "without weights"),
         (["backbone.weights=none.safetensors"], "wrong_weights", "none.safetensors"),
+        (["backbone.weights=msra/resnet"], "wrong_weights", "did you mean 'msra/resnet50'?"),
         (["rpn.anchor_sizes=[128, 256]"], "poor_anchors", "100% of the boxes stay below"),
         (["data.max_boxes=1"], "too_many_objects", "3 pictures"),
         (["data.short_side=150", "data.max_side=400"], "enlarged_pictures", "100%"),
@@ -76,6 +77,13 @@ def test_difficult_objects_count_where_they_are_trained_on(tmp_path: Path, diffi
     survey = Survey("voc", ["cat"], pictures=[picture], objects=things, ignored="difficult")
     report = check_config(config, [survey], "test", memory=False)
     assert f"objects a picture: {objects}" in report.lines
+
+
+def test_published_weights_are_judged_by_their_name(check: Callable, publisher):
+    msra = ["backbone.weights=msra/resnet50", "backbone.name=resnet50", "backbone.norm=frozen"]
+    assert "msra/resnet50 has stride_on=1x1, the configuration 3x3" in check(*msra)[1]["other_stride_on"]
+    assert check(*msra, "backbone.stride_on=1x1")[1] == {}
+    assert not publisher.cache.exists()  # nothing was fetched
 
 
 def test_weights_of_another_network(check: Callable, tmp_path: Path):

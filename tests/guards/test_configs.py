@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from backbones import create_model
+from backbones.weights.published import published_name, stated_header
 from classification.config import PretrainConfig
 from detection.build import build_detector
 from detection.config import BackboneConfig, DetectionConfig
@@ -45,6 +46,19 @@ def test_detection_config_builds(path: Path, tmp_path: Path):
     config = load_config(DetectionConfig, path)
     assert config.backbone.weights and config.backbone.norm == BackboneConfig().norm
     assert reloaded(config, tmp_path) == config
+
+
+def test_published_weights_fit_the_network_that_names_them():
+    names = []
+    for path in CONFIGS:
+        if is_detection(path):
+            backbone = load_config(DetectionConfig, path).backbone
+            if name := published_name(str(backbone.weights)):
+                names.append(name)
+                header = stated_header(name)
+                assert header.model == backbone.name, path
+                assert header.options.get("stride_on", backbone.stride_on) == backbone.stride_on, path
+    assert set(names) == {"msra/resnet50", "msra/resnet101", "torchvision/vgg16.IMAGENET1K_V1"}
 
 
 def reloaded(config: object, folder: Path) -> object:

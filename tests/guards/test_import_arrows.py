@@ -20,6 +20,7 @@ HOSTS = {
     "networks/timm_networks.py": {"timm"},
     "weights/downloads.py": {"filelock", "tqdm"},  # torch brings the first; the other only shows a bar
     "weights/hub.py": {"huggingface_hub"},
+    "weights/timm_catalogue.py": {"timm"},
     "export.py": {"onnx", "onnxruntime", "onnxscript"},
 }
 

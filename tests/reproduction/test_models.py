@@ -5,7 +5,7 @@ import re
 import pytest
 
 from backbones import OptionError, list_models
-from reproduction.models import overview, stages
+from reproduction.models import overview, stages, weights_overview
 from reproduction.paper import ERRORS
 
 
@@ -54,3 +54,12 @@ def test_stages_of_a_network_whose_layers_lie_in_one_module():
 def test_an_unknown_name_is_refused_with_the_closest():
     with pytest.raises(OptionError, match="did you mean 'resnet50'"):
         stages("resnet51")
+
+
+def test_published_weights_on_a_line_each(publisher):
+    lines = weights_overview(["torchvision/resnet50.IMAGENET1K_V2", "msra/resnet101"]).splitlines()
+    assert lines[2] == (
+        "| torchvision/resnet50.IMAGENET1K_V2 | resnet50, stride on 3x3 | 80.86 | 232, 224 "
+        "| RGB 0-1, mean 0.485, 0.456, 0.406 | 97.8 | BSD-3-Clause |  |"
+    )
+    assert "| resnet101, stride on 1x1 | 76.40 | 256, 224 | BGR 0-255, mean 103.53, 116.28," in lines[3]

@@ -1,17 +1,33 @@
 """Published weights: the table beside torchvision's and timm's own, and names that become files."""
 
+import pickle
 import re
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
+import timm
 import torch
+import torch.nn.functional as F
+from safetensors.torch import save
 from torchvision.models import get_model, get_model_weights
 
 from backbones import create_backbone, create_model, load_network, read_weights
 from backbones.convert.conversion import PICTURES
+from backbones.convert.detectron2_format import from_ours
+from backbones.convert.foreign_weights import MSRA_INPUT
 from backbones.networks.blocks import has_bottlenecks
+from backbones.spec import InputSpec
 from backbones.weights import published
-from backbones.weights.published import find_weights, list_weights, published_name, published_weights
+from backbones.weights.published import (
+    find_weights,
+    list_weights,
+    published_name,
+    published_weights,
+    stated_header,
+)
+from backbones.weights.timm_catalogue import find_timm_weights
 from backbones.weights.weight_files import read_header
 from foundation.errors import WeightsError
 
@@ -106,3 +122,81 @@ def test_a_wrong_stride_cannot_happen_by_name(publisher, monkeypatch, tmp_path):
         WeightsError, match=f"{name} was trained with stride_on='3x3', not '1x1'; give stride_on"
     ):
         create_backbone("resnet50", weights=name, stride_on="1x1")
+
+
+def test_the_bias_in_msras_file_is_kept(publisher, monkeypatch, tmp_path):
+    """Its norms are scale and shift alone: with the bias b of the convolution, s · (x + b) + t."""
+    ours = create_model("resnet50", stride_on="1x1").state_dict()
+    tensors = {key: value.numpy() for key, value in from_ours(ours).items() if "running" not in key}
+    blobs = {caffe2_name(key): value for key, value in tensors.items()}
+    blobs["conv1_b"] = np.full(64, 0.5, np.float32)
+    (tmp_path / "R-50.pkl").write_bytes(pickle.dumps({"blobs": blobs}))
+    publish(monkeypatch, publisher, "msra/resnet50", (tmp_path / "R-50.pkl").read_bytes())
+    net = create_backbone(
+        "resnet50", weights="msra/resnet50", stride_on="1x1", norm="frozen", out_features=("stem",)
+    )
+    assert net.input_spec == MSRA_INPUT
+    x = torch.randn(1, 3, 8, 8)
+    s, t = (ours[f"bn1.{leaf}"][:, None, None] for leaf in ("weight", "bias"))
+    expected = torch.relu(s * (F.conv2d(x, ours["conv1.weight"], stride=2, padding=3) + 0.5) + t)
+    torch.testing.assert_close(net(x)["stem"], expected)
+
+
+def caffe2_name(name: str) -> str:
+    """Caffe2's name of what detectron2 calls so."""
+    name = re.sub(r"^stem\.conv1", "res_conv1" if "norm" in name else "conv1", name)
+    for branch, module in {"1": "shortcut", "2a": "conv1", "2b": "conv2", "2c": "conv3"}.items():
+        name = re.sub(rf"^(res\d)\.(\d+)\.{module}\b", rf"\1_\2_branch{branch}", name)
+    name = name.replace("linear", "fc1000").replace(".norm.weight", "_bn_s").replace(".norm.bias", "_bn_b")
+    return name.replace(".weight", "_w").replace(".bias", "_b")
+
+
+def test_a_resnet_of_timm_becomes_ours(publisher, monkeypatch):
+    state = timm.create_model("resnet18").state_dict()
+    publish(monkeypatch, publisher, "timm/resnet18.a1_in1k", save(state))
+    network = load_network("timm/resnet18.a1_in1k")
+    assert network.name == "resnet18" and torch.equal(network.fc.weight, state["fc.weight"])
+
+
+def test_a_network_that_stays_timms_keeps_its_names(publisher, monkeypatch):
+    model = timm.create_model("tf_efficientnet_b0").state_dict()
+    found = find_timm_weights("timm/tf_efficientnet_b0.in1k")
+    assert found.url == "https://huggingface.co/timm/tf_efficientnet_b0.in1k/resolve/main/model.safetensors"
+    publisher.files["/b0.safetensors"] = save(model)
+    there = replace(found, url=f"{publisher.url}/b0.safetensors")
+    monkeypatch.setattr(published, "find_timm_weights", lambda name: there)
+    state, header = read_weights("timm/tf_efficientnet_b0.in1k")
+    assert state.keys() == model.keys()
+    assert header.model == "timm/tf_efficientnet_b0" and header.norm_eps == 1e-3
+    config = timm.get_pretrained_cfg("tf_efficientnet_b0.in1k")
+    assert header.input_spec == InputSpec(mean=config.mean, std=config.std)
+
+
+def test_misspelt_names_of_timm():
+    with pytest.raises(WeightsError, match=re.escape("did you mean 'timm/convnext_tiny.fb_in1k'?")):
+        find_weights("timm/convnext_tiny.fb_1k")
+    with pytest.raises(WeightsError, match=re.escape("did you mean 'timm/resnet50.a1_in1k'?")):
+        find_weights("timm/resnet50.a1_1k")
+    with pytest.raises(WeightsError, match="unknown weights 'timm/qqqqqqqq'; timm.list_pretrained"):
+        find_weights("timm/qqqqqqqq")
+
+
+def test_what_a_name_states_is_what_its_file_says(publisher, monkeypatch, tmp_path):
+    name = "torchvision/resnet18.IMAGENET1K_V1"
+    torch.save(get_model("resnet18").state_dict(), tmp_path / "r18.pth")
+    publish(monkeypatch, publisher, name, (tmp_path / "r18.pth").read_bytes())
+    stated, read = stated_header(name), read_header(name)
+    assert stated == replace(read, options={})
+    assert ROWS[name].is_cached and not ROWS["msra/resnet50"].is_cached
+
+
+def test_without_network_one_line_says_where_the_file_goes(publisher, monkeypatch, tmp_path):
+    name = "torchvision/resnet18.IMAGENET1K_V1"
+    publish(monkeypatch, publisher, name, b"")
+    publisher.files.clear()
+    with pytest.raises(WeightsError, match="put that file at (.*) by hand$") as failed:
+        read_weights(name)
+    place = Path(re.search("put that file at (.*) by hand", str(failed.value))[1])
+    assert "\n" not in str(failed.value) and publisher.url in str(failed.value)
+    torch.save(get_model("resnet18").state_dict(), place)
+    assert read_weights(name)[1].model == "resnet18"
