@@ -16,6 +16,7 @@ from detection.data.shapes_scenes import SPLITS, ensure_shapes
 from detection.data.voc_dataset import VocDataset, VocSplit
 from detection.layouts.coco_layout import find_coco, is_official, official_splits
 from detection.layouts.layout import FoundSet, Layout, SetOptions, open_layout, read_split
+from detection.layouts.voc_layout import devkit_splits, find_voc, is_devkit
 from detection.layouts.yolo_layout import find_yolo
 from foundation.errors import UserError, suggest
 from training.config import data_root, require_between
@@ -82,6 +83,9 @@ DATASETS = {
         "VOCdevkit",
         _open_voc,
         lambda root, split: [VocSplit.of(root, *part) for part in _voc_parts(split)],
+        find=find_voc,
+        opens=is_devkit,
+        splits=devkit_splits,
     ),
     "coco": DatasetKind(
         "coco", _open_coco, _locate_coco, find=find_coco, opens=is_official, splits=official_splits
