@@ -40,7 +40,7 @@ def create_model(
     Args:
         name: one of `list_models()`, or any `resnet<6n+2>_cifar`, `plain<6n+2>_cifar`,
             `preact_resnet<6n+2 or 9n+2>_cifar`.
-        weights: file to load strictly (.safetensors, .pth); random if None.
+        weights: file (.safetensors, .pth) or published name, loaded strictly; random if None.
         num_classes: by default 1000, on CIFAR 10.
         norm: "batch"; "frozen" for statistics and affine part that never change; "sync" for statistics over
             all processes (needs GPUs and a process group to train). VGG and Highway networks have no
@@ -71,7 +71,7 @@ def create_backbone(
         name: as in `create_model`, or "timm/<name>" for one of timm's networks (docs/hosts.md).
         out_features: of stem, res2, res3, res4, res5 (CIFAR: to res4; VGG: conv1 … conv5).
         frozen_stages: how many stages are fixed, from the stem; 2 is detectron2's FREEZE_AT 2.
-        weights: file of the classifier; its fc is left out.
+        weights: file or published name of the classifier; its fc is left out.
         norm: as in `create_model`, in every stage that is not fixed.
         **options: see `Options`.
     Raises:
@@ -119,7 +119,7 @@ def load_network(
     """The network that a weight file is of, built as its header says.
 
     Args:
-        weights: a classifier's file with our header.
+        weights: a classifier's file with our header, or a published name.
         out_features: features to give; without any the network is the classifier.
         norm: as in `create_model`.
     Raises:

@@ -28,7 +28,7 @@ class ModelConfig:
         stem_pool: rounding of the stem's pooling; "ceil" is that of the Caffe release.
         dilation: stages whose stride is replaced by dilation, of res3, res4, res5.
         norm: "sync" normalises by the statistics of all processes (GPUs) instead of each one's own.
-        weights: file to start from instead of He initialisation.
+        weights: file to start from, or published name (tools/models.py --weights); null initialises as He.
     """
 
     name: str

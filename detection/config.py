@@ -38,7 +38,8 @@ class BackboneConfig:
 
     Attributes:
         name: network, as tools/models.py lists it, or "timm/<name>" for one of timm's.
-        weights: file to start from; None trains from scratch, which needs norm="batch".
+        weights: file to start from, or published name (tools/models.py --weights); None trains from scratch,
+            which needs norm="batch".
         shortcut: kind of shortcuts (paper, §3.3): "A" pads with zeros, "B" projects where sizes change, "C"
             projects everywhere; None takes the network's own.
         stride_on: convolution of a bottleneck that has the stride: "1x1" as the paper and Caffe's weights,

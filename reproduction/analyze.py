@@ -20,6 +20,7 @@ from analysis.shattering import measure_shattering, summarise_shattering
 from analysis.untrained import untrained
 from backbones import WeightsHeader, load_network
 from backbones.spec import Network
+from backbones.weights.published import find_weights
 from backbones.weights.weight_files import read_header
 from classification.data.labelled_batches import Pictures
 from classification.data.opened_splits import match_classes, open_pictures
@@ -45,7 +46,7 @@ def analyze(name: str, weights: Sequence[Path], out: Path, overrides: Sequence[s
 
     Args:
         name: "responses", "signal", "lesion", "paths" or "gradients".
-        weights: classifiers' files with our header, of training or converted.
+        weights: classifiers' files with our header, of training or converted, or published names.
         out: folder for an .npz file of each network, result.json, and the figure as .png and .svg.
         overrides: "section.key=value" of `AnalyzeConfig`.
     Returns:
@@ -70,7 +71,7 @@ def analyze(name: str, weights: Sequence[Path], out: Path, overrides: Sequence[s
     measured: dict[str, Arrays] = {}
     networks: dict[str, Any] = {}
     for file, label, network, pictures in _open_networks(weights, headers, config, kind):
-        about = {"release": MEASURES, "weights": digest(file), "network": label}
+        about = {"release": MEASURES, "weights": digest(find_weights(file)), "network": label}
         about |= {"pictures": _identify(pictures), **settings}
         measured[label] = _measure(name, network, pictures, config, out / f"{file_name(label)}.npz", about)
         merit = kind.summarise(measured[label], getattr(config, name))

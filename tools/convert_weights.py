@@ -1,7 +1,7 @@
 """Convert a weight file from or to torchvision, timm, detectron2, Caffe or PyTorch's CIFAR networks.
 
 python tools/convert_weights.py resnet50.pth r50.safetensors --from torchvision
-python tools/convert_weights.py R-50.pkl r50.safetensors --backbone-only --allow-unexpected conv1_b
+python tools/convert_weights.py R-50.pkl r50.safetensors --backbone-only
 python tools/convert_weights.py ResNet-50-model.caffemodel r50.safetensors --mean ResNet_mean.binaryproto
 python tools/convert_weights.py r50.safetensors r50.pkl --to detectron2
 """

@@ -17,6 +17,7 @@ from backbones.convert.input_rewriting import rewrite_input, same_pictures
 from backbones.families import Options
 from backbones.networks.blocks import has_bottlenecks
 from backbones.spec import IMAGENET_INPUT, LATER_OPTIONS, InputSpec, Network
+from backbones.weights.published import find_weights
 from backbones.weights.weight_values import check_values, with_plain_counters
 from backbones.weights.weights_header import WeightsHeader
 from foundation.errors import WeightsError, check_choice
@@ -75,7 +76,8 @@ def convert(
     """Converts a weight file; nothing is written unless every tensor has its place or is allowed by name.
 
     Args:
-        source, target: files; the target's suffix must be one of its format's.
+        source: file, or published name.
+        target: file; its suffix must be one of its format's.
         source_format, target_format: of `FORMATS`; "auto" guesses the source's where names are certain.
         model: our name of the network; None finds it by the tensors.
         part: which network of a source that holds several, such as plain and averaged weights, by the name
@@ -94,6 +96,7 @@ def convert(
         WeightsError, OptionError: with the reason and the remedy.
     """
     _check_target(target, target_format, overwrite)
+    source = find_weights(source)
     name = guess_format(source, part) if source_format == "auto" else source_format
     check_choice("format", name, FORMATS)
     contents = FORMATS[name].read(source, part)

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 from backbones.families import is_model
+from backbones.weights.published import find_weights
 from backbones.weights.weight_files import read_weights
 from backbones.weights.weights_header import WeightsHeader
 from foundation.errors import WeightsError
@@ -44,6 +45,7 @@ def push(
     Raises:
         WeightsError: the file is broken or has no header, or the hub refuses or cannot be reached.
     """
+    weights = find_weights(weights)
     _, header = read_weights(weights)
     if header is None:
         raise WeightsError(

@@ -1,6 +1,7 @@
 """Published weights by name: the table of them, and how a name becomes a file of ours in the cache."""
 
 import csv
+import logging
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache, partial
@@ -13,6 +14,7 @@ from backbones.weights.timm_catalogue import TimmWeights, find_timm_weights
 from backbones.weights.weights_header import WeightsHeader
 from foundation.errors import WeightsError, suggest
 
+logger = logging.getLogger(__name__)
 TABLE = Path(__file__).with_name("published_weights.tsv")
 SOURCES = ("torchvision", "msra", "timm")
 CONVERSION = 1  # part of the names of converted files: raise it when the same file is converted otherwise
@@ -153,7 +155,7 @@ def _facts(entry: PublishedWeights) -> dict[str, Any]:
 def _convert(entry: PublishedWeights, source: Path, target: Path) -> None:
     from backbones.convert import convert  # only here: it reads files of ours with the modules beside this
 
-    convert(
+    conversion = convert(
         source,
         target,
         source_format=entry.format,
@@ -162,6 +164,7 @@ def _convert(entry: PublishedWeights, source: Path, target: Path) -> None:
         source_input=entry.input,
         facts=_facts(entry),
     )
+    logger.info("%s is %s\nwritten to %s", entry.name, conversion.describe(), target)
 
 
 def _give_header(header: WeightsHeader, source: Path, target: Path) -> None:

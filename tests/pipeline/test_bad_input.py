@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from backbones import WeightsHeader, create_model, save_weights
 
@@ -87,6 +88,26 @@ def test_missing_data_says_where_it_looked(
 def test_missing_weights(refused: Callable, tiny_detector: list[str], tmp_path: Path):
     options = [*tiny_detector, "backbone.weights=weights/none.safetensors", "backbone.norm=frozen"]
     assert "weights/none.safetensors" in refused("train_det", "--out", tmp_path / "run", *options)
+
+
+def test_weights_by_name(
+    tool: Callable, refused: Callable, tiny_detector: list[str], tmp_path: Path, publisher, monkeypatch
+):
+    """Without network: one line says where the file goes; put there, it trains."""
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # nothing leaves this machine
+    options = [*tiny_detector, "backbone.name=resnet18", "backbone.weights=timm/resnet18.a1_in1k"]
+    message = refused("train_det", "--out", tmp_path / "run", *options)
+    url = "https://huggingface.co/timm/resnet18.a1_in1k/resolve/main/model.safetensors"
+    place = publisher.cache / "downloads/huggingface.co/timm/resnet18.a1_in1k/model.safetensors"
+    by_hand = f"without network, put that file at {place} by hand"
+    assert message == f"error: {url} was not downloaded (Connection refused); {by_hand}\n"
+    save_file(create_model("resnet18").state_dict(), place)
+    tool("train_det", "--out", tmp_path / "run", "--overwrite", *options, "schedule.total_steps=1")
+    stated = (tmp_path / "run" / "config.yaml").read_text()
+    assert "weights: timm/resnet18.a1_in1k" in stated
+    options[-1] = "backbone.weights=msra/resnet"
+    misspelt = refused("train_det", "--out", tmp_path / "other", *options)
+    assert "unknown weights 'msra/resnet'; did you mean 'msra/resnet50'?" in misspelt
 
 
 def test_weights_of_another_network(
