@@ -34,21 +34,21 @@ class StageRegions(nn.Module):
     Args:
         head: the stages after the shared ones.
         spec: of the shared feature map.
-        size: height and width of the pooled grid.
+        size, aligned: height and width of the pooled grid, and how it is read.
 
     Raises:
         UserError: the head does not take the feature map's channels.
         OptionError: it does not take the pooled grid.
     """
 
-    def __init__(self, head: StageHead, spec: FeatureSpec, *, size: int) -> None:
+    def __init__(self, head: StageHead, spec: FeatureSpec, *, size: int, aligned: bool = True) -> None:
         super().__init__()
         if head.in_channels != spec.channels:
             raise UserError(
                 f"the head takes {head.in_channels} channels, the feature map has {spec.channels}; "
                 "make both with one call of create_trunk_and_head"
             )
-        self.head, self.spec, self.size = head, spec, size
+        self.head, self.spec, self.size, self.aligned = head, spec, size, aligned
         (self.out_channels,) = (last.channels for last in head.feature_specs.values())
         self.map_channels, training = self.out_channels, head.training
         with torch.no_grad():  # a region as a trial says how many pixels a side the head gives
@@ -61,7 +61,8 @@ class StageRegions(nn.Module):
 
         `size` is that of the pooled grid, if not the usual one.
         """
-        return self.head(pool_regions(features, [self.spec.stride], boxes, size or self.size))
+        grid, strides = size or self.size, [self.spec.stride]
+        return self.head(pool_regions(features, strides, boxes, grid, aligned=self.aligned))
 
     def vectors(self, maps: Tensor) -> Tensor:
         """What `maps` returns → (N · R, out_channels)."""
@@ -71,9 +72,9 @@ class StageRegions(nn.Module):
 class PooledRegions(nn.Module):
     """RoI pooling to a square grid, then two fully connected layers of `channels` (Lin et al. 2017)."""
 
-    def __init__(self, specs: Sequence[FeatureSpec], *, size: int, channels: int) -> None:
+    def __init__(self, specs: Sequence[FeatureSpec], *, size: int, aligned: bool, channels: int) -> None:
         super().__init__()
-        self.strides, self.size = [spec.stride for spec in specs], size
+        self.strides, self.size, self.aligned = [spec.stride for spec in specs], size, aligned
         self.map_channels, self.out_channels = specs[0].channels, channels
         self.fc6 = nn.Linear(self.map_channels * size**2, channels)
         self.fc7 = nn.Linear(channels, channels)
@@ -86,7 +87,8 @@ class PooledRegions(nn.Module):
 
         Features without a stride, as a pyramid's pooled top, are left out.
         """
-        return pool_regions(features[: len(self.strides)], self.strides, boxes, size or self.size)
+        maps, grid = features[: len(self.strides)], size or self.size
+        return pool_regions(maps, self.strides, boxes, grid, aligned=self.aligned)
 
     def vectors(self, maps: Tensor) -> Tensor:
         """What `maps` returns → (N · R, out_channels)."""
@@ -107,7 +109,7 @@ def build_c4(
     """
     assert options.roi.size is not None
     spec = _only_spec(trunk)
-    regions = StageRegions(head, spec, size=options.roi.size)
+    regions = StageRegions(head, spec, size=options.roi.size, aligned=options.roi.aligned)
     mask_head = None
     if options.mask is not None:
         if regions.map_size == 1:
@@ -152,7 +154,8 @@ def _with_pooled_regions(
     trunk: FeatureNetwork | Pyramid, pooled: Sequence[FeatureSpec], num_classes: int, options: DetectorOptions
 ) -> FasterRCNN:
     assert options.roi.size is not None
-    regions = PooledRegions(pooled, size=options.roi.size, channels=options.roi.channels)
+    roi = options.roi
+    regions = PooledRegions(pooled, size=options.roi.size, aligned=roi.aligned, channels=roi.channels)
     masks: dict[str, Any] = {}
     if options.mask is not None:
         mask_head = MaskHead(regions.map_channels, num_classes, options.mask)

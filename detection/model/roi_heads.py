@@ -53,6 +53,8 @@ class RoiConfig:
 
     Attributes:
         size: height and width of the pooled grid; None: that of the kind of detector.
+        aligned: whether regions are read at half pixels; false is torchvision's way, see
+            `roi_pooling.pool_regions`.
         channels: width of the two fully connected layers that dc5 and fpn end in.
         regions_per_image: regions of a picture sampled for the loss.
         positive_fraction: greatest share of objects among the sampled regions.
@@ -66,6 +68,7 @@ class RoiConfig:
     """
 
     size: int | None = None
+    aligned: bool = True
     channels: int = 1024
     regions_per_image: int = 128
     positive_fraction: float = 0.25

@@ -13,9 +13,15 @@ MASK_SAMPLES = 5  # a side, in every cell of a mask; odd, so that none is exactl
 
 
 def pool_regions(
-    features: Sequence[Tensor], strides: Sequence[int], boxes: Tensor, size: int, *, sampling_ratio: int = 2
+    features: Sequence[Tensor],
+    strides: Sequence[int],
+    boxes: Tensor,
+    size: int,
+    *,
+    sampling_ratio: int = 2,
+    aligned: bool = True,
 ) -> Tensor:
-    """RoIAlign, aligned to half pixels, each region from the level that its area asks for.
+    """RoIAlign, each region from the level that its area asks for.
 
     Gradients reach the features, not the boxes. Boxes may leave their picture or be empty.
 
@@ -24,6 +30,8 @@ def pool_regions(
         strides: of the levels, each twice the one before.
         boxes: (N, R, 4) xyxy, pixels.
         size, sampling_ratio: cells a side of the grid, and points a side in every cell.
+        aligned: to half pixels; without, everything is read half a cell of the map further down and right,
+            and a region is at least a cell wide, as in torchvision's detectors.
     Returns:
         (N · R, C, size, size) of the features' type; picture by picture. On a CPU also of their memory
         format: convolutions in channels_last can take much longer there.
@@ -32,7 +40,7 @@ def pool_regions(
     levels = region_levels(boxes, strides)
     by_kernel = features[0].device.type != "cpu" or torch.compiler.is_exporting()  # ONNX has RoIAlign
     pool = _pool_by_kernel if by_kernel else _pool_by_rows
-    return pool(features, strides, boxes, levels, size, sampling_ratio)
+    return pool(features, strides, boxes, levels, size, sampling_ratio, aligned)
 
 
 def region_levels(boxes: Tensor, strides: Sequence[int]) -> Tensor:
@@ -48,7 +56,13 @@ def region_levels(boxes: Tensor, strides: Sequence[int]) -> Tensor:
 
 
 def _pool_by_kernel(
-    features: Sequence[Tensor], strides: Sequence[int], boxes: Tensor, levels: Tensor, size: int, ratio: int
+    features: Sequence[Tensor],
+    strides: Sequence[int],
+    boxes: Tensor,
+    levels: Tensor,
+    size: int,
+    ratio: int,
+    aligned: bool,
 ) -> Tensor:
     """torchvision's kernel on every level, for all regions: choosing those of a level would wait for the GPU.
 
@@ -65,7 +79,7 @@ def _pool_by_kernel(
             size,
             1 / stride,
             ratio,
-            aligned=True,
+            aligned=aligned,
         )
         for i, (level, stride) in enumerate(zip(features, strides, strict=True))
     ]
@@ -74,7 +88,13 @@ def _pool_by_kernel(
 
 @torch.autocast("cpu", enabled=False)
 def _pool_by_rows(
-    features: Sequence[Tensor], strides: Sequence[int], boxes: Tensor, levels: Tensor, size: int, ratio: int
+    features: Sequence[Tensor],
+    strides: Sequence[int],
+    boxes: Tensor,
+    levels: Tensor,
+    size: int,
+    ratio: int,
+    aligned: bool,
 ) -> Tensor:
     """For every cell of the grids a weighted sum of cells of the maps, all levels at once."""
     channels, dtype = features[0].shape[1], features[0].dtype
@@ -84,9 +104,11 @@ def _pool_by_rows(
     heights, widths, starts = (values[levels] for values in (*shapes.T, rows_before))
     pictures = torch.arange(len(boxes), device=boxes.device)[:, None]
     starts = starts + pictures * heights * widths
-    scaled = boxes / torch.tensor(strides, device=boxes.device)[levels][..., None] - 0.5
-    x, x_weights = _cells(scaled[..., 0], scaled[..., 2], widths, size, ratio)
-    y, y_weights = _cells(scaled[..., 1], scaled[..., 3], heights, size, ratio)
+    scaled = boxes / torch.tensor(strides, device=boxes.device)[levels][..., None]
+    start, end = (scaled - 0.5 if aligned else scaled).split(2, dim=-1)
+    end = end if aligned else torch.maximum(end, start + 1)
+    x, x_weights = _cells(start[..., 0], end[..., 0], widths, size, ratio)
+    y, y_weights = _cells(start[..., 1], end[..., 1], heights, size, ratio)
     rows = starts[..., None, None] + y * widths[..., None, None]
     index = rows[:, :, :, None, :, None] + x[:, :, None, :, None, :]
     weights = y_weights[:, :, :, None, :, None] * x_weights[:, :, None, :, None, :]

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from backbones.spec import FeatureSpec
-from detection.model.anchors import make_anchors
+from detection.model.anchors import AnchorGrid, anchor_steps, make_anchors
 from detection.model.box_targets import box_targets, match, random_keys, sample, sampled_mean
 from detection.model.boxes import at_least, box_iou, clip_boxes, decode_boxes, take
 from detection.model.suppression import padded_nms
@@ -35,6 +35,9 @@ class RpnConfig:
         anchor_sizes: square roots of areas, pixels; dealt out in order, equally many to each feature map.
             None: those of the kind of detector, as are the limits before suppression.
         anchor_ratios: heights of anchors over their widths.
+        anchor_grid: where anchors are: "strides" at multiples of a map's stride, and those centred beside the
+            picture take no part; "padded" is torchvision's: all take part, and the step is the padded
+            picture's side over the map's, rounded down (on a pyramid's pooled top less than its stride).
         anchors_inside_only: anchors that cross the picture's border are not trained on, as in the paper. Not
             the default: a size too large for the pictures would stay untrained, and propose nevertheless.
         anchors_per_image: anchors of a picture sampled for the loss.
@@ -53,6 +56,7 @@ class RpnConfig:
     channels: int = 512
     anchor_sizes: tuple[float, ...] | None = None
     anchor_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
+    anchor_grid: AnchorGrid = "strides"
     anchors_inside_only: bool = False
     anchors_per_image: int = 256
     positive_fraction: float = 0.5
@@ -162,8 +166,8 @@ class RegionProposalNetwork(nn.Module):
         if len(self.anchor_sizes) % len(specs):
             sizes, maps = list(self.anchor_sizes), len(specs)
             raise UserError(
-                f"rpn.anchor_sizes {sizes} cannot be dealt out to {maps} feature maps; give equally many to "
-                f"each: {maps}, {2 * maps}, … sizes"
+                f"rpn.anchor_sizes {sizes} cannot be dealt out to {maps} feature maps; "
+                f"give equally many to each: {maps}, {2 * maps}, … sizes"
             )
         self.train_limits = options.pre_nms_train, options.post_nms_train
         self.test_limits = options.pre_nms_test, options.post_nms_test
@@ -192,17 +196,24 @@ class RegionProposalNetwork(nn.Module):
 
     def anchors(self, features: Sequence[Tensor]) -> list[Tensor]:
         """(R, 4) of every map."""
-        share = len(self.anchor_sizes) // len(self.specs)
+        share, ratios = len(self.anchor_sizes) // len(self.specs), self.options.anchor_ratios
+        shapes = [(level.shape[2], level.shape[3]) for level in features]
+        steps = anchor_steps(self.options.anchor_grid, [spec.stride for spec in self.specs], shapes)
         return [
             make_anchors(
-                spec,
-                (level.shape[2], level.shape[3]),
+                steps[i],
+                shapes[i],
                 sizes=self.anchor_sizes[share * i : share * (i + 1)],
-                ratios=self.options.anchor_ratios,
+                ratios=ratios,
                 device=level.device,
             )
-            for i, (spec, level) in enumerate(zip(self.specs, features, strict=True))
+            for i, level in enumerate(features)
         ]
+
+    def _candidates(self, anchors: Tensor, sizes: Tensor) -> Tensor:
+        """(N, R) bool: which of the anchors (R, 4) take part in pictures of these sizes (N, 2)."""
+        inside = (_centres(anchors) < sizes.flip(1)[:, None]).all(dim=-1)
+        return inside if self.options.anchor_grid == "strides" else torch.ones_like(inside)
 
     def propose(
         self, logits: Sequence[Tensor], deltas: Sequence[Tensor], anchors: Sequence[Tensor], sizes: Tensor
@@ -210,12 +221,12 @@ class RegionProposalNetwork(nn.Module):
         """The best corrected anchors: top by score, clipped, non-maximum suppression, top again.
 
         Of every map logits (N, R), deltas (N, R, 4) and anchors (R, 4); sizes (N, 2) are the pictures'.
-        Anchors centred beside the picture propose nothing: they are not trained on, and their number depends
-        on the other pictures of the batch.
+        Anchors centred beside the picture propose nothing (but see `anchor_grid`): they are not trained on,
+        and their number depends on the other pictures of the batch.
         """
         before, after = self.train_limits if self.training else self.test_limits
         inside = [
-            scores.masked_fill(~_centred_inside(places, sizes), -math.inf)
+            scores.masked_fill(~self._candidates(places, sizes), -math.inf)
             for scores, places in zip(logits, anchors, strict=True)
         ]
         best = [self._best(*of_map, before) for of_map in zip(inside, deltas, anchors, strict=True)]
@@ -252,7 +263,7 @@ class RegionProposalNetwork(nn.Module):
             whole = anchors.expand(len(batch.sizes), -1, -1)
             candidates = (clip_boxes(whole, batch.sizes) == anchors).all(dim=-1)
         else:
-            candidates = _centred_inside(anchors, batch.sizes)
+            candidates = self._candidates(anchors, batch.sizes)
         numbers = torch.cat([self._numbers(level, place) for place, level in enumerate(levels)])
         matches = match(
             box_iou(batch.boxes, anchors.expand(len(batch.boxes), -1, -1)),
@@ -280,11 +291,6 @@ class RegionProposalNetwork(nn.Module):
         x, y = _centres(anchors).long().unbind(dim=1)
         number = (y * 2**16 + x) * shapes + torch.arange(len(anchors), device=anchors.device) % shapes
         return number + level * 2**48
-
-
-def _centred_inside(anchors: Tensor, sizes: Tensor) -> Tensor:
-    """(N, R) bool, anchors that are centred on the picture, not on padding that other pictures ask for."""
-    return (_centres(anchors) < sizes.flip(1)[:, None]).all(dim=-1)
 
 
 def _centres(anchors: Tensor) -> Tensor:

@@ -30,24 +30,25 @@ def regions(count: int, seed: int = 0) -> Tensor:
     return torch.cat([centre - half, centre + half], dim=2)
 
 
-def align(features: Tensor, boxes: Tensor, size: int, stride: int, ratio: int) -> Tensor:
-    return roi_align(features, list(boxes), size, 1 / stride, sampling_ratio=ratio, aligned=True)
-
-
 def expected_pool(
-    features: list[Tensor], strides: Sequence[int], boxes: Tensor, size: int, ratio: int
+    features: list[Tensor], strides: Sequence[int], boxes: Tensor, size: int, ratio: int, aligned: bool
 ) -> Tensor:
     levels = region_levels(boxes, strides).flatten()
-    pooled = [align(f, boxes, size, s, ratio) for f, s in zip(features, strides, strict=True)]
+    pooled = [
+        roi_align(f, list(boxes), size, 1 / s, sampling_ratio=ratio, aligned=aligned)
+        for f, s in zip(features, strides, strict=True)
+    ]
     return torch.stack(pooled)[levels, torch.arange(len(levels))]
 
 
 @pytest.mark.parametrize("strides", [(16,), (8,), STRIDES], ids=str)
-@pytest.mark.parametrize(("size", "ratio"), [(7, 2), (14, 2), (3, 1), (2, 3)])
-def test_equal_to_torchvision_with_gradients(strides: Sequence[int], size: int, ratio: int):
+@pytest.mark.parametrize(
+    ("size", "ratio", "aligned"), [(7, 2, True), (14, 2, True), (3, 1, True), (2, 3, True), (7, 2, False)]
+)
+def test_equal_to_torchvision_with_gradients(strides: Sequence[int], size: int, ratio: int, aligned: bool):
     features, boxes = maps(strides), regions(40)
-    pooled = pool_regions(features, strides, boxes, size, sampling_ratio=ratio)
-    expected = expected_pool(features, strides, boxes, size, ratio)
+    pooled = pool_regions(features, strides, boxes, size, sampling_ratio=ratio, aligned=aligned)
+    expected = expected_pool(features, strides, boxes, size, ratio, aligned)
     assert pooled.shape == (80, 3, size, size)
     torch.testing.assert_close(pooled, expected, rtol=1e-5, atol=1e-5)
     draw = torch.randn(pooled.shape, generator=torch.Generator().manual_seed(1))
@@ -57,12 +58,14 @@ def test_equal_to_torchvision_with_gradients(strides: Sequence[int], size: int, 
         assert other.any()
 
 
+@pytest.mark.parametrize("aligned", [True, False])
 @pytest.mark.parametrize("strides", [(16,), STRIDES], ids=str)
-def test_the_way_of_the_gpu_is_the_same(strides: Sequence[int]):
+def test_the_way_of_the_gpu_is_the_same(strides: Sequence[int], aligned: bool):
     features, boxes = maps(strides), regions(40)
     boxes = torch.cat([boxes, torch.tensor([[-500.0, -500, -400, -400]]).expand(2, 1, 4)], dim=1)
-    pooled = _pool_by_kernel(features, strides, boxes, region_levels(boxes, strides), 7, 2)
-    torch.testing.assert_close(pooled, pool_regions(features, strides, boxes, 7), rtol=1e-5, atol=1e-5)
+    pooled = _pool_by_kernel(features, strides, boxes, region_levels(boxes, strides), 7, 2, aligned)
+    expected = pool_regions(features, strides, boxes, 7, aligned=aligned)
+    torch.testing.assert_close(pooled, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_one_cell_by_hand():
@@ -71,6 +74,13 @@ def test_one_cell_by_hand():
     feature = torch.arange(4)[:, None] * 10.0 + torch.arange(4)
     pooled = pool_regions([feature[None, None]], [4], torch.tensor([[[4.0, 4, 8, 8]]]), 1)
     assert pooled.item() == 11.0
+
+
+def test_one_cell_by_hand_without_the_half():
+    # The same box read half a cell further: samples at cells 1.25 and 1.75, 1.5 on average, so 15 + 1.5.
+    feature = torch.arange(4)[:, None] * 10.0 + torch.arange(4)
+    box = torch.tensor([[[4.0, 4, 8, 8]]])
+    assert pool_regions([feature[None, None]], [4], box, 1, aligned=False).item() == 16.5
 
 
 def test_levels_equal_to_torchvision():
@@ -93,7 +103,7 @@ def test_half_precision_features_keep_float32_weights():
     features, boxes = [f.detach().bfloat16() for f in maps([8])], regions(20)
     with torch.autocast("cpu", torch.bfloat16):
         pooled = pool_regions(features, [8], boxes, 7)
-    expected = expected_pool([features[0].float()], [8], boxes, 7, 2)
+    expected = expected_pool([features[0].float()], [8], boxes, 7, 2, True)
     assert torch.equal(pooled, expected.bfloat16())
 
 
@@ -102,7 +112,9 @@ def test_memory_format_is_kept(layout: torch.memory_format):
     features = [level.detach().contiguous(memory_format=layout) for level in maps([8])]
     pooled = pool_regions(features, [8], regions(9), 7)
     assert pooled.is_contiguous(memory_format=layout)
-    torch.testing.assert_close(pooled, expected_pool(features, [8], regions(9), 7, 2), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(
+        pooled, expected_pool(features, [8], regions(9), 7, 2, True), rtol=1e-5, atol=1e-5
+    )
 
 
 def polygons(count: int, low: float, high: float) -> tuple[Tensor, Tensor]:
