@@ -97,7 +97,7 @@ class LoadedDetector(NamedTuple):
 
 
 def load_detector(path: str | Path, overrides: Sequence[str] = ()) -> LoadedDetector:
-    """A trained detector from its weight file alone.
+    """A trained detector from its weight file alone, or a published one by its name.
 
     Args:
         overrides: changes to the configuration it was trained with, for instance "run.device=cpu".
@@ -105,7 +105,9 @@ def load_detector(path: str | Path, overrides: Sequence[str] = ()) -> LoadedDete
         WeightsError: the file is broken or does not fit its own header.
         UserError: it holds no detector, or an override is wrong.
     """
-    state, header = read_weights(path)
+    from detection.published_detectors import find_detector  # only here: it builds detectors with this module
+
+    state, header = read_weights(find_detector(path))
     if header is None or header.model != FasterRCNN.__name__:
         found = "no header" if header is None else f"those of a {header.model}"
         raise UserError(

@@ -20,7 +20,9 @@ from training.command import new_parser, run, say
 def parser() -> argparse.ArgumentParser:
     parser = new_parser(__doc__, keys="detection.config:DetectionConfig")
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--weights", metavar="FILE", help="a detector's weights; scored as in its training")
+    source.add_argument(
+        "--weights", metavar="FILE", help="a detector's, or a published name; scored as in training"
+    )
     source.add_argument("--predictions", metavar="FILE", help="a COCO-style result file")
     add = parser.add_argument
     add("--dataset", metavar="SET", help="coco:ANNOTATIONS.json or voc:DEVKIT/VOC<year>:<split>")

@@ -14,7 +14,13 @@ def parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     text = "pictures, folders of pictures, video files; changes to the configuration, as run.device=cpu"
     add("pictures", nargs="+", metavar="PICTURE | key=value", help=text)
-    add("--weights", required=True, metavar="FILE", type=Path, help="a detector's weights")
+    add(
+        "--weights",
+        required=True,
+        metavar="FILE",
+        type=Path,
+        help="a detector's weights, or its published name",
+    )
     add("--out", type=Path, default=Path("runs/predict"), metavar="DIR", help="default: runs/predict")
     add("--overwrite", action="store_true", help="write into a folder that is not empty")
     add("--threshold", type=float, default=0.5, metavar="P", help="least score drawn (default: 0.5)")
