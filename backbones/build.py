@@ -196,10 +196,12 @@ def _network_to_cut(name: str, norm: Norm, options: Options) -> tuple[Network, C
     for option, value in _given(options).items():
         raise OptionError(f"{name} is built by timm; leave out {option}={value!r}")
     try:  # here, because timm is needed for its networks alone
-        from backbones.networks import timm_networks
+        from backbones.networks import timm_networks, timm_vit
     except ModuleNotFoundError as error:
         raise OptionError(f"{name} needs timm ({error}); pip install 'residual-backbones[timm]'") from error
-    return cast(Network, timm_networks.TimmBackbone(name)), timm_networks.finish
+    plain = timm_vit.is_plain_transformer(name)
+    network = timm_vit.TimmTransformer(name) if plain else timm_networks.TimmBackbone(name)
+    return cast(Network, network), timm_networks.finish
 
 
 def _check_values(options: Options) -> None:

@@ -110,7 +110,16 @@ class StageHead(nn.Module):
 
 
 def default_split(network: Network) -> str:
-    """The last stage of the trunk that leaves one stage for the head, as in the paper: res4, VGG's conv5."""
+    """The last stage of the trunk that leaves one stage for the head, as in the paper: res4, VGG's conv5.
+
+    Raises:
+        OptionError: the network is one stage, as a plain transformer is.
+    """
+    if len(network.stages) < 2:
+        raise OptionError(
+            f"{network.name} is one stage, {', '.join(network.stages)}, and cannot be cut in two; "
+            "take its map with create_backbone, in a detector with detector.kind=simple_fpn"
+        )
     return list(network.stages)[-1 if hasattr(network, "region_stages") else -2]
 
 

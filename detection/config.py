@@ -69,10 +69,11 @@ class DetectorConfig:
 
     Attributes:
         kind: "c4" shares conv1-conv4 and runs conv5 (VGG: fc6, fc7) for every region, as the paper; "dc5"
-            reads a dilated conv5 of stride 16, "fpn" a pyramid; both end in two fully connected layers.
+            reads a dilated conv5 of stride 16, "fpn" a pyramid, "simple_fpn" a pyramid made of one map, for
+            plain transformers; all but "c4" end in two fully connected layers.
         class_agnostic: predicts one box a region instead of one for every class.
         mask: also predicts a mask for every object (Mask R-CNN; He et al. 2017).
-        pyramid_channels: channels of every level of the pyramid of kind "fpn".
+        pyramid_channels: channels of every level of the pyramid of kinds "fpn" and "simple_fpn".
     """
 
     kind: Annotated[str, AfterValidator(OneOf("kind of detector", KINDS))] = "c4"

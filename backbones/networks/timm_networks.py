@@ -1,7 +1,7 @@
 """timm's convolutional networks as backbones of our detectors, under the names "timm/<name>"."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,14 @@ from timm.models.efficientnet import EfficientNetFeatures
 from timm.models.mobilenetv3 import MobileNetV3Features
 from timm.models.selecsls import SelecSls
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from backbones.features import FeatureNetwork, StageHead, freeze_stages
 from backbones.norm import FrozenBatchNorm2d, freeze_batchnorm, set_norm_eps
 from backbones.spec import FeatureSpec, InputSpec
 from backbones.weights.weight_files import read_weights
-from backbones.weights.weight_loading import load_into
+from backbones.weights.weight_loading import USUAL, load_into
+from backbones.weights.weights_header import WeightsHeader
 from foundation.errors import OptionError, WeightsError, check_choice
 
 logger = logging.getLogger(__name__)
@@ -56,12 +58,10 @@ class TimmBackbone(nn.Module):
 
     def __init__(self, name: str) -> None:
         super().__init__()
-        theirs = name.removeprefix(PREFIX)
-        check_choice("network of timm", theirs, [*timm.list_models(), *timm.list_models(pretrained=True)])
+        theirs = known_name(name)
         self.name, self.options = name, dict[str, Any]()
         self.body = timm.create_model(theirs)
-        config: Any = self.body.pretrained_cfg
-        self.input_spec = InputSpec(mean=tuple(config["mean"]), std=tuple(config["std"]))
+        self.input_spec = input_of(self.body)
         with torch.device("meta"):  # its structure alone is looked at
             extractor = _extractor(theirs)
         if isinstance(self.body, SelecSls):  # its modules pass lists on
@@ -84,24 +84,71 @@ class TimmBackbone(nn.Module):
         Raises:
             WeightsError: the file cannot be read, or is of another network.
         """
-        state, header = read_weights(weights)
-        if header is not None and header.model != self.name:
-            raise WeightsError(
-                f"{weights} is of {header.model}, not of {self.name}; give a file of {self.name}"
-            )
         config: Any = self.body.pretrained_cfg
         classifiers = config["classifier"]
         classifiers = (classifiers,) if isinstance(classifiers, str) else classifiers
         unused = {f"{layer}.{kind}" for layer in classifiers for kind in ("weight", "bias")}
-        try:
-            load_into(self.body, state, allow_missing=unused, allow_unexpected=unused)
-        except WeightsError as error:
-            raise WeightsError(f"{weights} → {self.name}: {error}") from error
-        if header is None:
-            logger.warning("%s has no header. Assumed: pictures as %s", weights, self.input_spec)
-        else:
-            self.input_spec = header.input_spec
-            set_norm_eps(self.body, header.norm_eps)
+        self.input_spec = load_file(weights, self, self.body, allow_missing=unused, allow_unexpected=unused)
+
+
+def known_name(name: str) -> str:
+    """timm's name of the network "timm/<name>".
+
+    Raises:
+        OptionError: timm has no such network.
+    """
+    theirs = name.removeprefix(PREFIX)
+    check_choice("network of timm", theirs, [*timm.list_models(), *timm.list_models(pretrained=True)])
+    return theirs
+
+
+def input_of(network: Any) -> InputSpec:
+    """The pictures that a network of timm wants, as its configuration says."""
+    config = network.pretrained_cfg
+    return InputSpec(mean=tuple(config["mean"]), std=tuple(config["std"]))
+
+
+def load_file(
+    weights: str | Path,
+    network: Any,
+    body: nn.Module,
+    *,
+    allow_missing: Collection[str] = (),
+    allow_unexpected: Collection[str] = (),
+) -> InputSpec:
+    """Loads a file with timm's names into `body`, strictly but for the names allowed.
+
+    Returns:
+        The pictures of the file's header; without one a warning says that `network.input_spec` is assumed.
+    Raises:
+        WeightsError: the file cannot be read, or is of another network; tags may differ, and a file of our
+            network of the same name serves, unless it was trained with options that timm's does not have.
+    """
+    state, header = read_weights(weights)
+    if header is not None:
+        _check_header(weights, header, network.name)
+    try:
+        load_into(body, state, allow_missing=allow_missing, allow_unexpected=allow_unexpected)
+    except WeightsError as error:
+        raise WeightsError(f"{weights} → {network.name}: {error}") from error
+    if header is None:
+        spec: InputSpec = network.input_spec
+        logger.warning("%s has no header. Assumed: pictures as %s", weights, spec)
+        return spec
+    set_norm_eps(body, header.norm_eps)
+    return header.input_spec
+
+
+def _check_header(weights: str | Path, header: WeightsHeader, name: str) -> None:
+    theirs, wanted = (text.removeprefix(PREFIX).partition(".")[0] for text in (header.model, name))
+    if theirs != wanted:
+        raise WeightsError(f"{weights} is of {header.model}, not of {name}; give a file of {name}")
+    for option, usual in USUAL.items():  # no tensor's shape shows them
+        if (given := header.options.get(option, usual)) != usual:
+            raise WeightsError(
+                f"{weights} was trained with {option}={given!r}, which {name} does not have; "
+                f"take our network, {theirs}, with {option}={given!r}"
+            )
 
 
 def _extractor(name: str) -> Any:
@@ -128,13 +175,21 @@ def _in_order(extractor: Any, body: Any) -> list[str]:
 
 
 def finish(
-    network: TimmBackbone,
+    network: Any,
     parts: Sequence[FeatureNetwork | StageHead],
     weights: str | Path | None,
     norm: str,
     frozen_stages: int,
 ) -> None:
-    """Loads weights, fixes stages of the first part, and sets the normalisation of all."""
+    """Loads weights, fixes stages of the first part, and sets the normalisation of all.
+
+    Args:
+        network: a `TimmBackbone` or a `TimmTransformer`, of which only the parts are kept.
+    Raises:
+        OptionError: norm is "sync", and there is no batch normalisation.
+    """
+    if norm == "sync" and not any(isinstance(module, _BatchNorm) for module in network.modules()):
+        raise OptionError(f"{network.name} has no batch normalisation; leave out norm='sync'")
     if weights is not None:
         network.load(weights)
     trunk: Any = parts[0]

@@ -21,7 +21,7 @@ from foundation.errors import WeightsError
 
 logger = logging.getLogger(__name__)
 # What no tensor shows, and how it is in the networks whose names these are: torchvision's and timm's.
-_USUAL = {"stride_on": "3x3", "stem_pool": "padded"}
+USUAL = {"stride_on": "3x3", "stem_pool": "padded"}
 # Names that betray the network of another project, and the format that reads them.
 _FOREIGN_NAMES = {
     r"(\w+\.)*stem\.conv1\.weight": "detectron2",
@@ -72,7 +72,7 @@ def unsaid_option(options: Mapping[str, Any]) -> str:
     Nothing in such a file says where bottlenecks stride or how the stem pools, and no shape shows it, but
     other values than torchvision's make other networks.
     """
-    for option, usual in _USUAL.items():
+    for option, usual in USUAL.items():
         if (given := options.get(option, usual)) != usual:
             declare = f"{CONVERT} ours --{option.replace('_', '-')} {given}"
             return (

@@ -7,11 +7,14 @@ from torch import Tensor, nn
 
 from backbones.features import FeatureNetwork
 from backbones.pyramid import Pyramid
+from backbones.simple_pyramid import SimplePyramid
 from detection.model.mask_head import MaskConfig
 from detection.model.roi_heads import Detections, RoiConfig, RoiHeads
 from detection.model.rpn import Proposals, RegionProposalNetwork, RpnConfig
 from detection.types import Batch
 from foundation.errors import UserError
+
+Trunk = FeatureNetwork | Pyramid | SimplePyramid  # what gives a detector its maps
 
 
 @dataclass(frozen=True)
@@ -37,11 +40,9 @@ class FasterRCNN(nn.Module):
         UserError: the RPN was made for other maps than the trunk gives.
     """
 
-    trunk: FeatureNetwork | Pyramid
+    trunk: Trunk
 
-    def __init__(
-        self, trunk: FeatureNetwork | Pyramid, rpn: RegionProposalNetwork, roi_heads: RoiHeads
-    ) -> None:
+    def __init__(self, trunk: Trunk, rpn: RegionProposalNetwork, roi_heads: RoiHeads) -> None:
         super().__init__()
         self.feature_specs = dict(trunk.feature_specs)
         specs = tuple(self.feature_specs.values())
@@ -70,7 +71,7 @@ class FasterRCNN(nn.Module):
         """What the RPN gives for the pictures, of which `features` may have been extracted before."""
         return self.rpn(self.extract(batch) if features is None else features, batch)
 
-    def extract(self, batch: Batch, other: FeatureNetwork | Pyramid | None = None) -> list[Tensor]:
+    def extract(self, batch: Batch, other: Trunk | None = None) -> list[Tensor]:
         """The feature maps (N, C, ⌈H / stride⌉, ⌈W / stride⌉) of the pictures, which are normalised here.
 
         Args:
@@ -105,8 +106,8 @@ class TwoTrunkRCNN(FasterRCNN):
 
     def __init__(
         self,
-        proposal_trunk: FeatureNetwork | Pyramid,
-        trunk: FeatureNetwork | Pyramid,
+        proposal_trunk: Trunk,
+        trunk: Trunk,
         rpn: RegionProposalNetwork,
         roi_heads: RoiHeads,
     ) -> None:

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from backbones import OptionError, create_backbone, create_trunk_and_head
 from backbones.features import FeatureNetwork, StageHead
 from backbones.pyramid import Pyramid
+from backbones.simple_pyramid import SimplePyramid
 from backbones.spec import FeatureSpec
-from detection.model.detector import DetectorOptions, FasterRCNN
+from detection.model.detector import DetectorOptions, FasterRCNN, Trunk
 from detection.model.mask_head import MaskHead
 from detection.model.roi_heads import RoiHeads
 from detection.model.roi_pooling import pool_regions
@@ -150,8 +151,22 @@ def build_fpn(network: FeatureNetwork, num_classes: int, options: DetectorOption
     return _with_pooled_regions(trunk, pooled, num_classes, options)
 
 
+def build_simple_fpn(network: FeatureNetwork, num_classes: int, options: DetectorOptions) -> FasterRCNN:
+    """A pyramid on one feature map of stride 16 (Li et al. 2022), which plain transformers have; then as FPN.
+
+    Raises:
+        OptionError: the network gives more than one map, or one of another stride.
+    """
+    trunk = SimplePyramid(network, options.pyramid_channels)
+    pooled = list(trunk.feature_specs.values())[: len(PYRAMID_STRIDES)]
+    return _with_pooled_regions(trunk, pooled, num_classes, options)
+
+
 def _with_pooled_regions(
-    trunk: FeatureNetwork | Pyramid, pooled: Sequence[FeatureSpec], num_classes: int, options: DetectorOptions
+    trunk: Trunk,
+    pooled: Sequence[FeatureSpec],
+    num_classes: int,
+    options: DetectorOptions,
 ) -> FasterRCNN:
     assert options.roi.size is not None
     roi = options.roi
@@ -186,7 +201,8 @@ def _features(kind: str, names: tuple[str, ...], **backbone: Any) -> tuple[Featu
         return (create_backbone(out_features=names, **backbone),)
     except OptionError as error:
         needed = f"detector.kind={kind} needs the features {', '.join(names)}"
-        raise OptionError(f"{needed} of {backbone['name']}: {error}") from None
+        remedy = " (detector.kind=simple_fpn takes a network of one map)" if kind == "fpn" else ""
+        raise OptionError(f"{needed} of {backbone['name']}: {error}{remedy}") from None
 
 
 @dataclass(frozen=True)
@@ -213,4 +229,7 @@ KINDS = {
     "c4": DetectorKind(create_trunk_and_head, build_c4, rpn=_ONE_MAP, roi={"size": 14}),
     "dc5": DetectorKind(_dilated_conv5, build_dc5, rpn=_ONE_MAP, roi={"size": 7}),
     "fpn": DetectorKind(partial(_features, "fpn", _STAGES), build_fpn, rpn=_FIVE_MAPS, roi={"size": 7}),
+    "simple_fpn": DetectorKind(
+        partial(_features, "simple_fpn", ("res4",)), build_simple_fpn, rpn=_FIVE_MAPS, roi={"size": 7}
+    ),
 }

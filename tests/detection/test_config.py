@@ -71,7 +71,10 @@ def test_dump_reads_back_equal(tmp_path: Path):
         ("metric=voc", "metric: unknown metric 'voc'; did you mean 'voc12'?"),
         ("metric=[coco]", "metric: expected a valid string, got ['coco']"),
         ("detector.kind=fnp", "detector.kind: unknown kind of detector 'fnp'; did you mean 'fpn'?"),
-        ("detector.kind=yolo", "detector.kind: unknown kind of detector 'yolo'; choose from c4, dc5, fpn"),
+        (
+            "detector.kind=yolo",
+            "detector.kind: unknown kind of detector 'yolo'; choose from c4, dc5, fpn, simple_fpn",
+        ),
         ("data.kind=pascal", "data: unknown kind of data set 'pascal'; choose from voc, coco, shapes"),
         ("backbone.norm=group", "backbone.norm: expected 'frozen', 'batch' or 'sync', got 'group'"),
         ("roi.nms_treshold=0.5", "roi.nms_treshold: unknown key; did you mean 'roi.nms_threshold'?"),

@@ -18,6 +18,7 @@ HOSTS = {
     "adapters/detectron2_training.py": {"detectron2"},
     "adapters/timm.py": {"timm"},
     "networks/timm_networks.py": {"timm"},
+    "networks/timm_vit.py": {"timm"},
     "weights/downloads.py": {"filelock", "tqdm"},  # torch brings the first; the other only shows a bar
     "weights/hub.py": {"huggingface_hub"},
     "weights/timm_catalogue.py": {"timm"},

@@ -16,6 +16,7 @@ from backbones import (
     WeightsError,
     WeightsHeader,
     create_backbone,
+    create_model,
     create_trunk_and_head,
     save_weights,
 )
@@ -148,7 +149,7 @@ def test_wrong_files_are_refused(tmp_path, caplog):
     [
         ("timm/regnetx_003", "unknown network of timm 'regnetx_003'; did you mean 'regnetx_"),
         ("timm/resnet18.nope", "unknown network of timm 'resnet18.nope'; did you mean 'resnet18"),
-        ("timm/vit_tiny_patch16_224", "timm's vit_tiny_patch16_224 is no sequence of convolutional stages"),
+        ("timm/swin_tiny_patch4_window7_224", "timm's swin_tiny_patch4_window7_224 is no sequence of convol"),
         ("timm/hrnet_w18_small", "timm's hrnet_w18_small is no sequence of convolutional stages"),
         ("timm/selecsls42", "timm's selecsls42 is no sequence of convolutional stages"),
         ("timm/mambaout_femto", "timm's mambaout_femto is no sequence of convolutional stages"),
@@ -180,3 +181,21 @@ def test_without_timm_the_remedy_is_named(monkeypatch):
         OptionError, match=r"timm/resnet18 needs timm .*pip install 'residual-backbones\[timm\]'"
     ):
         create_backbone("timm/resnet18")
+
+
+def test_files_of_our_network_of_the_same_name_serve_unless_it_differs(tmp_path):
+    ours = create_model("resnet18")
+    header = WeightsHeader(
+        "resnet18", ours.options, InputSpec(mean=(0.1,) * 3, std=(0.2,) * 3), norm_eps=1e-5
+    )
+    save_weights(tmp_path / "r18.safetensors", ours.state_dict(), header)
+    theirs = create_backbone("timm/resnet18", weights=tmp_path / "r18.safetensors")
+    assert theirs.input_spec == header.input_spec
+    assert torch.equal(theirs.body.conv1.weight, ours.conv1.weight)
+    caffe = create_model("resnet50", stride_on="1x1")
+    header = WeightsHeader("resnet50", caffe.options, header.input_spec, norm_eps=1e-5)
+    save_weights(tmp_path / "r50.safetensors", caffe.state_dict(), header)
+    with pytest.raises(
+        WeightsError, match="with stride_on='1x1', which timm/resnet50 does not have; take our"
+    ):
+        create_backbone("timm/resnet50", weights=tmp_path / "r50.safetensors")

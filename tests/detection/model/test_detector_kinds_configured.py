@@ -15,13 +15,16 @@ from detection.config import DetectionConfig
 from foundation.errors import UserError
 from training.config import load_config
 
+_FIVE_MAPS = [
+    *("roi.size=4", "roi.channels=24", "detector.pyramid_channels=16"),
+    "rpn.anchor_sizes=[16,32,64,128,256]",
+]
 KINDS = {
     "c4": ["roi.size=4"],
     "dc5": ["roi.size=4", "roi.channels=24"],
-    "fpn": [
-        "roi.size=4", "roi.channels=24", "detector.pyramid_channels=16", "rpn.anchor_sizes=[16,32,64,128,256]"
-    ],
-}  # fmt: skip
+    "fpn": _FIVE_MAPS,
+    "simple_fpn": _FIVE_MAPS,
+}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -58,7 +61,7 @@ def test_every_kind_trains_and_comes_back_from_its_file(
     with torch.no_grad():
         found, expected = load_detector(file).model(batch), model.eval()(batch)
     assert found.valid.any() and torch.equal(found.boxes, expected.boxes)
-    size = {"c4": 4, "dc5": 12, "fpn": 12}[kind]  # conv5 halves the grid, the head doubles it
+    size = 4 if kind == "c4" else 12  # conv5 halves the grid, the head doubles it
     if mask:
         assert found.masks.shape == (*found.labels.shape, size, size)
         assert torch.equal(found.masks, expected.masks) and 0 <= found.masks.min() < found.masks.max() <= 1
@@ -71,6 +74,14 @@ def test_every_kind_trains_and_comes_back_from_its_file(
     [
         (["rpn.anchor_sizes=[32,64]"], r"\[32.0, 64.0\] cannot be dealt out to 5 feature maps.*5, 10"),
         (["backbone.name=resnet20_cifar"], "kind=fpn needs the features res2, .*unknown feature 'res5'"),
+        (
+            ["backbone.name=timm/vit_tiny_patch16_224"],
+            r"unknown feature 'res2'.* \(detector.kind=simple_fpn takes a network of one map\)",
+        ),
+        (
+            ["detector.kind=simple_fpn", "backbone.name=resnet20_cifar"],
+            r"needs one map of stride 16, resnet20_cifar gives strides \[4\]",
+        ),
         (["detector.kind=dc5", "backbone.dilation=[res4]"], r"dilates res5 alone.*\['res4'\]"),
         (["detector.kind=c4", "backbone.name=vgg16", "roi.size=7", "detector.mask=true"], "gives a vector"),
         (["detector.kind=c4", "backbone.name=vgg16", "roi.size=14"], "fc6 takes regions of 7x7, got 14x14"),
