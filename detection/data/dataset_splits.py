@@ -15,7 +15,9 @@ from detection.data.coco_dataset import CocoDataset, CocoSplit, coco_split, coco
 from detection.data.shapes_scenes import SPLITS, ensure_shapes
 from detection.data.voc_dataset import VocDataset, VocSplit
 from detection.layouts.coco_layout import find_coco, is_official, official_splits
+from detection.layouts.drawn_sets import find_csv, find_labelme, find_via
 from detection.layouts.layout import FoundSet, Layout, SetOptions, open_layout, read_split
+from detection.layouts.picture_places import is_file_name
 from detection.layouts.voc_layout import devkit_splits, find_voc, is_devkit
 from detection.layouts.yolo_layout import find_yolo
 from foundation.errors import UserError, suggest
@@ -96,6 +98,9 @@ DATASETS = {
         lambda root, split, masks: _open_coco(_shapes_root(root, split), split, masks),
         lambda root, split: _locate_coco(_shapes_root(root, split), split),
     ),
+    "labelme": DatasetKind(None, find=find_labelme),
+    "csv": DatasetKind(None, find=find_csv),
+    "via": DatasetKind(None, find=find_via),
 }
 
 
@@ -104,13 +109,13 @@ class DataConfig:
     """Where the pictures are and how they are resized.
 
     Attributes:
-        kind: of `DATASETS`: "coco" (JSON), "voc" (XML), "yolo" (text files), or "shapes" (generated on first
-            use); docs/data_layouts.md says which layouts of each are read.
+        kind: of `DATASETS`: "coco" (JSON), "voc" (XML), "yolo" (text files), "labelme", "csv" (tables),
+            "via", or "shapes" (generated on first use); docs/data_layouts.md says which layouts are read.
         root: folder of the set; None means its place under $DATA_ROOT.
-        train, val: splits, several joined by "+": COCO "train2017", or a JSON file below root (without root,
-            below the working folder); VOC's devkit "2007:trainval"; of other sets "train", "val", "test", or
-            as they call theirs. "" takes what the kind has: COCO's 2017 or VOC's 2007, of sets of your own
-            "train" and "val", which are drawn from all pictures where the set is not divided.
+        train, val: splits, several joined by "+": COCO "train2017", or a file of annotations below root
+            (without root, below the working folder); VOC's devkit "2007:trainval"; of other sets "train",
+            "val", "test", or as they call theirs. "" takes what the kind has: COCO's 2017 or VOC's 2007, of
+            sets of your own "train" and "val", drawn from all pictures where the set is not divided.
         pictures: folder of the pictures below root, where it is not found by itself.
         classes: names in the order of the labels, or "auto", all labels that occur by name. None takes the
             set's own list, of VOC's devkit the 20 classes unless it has a classes.txt, else as "auto".
@@ -152,7 +157,7 @@ class DataConfig:
             raise ValueError(f"unknown kind of data set {self.kind!r}{suggest(self.kind, DATASETS)}")
         kind = DATASETS[self.kind]
         # Beside a file the other split is one of the same set, not COCO's.
-        files = any(text.endswith(".json") for text in (self.train, self.val))
+        files = any(map(is_file_name, (self.train, self.val)))
         defaults = ("train", "val") if files else kind.splits(None if self.root is None else Path(self.root))
         for key, default in zip(("train", "val"), defaults, strict=True):
             object.__setattr__(self, key, getattr(self, key) or default)
@@ -220,7 +225,7 @@ def open_dataset(config: DataConfig, split: str, *, masks: bool = False) -> Dete
 def read_layouts(config: DataConfig, split: str) -> list[Layout] | None:
     """The parts of a split that is in a layout of other programs; None of all others."""
     kind, options = DATASETS[config.kind], config.set_options
-    files = any(text.endswith(".json") for text in (split, config.train, config.val))
+    files = any(map(is_file_name, (split, config.train, config.val)))
     own = (
         kind.open is None
         or config.root is not None

@@ -7,7 +7,6 @@ result.json (Label Studio), labels.json (FiftyOne) or any other COCO file in the
 """
 
 import logging
-import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 from detection.data.coco_checks import read_json, section_of
 from detection.data.coco_dataset import coco_split, coco_split_name
 from detection.layouts.layout import FoundSet, Layout, SetOptions
-from detection.layouts.picture_places import PICTURE_FOLDERS, SUBSETS, locate_pictures
+from detection.layouts.picture_places import SUBSETS, is_file_name, locate_pictures, picture_folders, split_of
 from foundation.errors import UserError
 from pictures.suffixes import is_hidden
 
@@ -86,7 +85,7 @@ def _search(root: Path) -> tuple[str, dict[str, Path]]:
     if len(files) == 1:
         return f"COCO with {files[0].name}", {"all": files[0]}
     if files:
-        return "COCO with a file a split", {_split_of(file): file for file in files}
+        return "COCO with a file a split", {split_of(file): file for file in files}
     in_splits = {path.name: _coco_files(path) for path in folders if path.name.lower() in SUBSETS}
     return "COCO with a folder a split", {name: files[0] for name, files in in_splits.items() if files}
 
@@ -107,37 +106,16 @@ def is_coco_file(file: Path) -> bool:
     )
 
 
-def _split_of(file: Path) -> str:
-    """Of train.json, train_annotations.json or instances_train.json "train"."""
-    parts = re.split(r"[_.\-]", coco_split_name(file).lower())
-    return next((part for part in parts if part in SUBSETS), file.stem)
-
-
 def _read(root: Path, name: str, file: Path, options: SetOptions) -> Layout:
     content = _without_dummy(read_json(file), file)
     images = section_of(content, "images")
     if not all(isinstance(image, dict) and isinstance(image.get("file_name"), str) for image in images):
         return Layout(content, file.parent, str(file))  # refused by the check of annotations
-    subset = "" if name.endswith(".json") else name
-    folder, names = locate_pictures(
-        [image["file_name"] for image in images], _folders(root, subset, file, options.pictures), str(file)
-    )
+    subset = "" if is_file_name(name) else name
+    folders = picture_folders(root, subset, file, options.pictures)
+    folder, names = locate_pictures([image["file_name"] for image in images], folders, str(file))
     renamed = [{**image, "file_name": written} for image, written in zip(images, names, strict=True)]
     return Layout({**content, "images": renamed} if isinstance(content, dict) else content, folder, str(file))
-
-
-def _folders(root: Path, split: str, file: Path, pictures: Path | None) -> list[Path]:
-    """Where to look for pictures, the likeliest first; nowhere else where the configuration says where."""
-    if pictures is not None:
-        if not pictures.is_dir():
-            raise UserError(f"data.pictures: {pictures}: no such folder; expected that of the pictures")
-        return [pictures, pictures / split] if split else [pictures]
-    split = split or _split_of(file)
-    found = [file.parent, coco_split(file.parent.parent, coco_split_name(file)).pictures]
-    for base in (file.parent, root, file.parent.parent):
-        found += [base / split, base / split / "images", base]
-        found += [base / folder / below for folder in PICTURE_FOLDERS for below in (split, ".")]
-    return found
 
 
 def _without_dummy(content: Any, file: Path) -> Any:

@@ -1,14 +1,21 @@
 """Where the pictures of an annotation file lie, which every program writes in another place."""
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from detection.data.coco_dataset import coco_split, coco_split_name
 from foundation.errors import UserError
 from pictures.file_names import find_file
 from pictures.suffixes import is_hidden, is_picture
 
 PICTURE_FOLDERS = ("images", "JPEGImages", "data", "imgs", "img")
 SUBSETS = ("train", "val", "valid", "validation", "test")
+
+
+def is_file_name(split: str) -> bool:
+    """Whether a configuration names a split by its file of annotations."""
+    return split.lower().endswith((".json", ".csv", ".tsv"))
 
 
 def pictures_below(folder: Path) -> Iterator[Path]:
@@ -55,3 +62,23 @@ def locate_pictures(names: Sequence[str], folders: Sequence[Path], where: str) -
             f"{shown}: name their folder with data.pictures=FOLDER"
         )
     return place or (folders[0], list(names))
+
+
+def picture_folders(root: Path, split: str, file: Path, pictures: Path | None) -> list[Path]:
+    """Where to look for pictures, the likeliest first; nowhere else where the configuration says where."""
+    if pictures is not None:
+        if not pictures.is_dir():
+            raise UserError(f"data.pictures: {pictures}: no such folder; expected that of the pictures")
+        return [pictures, pictures / split] if split else [pictures]
+    split = split or split_of(file)
+    found = [file.parent, coco_split(file.parent.parent, coco_split_name(file)).pictures]
+    for base in (file.parent, root, file.parent.parent):
+        found += [base / split, base / split / "images", base]
+        found += [base / folder / below for folder in PICTURE_FOLDERS for below in (split, ".")]
+    return found
+
+
+def split_of(file: Path) -> str:
+    """Of train.json, train_annotations.json or instances_train.json "train"."""
+    parts = re.split(r"[_.\-]", coco_split_name(file).lower())
+    return next((part for part in parts if part in SUBSETS), file.stem)

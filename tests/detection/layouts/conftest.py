@@ -37,3 +37,15 @@ def opened() -> Callable[..., list[DetectionDataset]]:
         return [open_dataset(config, split, masks=masks) for split in (config.train, config.val)]
 
     return open_both
+
+
+@pytest.fixture
+def picture() -> Callable[[Path], Path]:
+    """Writes a picture of 64 x 48 (width x height) pixels; gives its path."""
+
+    def write(path: Path) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((48, 64, 3), 90, np.uint8)).save(path)
+        return path
+
+    return write
