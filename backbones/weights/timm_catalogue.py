@@ -39,7 +39,7 @@ def find_timm_weights(name: str) -> TimmWeights:
         end = suggest(name, tags or near) if tags or near else "; timm.list_pretrained() lists what there is"
         raise WeightsError(f"unknown weights {name!r}{end}")
     config: Any = timm.get_pretrained_cfg(theirs)
-    if not config.hf_hub_id or config.hf_hub_filename or config.custom_load:
+    if not config.hf_hub_id or config.hf_hub_filename or config.custom_load == "hf":
         raise WeightsError(
             f"{name} is not kept as model.safetensors on the Hugging Face hub; let timm load it, and give "
             "the file that torch.save writes of the network's state_dict()"

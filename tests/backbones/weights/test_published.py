@@ -172,15 +172,6 @@ def test_a_network_that_stays_timms_keeps_its_names(publisher, monkeypatch):
     assert header.input_spec == InputSpec(mean=config.mean, std=config.std)
 
 
-def test_misspelt_names_of_timm():
-    with pytest.raises(WeightsError, match=re.escape("did you mean 'timm/convnext_tiny.fb_in1k'?")):
-        find_weights("timm/convnext_tiny.fb_1k")
-    with pytest.raises(WeightsError, match=re.escape("did you mean 'timm/resnet50.a1_in1k'?")):
-        find_weights("timm/resnet50.a1_1k")
-    with pytest.raises(WeightsError, match="unknown weights 'timm/qqqqqqqq'; timm.list_pretrained"):
-        find_weights("timm/qqqqqqqq")
-
-
 def test_what_a_name_states_is_what_its_file_says(publisher, monkeypatch, tmp_path):
     name = "torchvision/resnet18.IMAGENET1K_V1"
     torch.save(get_model("resnet18").state_dict(), tmp_path / "r18.pth")
