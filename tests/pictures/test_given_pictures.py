@@ -73,7 +73,7 @@ def test_other_arrays_are_refused(shape: tuple[int, ...], dtype: type, remedy: s
         ((1, 5, 4), torch.uint8, r"give picture.expand\(3, -1, -1\)"),
         ((4, 5, 7), torch.uint8, r"give picture\[:3\]"),
         ((5, 7, 3), torch.uint8, r"give picture.permute\(2, 0, 1\), with the channels first"),
-        ((2, 3, 5, 4), torch.uint8, "list of pictures in place of a batch"),
+        ((2, 3, 5, 4), torch.uint8, "give a list of pictures in place of a batch"),
         (
             (3, 5, 4),
             torch.float32,
