@@ -57,3 +57,11 @@ class PretrainConfig:
     mixing: MixingConfig = field(default_factory=MixingConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     run: RunConfig = field(default_factory=RunConfig)
+
+
+@dataclass(frozen=True)
+class MeasuringConfig:
+    """On what and how a network is measured whose file says nothing of a training."""
+
+    data: DataConfig
+    run: RunConfig = field(default_factory=RunConfig)

@@ -11,6 +11,7 @@ from analysis.responses import ResponsesOptions
 from analysis.signal import SignalOptions
 from backbones import WeightsHeader
 from classification.data.data_sets import DataConfig
+from classification.score.network_data import data_section
 from foundation.errors import UserError
 from training.config import parse_config, require_between, require_positive
 
@@ -79,14 +80,5 @@ def read_config(name: str, headers: Sequence[WeightsHeader], overrides: Sequence
         section = override.partition(".")[0]
         if section in KINDS and section != name:
             raise UserError(f"{override} belongs to tools/analyze.py {section} and does nothing in {name}")
-    known = [header.config["data"] for header in headers if "data" in header.config]
-    named = any(override.startswith("data.kind=") for override in overrides)
-    if not known and not named:
-        raise UserError(
-            "the weights do not say what pictures they were trained on; name some, for instance "
-            "data.kind=cifar10 data.root=data/cifar-10-batches-py, or data.kind=folder and its root"
-        )
-    data = {} if named else dict(known[0])
-    if "data.kind=cifar10" in overrides:
-        data["val_split"] = "test"  # other kinds call it "val"
-    return parse_config(AnalyzeConfig, {"data": data}, overrides, source="tools/analyze.py")
+    data = {"data": data_section(headers, overrides)}
+    return parse_config(AnalyzeConfig, data, overrides, source="tools/analyze.py")

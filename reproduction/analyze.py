@@ -21,9 +21,9 @@ from analysis.untrained import untrained
 from backbones import WeightsHeader, load_network
 from backbones.spec import Network
 from backbones.weights.published import find_weights
-from backbones.weights.weight_files import read_header
 from classification.data.labelled_batches import Pictures
 from classification.data.opened_splits import match_classes, open_pictures
+from classification.score.network_data import read_classifier_header
 from classification.score.weight_evaluation import digest
 from foundation.atomic_files import write_text
 from foundation.errors import UserError, suggest
@@ -36,6 +36,7 @@ from training.loader import BatchLoader, Item
 logger = logging.getLogger(__name__)
 
 CALIBRATED_ON = 100  # pictures, for the normalisation of untrained networks
+OF_DETECTORS = "what its AP owes to single blocks says tools/eval_det.py --weights {} --without BLOCK"
 MEASURES = 1  # to be raised with every change of what an analysis measures: arrays of others are not kept
 
 
@@ -63,7 +64,7 @@ def analyze(name: str, weights: Sequence[Path], out: Path, overrides: Sequence[s
         return _analyze_random_networks(out, overrides)
     if not weights:
         raise UserError(f"{name} is measured on networks: name their files with --weights FILE [FILE …]")
-    headers = [_read_header(file) for file in weights]
+    headers = [read_classifier_header(file, of_detectors=OF_DETECTORS.format(file)) for file in weights]
     config = read_config(name, headers, overrides)
     make_folder(out)
     settings = {"analysis": name, "data": asdict(config.data), "run": asdict(config.run)}
@@ -86,7 +87,7 @@ def _open_networks(
     """Each network under its name, and where asked for as it was before training, with the pictures."""
     device = resolve_device(config.run.device)
     labels = name_networks(weights, headers)
-    pictures = open_pictures(config.data, headers[0].classes)
+    pictures = open_pictures(config.data, headers[0])
     if kind.needs_labels and len(pictures) and int(pictures.labels.min()) < 0:
         raise UserError(
             f"this analysis measures errors, and the pictures of data.val_split={config.data.val_split} have "
@@ -145,21 +146,6 @@ def _write(
     save_plot(figure, out / name)
     write_text(out / "result.json", json.dumps(result, indent=1, allow_nan=False) + "\n")
     return result
-
-
-def _read_header(file: Path) -> WeightsHeader:
-    header = read_header(file)
-    if header is None:
-        raise UserError(
-            f"{file} has no header that says what network it is of; convert it with "
-            f"python tools/convert_weights.py {file} OUT.safetensors"
-        )
-    if "backbone" in header.config:
-        raise UserError(
-            f"{file}: expected a classifier's weights, found those of a {header.model}; what its AP owes to "
-            f"single blocks of the backbone says tools/eval_det.py --weights {file} --without BLOCK"
-        )
-    return header
 
 
 def name_networks(files: Sequence[Path], headers: Sequence[WeightsHeader]) -> list[str]:

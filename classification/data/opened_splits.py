@@ -1,5 +1,6 @@
 """The splits of a data set, opened for training, or for a network in the order of the classes it knows."""
 
+import logging
 import re
 from pathlib import Path
 
@@ -12,6 +13,10 @@ from classification.data.encoded_pictures import EncodedPictures
 from classification.data.labelled_batches import Pictures
 from foundation.errors import UserError, first_difference
 
+logger = logging.getLogger(__name__)
+
+IMAGENET_CLASSES = 1000
+
 
 def open_split(config: DataConfig, *, training: bool) -> Pictures:
     """The training split with augmentation, or the validation split; a UserError if it is not whole."""
@@ -20,60 +25,99 @@ def open_split(config: DataConfig, *, training: bool) -> Pictures:
     return EncodedPictures(opened, config, training=training) if isinstance(opened, PictureReader) else opened
 
 
-def open_pictures(config: DataConfig, classes: list[str]) -> Pictures:
-    """data.val_split as it is; in a folder without class folders, these classes and no labels."""
+def open_pictures(config: DataConfig, header: WeightsHeader) -> Pictures:
+    """data.val_split as it is; in a folder without class folders, the network's classes and no labels."""
     folder = config.folder("imagenet") / config.val_split
     if config.kind != "folder" or not is_flat(folder):
         return open_split(config, training=False)
     (paths,) = pictures_in([folder])
     unknown = torch.full((len(paths),), -1)
-    reader = FolderReader(list(classes), unknown, paths)
-    return EncodedPictures(reader, config, training=False)
+    return EncodedPictures(FolderReader(output_names(header), unknown, paths), config, training=False)
 
 
-def open_validation(weights: Path, header: WeightsHeader, config: DataConfig) -> Pictures:
-    """data.val_split with the classes of the header, normalised as its network wants it.
+def open_validation(weights: str | Path, header: WeightsHeader, config: DataConfig) -> Pictures:
+    """data.val_split with the classes of the network, normalised as it wants it.
 
     Raises:
         UserError: the data are missing, or of other classes.
     """
-    pictures = open_pictures(config, header.classes)
+    pictures = open_pictures(config, header)
     match_classes(weights, header, pictures)
     pictures.adopt(header.input_spec)
     return pictures
 
 
-def match_classes(weights: Path, header: WeightsHeader, pictures: Pictures) -> None:
+def output_names(header: WeightsHeader) -> list[str]:
+    """The classes of a network; of one that names none, the numbers of its outputs."""
+    return list(header.classes) or [str(number) for number in range(header.options.get("num_classes", 0))]
+
+
+def match_classes(weights: str | Path, header: WeightsHeader, pictures: Pictures) -> None:
     """Makes the labels of pictures those of a network.
 
     Folders that are named 0, 1, 2, … are the numbers of the classes (ImageNet-V2). A converted network of
-    others names no classes: those of the data are taken, in their order, if there are as many.
+    others names no classes: those of the data are taken, in their order, if there are as many. Folders that
+    are a part of ImageNet's belong, by name, to outputs of a network for all of it.
 
     Raises:
         UserError: the classes are others, or the same in another order.
     """
-    known = header.classes
-    if not known:
-        outputs = header.options.get("num_classes")
-        if outputs != len(pictures.classes):
+    known = header.classes or _classes_of_outputs(weights, header, pictures.classes)
+    if pictures.classes != known:
+        numbers = _outputs_of(weights, header, pictures.classes, known)
+        if numbers is None or not isinstance(pictures, EncodedPictures):
             raise UserError(
-                f"{weights} has {outputs} outputs, the data {len(pictures.classes)} classes; choose "
-                "data.kind, data.root and data.val_split to match"
+                f"{weights} knows {len(known)} classes, the data has {len(pictures.classes)}"
+                f"{first_difference(known, pictures.classes)}; choose data.kind, data.root and "
+                "data.val_split to match"
             )
-        numbered = [str(number) for number in range(len(pictures.classes))]
-        known = numbered if sorted(pictures.classes) == sorted(numbered) else pictures.classes
-    if pictures.classes != known and all(re.fullmatch(r"\d+", name) for name in pictures.classes):
-        numbers = [int(name) for name in pictures.classes]
-        if sorted(numbers) != list(range(len(known))) or not isinstance(pictures, EncodedPictures):
+        pictures.labels, pictures.classes = torch.tensor(numbers)[pictures.labels], list(known)
+
+
+def _outputs_of(
+    weights: str | Path, header: WeightsHeader, folders: list[str], known: list[str]
+) -> list[int] | None:
+    """Which output each folder belongs to, where the names of the folders tell that; else None."""
+    if all(re.fullmatch(r"\d+", name) for name in folders):
+        numbers = [int(name) for name in folders]
+        if sorted(numbers) != list(range(len(known))):
             raise UserError(
                 f"the class folders of data.val_split are named by number, {min(numbers)} to {max(numbers)} "
                 f"({len(numbers)} folders); {weights} knows {len(known)} classes, so expected 0 to "
                 f"{len(known) - 1}, each once, as in ImageNet-V2"
             )
-        pictures.labels, pictures.classes = torch.tensor(numbers)[pictures.labels], list(known)
-    if pictures.classes != known:
+        return numbers
+    return None if header.classes else [known.index(name) for name in folders]
+
+
+def _classes_of_outputs(weights: str | Path, header: WeightsHeader, folders: list[str]) -> list[str]:
+    """The names of the outputs of a network that names none, from the data's classes; logged."""
+    numbered = output_names(header)
+    outputs, imagenet = len(numbered), []
+    if all(re.fullmatch(r"n\d{8}", name) for name in folders) and outputs == IMAGENET_CLASSES:
+        imagenet = folders if len(folders) == outputs else imagenet_folders()
+    if sorted(folders) == sorted(numbered):
+        known, order = numbered, "the numbers that they are named by"
+    elif len(folders) == outputs:
+        known, order = folders, f"their order, from {folders[0]!r} to {folders[-1]!r}"
+    elif set(folders) <= set(imagenet):
+        known, order = imagenet, f"ImageNet's order; {outputs - len(folders)} outputs are of no class here"
+    else:
         raise UserError(
-            f"{weights} knows {len(known)} classes, the data has {len(pictures.classes)}"
-            f"{first_difference(known, pictures.classes)}; choose data.kind, data.root and data.val_split to "
-            "match"
+            f"{weights} has {outputs} outputs, the data {len(folders)} classes, and nothing says which are "
+            "which; choose data.kind, data.root and data.val_split to match"
         )
+    logger.info("%s names no classes: those of the data are its outputs in %s", weights, order)
+    return list(known)
+
+
+def imagenet_folders() -> list[str]:
+    """The 1,000 classes of ImageNet as its folders are named, in order; a UserError without timm."""
+    try:
+        from timm.data import ImageNetInfo
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"a part of ImageNet's classes needs timm's list of all of them ({error}); "
+            "pip install 'residual-backbones[timm]'"
+        ) from error
+    return list(ImageNetInfo("imagenet-1k").label_names())

@@ -1,4 +1,4 @@
-"""Scores a weight file on the validation data of its own training, and several together."""
+"""Scores a weight file, on the validation data of its own training or others, and several together."""
 
 import hashlib
 import logging
@@ -11,14 +11,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from backbones import WeightsHeader, save_weights
+from backbones import WeightsHeader, load_network, save_weights
+from backbones.features import FeatureNetwork
 from backbones.norm import FrozenBatchNorm2d, calibrate_batchnorm
-from backbones.weights.weight_files import read_header
-from classification.config import PretrainConfig
+from backbones.spec import Network
+from backbones.weights.published import find_weights
+from classification.config import MeasuringConfig, PretrainConfig
 from classification.data.labelled_batches import SCORED_AT_ONCE, Batch, Pictures, evaluation_items
 from classification.data.opened_splits import open_split, open_validation
 from classification.score.classifier_errors import predict
 from classification.score.evaluation_report import ReportRequest, report
+from classification.score.network_data import measuring_config, read_classifier_header
 from classification.score.picture_views import (
     ViewReader,
     Views,
@@ -29,7 +32,6 @@ from classification.score.picture_views import (
 from classification.score.saved_scores import Scores, average, check_archive_name, portable_id, save_scores
 from foundation.errors import UserError
 from training.command import watched
-from training.config import parse_config
 from training.devices import gather_objects, is_main, process_group, resolve_device
 from training.loader import BatchLoader, Item
 
@@ -40,7 +42,7 @@ REESTIMATED = "reestimated.safetensors"
 
 
 def score_weights(
-    weights: Path,
+    weights: str | Path,
     overrides: Sequence[str],
     out: Path | None,
     *,
@@ -51,11 +53,12 @@ def score_weights(
     save_logits: Path | None = None,
     submission: Path | None = None,
 ) -> dict[str, Any]:
-    """Rebuilds network and validation data from the file's header, evaluates, and gives what `report` gives.
+    """Rebuilds network and validation data by the file's header, evaluates, and gives what `report` gives.
 
     Args:
-        weights: best.safetensors or last.safetensors of a pretraining run.
-        overrides: changes to its configuration, for instance "data.val_split=test".
+        weights: of a pretraining run, best.safetensors or last.safetensors; or converted or published ones.
+        overrides: changes to its configuration, for instance "data.val_split=test"; they name the data of
+            weights that were not trained here (`network_data.data_section`).
         out: folder for result.json and the other files of `report`; without it none is written.
         protocol: "centre" crop, "ten-crop" (Krizhevsky et al. 2012) or "dense" (He et al. 2015, §3.4).
         scales: of "dense", short sides in pixels; by default those of `scales_for`.
@@ -69,21 +72,22 @@ def score_weights(
         WeightsError: the file is broken or does not fit its own header.
     """
     header = read_classifier_header(weights)
-    config = parse_config(PretrainConfig, header.config, overrides, source=str(weights))
-    request = ReportRequest.read(header.classes, out, labels, submission)
+    config = measuring_config(weights, header, overrides)
     if save_logits is not None:
         check_archive_name(save_logits)
     pictures = open_validation(weights, header, config.data)
+    request = ReportRequest.read(list(pictures.classes), out, labels, submission)
     reader = view_reader(pictures, config.data, protocol, scales)
-    # One process's statistics are those of all: nothing is trained here.
-    model = config.model.create(len(header.classes), weights=weights, norm="batch")
+    model = load_classifier(weights, header, config)
     device = resolve_device(config.run.device)
     with process_group(device):
         model.to(device)
         if reestimate_bn is not None:
             reestimate_batchnorm(model, config, header, reestimate_bn, device)
         scores = score_pictures(model, pictures, reader, config)
-    scores.about.update({"weights": str(weights), "sha256": digest(weights), "protocol": protocol})
+    scores.about.update(
+        {"weights": str(weights), "sha256": digest(find_weights(weights)), "protocol": protocol}
+    )
     if reader is not None and reader.scales:
         scores.about["scales"] = list(reader.scales)
     if save_logits is not None and is_main():
@@ -93,6 +97,18 @@ def score_weights(
         kept = {name: value for name, value in result["scores"].items() if value is not None}
         save_weights(out / REESTIMATED, model.state_dict(), replace(header, score=kept))
     return result
+
+
+def load_classifier(
+    weights: str | Path, header: WeightsHeader, config: PretrainConfig | MeasuringConfig
+) -> Network:
+    """The network of a file, as its configuration or else its header says; a WeightsError if it is not."""
+    if isinstance(config, PretrainConfig):
+        # One process's statistics are those of all: nothing is trained here.
+        return config.model.create(len(header.classes), weights=str(weights), norm="batch")
+    network = load_network(weights)
+    assert not isinstance(network, FeatureNetwork)  # no features were asked for
+    return network
 
 
 def score_ensemble(
@@ -110,7 +126,11 @@ def score_ensemble(
 
 
 def reestimate_batchnorm(
-    model: nn.Module, config: PretrainConfig, header: WeightsHeader, num_batches: int, device: torch.device
+    model: nn.Module,
+    config: PretrainConfig | MeasuringConfig,
+    header: WeightsHeader,
+    num_batches: int,
+    device: torch.device,
 ) -> None:
     """New statistics of batch normalisation, as before detection (He et al. 2015, appendix A).
 
@@ -124,7 +144,7 @@ def reestimate_batchnorm(
         raise UserError(f"--reestimate-bn must be 1 or more batches, got {num_batches}")
     norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d | FrozenBatchNorm2d)]
     if not norms:
-        raise UserError(f"{config.model.name} has no batch normalisation; leave out --reestimate-bn")
+        raise UserError(f"{header.model} has no batch normalisation; leave out --reestimate-bn")
     pictures = open_split(replace(config.data, val_split=config.data.train_split), training=False)
     pictures.adopt(header.input_spec)
     batch_size = min(SCORED_AT_ONCE, len(pictures))
@@ -142,7 +162,10 @@ def reestimate_batchnorm(
 
 
 def score_pictures(
-    model: nn.Module, pictures: Pictures, reader: ViewReader | None, config: PretrainConfig
+    model: nn.Module,
+    pictures: Pictures,
+    reader: ViewReader | None,
+    config: PretrainConfig | MeasuringConfig,
 ) -> Scores:
     """The scores of all pictures, from all processes, in the order of the data set.
 
@@ -173,19 +196,3 @@ def digest(path: Path) -> str:
     """SHA-256 of a file, which tells one weight file from another of the same name."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def read_classifier_header(weights: Path) -> WeightsHeader:
-    """The header of a pretraining run's weights; a UserError if the file is of another kind of run."""
-    header = read_header(weights)
-    if header is None:
-        found = "no header that says what network and data it belongs to"
-    elif "backbone" in header.config:
-        found = f"those of a {header.model}; score it with tools/eval_det.py"
-    elif not header.config or not header.classes:
-        found = f"a {header.model} without configuration or class names"
-    else:
-        return header
-    raise UserError(
-        f"{weights}: expected a classifier's weights (best.safetensors of tools/pretrain.py), found {found}"
-    )

@@ -244,4 +244,6 @@ def test_lesions_of_a_detector(
     )
     assert "--without belongs to --weights" in message
     message = refused("analyze", "lesion", "--weights", weights, "--out", tmp_path / "out")
-    assert "expected a classifier's weights, found those of a FasterRCNN" in message
+    assert (
+        "expected a classifier's weights" in message and "found those of a FasterRCNN; what its AP" in message
+    )

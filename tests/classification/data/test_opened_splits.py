@@ -1,9 +1,11 @@
 """Data sets whose folders are not those that the network was trained on."""
 
 import shutil
+import sys
 
 import pytest
 import torch
+from torchvision.models import ResNet50_Weights
 
 from backbones import IMAGENET_INPUT, WeightsHeader
 from classification.data import shapes_folders as shapes
@@ -65,6 +67,79 @@ def test_a_network_of_classes_that_are_numbers_keeps_their_order_as_text(open_fo
 def test_named_folders_must_be_the_networks(open_folders):
     with pytest.raises(UserError, match="knows 12 classes, the data has 2, the first that differ are"):
         open_folders(["cat", "dog"])
+
+
+def nameless(outputs):
+    return WeightsHeader("resnet18", {"num_classes": outputs}, IMAGENET_INPUT)
+
+
+def outputs_of_folders(folder_root, folders, outputs):
+    """The labels and classes that a network without class names sees in folders of one picture each."""
+    for name in folders:
+        (folder_root / "v3" / name).mkdir(parents=True)
+        shutil.copy(folder_root / "val" / "ape" / "0.png", folder_root / "v3" / name)
+    config = DataConfig(kind="folder", root=str(folder_root), val_split="v3", image_size=16, resize=20)
+    pictures = open_validation("w.safetensors", nameless(outputs), config)
+    return pictures.labels.tolist(), pictures.classes
+
+
+def test_a_network_without_class_names_takes_the_folders_in_order(folder_root, caplog):
+    with caplog.at_level("INFO"):
+        found = outputs_of_folders(folder_root, ["dog", "cat", "eel"], 3)
+    assert found == ([0, 1, 2], ["cat", "dog", "eel"])
+    assert (
+        "names no classes: those of the data are its outputs in their order, from 'cat' to 'eel'"
+        in caplog.text
+    )
+
+
+def test_numbered_folders_keep_their_numbers_without_class_names(folder_root):
+    numbers = [str(number) for number in range(11)]
+    # In order of name: 0, 1, 10, 2, 3, …
+    assert outputs_of_folders(folder_root, numbers, 11) == ([0, 1, 10, *range(2, 10)], numbers)
+
+
+@pytest.mark.parametrize("folders", [["cat", "dog"], ["n01440764", "n01443537"], ["0", "1"]])
+def test_another_number_of_folders_is_refused(folder_root, folders):
+    with pytest.raises(
+        UserError, match="w.safetensors has 3 outputs, the data 2 classes, and nothing says which"
+    ):
+        outputs_of_folders(folder_root, folders, 3)
+
+
+def test_a_part_of_imagenet_belongs_to_outputs_by_name(folder_root, caplog):
+    pytest.importorskip("timm")
+    # tench, English springer and parachute, as torchvision numbers ImageNet's classes.
+    with caplog.at_level("INFO"):
+        labels, classes = outputs_of_folders(folder_root, ["n03888257", "n01440764", "n02102040"], 1000)
+    assert labels == [0, 217, 701]
+    assert len(classes) == 1000 and classes[217] == "n02102040" and classes == sorted(classes)
+    categories = ResNet50_Weights.IMAGENET1K_V1.meta["categories"]
+    assert [categories[label] for label in labels] == ["tench", "English springer", "parachute"]
+    assert "in ImageNet's order; 997 outputs are of no class here" in caplog.text
+
+
+@pytest.mark.parametrize("folders", [["n01440764", "n99999999"], ["n01440764", "tench"]])
+def test_folders_that_are_not_all_imagenets_are_refused(folder_root, folders):
+    pytest.importorskip("timm")
+    with pytest.raises(UserError, match="has 1000 outputs, the data 2 classes, and nothing says which"):
+        outputs_of_folders(folder_root, folders, 1000)
+
+
+def test_a_part_of_imagenet_needs_timm(folder_root, monkeypatch):
+    monkeypatch.setitem(sys.modules, "timm.data", None)
+    with pytest.raises(
+        UserError, match=r"timm's list of all of them .*pip install 'residual-backbones\[timm\]'"
+    ):
+        outputs_of_folders(folder_root, ["n01440764"], 1000)
+
+
+def test_a_flat_folder_is_seen_by_a_network_without_class_names(folder_root):
+    (folder_root / "test").mkdir()
+    shutil.copy(folder_root / "val" / "ape" / "0.png", folder_root / "test" / "1.png")
+    config = DataConfig(kind="folder", root=str(folder_root), val_split="test", image_size=16, resize=20)
+    pictures = open_validation("w.safetensors", nameless(3), config)
+    assert (pictures.labels.tolist(), pictures.classes) == ([-1], ["0", "1", "2"])
 
 
 def test_a_flat_folder_has_pictures_without_labels(folder_root):

@@ -7,7 +7,6 @@ from dataclasses import asdict
 
 import pytest
 import torch
-from safetensors.torch import save_file
 
 from backbones import (
     IMAGENET_INPUT,
@@ -15,6 +14,7 @@ from backbones import (
     WeightsError,
     WeightsHeader,
     create_model,
+    load_network,
     save_weights,
 )
 from classification.config import PretrainConfig
@@ -96,27 +96,35 @@ def test_cifar_is_scored_with_the_mean_of_its_training_pictures(cifar_root, tmp_
             score_weights(tmp_path / "w.safetensors", [], None, protocol=protocol)
 
 
-def test_a_detector_is_refused(weights, data):
-    weights.parent.mkdir()
-    write_weights(weights, data, ["a"], model="FasterRCNN", config={"backbone": {}, "data": {}})
-    with pytest.raises(UserError, match="found those of a FasterRCNN; score it with tools/eval_det.py"):
-        score_weights(weights, [], None)
+def test_a_network_that_names_no_classes_is_scored_on_named_data(model, weights, data, tmp_path, caplog):
+    converted = tmp_path / "converted.safetensors"
+    write_weights(converted, data, ["ape", "bee", "cow"], config={}, classes=[])
+    with caplog.at_level("INFO"):
+        result = score_weights(converted, [*data, "run.device=cpu"], tmp_path / "out")
+    assert result == score_weights(weights, [], None)
+    assert json.loads((tmp_path / "out" / "result.json").read_text()) == result
+    assert "those of the data are its outputs in their order, from 'ape' to 'cow'" in caplog.text
+    for protocol in ("ten-crop", "dense"):
+        theirs, ours = (
+            score_weights(file, [*data, "run.device=cpu"], None, protocol=protocol)
+            for file in (converted, weights)
+        )
+        assert theirs == ours
+    # Other labels, and new statistics from the training pictures, which the new file has with its old header.
+    ids = [f"{name}/{number}.png" for name in ("ape", "bee", "cow") for number in (0, 1)]
+    (tmp_path / "labels.json").write_text(json.dumps(dict.fromkeys(ids, "cow")))
+    options = {"labels": tmp_path / "labels.json", "reestimate_bn": 1}
+    for file in (converted, weights):
+        score_weights(file, [*data, "run.device=cpu"], tmp_path / file.stem, **options)
+    again = [json.loads((tmp_path / name / "result.json").read_text()) for name in ("converted", "last")]
+    assert again[0] == again[1] and again[0] != result
+    assert load_network(tmp_path / "converted" / "reestimated.safetensors").name == "resnet8_cifar"
 
 
-@pytest.mark.parametrize("name", ["w.safetensors", "w.pth"])
-def test_a_file_without_header_is_refused(tmp_path, name):
-    save = save_file if name.endswith("safetensors") else torch.save
-    save({"fc.weight": torch.zeros(2, 2)}, tmp_path / name)
-    with pytest.raises(UserError, match=f"{name}: expected a classifier's weights .*, found no header"):
-        score_weights(tmp_path / name, [], None)
-
-
-def test_a_header_that_says_too_little_is_refused(tmp_path, data):
-    write_weights(tmp_path / "config.safetensors", data, ["a"], config={})
-    write_weights(tmp_path / "classes.safetensors", data, ["a"], classes=[])
-    for name in ("config", "classes"):
-        with pytest.raises(UserError, match="found a resnet8_cifar without configuration or class names"):
-            score_weights(tmp_path / f"{name}.safetensors", [], None)
+def test_reestimation_needs_training_pictures(data, tmp_path):
+    write_weights(tmp_path / "w.safetensors", data, ["ape", "bee", "cow"], config={}, classes=[])
+    with pytest.raises(UserError, match="no folder .*absent; expected one folder of pictures per class"):
+        score_weights(tmp_path / "w.safetensors", [*data, "data.train_split=absent"], None, reestimate_bn=1)
 
 
 @pytest.mark.parametrize(
