@@ -9,13 +9,27 @@ from typing import NamedTuple
 from detection.config import DetectionConfig
 from detection.data.annotations import joining_problems
 from detection.data.coco_dataset import CocoSplit
-from detection.data.dataset_splits import DATASETS, DataConfig, locate_splits, open_dataset, parse_split
+from detection.data.dataset_splits import (
+    DATASETS,
+    DataConfig,
+    locate_splits,
+    open_dataset,
+    parse_split,
+    read_layouts,
+)
+from detection.layouts.given_sets import find_given
 from doctor.box_findings import check_objects, check_turned
 from doctor.findings import Finding, as_json, find, is_clean, table
 from doctor.picture_checks import PictureFacts, inspect_all
 from doctor.repair import repair_split, require_absent
 from doctor.survey import Survey
-from doctor.survey_readers import compare_classes, survey_dataset, survey_folders, survey_split
+from doctor.survey_readers import (
+    compare_classes,
+    survey_dataset,
+    survey_folders,
+    survey_layout,
+    survey_split,
+)
 from doctor.training_checks import check_config
 from doctor.twins import check_twins
 from foundation.atomic_files import write_text
@@ -23,7 +37,10 @@ from foundation.errors import UserError
 from training.command import say
 from training.config import load_config
 
-FORMS = "coco:ANNOTATIONS.json[:PICTURE_FOLDER], voc:DEVKIT/VOC2007:trainval or folder:DIR"
+FORMS = (
+    "coco:ANNOTATIONS.json[:PICTURE_FOLDER], voc:DEVKIT/VOC2007:trainval, folder:DIR, or "
+    "KIND:ROOT[:SPLIT] of a folder in any layout, KIND as data.kind"
+)
 
 
 class Examination(NamedTuple):
@@ -65,6 +82,7 @@ def diagnose(
         opened = [open_set(text) for text in sets]
         _compare_given([found[0] for found in opened])
         surveys = [survey for found in opened for survey in found]
+        lines = [described for survey in surveys if (described := _described(survey))]
     else:
         loaded = load_config(DetectionConfig, config, overrides)
         training, validation = sets_of(loaded.data)
@@ -75,6 +93,10 @@ def diagnose(
         if len(sets) != 1 or sets[0].startswith("folder:"):
             given = " ".join(sets) or "a configuration"
             raise UserError(f"--repair takes one coco: or voc: set, got {given}")
+        if surveys[0].layout:
+            raise UserError(
+                f"--repair takes files of COCO or a devkit; write {sets[0]} with --write-coco first"
+            )
         require_absent(repair)
     examination = examine(surveys, quick=quick, workers=workers)
     findings += examination.findings
@@ -96,6 +118,11 @@ def open_set(text: str) -> list[Survey]:
     """The surveys of a set as the command line writes it; UserError where its form or files are wrong."""
     if text.startswith("folder:") and text != "folder:":
         return survey_folders(Path(text.removeprefix("folder:")))
+    if (found := find_given(text)) is not None:
+        surveys = [survey_layout(given.layout, given.text) for given in found]
+        for given, survey in zip(found, surveys, strict=True):
+            survey.layout = given.what
+        return surveys
     split = parse_split(text)
     if split is None:
         raise UserError(f"{text!r} is no set; expected {FORMS}")
@@ -103,6 +130,17 @@ def open_set(text: str) -> list[Survey]:
         file, folder = split
         raise UserError(f"{folder}: no such folder for the pictures of {file}; write coco:{file}:FOLDER")
     return [survey_split(split)]
+
+
+def _described(survey: Survey) -> str:
+    """What was found of a set that was looked for; nothing of one whose files were named."""
+    if not survey.layout:
+        return ""
+    classes = f"{len(survey.classes)} classes ({', '.join(survey.classes[:20])})"
+    return (
+        f"{survey.name}: {survey.layout}, {len(survey.pictures)} pictures, {len(survey.objects)} objects, "
+        f"{classes}"
+    )
 
 
 def _compare_given(surveys: Sequence[Survey]) -> None:
@@ -115,15 +153,7 @@ def _compare_given(surveys: Sequence[Survey]) -> None:
 
 def sets_of(data: DataConfig) -> tuple[list[Survey], list[Survey]]:
     """The surveys of a configuration's training and validation sets; UserError where files are missing."""
-    if DATASETS[data.kind].locate is None:
-        training, validation = (
-            [survey_dataset(open_dataset(data, split), f"{data.kind}:{split}")]
-            for split in (data.train, data.val)
-        )
-    else:
-        training, validation = (
-            [survey_split(files) for files in locate_splits(data, split)] for split in (data.train, data.val)
-        )
+    training, validation = (_surveys(data, split) for split in (data.train, data.val))
     for role, surveys in (("train", training), ("val", validation)):
         for survey in surveys:
             survey.role = role
@@ -134,6 +164,14 @@ def sets_of(data: DataConfig) -> tuple[list[Survey], list[Survey]]:
             ]
     compare_classes([training[0], validation[0]], "data.train")
     return training, validation
+
+
+def _surveys(data: DataConfig, split: str) -> list[Survey]:
+    if (layouts := read_layouts(data, split)) is not None:
+        return [survey_layout(layout, f"{data.kind}:{data.folder}:{split}") for layout in layouts]
+    if DATASETS[data.kind].locate is None:
+        return [survey_dataset(open_dataset(data, split), f"{data.kind}:{split}")]
+    return [survey_split(files) for files in locate_splits(data, split)]
 
 
 def examine(surveys: Sequence[Survey], *, quick: bool = False, workers: int = 2) -> Examination:

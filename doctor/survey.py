@@ -41,6 +41,7 @@ class Survey:
         ignored: what objects are called that count neither as found nor as missed.
         annotated: whether pictures have boxes (class folders do not).
         content: a COCO file's content as read, for repair.
+        layout: of a set that was found in a folder, in words.
         role: sets of the same role, for instance training, belong together; between others pictures leak.
     """
 
@@ -54,6 +55,7 @@ class Survey:
     ignored: Literal["crowd", "difficult"] = "crowd"
     annotated: bool = True
     content: Any = None
+    layout: str = ""
     role: str | None = None
 
     def is_apart(self, other: "Survey") -> bool:

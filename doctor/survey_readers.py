@@ -21,6 +21,7 @@ from detection.data.coco_dataset import CocoSplit
 from detection.data.coco_masks import segmentation_problems
 from detection.data.voc_checks import VocAnnotation, read_annotation
 from detection.data.voc_dataset import VocSplit
+from detection.layouts.layout import Layout
 from doctor.findings import Finding, find
 from doctor.survey import Survey, SurveyedObject, SurveyedPicture
 from foundation.errors import UserError
@@ -41,10 +42,22 @@ def _refusal(problem: Problem, where: object) -> Finding:
 def survey_coco(split: CocoSplit) -> Survey:
     """What of a COCO file can be used, and what is wrong with the rest."""
     file, folder = split
-    stored = with_annotations(read_json(file), str(file))
-    content = with_sizes(stored, folder, str(file))
+    return _survey_content(read_json(file), folder, str(file), f"coco:{file}")
+
+
+def survey_layout(layout: Layout, name: str) -> Survey:
+    """As `survey_coco`, of a split in the layout of another program."""
+    survey = _survey_content(layout.content, layout.pictures, layout.source, name)
+    survey.findings = [_refusal(p, p.where or layout.source) for p in layout.problems] + survey.findings
+    survey.ignored = "difficult" if name.startswith("voc:") else "crowd"
+    return survey
+
+
+def _survey_content(content: Any, folder: Path, file: str, name: str) -> Survey:
+    stored = with_annotations(content, file)
+    content = with_sizes(stored, folder, file)
     found = list(problems(content))
-    survey = Survey(f"coco:{file}", [], content=stored)
+    survey = Survey(name, [], content=stored)
     survey.findings = [_refusal(problem, problem.where or file) for problem in found]
     unusable = {problem.row for problem in found}
     images, categories, annotations = (

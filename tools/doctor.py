@@ -2,6 +2,7 @@
 
 python tools/doctor.py coco:ANNOTATIONS.json:PICTURES
 python tools/doctor.py coco:TRAIN.json:PICTURES coco:VAL.json:PICTURES          # leaks between them, too
+python tools/doctor.py yolo:MY_SET                # all splits of a set in any layout; coco:…, voc:… likewise
 python tools/doctor.py voc:VOCdevkit/VOC2007:trainval --repair repaired
 python tools/doctor.py folder:data/imagenet --quick
 python tools/doctor.py --config configs/voc07_frcnn_r50.yaml optim.batch_size=4
@@ -22,7 +23,8 @@ def parser() -> argparse.ArgumentParser:
     parser = new_parser(__doc__, keys="detection.config:DetectionConfig")
     add = parser.add_argument
     text = (
-        "coco:ANNOTATIONS.json[:PICTURE_FOLDER], voc:DEVKIT/VOC<year>:<split> or folder:DIR; with --config "
+        "KIND:ROOT[:SPLIT], KIND as data.kind; coco:ANNOTATIONS.json[:PICTURE_FOLDER], "
+        "voc:DEVKIT/VOC<year>:<split> or folder:DIR; with --config "
     )
     add("sets", nargs="*", metavar="SET | key=value", help=f"{text}changes to the configuration")
     add("--config", type=Path, metavar="FILE", help="a configuration of tools/train_det.py")

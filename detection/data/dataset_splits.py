@@ -16,6 +16,7 @@ from detection.data.shapes_scenes import SPLITS, ensure_shapes
 from detection.data.voc_dataset import VocDataset, VocSplit
 from detection.layouts.coco_layout import find_coco, is_official, official_splits
 from detection.layouts.drawn_sets import find_csv, find_labelme, find_via
+from detection.layouts.kind_guess import guess_kind
 from detection.layouts.layout import FoundSet, Layout, SetOptions, open_layout, read_split
 from detection.layouts.picture_places import is_file_name
 from detection.layouts.voc_layout import devkit_splits, find_voc, is_devkit
@@ -234,7 +235,13 @@ def read_layouts(config: DataConfig, split: str) -> list[Layout] | None:
     )
     if kind.find is None or (kind.open and (not own or kind.opens(config.folder, split, options))):
         return None
-    found = kind.find(Path(".") if files and config.root is None else config.folder, options)
+    root = Path(".") if files and config.root is None else config.folder
+    try:
+        found = kind.find(root, options)
+    except UserError as error:
+        if (other := guess_kind(root)) in (None, config.kind):
+            raise
+        raise UserError(f"{error}. It looks like a set of data.kind={other}") from None
     return [read_split(found, part, options) for part in split.split("+")]
 
 

@@ -72,7 +72,7 @@ def _parts(split: str) -> list[str]:
 def _search(root: Path) -> tuple[str, dict[str, Path]]:
     """The layout in words, and the file of each split."""
     if not root.is_dir():
-        raise UserError(f"{root}: no such folder; data.root names the folder of the set")
+        raise UserError(f"{root}: no such folder; expected the folder of a set")
     folders = [path for path in sorted(root.iterdir()) if path.is_dir() and not is_hidden(path)]
     if found := {path.name: path / ROBOFLOW for path in folders if (path / ROBOFLOW).is_file()}:
         return "COCO as Roboflow exports it", found

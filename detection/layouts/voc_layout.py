@@ -65,7 +65,7 @@ def find_voc(root: Path, options: SetOptions) -> FoundSet:
         UserError: there are none, or a label that occurs is not in the set's own list of classes.
     """
     if not root.is_dir():
-        raise UserError(f"{root}: no such folder; data.root names the folder of the set")
+        raise UserError(f"{root}: no such folder; expected the folder of a set")
     if options.pictures is not None and not options.pictures.is_dir():
         raise UserError(f"data.pictures: {options.pictures}: no such folder; expected that of the pictures")
     what, files = _search(root, options.pictures)

@@ -48,7 +48,7 @@ def find_yolo(root: Path, options: SetOptions) -> FoundSet:
     yaml_file = root if root.suffix in (".yaml", ".yml") else None
     root = root.parent if yaml_file else root
     if not root.is_dir():
-        raise UserError(f"{root}: no such folder; data.root names the folder of the set")
+        raise UserError(f"{root}: no such folder; expected the folder of a set")
     yaml_file = yaml_file or _data_yaml(root)
     if yaml_file is not None:
         found = _read_data_yaml(yaml_file)

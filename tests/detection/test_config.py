@@ -75,7 +75,7 @@ def test_dump_reads_back_equal(tmp_path: Path):
             "detector.kind=yolo",
             "detector.kind: unknown kind of detector 'yolo'; choose from c4, dc5, fpn, simple_fpn",
         ),
-        ("data.kind=pascal", "data: unknown kind of data set 'pascal'; choose from voc, coco, shapes"),
+        ("data.kind=pascal", "data: unknown kind of data set 'pascal'; choose from voc, coco, yolo"),
         ("backbone.norm=group", "backbone.norm: expected 'frozen', 'batch' or 'sync', got 'group'"),
         ("roi.nms_treshold=0.5", "roi.nms_treshold: unknown key; did you mean 'roi.nms_threshold'?"),
         ("data.short_side=0", "data: short_side must be at least 1, got 0"),

@@ -5,11 +5,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from detection.config import DetectionConfig
 from detection.data.dataset_splits import open_dataset
-from doctor.diagnosis import examine, open_set, sets_of
+from doctor.diagnosis import diagnose, examine, open_set, sets_of
 from doctor.findings import Finding
 from foundation.errors import UserError
+from training.config import load_config
 
 
 def test_classes_of_train_and_val(sets: Path, configured: Callable):
@@ -87,3 +90,27 @@ def test_joined_splits_with_other_category_ids_are_an_error_as_for_the_loader(
     assert "2 (1 cat, 2 dog…) and 2 (1 cat, 5 dog…)" in found.detail and found.severity == "error"
     with pytest.raises(UserError, match=r"train2017\+val2017: the splits have different classes, .*5 dog"):
         open_dataset(data, data.train)
+
+
+def test_a_set_in_a_folder_is_looked_for(tmp_path: Path, capsys: pytest.CaptureFixture):
+    for split, labels in (("train", "0 0.5 0.5 0.2 0.2\n7 0.5 0.5 0.2 0.2\nx"), ("valid", "")):
+        for folder in ("images", "labels"):
+            (tmp_path / split / folder).mkdir(parents=True)
+        Image.new("RGB", (40, 30)).save(tmp_path / split / "images" / "a.png")
+        (tmp_path / split / "labels" / "a.txt").write_text(labels)
+    (tmp_path / "data.yaml").write_text("train: train/images\nval: valid/images\nnames: [cat]\n")
+    assert not diagnose([f"yolo:{tmp_path}"], quick=True)
+    printed = capsys.readouterr().out
+    assert f"yolo:{tmp_path}:train: YOLO with data.yaml, 1 pictures, 1 objects, 1 classes (cat)" in printed
+    # All faults are listed, where the loader stops at the first.
+    assert "train/labels/a.txt line 2: class 7 is beyond the 1 names" in printed
+    assert "train/labels/a.txt line 3: holds 1 numbers" in printed
+    config = tmp_path / "a.yaml"
+    config.write_text(f"backbone: {{name: resnet18}}\ndata: {{kind: yolo, root: '{tmp_path}'}}\n")
+    training, validation = sets_of(load_config(DetectionConfig, config).data)
+    assert [survey.name for survey in training + validation] == [
+        f"yolo:{tmp_path}:train",
+        f"yolo:{tmp_path}:val",
+    ]
+    with pytest.raises(UserError, match="--repair takes files of COCO or a devkit; write yolo:"):
+        diagnose([f"yolo:{tmp_path}:train"], quick=True, repair=tmp_path / "repaired")
