@@ -15,8 +15,8 @@ from detection.build import assemble
 from detection.config import DetectionConfig
 from detection.data.detection_batches import SIZE_MULTIPLE
 from detection.data.transforms import resized_size
+from detection.model.anchor_fit import fit_anchors
 from detection.model.detector import FasterRCNN
-from doctor.anchor_fit import fit_anchors
 from doctor.findings import Finding, find
 from doctor.step_memory import estimate
 from doctor.survey import Survey, SurveyedObject, clipped

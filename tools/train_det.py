@@ -1,4 +1,9 @@
-"""Fine-tune Faster R-CNN from backbone weights. Without arguments: on the generated set Shapes."""
+"""Fine-tune a detector: as a configuration says, or a set of your own by a recipe that follows from the set.
+
+python tools/train_det.py data.kind=yolo data.root=my_set      # the log says what was chosen, and why
+python tools/train_det.py --config configs/coco_frcnn_r50.yaml
+python tools/train_det.py                                      # the generated set Shapes
+"""
 
 import argparse
 import sys
@@ -11,20 +16,21 @@ from training.command import build_parser, run
 
 
 def parser() -> argparse.ArgumentParser:
-    return build_parser(
-        __doc__,
-        keys="detection.config:DetectionConfig",
-        config_default=str(ROOT / "configs/shapes_frcnn_r18.yaml"),
-    )
+    return build_parser(__doc__, keys="detection.config:DetectionConfig")
 
 
 def main(arguments: argparse.Namespace) -> None:
     from detection.config import DetectionConfig
+    from detection.recipe import is_own_set, own_set_config
     from detection.train import finetune
     from training.config import load_config
 
-    config = load_config(DetectionConfig, arguments.config, arguments.overrides)
-    out = arguments.out or Path("runs") / arguments.config.stem
+    if arguments.config is None and is_own_set(arguments.overrides):
+        config, out = own_set_config(arguments.overrides, arguments.out, resume=arguments.resume)
+    else:
+        file = arguments.config or ROOT / "configs" / "shapes_frcnn_r18.yaml"
+        config = load_config(DetectionConfig, file, arguments.overrides)
+        out = arguments.out or Path("runs") / file.stem
     finetune(config, out, resume=arguments.resume, overwrite=arguments.overwrite)
 
 

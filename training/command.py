@@ -132,7 +132,7 @@ def build_parser(
     """
     parser = new_parser(description, keys=keys)
     default = None if config_default is None else Path(config_default)
-    text = f"YAML configuration (default: {default})"
+    text = "YAML configuration" + (f" (default: {default})" if default else "")
     parser.add_argument("--config", type=Path, metavar="FILE", default=default, help=text)
     parser.add_argument("--out", type=Path, metavar="DIR", help="run folder to write")
     existing = parser.add_mutually_exclusive_group()

@@ -69,6 +69,14 @@ def parse_config(
         raise UserError("\n  ".join([f"{source}:", *dict.fromkeys(problems)])) from None
 
 
+def override_values(overrides: Sequence[str]) -> dict[str, Any]:
+    """The values of "section.key=value" by dotted key, unchecked; a UserError where one has another form."""
+    sections: dict[str, Any] = {}
+    for override in overrides:
+        _apply(override, sections)
+    return dict(_leaves(sections))
+
+
 def dump_config(config: Any) -> str:
     """YAML of a configuration that `load_config` reads back equal."""
     return write_yaml(json.loads(json.dumps(dataclasses.asdict(config))))  # JSON makes lists of tuples

@@ -11,6 +11,8 @@ from safetensors.torch import save_file
 
 from backbones import WeightsHeader, create_model, save_weights
 
+SHAPES = ["--config", Path(__file__).resolve().parents[2] / "configs" / "shapes_frcnn_r18.yaml"]
+
 
 @pytest.fixture(scope="session")
 def resnet18(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -150,7 +152,9 @@ def test_wrong_annotations(
     parts: list[str],
 ):
     break_annotation(own_coco, **values)
-    message = refused("train_det", "--out", tmp_path / "run", *tiny_detector, f"data.root={own_coco}")
+    message = refused(
+        "train_det", *SHAPES, "--out", tmp_path / "run", *tiny_detector, f"data.root={own_coco}"
+    )
     assert [part for part in ["instances_train.json", *parts] if part not in message] == []
 
 
@@ -159,7 +163,7 @@ def test_a_box_without_area_is_left_out(
 ):
     break_annotation(own_coco, bbox=[5, 5, 0, 4])
     options = [*tiny_detector, f"data.root={own_coco}", "schedule.total_steps=1"]
-    tool("train_det", "--out", tmp_path / "run", *options)
+    tool("train_det", *SHAPES, "--out", tmp_path / "run", *options)
     assert (
         "1 of" in caplog.text
         and "boxes have no area inside their picture: scored, but not trained" in caplog.text
@@ -174,7 +178,7 @@ def test_broken_picture(
     for picture in (own_coco / "train").iterdir():
         picture.write_bytes(content)
     options = [*tiny_detector, f"data.root={own_coco}", f"run.workers={workers}"]
-    message = refused("train_det", "--out", tmp_path / "run", *options)
+    message = refused("train_det", *SHAPES, "--out", tmp_path / "run", *options)
     assert str(own_coco / "train") in message
     assert ("is empty" if not content else "cannot be read as a picture") in message
 

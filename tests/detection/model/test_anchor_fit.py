@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from doctor.anchor_fit import best_iou, fit_anchors
+from detection.model.anchor_fit import best_iou, fit_anchors
 
 
 def test_best_iou_by_hand():

@@ -1,0 +1,283 @@
+"""A recipe for a training set of one's own: what a configuration would say if somebody had written it.
+
+It follows from facts of the set and the device alone, so that the same set always gives the same recipe. What
+the user gives wins, and what depends on it follows it.
+"""
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from backbones.weights.published import find_weights
+from detection.config import DetectionConfig
+from detection.model.anchor_fit import best_iou
+from detection.model.detector_kinds import KINDS
+from detection.set_facts import SetFacts, guess_kind, survey_set
+from foundation.errors import WeightsError
+from training.config import load_config, override_values, parse_config
+from training.devices import is_main, resolve_device, world_size
+
+logger = logging.getLogger(__name__)
+
+ENLARGED = 2.0  # at most: more makes no detail
+LEAST_SIDE = 64  # pixels: two cells of conv5
+WIDEST = 5 / 3  # long side over short side; what is wider has a shorter short side
+EPOCHS = (12, 100)  # COCO's 1x schedule; more than the second only repeats
+FEWEST_STEPS = 200
+WELL_COVERED = 0.5  # IoU of a box with its best anchor
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What the device decides.
+
+    Attributes:
+        backbone: its name.
+        short_side: pixels, at most.
+        batch: pictures a step, of each process.
+        lr, reference_batch: the learning rate and for how many pictures it is.
+        steps: at most; None leaves it to the epochs.
+        evaluations: at most.
+        heads: sizes of pyramid, RPN and box head.
+    """
+
+    backbone: str
+    short_side: int
+    batch: int
+    lr: float
+    reference_batch: int
+    steps: int | None
+    evaluations: int
+    heads: Mapping[str, Any]
+
+
+GPU = Scale(
+    "resnet50",
+    short_side=800,
+    batch=8,
+    lr=0.02,
+    reference_batch=16,
+    steps=None,
+    evaluations=20,
+    heads={"rpn.channels": 256, "rpn.post_nms_train": 1000, "roi.regions_per_image": 512},
+)
+CPU = Scale(
+    "resnet18",
+    short_side=256,
+    batch=2,
+    lr=0.01,
+    reference_batch=2,
+    steps=600,
+    evaluations=5,
+    heads={
+        "detector.pyramid_channels": 128,
+        "rpn.channels": 128,
+        "rpn.anchors_per_image": 64,
+        "rpn.pre_nms_train": 400,
+        "rpn.post_nms_train": 200,
+        "rpn.pre_nms_test": 300,
+        "rpn.post_nms_test": 100,
+        "roi.channels": 256,
+        "roi.regions_per_image": 64,
+        "mask.channels": 64,
+    },
+)
+
+
+@dataclass
+class Recipe:
+    """Values by dotted key, and a line for each group that says what was chosen and why."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+    reasons: list[str] = field(default_factory=list)
+
+    def add(self, reason: str, **sections: Mapping[str, Any]) -> None:
+        """Takes over values by section and key."""
+        self.reasons.append(reason)
+        for section, values in sections.items():
+            self.values |= {f"{section}.{key}": value for key, value in values.items()}
+
+
+def is_own_set(overrides: Sequence[str]) -> bool:
+    """Whether a command line without a configuration names a data set of the user's own."""
+    given = override_values(overrides)
+    return given.get("data.root") is not None and given.get("data.kind") != "shapes"
+
+
+def own_set_config(
+    overrides: Sequence[str], out: Path | None, *, resume: bool
+) -> tuple[DetectionConfig, Path]:
+    """The configuration for a set of one's own, and the run folder: `out`, or runs/<name of the data folder>.
+
+    A run that goes on keeps the recipe that it was begun with.
+
+    Raises:
+        UserError: the set or an override is not as needed.
+        WeightsError: weights were named that cannot be had.
+    """
+    given = override_values(overrides)
+    root = Path(str(given["data.root"]))
+    out = out or Path("runs") / root.absolute().name
+    if resume and (out / "config.yaml").is_file():
+        return load_config(DetectionConfig, out / "config.yaml", overrides), out
+    kind = given.get("data.kind")
+    if kind is None:
+        kind = given["data.kind"] = guess_kind(root)
+        logger.info("%s looks like data.kind=%s", root, kind)
+    known = [f"data.kind={kind}", *overrides]
+    data = parse_config(
+        DetectionConfig, {}, [o for o in known if o.startswith("data.")], source="command line"
+    )
+    facts = survey_set(data.data)
+    gpu = resolve_device(str(given.get("run.device", "auto"))).type == "cuda"
+    recipe = choose(facts, given, GPU if gpu else CPU, processes=world_size())
+    for reason in recipe.reasons:
+        logger.info("recipe: %s", reason)
+    logger.info("recipe: every value is in %s; key=value changes it, --keys explains it", out / "config.yaml")
+    sections: dict[str, Any] = {}
+    for key, value in recipe.values.items():
+        section, _, name = key.rpartition(".")
+        (sections.setdefault(section, {}) if section else sections)[name] = value
+    return parse_config(DetectionConfig, sections, known, source="recipe"), out
+
+
+def choose(facts: SetFacts, given: Mapping[str, Any], scale: Scale, *, processes: int = 1) -> Recipe:
+    """What suits a set.
+
+    Args:
+        given: the user's own values by dotted key, which others follow.
+        scale: what the device can do.
+    """
+    recipe = Recipe()
+    short, long = facts.median_sides
+    recipe.add(
+        f"{facts.pictures} pictures of {long:.0f}x{short:.0f} (median), {len(facts.boxes)} objects of "
+        f"{facts.classes} classes, {'with' if facts.masks else 'without'} masks"
+    )
+    _choose_network(recipe, facts, given, scale)
+    _choose_sides(recipe, facts, given, scale)
+    _choose_anchors(recipe, facts, given)
+    _choose_length(recipe, facts, given, scale, processes)
+    voc = given.get("data.kind") == "voc"
+    year = str(given.get("data.train", "")).partition(":")[0]
+    recipe.values["metric"] = ("voc07" if year == "2007" else "voc12") if voc else "coco"
+    return recipe
+
+
+def _choose_network(recipe: Recipe, facts: SetFacts, given: Mapping[str, Any], scale: Scale) -> None:
+    kind = given.get("detector.kind", "fpn")
+    name = str(given.get("backbone.name", scale.backbone))
+    recipe.values |= {
+        "detector.kind": kind,
+        "detector.mask": facts.masks,
+        "backbone.name": name,
+        **scale.heads,
+    }
+    recipe.values["roi.nms_threshold"] = 0.5
+    why = "a GPU is there" if scale is GPU else "there is no GPU"
+    network = f"{'Mask' if facts.masks else 'Faster'} R-CNN ({kind}) on {name}, since {why}"
+    if "backbone.weights" in given or "model.weights" in given:
+        weights = given.get("model.weights") or given.get("backbone.weights")
+    else:
+        weights = recipe.values["backbone.weights"] = _reachable(f"torchvision/{name}.IMAGENET1K_V1")
+    if weights is None:
+        recipe.add(f"{network}, from scratch", backbone={"norm": "batch", "frozen_stages": 0})
+    else:
+        recipe.add(f"{network}, from {weights}")
+
+
+def _reachable(weights: str) -> str | None:
+    """The name if its file can be had, else None and a warning: nobody asked for these weights."""
+    try:
+        find_weights(weights)
+    except WeightsError as error:
+        if is_main():
+            reason = " ".join(str(error).split())
+            logger.warning("training from scratch, which takes far longer and more pictures: %s", reason)
+        return None
+    return weights
+
+
+def _choose_sides(recipe: Recipe, facts: SetFacts, given: Mapping[str, Any], scale: Scale) -> None:
+    short, long = facts.median_sides
+    side = min(scale.short_side, max(LEAST_SIDE, math.ceil(ENLARGED * short / 32) * 32))
+    side = int(given.get("data.short_side", min(side, given.get("data.max_side", side))))
+    longest = max(side, math.ceil(side * min(max(long / short * 1.1, 4 / 3), WIDEST) / 32) * 32)
+    longest = int(given.get("data.max_side", longest))
+    recipe.add(
+        f"pictures are resized to a short side of {side}, a long side of at most {longest}",
+        data={"short_side": side, "max_side": longest},
+    )
+
+
+def _choose_anchors(recipe: Recipe, facts: SetFacts, given: Mapping[str, Any]) -> None:
+    """The kind's own sizes where they cover nine of ten boxes, else sizes that span the boxes."""
+    usual = KINDS[recipe.values["detector.kind"]].rpn["anchor_sizes"] if _is_kind(recipe) else ()
+    if not usual or not len(facts.boxes) or given.get("rpn.anchor_sizes") is not None:
+        return
+    boxes = facts.resized_boxes(recipe.values["data.short_side"], recipe.values["data.max_side"])
+    ratios = given.get("rpn.anchor_ratios") or (0.5, 1.0, 2.0)
+    sizes = spanning_sizes([float(size) for size in (boxes.prod(axis=1) ** 0.5)], len(usual))
+    covered, better = (
+        float((best_iou(boxes, chosen, ratios) >= WELL_COVERED).mean()) for chosen in (usual, sizes)
+    )
+    if covered < 0.9 and better > covered:
+        recipe.add(
+            f"anchors of {', '.join(f'{size:g}' for size in sizes)} pixels, which cover {better:.0%} of the "
+            f"resized boxes with an IoU of {WELL_COVERED:g}; the usual ones cover {covered:.0%}",
+            rpn={"anchor_sizes": sizes},
+        )
+
+
+def _is_kind(recipe: Recipe) -> bool:
+    return recipe.values["detector.kind"] in KINDS
+
+
+def spanning_sizes(sizes: Sequence[float], count: int) -> list[float]:
+    """`count` sizes in equal ratios over the middle nine tenths of these, and over at least a factor of 4."""
+    ordered = sorted(sizes)
+    low, high = (ordered[round(share * (len(ordered) - 1))] for share in (0.05, 0.95))
+    middle, span = (low * high) ** 0.5, max(high / low, 4.0)
+    exponents = [index / (count - 1) - 0.5 for index in range(count)]
+    return [float(f"{max(2.0, middle * span**exponent):.2g}") for exponent in exponents]
+
+
+def _choose_length(
+    recipe: Recipe, facts: SetFacts, given: Mapping[str, Any], scale: Scale, processes: int
+) -> None:
+    shares = processes * int(given.get("optim.accumulate") or 1)
+    batch = int(given.get("optim.batch_size") or shares * math.ceil(scale.batch * processes / shares))
+    steps_an_epoch = facts.pictures / batch
+    usual = min(max(1200 / facts.pictures**0.5, EPOCHS[0]), EPOCHS[1])
+    epochs = max(usual, FEWEST_STEPS / steps_an_epoch)
+    why = "small sets need more passes" if usual > EPOCHS[0] else "as COCO's 1x schedule"
+    if scale.steps is not None and epochs * steps_an_epoch > scale.steps:
+        epochs, why = scale.steps / steps_an_epoch, f"{scale.steps} steps at most without a GPU"
+    epochs = float(f"{epochs:.3g}")
+    if given.get("schedule.epochs"):
+        epochs, why = float(given["schedule.epochs"]), "as given"
+    elif given.get("schedule.total_steps"):
+        epochs, why = float(given["schedule.total_steps"]) / steps_an_epoch, "as given"
+    steps = math.ceil(epochs * steps_an_epoch)
+    schedule: dict[str, Any] = {"epochs": epochs}
+    if given.get("schedule.kind", "step") == "step":
+        schedule["milestone_epochs"] = [round(epochs * share, 3) for share in (2 / 3, 8 / 9)]
+    if given.get("schedule.warmup") != "error":
+        schedule |= {"warmup_steps": min(500, steps // 10), "warmup_factor": 0.01}
+    recipe.add(
+        f"{epochs:g} epochs in batches of {batch}, about {steps} steps: {why}",
+        optim={
+            "batch_size": batch,
+            "lr": scale.lr,
+            "reference_batch": scale.reference_batch,
+            "clip_norm": 10.0,
+        },
+        schedule=schedule,
+        run={
+            "eval_epochs": float(f"{max(min(1.0, epochs), epochs / scale.evaluations):.3g}"),
+            "log_every": min(50, max(1, steps // 20)),
+        },
+    )

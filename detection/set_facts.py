@@ -1,0 +1,94 @@
+"""What a recipe depends on of a training set: its size, the sides of its pictures, its boxes and masks."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from detection.data.annotations import DetectionDataset
+from detection.data.dataset_splits import DATASETS, DataConfig, open_dataset
+from foundation.errors import UserError
+
+
+@dataclass(frozen=True)
+class SetFacts:
+    """A training set in numbers.
+
+    Attributes:
+        classes: how many.
+        sides: (N, 2) short and long side of every picture, pixels.
+        boxes: (T, 2) width and height of every object's box, pixels; those without area are left out.
+        owners: (T,) the picture of each box.
+        masks: whether every object of the training and the validation pictures has a mask.
+    """
+
+    classes: int
+    sides: NDArray[np.float64]
+    boxes: NDArray[np.float64]
+    owners: NDArray[np.int64]
+    masks: bool
+
+    @property
+    def pictures(self) -> int:
+        """How many."""
+        return len(self.sides)
+
+    @property
+    def median_sides(self) -> tuple[float, float]:
+        """Of the short and of the long sides."""
+        short, long = np.median(self.sides, axis=0)
+        return float(short), float(long)
+
+    def resized_boxes(self, short_side: int, max_side: int) -> NDArray[np.float64]:
+        """(T, 2) width and height of the boxes in pixels of the resized pictures."""
+        scales = np.minimum(short_side / self.sides[:, 0], max_side / self.sides[:, 1])
+        return self.boxes * scales[self.owners][:, None]
+
+
+def survey_set(config: DataConfig) -> SetFacts:
+    """Opens the training set, with masks if it has them; a UserError if it is not as needed, or empty."""
+    masks = True
+    try:
+        for split in (config.val, config.train):
+            dataset = open_dataset(config, split, masks=True)
+    except UserError:  # raised again below unless it is for want of masks
+        dataset, masks = open_dataset(config, config.train), False
+    if len(dataset) == 0:
+        raise UserError(f"{config.train} of {config.root} has no pictures; expected at least one to train on")
+    sides = np.sort(np.array(dataset.image_sizes, dtype=np.float64).reshape(-1, 2), axis=1)
+    boxes, owners = _boxes(dataset)
+    return SetFacts(len(dataset.classes), sides, boxes, owners, masks and len(boxes) > 0)
+
+
+def _boxes(dataset: DetectionDataset) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    targets = dataset.targets
+    corners = torch.cat([target.boxes for target in targets]).double().numpy()
+    owners = np.repeat(np.arange(len(targets)), [len(target.boxes) for target in targets])
+    sizes = corners[:, 2:] - corners[:, :2]
+    real = (sizes > 0).all(axis=1)
+    return sizes[real], owners[real]
+
+
+def guess_kind(root: Path) -> str:
+    """The kind of the data set in a folder; a UserError names the kinds if none fits, or several do."""
+    if not root.is_dir():
+        raise UserError(f"{root}: no such folder; data.root names the folder of your data set")
+    kinds = list(_fitting(root))
+    if len(kinds) == 1:
+        return kinds[0]
+    found = f"it could be {' or '.join(kinds)}" if kinds else "its layout is none that is known"
+    raise UserError(f"{root}: {found}; say what it is: data.kind={'|'.join(DATASETS)}")
+
+
+def _fitting(root: Path) -> Iterator[str]:
+    for name, kind in DATASETS.items():
+        with suppress(UserError, ValueError):
+            config = DataConfig(kind=name, root=str(root))
+            if kind.find is None:
+                continue
+            if kind.opens(root, config.train, config.set_options) or kind.find(root, config.set_options):
+                yield name
