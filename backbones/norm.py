@@ -114,6 +114,17 @@ def set_norm_eps(model: nn.Module, eps: float) -> None:
             module.eps = eps
 
 
+def lacks_statistics(model: nn.Module) -> bool:
+    """Whether trainable normalisation holds a scale and a shift alone, as in MSRA's weights converted.
+
+    Such a network computes what it should, but its first step of training, which normalises by statistics,
+    makes another one of it.
+    """
+    norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
+    variances = [norm.running_var for norm in norms if norm.running_var is not None]
+    return any(bool(((var - (1 - DEFAULT_EPS)).abs() < 1e-7).all()) for var in variances)
+
+
 _NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm, FrozenBatchNorm2d)
 
 

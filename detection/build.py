@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from backbones import WeightsError, WeightsHeader, load_into, read_weights
-from backbones.norm import norm_eps, set_norm_eps
+from backbones.norm import lacks_statistics, norm_eps, set_norm_eps
 from backbones.spec import InputSpec
 from detection.config import DetectionConfig
 from detection.model.detector import FasterRCNN, TwoTrunkRCNN
@@ -25,7 +25,7 @@ def build_detector(
         known: what a checkpoint says of the network that its tensors are for (see `network_facts`); the
             backbone's weights are not read then.
     Raises:
-        UserError: frozen normalisation without weights.
+        UserError: frozen normalisation without weights, or weights for frozen normalisation without it.
         OptionError, WeightsError: the backbone does not exist or its weights do not fit.
     """
     backbone = config.backbone
@@ -38,7 +38,13 @@ def build_detector(
             "normalisation does not train. Name a weight file (tools/pretrain.py writes best.safetensors), "
             "or train from scratch with backbone.norm=batch backbone.frozen_stages=0"
         )
-    return assemble(config, num_classes, backbone.weights)
+    model = assemble(config, num_classes, backbone.weights)
+    if backbone.norm != "frozen" and lacks_statistics(model):
+        raise UserError(
+            f"{backbone.weights} holds the scale and shift of its normalisation, not the statistics that "
+            f"backbone.norm={backbone.norm} goes on from; set backbone.norm=frozen, or give other weights"
+        )
+    return model
 
 
 def assemble(config: DetectionConfig, num_classes: int, weights: str | None) -> FasterRCNN:

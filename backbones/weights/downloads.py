@@ -191,9 +191,10 @@ def _download(url: str, target: Path, size: int | None, sha256: str) -> None:
         etag = said.get("x-linked-etag", "").strip('W/"')
         published = sha256 or (etag if re.fullmatch("[0-9a-f]{64}", etag) else "")
         if reason := _fault(temporary, size, published):
+            recorded = f" as {record} has recorded" if record.is_file() else ""
             raise WeightsError(
-                f"{url} is not the file that was published ({reason}); it was removed. Repeat it, or "
-                f"{_by_hand(target)}"
+                f"{url} is not the file that was published ({reason}{recorded}); it was removed. Repeat it, "
+                f"or {_by_hand(target)}"
             )
         _write_record(target, digest(temporary))
 

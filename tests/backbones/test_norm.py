@@ -7,6 +7,7 @@ from backbones.norm import (
     FrozenBatchNorm2d,
     calibrate_batchnorm,
     freeze_batchnorm,
+    lacks_statistics,
     norm_eps,
     set_norm_eps,
 )
@@ -208,3 +209,11 @@ def test_one_epsilon_for_all():
 
 def test_without_normalisation_the_epsilon_is_torchs():
     assert norm_eps(nn.Conv2d(3, 3, 1)) == nn.BatchNorm2d(3).eps == 1e-5
+
+
+def test_scale_and_shift_alone_cannot_be_trained():
+    norm = trained_norm()
+    assert not lacks_statistics(norm) and not lacks_statistics(nn.BatchNorm2d(3))
+    norm.running_var = torch.ones(3) - 1e-5  # so conversion makes the network's own epsilon vanish
+    assert lacks_statistics(nn.Sequential(trained_norm(), norm))
+    assert not lacks_statistics(freeze_batchnorm(norm))

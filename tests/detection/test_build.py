@@ -32,6 +32,20 @@ def test_nothing_is_frozen_without_weights(tiny_options: list[str], overrides: l
         build_detector(config, 2)
 
 
+def test_folded_normalisation_is_not_trained(tiny_options: list[str], classifier_weights: Path):
+    state, header = read_weights(classifier_weights)
+    assert header is not None
+    folded = {
+        name: torch.ones_like(tensor) - 1e-5 if name.endswith("running_var") else tensor
+        for name, tensor in state.items()
+    }
+    save_weights(classifier_weights.with_name("folded.safetensors"), folded, header)
+    options = [*tiny_options, f"backbone.weights={classifier_weights.with_name('folded.safetensors')}"]
+    with pytest.raises(UserError, match=r"not the statistics that backbone\.norm=batch goes on from; set"):
+        build_detector(load_config(DetectionConfig, None, [*options, "backbone.norm=batch"]), 2)
+    build_detector(load_config(DetectionConfig, None, [*options, "backbone.norm=frozen"]), 2)
+
+
 def test_the_backbone_starts_from_its_file(tiny_options: list[str], classifier_weights: Path):
     model = build_detector(frozen(tiny_options, classifier_weights), 2)
     state, header = read_weights(classifier_weights)
