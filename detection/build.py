@@ -31,7 +31,7 @@ def build_detector(
     backbone = config.backbone
     if known is not None:
         model = assemble(config, num_classes, weights=None)
-        return _adopt(model, InputSpec(**known["input_spec"]), known["norm_eps"])
+        return adopt(model, InputSpec(**known["input_spec"]), known["norm_eps"])
     if backbone.weights is None and (backbone.norm == "frozen" or backbone.frozen_stages):
         raise UserError(
             "backbone.weights is not set, so there is nothing worth freezing: a random network with fixed "
@@ -66,7 +66,8 @@ def network_facts(model: FasterRCNN) -> dict[str, Any]:
     return {"input_spec": asdict(model.trunk.input_spec), "norm_eps": norm_eps(model)}
 
 
-def _adopt(model: FasterRCNN, input_spec: InputSpec, eps: float) -> FasterRCNN:
+def adopt(model: FasterRCNN, input_spec: InputSpec, eps: float) -> FasterRCNN:
+    """The same model, which takes pictures and has the epsilon that its weights were trained with."""
     model.trunk.input_spec = input_spec
     set_norm_eps(model, eps)
     return model
@@ -121,7 +122,7 @@ def load_detector(path: str | Path, overrides: Sequence[str] = ()) -> LoadedDete
         )
     config = parse_config(DetectionConfig, header.config, overrides, source=str(path))
     model = assemble(config, len(header.classes), weights=None)
-    _adopt(model, header.input_spec, header.norm_eps)
+    adopt(model, header.input_spec, header.norm_eps)
     try:
         load_into(model, state)
     except WeightsError as error:

@@ -64,6 +64,18 @@ class BackboneConfig:
 
 
 @dataclass(frozen=True)
+class ModelConfig:
+    """Where the whole detector starts, as `backbone.weights` says of its backbone alone.
+
+    Attributes:
+        weights: a detector's file, or a published one's name, to start from, whatever its classes are; see
+            `detection.starting_weights`. backbone.weights is then left out.
+    """
+
+    weights: str | None = None
+
+
+@dataclass(frozen=True)
 class DetectorConfig:
     """How the backbone becomes a detector.
 
@@ -107,6 +119,7 @@ class DetectionConfig:
             "voc12" PASCAL VOC's mAP at IoU 0.5, over eleven points of recall and over the whole curve.
     """
 
+    model: ModelConfig = field(default_factory=ModelConfig)
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
     detector: DetectorConfig = field(default_factory=DetectorConfig)
     data: DataConfig = field(default_factory=DataConfig)
@@ -122,6 +135,13 @@ class DetectionConfig:
     metric: Annotated[str, AfterValidator(OneOf("metric", METRICS))] = "coco"
 
     def __post_init__(self) -> None:
+        if self.model.weights is not None and self.backbone.weights is not None:
+            raise ValueError(
+                f"model.weights={self.model.weights} brings the backbone's weights, and backbone.weights="
+                f"{self.backbone.weights} names others; give backbone.weights=null, or model.weights=null"
+            )
+        if self.model.weights is not None and self.training != "joint":
+            raise ValueError(f"model.weights goes with training=joint, got training={self.training}")
         kind = KINDS[self.detector.kind]
         for section, values in (("rpn", kind.rpn), ("roi", kind.roi)):
             before = getattr(self, section)

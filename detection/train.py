@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from backbones import save_weights
 from detection.alternate import Alternation
-from detection.build import build_detector, detector_header, network_facts
+from detection.build import detector_header, network_facts
 from detection.config import DetectionConfig
 from detection.data.annotations import DetectionDataset, require_truth
 from detection.data.dataset_splits import open_dataset
@@ -22,6 +22,7 @@ from detection.model.detector import FasterRCNN
 from detection.predictor import predict_dataset
 from detection.results.metrics_by_name import METRICS, score
 from detection.results.result_records import to_coco_records
+from detection.starting_weights import starting_detector
 from detection.types import Batch, Prediction
 from foundation.atomic_files import write_json
 from foundation.errors import UserError
@@ -76,7 +77,7 @@ def finetune(
         check_scoring(validation, config)
         if not joint:
             return Alternation(config, training, validation, out, device, detection_task).run(folder)
-        model = build_detector(config, len(training.classes), folder.network).to(device)
+        model = starting_detector(config, training.classes, folder.network).to(device)
         return train(detection_task(config, model, training, validation, out), config, folder)
 
 

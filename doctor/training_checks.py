@@ -17,10 +17,11 @@ from detection.data.detection_batches import SIZE_MULTIPLE
 from detection.data.transforms import resized_size
 from detection.model.anchor_fit import fit_anchors
 from detection.model.detector import FasterRCNN
+from detection.starting_weights import source_detector
 from doctor.findings import Finding, find
 from doctor.step_memory import estimate
 from doctor.survey import Survey, SurveyedObject, clipped
-from foundation.errors import WeightsError
+from foundation.errors import UserError, WeightsError
 from training.optim import describe_lr
 from training.schedule import in_steps, lr_factor
 
@@ -129,7 +130,14 @@ def _check_schedule(report: ConfigReport, config: DetectionConfig, pictures: int
 
 
 def _check_weights(report: ConfigReport, config: DetectionConfig) -> None:
-    backbone = config.backbone
+    backbone, detector = config.backbone, config.model.weights
+    if detector is not None:
+        try:
+            if not published_name(detector):  # names are not fetched here
+                source_detector(detector, config)
+        except UserError as error:
+            report.find("wrong_weights", str(error))
+        return
     if backbone.weights is None:
         if backbone.norm == "frozen" or backbone.frozen_stages:
             given = f"backbone.norm={backbone.norm} frozen_stages={backbone.frozen_stages} without weights"
@@ -137,7 +145,7 @@ def _check_weights(report: ConfigReport, config: DetectionConfig) -> None:
         return
     try:
         name = published_name(backbone.weights)
-        header = stated_header(name) if name else read_header(backbone.weights)  # names are not fetched here
+        header = stated_header(name) if name else read_header(backbone.weights)
     except (WeightsError, OSError) as error:
         report.find("wrong_weights", str(error))
         return
