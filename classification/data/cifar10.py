@@ -12,13 +12,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from backbones.spec import InputSpec
-from classification.data.labelled_batches import Batch, mean_spec
+from classification.data.labelled_batches import Batch, mean_spec, normalised
 from foundation.errors import UserError, suggest
 from foundation.pickles import PickleError, read_arrays
 from training.loader import Item
 
 logger = logging.getLogger(__name__)
 
+SIDE = 32  # pixels
 PADDING = 4  # He et al. 2015, §4.2
 HOW_TO_GET = (
     "download https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz and unpack it under $DATA_ROOT "
@@ -152,10 +153,7 @@ class Cifar10:
     def prepare(self, batch: Batch) -> Tensor:
         """(N, 3, 32, 32) float32 for the network: normalised; if training, also cropped and flipped."""
         self.mean = self.mean.to(batch.images.device)  # once: a copy in every step would wait for the GPU
-        if self.per_pixel:
-            images = batch.images.float() / 255 - self.mean
-        else:
-            images = self.input_spec.normalise(batch.images)
+        images = normalised(batch.images, self.input_spec, self.mean if self.per_pixel else None)
         return crop_and_flip(images, batch.seeds) if self.training else images
 
 

@@ -22,7 +22,7 @@ from classification.data.augment import (
     shift_colour,
 )
 from classification.data.data_sets import OPENERS, DataConfig, PictureReader
-from classification.data.labelled_batches import Batch, mean_spec
+from classification.data.labelled_batches import Batch, mean_spec, normalised
 from foundation.errors import UserError
 from pictures.decoding import Box, decode_crop, decode_image
 from training.config import data_root
@@ -137,10 +137,9 @@ class EncodedPictures:
 
     def prepare(self, batch: Batch) -> Tensor:
         """(N, 3, size, size) float32, normalised; channel means serve where the mean picture does not fit."""
-        if self.mean is None or self.mean.shape[1:] != batch.images.shape[2:]:
-            return self.input_spec.normalise(batch.images)
-        self.mean = self.mean.to(batch.images.device)  # once: a copy in every step would wait for the GPU
-        return batch.images.float() / 255 - self.mean
+        if self.mean is not None:
+            self.mean = self.mean.to(batch.images.device)  # once: a copy in every step would wait for the GPU
+        return normalised(batch.images, self.input_spec, self.mean)
 
 
 def mean_picture(config: DataConfig) -> Tensor:

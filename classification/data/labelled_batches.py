@@ -89,6 +89,17 @@ def mean_spec(mean: Tensor) -> InputSpec:
     return InputSpec(mean=(red, green, blue), std=(1.0, 1.0, 1.0), order="RGB", range=1.0)
 
 
+def normalised(images: Tensor, spec: InputSpec, mean: Tensor | None) -> Tensor:
+    """Pictures (N, 3, H, W) uint8 as a network wants them: float32, on the device they are on.
+
+    A mean picture (3, H, W) in 0–1, on that device, is subtracted; where there is none of their size, the
+    channel means are, and the deviations divide.
+    """
+    if mean is None or mean.shape[1:] != images.shape[2:]:
+        return spec.normalise(images)
+    return images.float() / 255 - mean
+
+
 def training_batches(pictures: Pictures, optim: OptimConfig, run: RunConfig, step: int) -> Iterator[Batch]:
     """This process's endless micro-batches from this optimiser step on.
 

@@ -55,13 +55,19 @@ def was_trained_here(header: WeightsHeader) -> bool:
 
 
 def measuring_config(
-    weights: str | Path, header: WeightsHeader, overrides: Sequence[str]
+    weights: str | Path, header: WeightsHeader, overrides: Sequence[str], *, needs_data: bool = True
 ) -> PretrainConfig | MeasuringConfig:
-    """The configuration of a network's training, or else the data that overrides name; see `data_section`."""
+    """The configuration of a network's training, or else the data that overrides name; see `data_section`.
+
+    Without `needs_data` they may name none: then the configuration says how single pictures are seen.
+    """
     if was_trained_here(header):
         return parse_config(PretrainConfig, header.config, overrides, source=str(weights))
-    section = {"data": data_section([header], overrides)}
-    return parse_config(MeasuringConfig, section, overrides, source=str(weights))
+    if needs_data:
+        data = data_section([header], overrides)
+    else:
+        data = {"kind": "folder"} | evaluation_protocol(header)
+    return parse_config(MeasuringConfig, {"data": data}, overrides, source=str(weights))
 
 
 def data_section(headers: Sequence[WeightsHeader], overrides: Sequence[str]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ PUBLIC = {
     "backbones.complexity": ["count_parameters", "layer_table", "multiply_adds"],
     "training.loop": ["TrainState", "TrainingStep", "fit"],
     "training.config": ["dump_config", "load_config"],
+    "classification.loaded_classifier": ["Classification", "Classifier", "load"],
     "classification.pretrain": ["pretrain"],
     "classification.score.weight_evaluation": ["score_ensemble", "score_weights"],
     "detection.loaded_detector": ["Detector", "load"],

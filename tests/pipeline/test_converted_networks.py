@@ -3,11 +3,10 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 
 
 @pytest.fixture(scope="module")
@@ -19,16 +18,7 @@ def cifar10(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def two_threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.mark.slow  # 70 s for all four on two cores
-@pytest.mark.usefixtures("two_threads")
+@pytest.mark.slow  # 140 s of one core's time for all four; two processes share it
 @pytest.mark.parametrize(
     ("name", "error"),
     [
@@ -39,12 +29,12 @@ def two_threads() -> Iterator[None]:
     ],
 )
 def test_cifar_networks_have_their_authors_errors(
-    tool: Callable, cifar10: Path, real_data: Path, tmp_path: Path, name: str, error: float
+    tool: Callable, start: Callable, cifar10: Path, real_data: Path, tmp_path: Path, name: str, error: float
 ):
     weights = tmp_path / "converted.safetensors"
     tool("convert_weights", real_data / "cifar_nets" / f"{name}.th", weights)
     data = ["data.kind=cifar10", f"data.root={cifar10}", "run.device=cpu", "run.workers=0"]
-    tool("eval_cls", "--weights", weights, "--out", tmp_path / "out", *data)
+    assert start("eval_cls", "--weights", weights, "--out", tmp_path / "out", *data, processes=2).wait() == 0
     result = json.loads((tmp_path / "out" / "result.json").read_text())
     # To the picture: an error of 8.27 % are 827 of the 10,000.
     assert (result["pictures"], result["scores"]["top1_error"]) == (10_000, error)
