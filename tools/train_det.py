@@ -21,7 +21,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: argparse.Namespace) -> None:
     from detection.config import DetectionConfig
-    from detection.recipe import is_own_set, own_set_config
+    from detection.recipes.recipe import is_own_set, own_set_config
     from detection.train import finetune
     from training.config import load_config
 

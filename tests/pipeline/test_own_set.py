@@ -8,7 +8,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from detection import recipe
+from detection.recipes import recipe
 from foundation.errors import WeightsError
 
 TINY = [

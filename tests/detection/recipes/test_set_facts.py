@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from detection.data.dataset_splits import DataConfig
-from detection.set_facts import SetFacts, guess_kind, survey_set
+from detection.recipes.set_facts import SetFacts, kind_of, survey_set
 from foundation.errors import UserError
 from tests.detection.conftest import CocoWriter
 
@@ -56,14 +56,14 @@ def test_boxes_scale_with_their_picture():
 
 def test_the_kind_of_a_folder(write_coco: CocoWriter, tmp_path: Path):
     write_coco()
-    assert guess_kind(tmp_path) == "coco"
+    assert kind_of(tmp_path) == "coco"
 
 
 def test_folders_of_no_kind(tmp_path: Path):
     (tmp_path / "a.json").write_text(json.dumps({"neither": "nor"}))
     with pytest.raises(
-        UserError, match=r"its layout is none that is known; say what it is: data.kind=.*coco"
+        UserError, match="looks like no data set that is known; say what it is: data.kind=.*coco"
     ):
-        guess_kind(tmp_path)
+        kind_of(tmp_path)
     with pytest.raises(UserError, match="none: no such folder; data.root names"):
-        guess_kind(tmp_path / "none")
+        kind_of(tmp_path / "none")

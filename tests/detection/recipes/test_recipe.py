@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from detection import recipe as module
-from detection.recipe import CPU, GPU, choose, is_own_set, own_set_config, spanning_sizes
-from detection.set_facts import SetFacts
+from detection.recipes import recipe as module
+from detection.recipes.recipe import CPU, GPU, choose, is_own_set, own_set_config, spanning_sizes
+from detection.recipes.set_facts import SetFacts
 from foundation.errors import UserError, WeightsError
 from tests.detection.conftest import CocoWriter
 

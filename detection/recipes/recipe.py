@@ -15,7 +15,7 @@ from backbones.weights.published import find_weights
 from detection.config import DetectionConfig
 from detection.model.anchor_fit import best_iou
 from detection.model.detector_kinds import KINDS
-from detection.set_facts import SetFacts, guess_kind, survey_set
+from detection.recipes.set_facts import SetFacts, kind_of, survey_set
 from foundation.errors import WeightsError
 from training.config import load_config, override_values, parse_config
 from training.devices import is_main, resolve_device, world_size
@@ -125,7 +125,7 @@ def own_set_config(
         return load_config(DetectionConfig, out / "config.yaml", overrides), out
     kind = given.get("data.kind")
     if kind is None:
-        kind = given["data.kind"] = guess_kind(root)
+        kind = given["data.kind"] = kind_of(root)
         logger.info("%s looks like data.kind=%s", root, kind)
     known = [f"data.kind={kind}", *overrides]
     data = parse_config(

@@ -1,7 +1,5 @@
 """What a recipe depends on of a training set: its size, the sides of its pictures, its boxes and masks."""
 
-from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +9,7 @@ from numpy.typing import NDArray
 
 from detection.data.annotations import DetectionDataset
 from detection.data.dataset_splits import DATASETS, DataConfig, open_dataset
+from detection.layouts.kind_guess import guess_kind
 from foundation.errors import UserError
 
 
@@ -73,22 +72,13 @@ def _boxes(dataset: DetectionDataset) -> tuple[NDArray[np.float64], NDArray[np.i
     return sizes[real], owners[real]
 
 
-def guess_kind(root: Path) -> str:
-    """The kind of the data set in a folder; a UserError names the kinds if none fits, or several do."""
+def kind_of(root: Path) -> str:
+    """The kind of the data set in a folder, a UserError that names the kinds if it looks like none."""
     if not root.is_dir():
         raise UserError(f"{root}: no such folder; data.root names the folder of your data set")
-    kinds = list(_fitting(root))
-    if len(kinds) == 1:
-        return kinds[0]
-    found = f"it could be {' or '.join(kinds)}" if kinds else "its layout is none that is known"
-    raise UserError(f"{root}: {found}; say what it is: data.kind={'|'.join(DATASETS)}")
-
-
-def _fitting(root: Path) -> Iterator[str]:
-    for name, kind in DATASETS.items():
-        with suppress(UserError, ValueError):
-            config = DataConfig(kind=name, root=str(root))
-            if kind.find is None:
-                continue
-            if kind.opens(root, config.train, config.set_options) or kind.find(root, config.set_options):
-                yield name
+    kind = guess_kind(root)
+    if kind is None:
+        raise UserError(
+            f"{root} looks like no data set that is known; say what it is: data.kind={'|'.join(DATASETS)}"
+        )
+    return kind
