@@ -9,6 +9,7 @@ detections are the same.
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +124,11 @@ _OTHERS = {
     "fcos_resnet50_fpn": "it is an FCOS",
     "keypointrcnn_resnet50_fpn": "it finds keypoints",
 }
+
+
+def list_detectors(pattern: str = "*") -> list[str]:
+    """Names of the table that match a shell pattern."""
+    return [name for name in PUBLISHED_DETECTORS if fnmatchcase(name, pattern)]
 
 
 def find_detector(weights: str | Path) -> Path:

@@ -12,6 +12,7 @@ from backbones.complexity import LayerRow, count_parameters, layer_table
 from backbones.families import Options, find_family
 from backbones.spec import Network
 from backbones.weights.published import PublishedWeights, published_weights, stated_header
+from detection.published_detectors import PUBLISHED_DETECTORS
 from reproduction.paper import ERRORS
 from reproduction.tables import markdown_table
 
@@ -57,6 +58,7 @@ def _line(name: str) -> list[str]:
     ]
 
 
+DETECTORS = ("detector", "box AP", "mask AP", "MiB", "cached")
 WEIGHTS = ("weights", "network", "top-1, %", "resized to, crop", "pictures", "MiB", "licence", "cached")
 
 
@@ -77,6 +79,22 @@ def _weights_line(entry: PublishedWeights) -> list[str]:
         entry.licence,
         "yes" if entry.is_cached else "",
     ]
+
+
+def detectors_overview(names: Sequence[str]) -> str:
+    """A Markdown table of published detectors, with COCO's AP on val2017 as their publisher states it."""
+    entries = [PUBLISHED_DETECTORS[name] for name in names]
+    rows = (
+        [
+            entry.name,
+            f"{100 * entry.scores['AP']:.1f}",
+            f"{100 * entry.scores['segm/AP']:.1f}" if entry.mask else "",
+            f"{entry.mib:.1f}",
+            "yes" if entry.is_cached else "",
+        ]
+        for entry in entries
+    )
+    return markdown_table(DETECTORS, rows, right=(1, 2, 3))
 
 
 def stages(name: str, **options: Unpack[Options]) -> str:

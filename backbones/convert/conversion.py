@@ -1,5 +1,6 @@
 """One weight file into another: read, identified, checked, rewritten where asked, written."""
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from backbones.convert.format_limits import EPS, check_fits
 from backbones.convert.formats import FORMATS, guess_format
 from backbones.convert.identification import build_for
 from backbones.convert.input_rewriting import rewrite_input, same_pictures
-from backbones.families import Options
+from backbones.families import Options, is_model
 from backbones.networks.blocks import has_bottlenecks
 from backbones.spec import IMAGENET_INPUT, LATER_OPTIONS, InputSpec, Network
 from backbones.weights.published import find_weights
@@ -22,6 +23,8 @@ from backbones.weights.weight_values import check_values, with_plain_counters
 from backbones.weights.weights_header import WeightsHeader
 from foundation.errors import WeightsError, check_choice
 
+# Names in a detector of ours: conv5 of C4 is in the head of every region.
+_OF_BACKBONE = r"(?:trunk\.(?:body\.)?(?!fpn\.)|roi_heads\.region_features\.head\.)(.+)"
 PICTURES = {"imagenet": IMAGENET_INPUT, "inception": INCEPTION_INPUT, "msra": MSRA_INPUT}
 
 
@@ -102,6 +105,8 @@ def convert(
     contents = FORMATS[name].read(source, part)
     check_values(contents.state, source, names=contents.originals)
     contents.state = with_plain_counters(contents.state)
+    if backbone_only and contents.header is not None and _is_detector(contents.header):
+        contents = _backbone_of_detector(source, contents, contents.header)
     pictures = _source_pictures(source_input, mean)
     if contents.header is None:
         header, network = _find(source, contents, FORMATS[name].models, model, stride_on, pictures)
@@ -191,8 +196,11 @@ def _confirm(
     pictures: InputSpec | None,
 ) -> tuple[WeightsHeader, Network]:
     """The file's own header, which the caller must not contradict, and the network it names."""
-    if "category_ids" in header.options:
-        raise WeightsError(f"{source} is a detector's ({header.model}); only classifiers can be converted")
+    if _is_detector(header):
+        raise WeightsError(
+            f"{source} is a detector's ({header.model}); only classifiers can be converted, and of a "
+            "detector its backbone, with --backbone-only"
+        )
     said = {"--model": (model, header.model), "--stride-on": (stride_on, header.options.get("stride_on"))}
     for option, (given, known) in said.items():
         if given not in (None, known):
@@ -203,6 +211,29 @@ def _confirm(
         )
     options = {name: value for name, value in header.options.items() if name in Options.__annotations__}
     return header, build_for(contents.state, header.model, options)
+
+
+def _is_detector(header: WeightsHeader) -> bool:
+    return "category_ids" in header.options
+
+
+def _backbone_of_detector(source: Path, contents: Contents, header: WeightsHeader) -> Contents:
+    """Of a detector's file of ours its backbone, conv5 in the heads of C4 with it, as a classifier's file."""
+    name = str(header.options.get("name"))
+    if not is_model(name):
+        raise WeightsError(f"{source} is a detector's on {name}, which is not a network of ours to convert")
+    backbone = Contents({}, stem_pool=header.options.get("stem_pool", contents.stem_pool))
+    for full, tensor in contents.state.items():
+        if found := re.fullmatch(_OF_BACKBONE, full):
+            backbone.state[found[1]], backbone.originals[found[1]] = tensor, full
+        else:
+            backbone.unused[full] = tensor
+    backbone.rest_of_detector = set(backbone.unused)
+    given = {key: header.options.get(key) for key in ("shortcut", "stride_on")}
+    network = build_for(backbone.state, name, {key: value for key, value in given.items() if value})
+    options = WeightsHeader(name, network.options, header.input_spec, header.norm_eps, header.dataset)
+    backbone.header = _with_stem_pool(options, backbone.stem_pool)
+    return backbone
 
 
 def _with_stem_pool(header: WeightsHeader, stem_pool: str) -> WeightsHeader:

@@ -5,7 +5,8 @@ import re
 import pytest
 
 from backbones import OptionError, list_models
-from reproduction.models import overview, stages, weights_overview
+from detection.published_detectors import list_detectors
+from reproduction.models import detectors_overview, overview, stages, weights_overview
 from reproduction.paper import ERRORS
 
 
@@ -63,3 +64,10 @@ def test_published_weights_on_a_line_each(publisher):
         "| RGB 0-1, mean 0.485, 0.456, 0.406 | 97.8 | BSD-3-Clause |  |"
     )
     assert "| resnet101, stride on 1x1 | 76.40 | 256, 224 | BGR 0-255, mean 103.53, 116.28," in lines[3]
+
+
+def test_published_detectors_on_a_line_each(publisher):
+    lines = detectors_overview(list_detectors("*rcnn_resnet50_fpn.*")).splitlines()
+    assert lines[2] == "| torchvision/fasterrcnn_resnet50_fpn.COCO_V1 | 37.0 |  | 159.7 |  |"
+    assert lines[3] == "| torchvision/maskrcnn_resnet50_fpn.COCO_V1 | 37.9 | 34.6 | 169.8 |  |"
+    assert list_detectors("timm/*") == []
