@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from backbones import InputSpec, WeightsHeader
+from backbones import InputSpec
 from backbones.spec import Network
 from classification.config import MeasuringConfig, PretrainConfig
 from classification.data.augment import centre_crop
@@ -18,7 +18,7 @@ from classification.data.cifar10 import SIDE, Cifar10
 from classification.data.data_sets import DataConfig
 from classification.data.encoded_pictures import EncodedPictures
 from classification.data.labelled_batches import SCORED_AT_ONCE, Batch, normalised
-from classification.data.opened_splits import IMAGENET_CLASSES, open_split, output_names
+from classification.data.opened_splits import class_names, open_split
 from classification.score.classifier_errors import MOST, predict
 from classification.score.network_data import measuring_config, read_classifier_header
 from classification.score.weight_evaluation import load_classifier
@@ -53,16 +53,6 @@ def load(
         return classifier.to(place)
     except (RuntimeError, AssertionError) as error:  # torch's of names, and of GPUs that are not there
         raise UserError(f"device {device} cannot be used ({error}); leave it out, or give 'cpu'") from None
-
-
-def class_names(header: WeightsHeader) -> list[str]:
-    """What the outputs of a network are called: as its header says, by ImageNet's words, or by number."""
-    names = output_names(header)
-    if not header.classes and header.dataset == "ImageNet" and len(names) == IMAGENET_CLASSES:
-        from torchvision.models import ResNet50_Weights  # only here: importing all its networks takes a while
-
-        return list(ResNet50_Weights.IMAGENET1K_V1.meta["categories"])
-    return names
 
 
 def mean_picture_of(weights: str | Path, config: DataConfig, spec: InputSpec) -> Tensor | None:

@@ -1,7 +1,9 @@
-"""Score a classifier's weights on the validation data of its training, as their header says.
+"""Score a classifier's weights on the validation data of its training, or on any labelled set.
 
 python tools/eval_cls.py --weights runs/cifar10_r20/last.safetensors
 python tools/eval_cls.py --weights FILE --out DIR data.val_split=test run.device=cpu
+python tools/eval_cls.py --weights torchvision/resnet50.IMAGENET1K_V1 data.root=data/imagenet
+python tools/eval_cls.py --weights CONVERTED data.kind=cifar10
 python tools/eval_cls.py --weights FILE --protocol ten-crop      # or dense, --scales 224,256,384,480,640
 python tools/eval_cls.py --weights FILE --save-logits A.npz      # the scores of every picture, for:
 python tools/eval_cls.py --ensemble A.npz B.npz --out DIR        # several networks, averaged
@@ -25,7 +27,7 @@ def sizes(text: str) -> list[int]:
 def parser() -> argparse.ArgumentParser:
     parser = new_parser(__doc__, keys="classification.config:PretrainConfig")
     add = parser.add_mutually_exclusive_group(required=True).add_argument
-    add("--weights", type=Path, metavar="FILE", help="weights of tools/pretrain.py")
+    add("--weights", type=Path, metavar="FILE", help="weights of a classifier, or a published name")
     add("--ensemble", type=Path, nargs="+", metavar="NPZ", help="average these files of --save-logits")
     add = parser.add_argument
     text = """centre: one crop (default); ten-crop: four corners, centre, and their mirror images (Krizhevsky
@@ -41,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
     text = """first estimate the statistics of batch normalisation anew from N batches of 100 training
         pictures, and with --out write the weights with them (He et al. 2015, appendix A)"""
     add("--reestimate-bn", type=int, metavar="N", help=text)
-    add("overrides", nargs="*", metavar="key=value", help="of the training configuration")
+    add("overrides", nargs="*", metavar="key=value", help="of the training configuration; or the data")
     return parser
 
 

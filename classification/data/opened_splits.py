@@ -32,7 +32,7 @@ def open_pictures(config: DataConfig, header: WeightsHeader) -> Pictures:
         return open_split(config, training=False)
     (paths,) = pictures_in([folder])
     unknown = torch.full((len(paths),), -1)
-    return EncodedPictures(FolderReader(output_names(header), unknown, paths), config, training=False)
+    return EncodedPictures(FolderReader(class_names(header), unknown, paths), config, training=False)
 
 
 def open_validation(weights: str | Path, header: WeightsHeader, config: DataConfig) -> Pictures:
@@ -47,9 +47,16 @@ def open_validation(weights: str | Path, header: WeightsHeader, config: DataConf
     return pictures
 
 
-def output_names(header: WeightsHeader) -> list[str]:
-    """The classes of a network; of one that names none, the numbers of its outputs."""
-    return list(header.classes) or [str(number) for number in range(header.options.get("num_classes", 0))]
+def class_names(header: WeightsHeader) -> list[str]:
+    """What the outputs of a network are called: as its header says, by ImageNet's words, or by number."""
+    outputs = header.options.get("num_classes", 0)
+    if header.classes:
+        return list(header.classes)
+    if header.dataset == "ImageNet" and outputs == IMAGENET_CLASSES:
+        from torchvision.models import ResNet50_Weights  # only here: importing all its networks takes a while
+
+        return list(ResNet50_Weights.IMAGENET1K_V1.meta["categories"])
+    return [str(number) for number in range(outputs)]
 
 
 def match_classes(weights: str | Path, header: WeightsHeader, pictures: Pictures) -> None:
@@ -92,22 +99,22 @@ def _outputs_of(
 
 def _classes_of_outputs(weights: str | Path, header: WeightsHeader, folders: list[str]) -> list[str]:
     """The names of the outputs of a network that names none, from the data's classes; logged."""
-    numbered = output_names(header)
-    outputs, imagenet = len(numbered), []
+    outputs, imagenet = header.options.get("num_classes", 0), list[str]()
+    numbered = [str(number) for number in range(outputs)]
     if all(re.fullmatch(r"n\d{8}", name) for name in folders) and outputs == IMAGENET_CLASSES:
         imagenet = folders if len(folders) == outputs else imagenet_folders()
     if sorted(folders) == sorted(numbered):
-        known, order = numbered, "the numbers that they are named by"
+        known, order = numbered, "by number"
     elif len(folders) == outputs:
-        known, order = folders, f"their order, from {folders[0]!r} to {folders[-1]!r}"
+        known, order = folders, f"in their order, from {folders[0]!r} to {folders[-1]!r}"
     elif set(folders) <= set(imagenet):
-        known, order = imagenet, f"ImageNet's order; {outputs - len(folders)} outputs are of no class here"
+        known, order = imagenet, f"in ImageNet's order; {outputs - len(folders)} outputs are of no class here"
     else:
         raise UserError(
             f"{weights} has {outputs} outputs, the data {len(folders)} classes, and nothing says which are "
             "which; choose data.kind, data.root and data.val_split to match"
         )
-    logger.info("%s names no classes: those of the data are its outputs in %s", weights, order)
+    logger.info("%s names no classes: those of the data are its outputs, %s", weights, order)
     return list(known)
 
 

@@ -8,10 +8,9 @@ import torch
 from PIL import Image
 
 import classification
-from backbones import IMAGENET_INPUT, WeightsHeader
 from classification.data.data_sets import DataConfig
 from classification.data.opened_splits import open_split
-from classification.loaded_classifier import Classification, class_names
+from classification.loaded_classifier import Classification
 from classification.score.saved_scores import load_scores
 from classification.score.weight_evaluation import score_weights
 from foundation.errors import UserError
@@ -98,14 +97,6 @@ def test_a_converted_network_needs_no_data(tmp_path, small, caplog):
     assert "assumed of resnet8_cifar" in caplog.text
     larger = classification.load(tmp_path / "w.safetensors", device="cpu", overrides=["data.resize=40"])
     assert larger.config.data.resize == 40
-
-
-def test_names_of_classes():
-    published = WeightsHeader("resnet50", {"num_classes": 1000}, IMAGENET_INPUT, dataset="ImageNet")
-    names = class_names(published)
-    assert (len(names), names[0], names[999]) == (1000, "tench", "toilet tissue")
-    assert class_names(WeightsHeader("resnet50", {"num_classes": 2}, IMAGENET_INPUT)) == ["0", "1"]
-    assert class_names(WeightsHeader("resnet50", {}, IMAGENET_INPUT, classes=["a"])) == ["a"]
 
 
 def test_a_result_tells_what_it_found():

@@ -12,7 +12,7 @@ from classification.data import shapes_folders as shapes
 from classification.data.cifar10 import Cifar10
 from classification.data.data_sets import DataConfig
 from classification.data.encoded_pictures import EncodedPictures
-from classification.data.opened_splits import open_split, open_validation
+from classification.data.opened_splits import class_names, open_split, open_validation
 from foundation.errors import UserError
 from training.loader import Item
 
@@ -69,6 +69,14 @@ def test_named_folders_must_be_the_networks(open_folders):
         open_folders(["cat", "dog"])
 
 
+def test_names_of_classes():
+    published = WeightsHeader("resnet50", {"num_classes": 1000}, IMAGENET_INPUT, dataset="ImageNet")
+    names = class_names(published)
+    assert (len(names), names[0], names[999]) == (1000, "tench", "toilet tissue")
+    assert class_names(WeightsHeader("resnet50", {"num_classes": 2}, IMAGENET_INPUT)) == ["0", "1"]
+    assert class_names(WeightsHeader("resnet50", {}, IMAGENET_INPUT, classes=["a"])) == ["a"]
+
+
 def nameless(outputs):
     return WeightsHeader("resnet18", {"num_classes": outputs}, IMAGENET_INPUT)
 
@@ -88,7 +96,7 @@ def test_a_network_without_class_names_takes_the_folders_in_order(folder_root, c
         found = outputs_of_folders(folder_root, ["dog", "cat", "eel"], 3)
     assert found == ([0, 1, 2], ["cat", "dog", "eel"])
     assert (
-        "names no classes: those of the data are its outputs in their order, from 'cat' to 'eel'"
+        "names no classes: those of the data are its outputs, in their order, from 'cat' to 'eel'"
         in caplog.text
     )
 

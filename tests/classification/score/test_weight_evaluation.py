@@ -103,7 +103,7 @@ def test_a_network_that_names_no_classes_is_scored_on_named_data(model, weights,
         result = score_weights(converted, [*data, "run.device=cpu"], tmp_path / "out")
     assert result == score_weights(weights, [], None)
     assert json.loads((tmp_path / "out" / "result.json").read_text()) == result
-    assert "those of the data are its outputs in their order, from 'ape' to 'cow'" in caplog.text
+    assert "those of the data are its outputs, in their order, from 'ape' to 'cow'" in caplog.text
     for protocol in ("ten-crop", "dense"):
         theirs, ours = (
             score_weights(file, [*data, "run.device=cpu"], None, protocol=protocol)
