@@ -128,7 +128,7 @@ def _picture_of(file: Path, content: dict[str, Any], within: Path, beside: Seque
     if not is_text(named):
         raise UserError(f"{file}: imagePath is {shown(named)}, expected the name of a picture; {_EXPECTED}")
     path = Path(os.path.normpath(find_file(file.parent, named)))
-    if path.is_relative_to(within) and is_picture(path) and path.is_file():
+    if path.is_relative_to(within) and is_picture(path) and os.path.isfile(path):
         return path
     name = PureWindowsPath(named).name  # which takes both kinds of separators
     for same in (

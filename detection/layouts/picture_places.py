@@ -1,5 +1,6 @@
 """Where the pictures of an annotation file lie, which every program writes in another place."""
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -50,7 +51,7 @@ def locate_pictures(names: Sequence[str], folders: Sequence[Path], where: str) -
     best, place = 0, None
     for written in (list(names), last):
         for folder in looked:
-            count = sum(find_file(folder, name).is_file() for name in written)
+            count = sum(os.path.isfile(find_file(folder, name)) for name in written)
             if count > best:
                 best, place = count, (folder, written)
             if count == len(names) > 0:

@@ -117,7 +117,7 @@ def _class_attribute(regions: Sequence[Region], source: str) -> str | None:
         if not isinstance(region.attributes, dict):
             text = f"its attributes are {shown(region.attributes)}, expected names and values"
             raise UserError(f"{region.where}: {text}; {_EXPECTED}")
-        counts.update(region.attributes)
+        counts.update(list(region.attributes))
     names = {name.strip().lower(): name for name in reversed(list(counts))}
     known = [names[name] for name in _CLASS_NAMES if name in names]
     if len(counts) > 1 and not known:

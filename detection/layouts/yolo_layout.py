@@ -121,7 +121,7 @@ def _existing(written: str, bases: Sequence[Path]) -> Path | None:
     parts = [part for part in written.replace("\\", "/").split("/") if part not in ("", ".")]
     candidates = [base / written for base in bases]
     candidates += [base.joinpath(*parts[cut:]) for base in bases for cut in range(len(parts))]
-    found = next((path for path in candidates if path.exists()), None)
+    found = next((path for path in candidates if os.path.exists(path)), None)
     return None if found is None else Path(os.path.normpath(found))
 
 

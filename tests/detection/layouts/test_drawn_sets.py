@@ -148,3 +148,9 @@ def test_two_names_of_one_picture_are_refused(tmp_path: Path, picture: Callable)
     table(tmp_path / "all.csv", HEADER + "/one/a.jpg,1,2,30,40,dog\n/two/a.jpg,1,2,30,40,dog\n")
     with pytest.raises(UserError, match="'/one/a.jpg' and '/two/a.jpg' were both found as"):
         find_csv(tmp_path, SetOptions()).splits["all"]()
+
+
+def test_a_name_longer_than_any_file_is_refused(tmp_path: Path):
+    table(tmp_path / "all.csv", HEADER + "a" * 5000 + ".jpg,1,2,30,40,dog\n")
+    with pytest.raises(UserError, match="none of its 1 pictures was found"):
+        find_csv(tmp_path, SetOptions()).splits["all"]()

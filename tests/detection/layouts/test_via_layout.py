@@ -127,3 +127,8 @@ def test_two_entries_of_one_picture_are_refused(tmp_path: Path):
     (tmp_path / "a.json").write_text(json.dumps({"a.jpg1": entry, "a.jpg2": entry}))
     with pytest.raises(UserError, match="picture 'a.jpg' has two entries"):
         read_via_json(tmp_path / "a.json")
+
+
+def test_attributes_of_several_regions_are_counted_by_name(objects):
+    first, second = objects((RECT, {"class": "cat", "note": "x"}), (RECT, {"class": "dog", "score": 1}))
+    assert (first.label, second.label) == ("cat", "dog")
