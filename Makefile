@@ -29,7 +29,7 @@ checks: $(INSTALLED)
 # Damaged and hostile files, so many of each kind.
 CASES ?= 1000
 fuzz: $(INSTALLED)
-	FUZZ_CASES=$(CASES) $(RUN) -m pytest -q tests/pipeline/test_fuzz.py
+	FUZZ_CASES=$(CASES) $(RUN) -m pytest -q tests/pipeline/test_fuzz.py tests/pipeline/test_fuzz_layouts.py
 
 # Pretrain on Shapes, fine-tune with and without those weights over three seeds, look at pictures and blocks.
 demo: export DATA_ROOT = runs/demo/data

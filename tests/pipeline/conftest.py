@@ -3,18 +3,25 @@
 import importlib.util
 import json
 import os
+import re
 import shutil
 import signal
+import struct
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 
 from classification.data.shapes_folders import ensure_shapes as ensure_classification
 from detection.data.shapes_scenes import ensure_shapes as ensure_detection
+from foundation.errors import UserError
+from foundation.file_naming import printable
 
 
 @pytest.fixture(scope="session")
@@ -158,3 +165,107 @@ def start(
     yield begin
     forks.stdin.close()
     forks.wait()
+
+
+CASES = int(os.environ.get("FUZZ_CASES", "20"))
+SECONDS, MEBIBYTES = 1.0, 100
+NUMBERS = [
+    0,
+    1,
+    127,
+    128,
+    255,
+    256,
+    32767,
+    65535,
+    (1 << 31) - 1,
+    1 << 31,
+    (1 << 32) - 1,
+    1 << 40,
+    (1 << 63) - 1,
+]
+ODD_VALUES = [
+    *("null", "true", "-1", "0", "1e9", "1e308", "1e400", "NaN", "-Infinity", "96.0", "0.5", "[]", "{}"),
+    *('""', '"0"', '"600"', "[0]", "[[[[]]]]", '{"a": [1]}', '"\\ud800"', "&a [*a]", "*b", "<<", "&#0;"),
+    *("!!python/name:os.system", "<a>", "</a>", "..", "/", "\x1b[2J", "ü", "'", ": "),
+    *(str(1 << 40), str(1 << 64), "9" * 400, "9" * 5000, "[" * 3000),
+]  # fmt: skip
+
+
+@st.composite
+def changes(draw: st.DrawFn, content: bytes, text: bool) -> bytes:
+    """The content after one to three changes."""
+    for _ in range(draw(st.integers(1, 3))):
+        at = draw(st.integers(0, len(content)))
+        kinds = ["byte", "number", "insert", "cut", "drop", "repeat"]
+        kind = draw(st.sampled_from(kinds + 6 * ["value"] * text))
+        if kind == "byte":
+            content = content[:at] + bytes([draw(st.integers(0, 255))]) + content[at + 1 :]
+        elif kind == "number":
+            form = draw(st.sampled_from(["B", "<H", ">H", "<I", ">I", "<Q", ">Q"]))
+            width = struct.calcsize(form)
+            number = draw(st.sampled_from(NUMBERS)) & ((1 << 8 * width) - 1)
+            content = content[:at] + struct.pack(form, number) + content[at + width :]
+        elif kind == "insert":
+            content = content[:at] + draw(st.binary(max_size=8)) + content[at:]
+        elif kind == "cut":
+            content = content[:at]
+        elif kind == "drop":
+            content = content[:at] + content[at + draw(st.integers(1, 40)) :]
+        elif kind == "repeat":
+            part = content[at : at + draw(st.integers(1, 60))]
+            content = content[:at] + part * draw(st.integers(2, 50)) + content[at + len(part) :]
+        else:
+            places = [m.span() for m in re.finditer(rb'-?\d+(\.\d+)?|"[^"]*"|\b[a-z_]{3,}\b', content)] or [
+                (0, 0)
+            ]
+            start, end = draw(st.sampled_from(places))
+            content = content[:start] + draw(st.sampled_from(ODD_VALUES)).encode() + content[end:]
+    return content
+
+
+def peak(reset: bool = False) -> int:
+    """The most memory this process held since the last reset, in MiB; 0 where the system does not say."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return 0
+    if reset:
+        Path("/proc/self/clear_refs").write_text("5")
+    return int(re.findall(r"VmHWM:\s+(\d+) kB", status.read_text())[0]) >> 10
+
+
+@pytest.fixture
+def fuzzed() -> Callable[..., None]:
+    """Changes a file many times: each is read, or refused in one line, in a second and 100 MiB.
+
+    fuzzed(path, content, read, text=False): the content of a sound file, what is tried with its path, and
+    whether values of its text are replaced, too.
+    """
+
+    def try_many(path: Path, content: bytes, read: Callable[[Path], Any], *, text: bool) -> None:
+        path.write_bytes(content)
+        read(path)  # the sound file, which loads what is loaded once, too
+
+        @settings(
+            max_examples=CASES,
+            deadline=None,
+            database=None,
+            phases=[Phase.generate],  # to make a failing case smaller takes minutes
+            suppress_health_check=list(HealthCheck),
+        )
+        @given(changes(content, text))
+        def check(changed: bytes) -> None:
+            path.write_bytes(changed)
+            before, started = peak(reset=True), time.process_time()
+            try:
+                read(path)
+            except UserError as error:
+                lines = [line for line in printable(str(error)).splitlines() if line.strip()]
+                # A configuration lists every wrong key.
+                assert lines and (len(lines) == 1 or path.suffix == ".yaml")
+            assert time.process_time() - started < SECONDS
+            assert peak() - before < MEBIBYTES
+
+        check()
+
+    return try_many
