@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from backbones import save_weights
+from backbones.weights.published import find_weights
 from detection.alternate import Alternation
 from detection.build import detector_header, network_facts
 from detection.config import DetectionConfig
@@ -74,6 +75,8 @@ def finetune(
             "%d pictures to train on, %d to validate, %d classes",
             *(len(training), len(validation), len(training.classes)),
         )
+        if config.backbone.weights is not None and folder.network is None:
+            find_weights(config.backbone.weights)  # a failing download is told before all pictures are read
         check_scoring(validation, config)
         if not joint:
             return Alternation(config, training, validation, out, device, detection_task).run(folder)

@@ -1,6 +1,7 @@
 """What users get wrong: each a one-screen message with value, expectation and remedy, and exit status 2."""
 
 import json
+import logging
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -93,12 +94,20 @@ def test_missing_weights(refused: Callable, tiny_detector: list[str], tmp_path: 
 
 
 def test_weights_by_name(
-    tool: Callable, refused: Callable, tiny_detector: list[str], tmp_path: Path, publisher, monkeypatch
+    tool: Callable,
+    refused: Callable,
+    tiny_detector: list[str],
+    tmp_path: Path,
+    publisher,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ):
     """Without network: one line says where the file goes; put there, it trains."""
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # nothing leaves this machine
     options = [*tiny_detector, "backbone.name=resnet18", "backbone.weights=timm/resnet18.a1_in1k"]
-    message = refused("train_det", "--out", tmp_path / "run", *options)
+    with caplog.at_level(logging.INFO):
+        message = refused("train_det", "--out", tmp_path / "run", *options)
+    assert "downloading" in caplog.text and "reading all" not in caplog.text
     url = "https://huggingface.co/timm/resnet18.a1_in1k/resolve/main/model.safetensors"
     place = publisher.cache / "downloads/huggingface.co/timm/resnet18.a1_in1k/model.safetensors"
     by_hand = f"without network, put that file at {place} by hand"
