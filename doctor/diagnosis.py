@@ -17,7 +17,7 @@ from detection.data.dataset_splits import (
     parse_split,
     read_layouts,
 )
-from detection.layouts.given_sets import find_given
+from detection.own_sets.given_sets import find_given, write_sets
 from doctor.box_findings import check_objects, check_turned
 from doctor.findings import Finding, as_json, find, is_clean, table
 from doctor.picture_checks import PictureFacts, inspect_all
@@ -58,6 +58,8 @@ def diagnose(
     quick: bool = False,
     json_file: Path | None = None,
     repair: Path | None = None,
+    coco: Path | None = None,
+    yolo: Path | None = None,
     workers: int = 2,
 ) -> bool:
     """Prints what is wrong with data sets, or with a configuration and its sets.
@@ -66,6 +68,7 @@ def diagnose(
         sets: as `FORMS`; none with a configuration.
         json_file: written with everything found.
         repair: the file or folder to write repaired annotations to.
+        coco, yolo: the file and the folder to write the sets to in these layouts, as `set_writers` does.
         quick, workers: as of `examine`.
     Returns:
         Whether nothing is worse than a note.
@@ -111,6 +114,8 @@ def diagnose(
         assert split is not None  # the set was read, and it is no folder
         changes = repair_split(split, surveys[0], examination.facts[0], repair)
         say("\n".join([*changes, f"{repair}: {len(changes)} changes"]))
+    for line in write_sets(sets, coco, yolo):
+        say(line)
     return is_clean(findings)
 
 

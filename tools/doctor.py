@@ -3,6 +3,8 @@
 python tools/doctor.py coco:ANNOTATIONS.json:PICTURES
 python tools/doctor.py coco:TRAIN.json:PICTURES coco:VAL.json:PICTURES          # leaks between them, too
 python tools/doctor.py yolo:MY_SET                # all splits of a set in any layout; coco:…, voc:… likewise
+python tools/doctor.py yolo:MY_SET:train --write-coco train.json
+python tools/doctor.py coco:MY_SET --write-yolo my_yolo_set
 python tools/doctor.py voc:VOCdevkit/VOC2007:trainval --repair repaired
 python tools/doctor.py folder:data/imagenet --quick
 python tools/doctor.py --config configs/voc07_frcnn_r50.yaml optim.batch_size=4
@@ -32,6 +34,10 @@ def parser() -> argparse.ArgumentParser:
     add("--json", dest="json_file", type=Path, metavar="FILE", help="write everything found")
     text = "write repaired annotations: a new JSON file of a COCO set, a new devkit folder of a VOC split"
     add("--repair", type=Path, metavar="OUT", help=text)
+    text = "write one split as a COCO file"
+    add("--write-coco", dest="coco", type=Path, metavar="OUT", help=text)
+    text = "write the sets into a folder with data.yaml, images/ and labels/"
+    add("--write-yolo", dest="yolo", type=Path, metavar="OUT", help=text)
     add("--workers", type=int, default=2, metavar="N", help="threads reading pictures (default: 2)")
     return parser
 

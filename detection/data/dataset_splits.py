@@ -16,11 +16,11 @@ from detection.data.shapes_scenes import SPLITS, ensure_shapes
 from detection.data.voc_dataset import VocDataset, VocSplit
 from detection.layouts.coco_layout import find_coco, is_official, official_splits
 from detection.layouts.drawn_sets import find_csv, find_labelme, find_via
-from detection.layouts.kind_guess import guess_kind
 from detection.layouts.layout import FoundSet, Layout, SetOptions, open_layout, read_split
 from detection.layouts.picture_places import is_file_name
 from detection.layouts.voc_layout import devkit_splits, find_voc, is_devkit
 from detection.layouts.yolo_layout import find_yolo
+from detection.own_sets.kind_guess import guess_kind
 from foundation.errors import UserError, suggest
 from training.config import data_root, require_between
 

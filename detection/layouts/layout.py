@@ -96,13 +96,13 @@ def read_split(found: FoundSet, split: str, options: SetOptions) -> Layout:
         raise UserError(f"{found.root} ({found.what}) has no split {split!r}{suggest(split, found.splits)}")
     layout = found.splits[name]()
     if isinstance(options.classes, tuple):
-        layout = choose_classes(_checked(layout), options.classes)
+        layout = choose_classes(checked(layout), options.classes)
     _log.info("%s: %s, split %s", found.root, found.what, name)
-    return _part(_checked(layout), split == "val", options) if divided and name == training else layout
+    return _part(checked(layout), split == "val", options) if divided and name == training else layout
 
 
-def _checked(layout: Layout) -> Layout:
-    """The layout, whose entries have all they need; UserError of the first that has not."""
+def checked(layout: Layout) -> Layout:
+    """The layout with its pictures' sizes, nothing of which is at fault; UserError of what is first."""
     for problem in layout.problems:
         raise problem.error(layout.source)
     if isinstance(layout.content, dict) and "annotations" not in layout.content:

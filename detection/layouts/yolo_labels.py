@@ -108,15 +108,15 @@ def _object(
                 f"{shown(text)} is no share of the picture; expected numbers from 0 to 1, which are pixels "
                 "divided by its width or height: correct the line"
             )
-    return {"category_id": int(index) + 1, **_shape(shares, size)}
+    return {"category_id": int(index) + 1, **in_pixels(shares, size)}
 
 
 def _malformed(text: str) -> Problem:
     return Problem("malformed_box", "", text)
 
 
-def _shape(shares: Sequence[float], size: tuple[int, int]) -> dict[str, Any]:
-    """Box, area and outline in pixels."""
+def in_pixels(shares: Sequence[float], size: tuple[int, int]) -> dict[str, Any]:
+    """Box, area and outline of an object, from shares of a picture of `size` (height, width)."""
     height, width = size
     if len(shares) == 4:
         x, y, w, h = shares

@@ -168,7 +168,7 @@ def _data_yaml(root: Path) -> Path | None:
     """The description of a set, data.yaml if there are several."""
     files = sorted((*root.glob("*.yaml"), *root.glob("*.yml")))
     files.sort(key=lambda file: file.stem not in ("data", "dataset"))
-    return next((f for f in files if "names" in (content := _yaml(f)) and "train" in content), None)
+    return next((f for f in files if "names" in (content := _yaml(f)) and {*SUBSETS} & {*content}), None)
 
 
 def _yaml(file: Path) -> dict[str, Any]:

@@ -90,6 +90,10 @@ def _check_masks(annotations: dict[str, Any], records: Sequence[Record], where: 
     check_record_masks(records, sizes, where)
 
 
+# Whatever else stands there, such as a date as a number, hotcoco refuses or does not need.
+_READ = {"images": ("file_name", "height", "width"), "categories": ("name",)}
+
+
 def hotcoco_evaluation(
     annotations: dict[str, Any], records: Sequence[Record], columns: Columns, iou_type: str
 ) -> Any:
@@ -99,7 +103,10 @@ def hotcoco_evaluation(
     numbers = {section: _plain_ids(annotations[section]) for section in ("images", "categories")}
     masks = ("segmentation",) if iou_type == "segm" else ()
     plain = {
-        section: [{**entry, "id": known[entry["id"]]} for entry in annotations[section]]
+        section: [
+            {"id": known[entry["id"]], **{field: entry[field] for field in _READ[section] if field in entry}}
+            for entry in annotations[section]
+        ]
         for section, known in numbers.items()
     }
     try:

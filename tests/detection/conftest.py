@@ -19,6 +19,8 @@ from backbones import InputSpec, WeightsHeader, create_model, save_weights
 from backbones.norm import set_norm_eps
 from detection.build import build_detector, detector_header
 from detection.config import DetectionConfig, DetectorConfig
+from detection.data.annotations import DetectionDataset
+from detection.data.dataset_splits import DataConfig, open_dataset
 from detection.data.shapes_scenes import ShapesFolders, ensure_shapes
 from detection.model.detector import DetectorOptions
 from detection.model.mask_head import MaskConfig
@@ -203,3 +205,43 @@ def coco_root(write_coco: CocoWriter, tmp_path: Path) -> Path:
     for name in "abc":
         (tmp_path / f"{name}.jpg").rename(root / "val" / f"{name}.jpg")
     return root
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Callable[[Mapping[str, str | None]], Path]:
+    """place({name: text}) writes files into the folder it gives, for None a black picture of 20 x 10."""
+
+    def write(files: Mapping[str, str | None]) -> Path:
+        for name, text in files.items():
+            path = tmp_path / "set" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if text is None:
+                Image.fromarray(np.zeros((10, 20, 3), dtype=np.uint8)).save(path)
+            else:
+                path.write_text(text)
+        return tmp_path / "set"
+
+    return write
+
+
+@pytest.fixture
+def opened() -> Callable[..., list[DetectionDataset]]:
+    """opened(kind, root, key=value, …) gives the training and the validation split of a set."""
+
+    def open_both(kind: str, root: Path, *, masks: bool = False, **data: object) -> list[DetectionDataset]:
+        config = DataConfig(kind=kind, root=str(root), **data)  # type: ignore[arg-type]
+        return [open_dataset(config, split, masks=masks) for split in (config.train, config.val)]
+
+    return open_both
+
+
+@pytest.fixture
+def picture() -> Callable[[Path], Path]:
+    """Writes a picture of 64 x 48 (width x height) pixels; gives its path."""
+
+    def write(path: Path) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((48, 64, 3), 90, np.uint8)).save(path)
+        return path
+
+    return write

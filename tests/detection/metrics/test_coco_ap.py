@@ -264,3 +264,13 @@ def test_boxes_are_scored_whatever_their_segmentations_are(coco_content: dict[st
         annotation["segmentation"] = "none"
     records = [{"image_id": 10, "category_id": 1, "bbox": [4, 1, 2, 3], "score": 0.5}]
     assert coco_ap.evaluate(coco_content, records).class_ap.tolist()[0] == pytest.approx(1)
+
+
+def test_what_scoring_does_not_read_may_be_anything(coco_content: dict[str, Any]):
+    records = [{"image_id": 10, "category_id": 18, "bbox": [1, 0, 3, 2], "score": 0.9}]
+    plain = coco_ap.evaluate(coco_content, records).stats
+    for image in coco_content["images"]:
+        image |= {"date_captured": 0, "license": "none", "flickr_url": None}
+    for category in coco_content["categories"]:
+        category |= {"supercategory": 7}
+    assert coco_ap.evaluate(coco_content, records).stats.tolist() == plain.tolist()

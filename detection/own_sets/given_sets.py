@@ -1,5 +1,6 @@
 """Sets as command lines name them: KIND:ROOT[:SPLIT] in any layout, and splits as of `parse_split`."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,6 +10,7 @@ from detection.data.coco_dataset import CocoSplit, coco_split_name
 from detection.data.dataset_splits import DATASETS, parse_split
 from detection.data.voc_dataset import VocDataset, VocSplit
 from detection.layouts.layout import Layout, SetOptions
+from detection.own_sets.set_writers import write_coco, write_yolo
 from foundation.errors import UserError, suggest
 
 
@@ -74,3 +76,33 @@ def _devkit_layout(files: VocSplit) -> Layout:
     return Layout(
         coco_content(images, dataset.classes, dataset.category_ids, annotations), folder, str(files)
     )
+
+
+def write_sets(texts: Sequence[str], coco: Path | None, yolo: Path | None) -> list[str]:
+    """Writes sets of `read_given` as COCO and as YOLO, where a place is given; says what was written."""
+    if coco is None and yolo is None:
+        return []
+    given = [split for text in texts for split in read_given(text)]
+    lines = []
+    if coco is not None:
+        if len(given) != 1:
+            named = ", ".join(split.text for split in given) or "a configuration"
+            raise UserError(f"--write-coco writes one split to a file, got {named}; name one of them")
+        lines.append(write_coco(given[0].layout, coco))
+    if yolo is not None:
+        lines += write_yolo(_by_role(given), yolo)
+    return lines
+
+
+def _by_role(given: Sequence[GivenSplit]) -> dict[str, Layout]:
+    """The splits as data.yaml calls them; a split with another name is one to train on."""
+    splits: dict[str, GivenSplit] = {}
+    for split in given:
+        name = split.name.lower()
+        role = next((role for role in ("val", "test") if role in name and "trainval" not in name), "train")
+        if role in splits:
+            raise UserError(f"{splits[role].text} and {split.text} would both be written as {role}; name one")
+        splits[role] = split
+    if not splits:
+        raise UserError("--write-yolo writes the sets named before it, got none")
+    return {role: split.layout for role, split in splits.items()}

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from detection.layouts.kind_guess import guess_kind
+from detection.own_sets.kind_guess import guess_kind
 from foundation.errors import UserError
 
 COCO = '{"images": [], "categories": [], "annotations": []}'

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from detection.layouts.given_sets import find_given, read_given
+from detection.own_sets.given_sets import find_given, read_given
 from foundation.errors import UserError
 
 FILES = {
