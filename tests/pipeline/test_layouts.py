@@ -62,6 +62,7 @@ def test_written_as_yolo_a_devkit_trains_to_the_same_bits(
     assert same_weights(first, second)
 
 
+@pytest.mark.slow
 def test_written_as_yolo_penn_fudan_trains_to_the_same_bits(
     trained: Callable[..., Path], real_data: Path, tmp_path: Path
 ):
