@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from detection.data.annotations import DetectionDataset
 from detection.data.dataset_splits import DATASETS, DataConfig, open_dataset
-from detection.layouts.kind_guess import guess_kind
+from detection.own_sets.kind_guess import guess_kind
 from foundation.errors import UserError
 
 
