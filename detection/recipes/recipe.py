@@ -6,7 +6,7 @@ the user gives wins, and what depends on it follows it.
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,9 @@ from backbones.weights.published import find_weights
 from detection.config import DetectionConfig
 from detection.model.anchor_fit import best_iou
 from detection.model.detector_kinds import KINDS
+from detection.published_detectors import find_detector
 from detection.recipes.set_facts import SetFacts, kind_of, survey_set
+from detection.starting_weights import architecture
 from foundation.errors import WeightsError
 from training.config import load_config, override_values, parse_config
 from training.devices import is_main, resolve_device, world_size
@@ -28,6 +30,15 @@ WIDEST = 5 / 3  # long side over short side; what is wider has a shorter short s
 EPOCHS = (12, 100)  # COCO's 1x schedule; more than the second only repeats
 FEWEST_STEPS = 200
 WELL_COVERED = 0.5  # IoU of a box with its best anchor
+# Whoever gives one of these wants another network than the published detector.
+OF_ARCHITECTURE = (
+    "backbone.",
+    "detector.kind",
+    "detector.class",
+    "detector.pyramid",
+    "rpn.anchor",
+    "rpn.channels",
+)
 
 
 @dataclass(frozen=True)
@@ -54,37 +65,20 @@ class Scale:
     heads: Mapping[str, Any]
 
 
-GPU = Scale(
-    "resnet50",
-    short_side=800,
-    batch=8,
-    lr=0.02,
-    reference_batch=16,
-    steps=None,
-    evaluations=20,
-    heads={"rpn.channels": 256, "rpn.post_nms_train": 1000, "roi.regions_per_image": 512},
-)
-CPU = Scale(
-    "resnet18",
-    short_side=256,
-    batch=2,
-    lr=0.01,
-    reference_batch=2,
-    steps=600,
-    evaluations=5,
-    heads={
-        "detector.pyramid_channels": 128,
-        "rpn.channels": 128,
-        "rpn.anchors_per_image": 64,
+LARGE = {"rpn.channels": 256, "rpn.post_nms_train": 1000, "roi.regions_per_image": 512}
+SMALL = {
+    **{"detector.pyramid_channels": 128, "rpn.channels": 128, "rpn.anchors_per_image": 64},
+    **{
         "rpn.pre_nms_train": 400,
         "rpn.post_nms_train": 200,
         "rpn.pre_nms_test": 300,
         "rpn.post_nms_test": 100,
-        "roi.channels": 256,
-        "roi.regions_per_image": 64,
-        "mask.channels": 64,
     },
-)
+    **{"roi.channels": 256, "roi.regions_per_image": 64, "mask.channels": 64},
+}
+# Steps and sizes of the CPU's make a training of minutes on two cores.
+GPU = Scale("resnet50", 800, batch=8, lr=0.02, reference_batch=16, steps=None, evaluations=20, heads=LARGE)
+CPU = Scale("resnet18", 256, batch=2, lr=0.01, reference_batch=2, steps=600, evaluations=5, heads=SMALL)
 
 
 @dataclass
@@ -168,8 +162,7 @@ def choose(facts: SetFacts, given: Mapping[str, Any], scale: Scale, *, processes
 
 
 def _choose_network(recipe: Recipe, facts: SetFacts, given: Mapping[str, Any], scale: Scale) -> None:
-    kind = given.get("detector.kind", "fpn")
-    name = str(given.get("backbone.name", scale.backbone))
+    kind, name = given.get("detector.kind", "fpn"), str(given.get("backbone.name", scale.backbone))
     recipe.values |= {
         "detector.kind": kind,
         "detector.mask": facts.masks,
@@ -178,27 +171,43 @@ def _choose_network(recipe: Recipe, facts: SetFacts, given: Mapping[str, Any], s
     }
     recipe.values["roi.nms_threshold"] = 0.5
     why = "a GPU is there" if scale is GPU else "there is no GPU"
-    network = f"{'Mask' if facts.masks else 'Faster'} R-CNN ({kind}) on {name}, since {why}"
-    if "backbone.weights" in given or "model.weights" in given:
-        weights = given.get("model.weights") or given.get("backbone.weights")
+    what = "Mask" if given.get("detector.mask", facts.masks) else "Faster"
+    if detector := given.get("model.weights") or _published_detector(what, given, scale):
+        recipe.values |= {**override_values(architecture(detector)), "model.weights": detector}
+        recipe.add(f"{what} R-CNN, from the detector {detector}, whose architecture and anchors are kept")
+        return
+    if "backbone.weights" in given:
+        weights = given["backbone.weights"]
     else:
-        weights = recipe.values["backbone.weights"] = _reachable(f"torchvision/{name}.IMAGENET1K_V1")
+        published = f"torchvision/{name}.IMAGENET1K_V1"
+        weights = (
+            published if _is_there(find_weights, published, "training from scratch, which is slow") else None
+        )
+        recipe.values["backbone.weights"] = weights
+    network = f"{what} R-CNN ({kind}) on {name}, since {why}"
     if weights is None:
         recipe.add(f"{network}, from scratch", backbone={"norm": "batch", "frozen_stages": 0})
     else:
         recipe.add(f"{network}, from {weights}")
 
 
-def _reachable(weights: str) -> str | None:
-    """The name if its file can be had, else None and a warning: nobody asked for these weights."""
+def _published_detector(what: str, given: Mapping[str, Any], scale: Scale) -> str | None:
+    """torchvision's on COCO where a GPU can train it and nothing that is given asks for another network."""
+    weights = f"torchvision/{what.lower()}rcnn_resnet50_fpn.COCO_V1"
+    if scale is not GPU or any(key.startswith(OF_ARCHITECTURE) for key in given):
+        return None
+    return weights if _is_there(find_detector, weights, "starting from the backbone alone") else None
+
+
+def _is_there(find: Callable[[str], Any], weights: str, otherwise: str) -> bool:
+    """Whether published weights can be had; a warning if not, since nobody asked for them."""
     try:
-        find_weights(weights)
+        find(weights)
     except WeightsError as error:
         if is_main():
-            reason = " ".join(str(error).split())
-            logger.warning("training from scratch, which takes far longer and more pictures: %s", reason)
-        return None
-    return weights
+            logger.warning("%s: %s", otherwise, " ".join(str(error).split()))
+        return False
+    return True
 
 
 def _choose_sides(recipe: Recipe, facts: SetFacts, given: Mapping[str, Any], scale: Scale) -> None:
@@ -215,8 +224,10 @@ def _choose_sides(recipe: Recipe, facts: SetFacts, given: Mapping[str, Any], sca
 
 def _choose_anchors(recipe: Recipe, facts: SetFacts, given: Mapping[str, Any]) -> None:
     """The kind's own sizes where they cover nine of ten boxes, else sizes that span the boxes."""
-    usual = KINDS[recipe.values["detector.kind"]].rpn["anchor_sizes"] if _is_kind(recipe) else ()
-    if not usual or not len(facts.boxes) or given.get("rpn.anchor_sizes") is not None:
+    kind = recipe.values["detector.kind"]
+    usual = KINDS[kind].rpn["anchor_sizes"] if kind in KINDS else ()
+    kept = given.get("rpn.anchor_sizes") is not None or recipe.values.get("model.weights") is not None
+    if kept or not usual or not len(facts.boxes):
         return
     boxes = facts.resized_boxes(recipe.values["data.short_side"], recipe.values["data.max_side"])
     ratios = given.get("rpn.anchor_ratios") or (0.5, 1.0, 2.0)
@@ -230,10 +241,6 @@ def _choose_anchors(recipe: Recipe, facts: SetFacts, given: Mapping[str, Any]) -
             f"resized boxes with an IoU of {WELL_COVERED:g}; the usual ones cover {covered:.0%}",
             rpn={"anchor_sizes": sizes},
         )
-
-
-def _is_kind(recipe: Recipe) -> bool:
-    return recipe.values["detector.kind"] in KINDS
 
 
 def spanning_sizes(sizes: Sequence[float], count: int) -> list[float]:

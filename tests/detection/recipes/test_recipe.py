@@ -19,7 +19,9 @@ from tests.detection.conftest import CocoWriter
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The published weights that were asked for; all can be had."""
     names: list[str] = []
-    monkeypatch.setattr(module, "find_weights", names.append)
+    for find in ("find_weights", "find_detector"):
+        monkeypatch.setattr(module, find, names.append)
+    monkeypatch.setattr(module, "architecture", lambda weights: ["rpn.channels=99", "rpn.anchor_sizes=[1.0]"])
     return names
 
 
@@ -30,7 +32,8 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(weights: str) -> Path:
         raise WeightsError(f"{weights} was not downloaded;\nput the file there")
 
-    monkeypatch.setattr(module, "find_weights", refuse)
+    for find in ("find_weights", "find_detector"):
+        monkeypatch.setattr(module, find, refuse)
 
 
 def facts(
@@ -52,7 +55,8 @@ def test_a_middling_set_on_a_gpu():
     # 400 pictures: 1200 / 20 = 60 epochs of 50 steps; milestones at 2/3 and 8/9 of them.
     chosen = values(400, masks=True)
     assert (chosen["backbone.name"], chosen["detector.kind"]) == ("resnet50", "fpn")
-    assert chosen["backbone.weights"] == "torchvision/resnet50.IMAGENET1K_V1"
+    assert chosen["model.weights"] == "torchvision/maskrcnn_resnet50_fpn.COCO_V1"
+    assert chosen["rpn.channels"] == 99 and "backbone.weights" not in chosen
     assert chosen["detector.mask"] and chosen["metric"] == "coco"
     assert (chosen["data.short_side"], chosen["data.max_side"]) == (
         800,
@@ -99,10 +103,13 @@ def test_several_processes_share_a_batch():
 
 
 def test_anchors_of_other_sizes_only_where_the_usual_cover_few():
-    assert "rpn.anchor_sizes" not in values(10, short=800, long=1000, box=128)
+    own = {"backbone.name": "resnet34"}
+    assert "rpn.anchor_sizes" not in values(10, own, short=800, long=1000, box=128)
     # 5 pixels, doubled: sizes over a factor of 4 about 10.
-    assert values(10, short=400, long=500, box=5)["rpn.anchor_sizes"] == [5, 7.1, 10, 14, 20]
-    assert "rpn.anchor_sizes" not in values(10, {"rpn.anchor_sizes": [9]}, short=400, long=500, box=5)
+    small = {"short": 400, "long": 500, "box": 5, "scale": GPU}
+    assert values(10, {"backbone.name": "resnet34"}, **small)["rpn.anchor_sizes"] == [5, 7.1, 10, 14, 20]
+    assert "rpn.anchor_sizes" not in values(10, {"rpn.anchor_sizes": [9]}, **small)
+    assert values(10, **small)["rpn.anchor_sizes"] == [1.0]  # the published detector's
 
 
 def test_sizes_span_the_middle_of_the_boxes():
@@ -126,6 +133,21 @@ def test_without_published_weights_it_trains_from_scratch_and_says_so(caplog: py
     (record,) = caplog.records
     assert record.levelno == logging.WARNING and "\n" not in record.getMessage()
     assert "from scratch" in record.getMessage() and "put the file there" in record.getMessage()
+
+
+@pytest.mark.usefixtures("offline")
+def test_a_gpu_without_a_published_detector_tries_the_backbone(caplog: pytest.LogCaptureFixture):
+    chosen = values(400)
+    assert "model.weights" not in chosen and chosen["backbone.weights"] is None
+    detector, backbone = (record.getMessage() for record in caplog.records)
+    assert "starting from the backbone alone: torchvision/fasterrcnn_resnet50_fpn.COCO_V1" in detector
+    assert "torchvision/resnet50.IMAGENET1K_V1" in backbone
+
+
+def test_a_detector_of_ones_own_gives_its_architecture(asked: list[str]):
+    chosen = values(400, {"model.weights": "a.safetensors"}, scale=CPU)
+    assert (chosen["model.weights"], chosen["rpn.channels"]) == ("a.safetensors", 99)
+    assert asked == [] and "backbone.weights" not in chosen and "backbone.norm" not in chosen
 
 
 def test_who_gets_a_recipe():
