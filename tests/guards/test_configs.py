@@ -58,7 +58,7 @@ def test_published_weights_fit_the_network_that_names_them():
                 header = stated_header(name)
                 assert header.model == backbone.name, path
                 assert header.options.get("stride_on", backbone.stride_on) == backbone.stride_on, path
-    assert set(names) == {"msra/resnet50", "msra/resnet101", "torchvision/vgg16.IMAGENET1K_V1"}
+    assert {"msra/resnet50", "msra/resnet101", "torchvision/vgg16.IMAGENET1K_V1"} <= set(names)
 
 
 def reloaded(config: object, folder: Path) -> object:
