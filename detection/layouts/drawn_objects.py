@@ -55,7 +55,8 @@ def polygon(points: Sequence[Point], where: str) -> list[Point]:
 
 
 def rectangle(x1: float, y1: float, x2: float, y2: float) -> list[Point]:
-    """The corners of a rectangle between two opposite ones."""
+    """The corners of a rectangle between two opposite ones, from the top left on whichever they are."""
+    (x1, x2), (y1, y2) = sorted((x1, x2)), sorted((y1, y2))
     return [(x1, y1), (x2, y1), (x2, y2), (x1, y2)]
 
 

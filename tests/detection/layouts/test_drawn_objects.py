@@ -65,6 +65,7 @@ def test_the_content_of_a_coco_file():
 
 
 def test_rectangles_are_only_boxes():
-    box = drawn("cat", [rectangle(1, 2, 3, 4)], "a")
+    assert rectangle(3, 2, 1, 4) == [(1, 2), (3, 2), (3, 4), (1, 4)]
+    box = drawn("cat", [rectangle(3, 4, 1, 2)], "a")
     assert only_boxes([DrawnPicture("a.jpg", None, [box, DrawnObject("cat", (1, 2, 3, 4), None, "a")])])
     assert not only_boxes([DrawnPicture("a.jpg", None, [drawn("cat", [[(1, 2), (3, 2), (3, 4)]], "a")])])
