@@ -142,7 +142,7 @@ class DataConfig:
     val: str = ""
     pictures: str | None = None
     classes: Literal["auto"] | tuple[str, ...] | None = None
-    val_share: float = 0.2
+    val_share: float = SetOptions.val_share
     split_seed: int = 0
     short_side: int = 600
     max_side: int = 1000
