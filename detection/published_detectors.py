@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from backbones import WeightsError, load_into, read_weights, save_weights
 from backbones.norm import set_norm_eps
-from backbones.weights.downloads import cache_folder, fetch, locked, place_of
+from backbones.weights.downloads import converted, converted_place, place_of
 from backbones.weights.published import published_name, published_weights
 from detection.build import assemble, detector_header
 from detection.config import DetectionConfig
@@ -83,7 +84,7 @@ class PublishedDetector:
     @property
     def path(self) -> Path:
         """Where the converted file is, or will be."""
-        return cache_folder() / "weights" / f"{self.name}.v{CONVERSION}.safetensors"
+        return converted_place(self.name, CONVERSION)
 
     @property
     def is_cached(self) -> bool:
@@ -143,12 +144,7 @@ def find_detector(weights: str | Path) -> Path:
     if name not in PUBLISHED_DETECTORS:
         raise WeightsError(_refusal(name))
     detector = PUBLISHED_DETECTORS[name]
-    if not detector.path.is_file():
-        source = fetch(detector.url, sha256=detector.digest)
-        with locked(detector.path):
-            if not detector.path.is_file():  # another process may have converted it meanwhile
-                convert_detector(detector, source)
-    return detector.path
+    return converted(detector.path, detector.url, detector.digest, partial(convert_detector, detector))
 
 
 def _refusal(name: str) -> str:
@@ -162,8 +158,8 @@ def _refusal(name: str) -> str:
     return f"unknown detector {name!r}{suggest(name, PUBLISHED_DETECTORS)}"
 
 
-def convert_detector(detector: PublishedDetector, source: Path) -> None:
-    """Writes a publisher's file as one of ours, at the detector's path.
+def convert_detector(detector: PublishedDetector, source: Path, target: Path) -> None:
+    """Writes a publisher's file as one of ours.
 
     Raises:
         WeightsError: the file is broken, or does not hold this detector.
@@ -182,7 +178,7 @@ def convert_detector(detector: PublishedDetector, source: Path) -> None:
     except WeightsError as error:
         raise WeightsError(f"{source} → {detector.name}: {error}") from error
     header = detector_header(model, config, classes, detector.scores, category_ids=ids)
-    save_weights(detector.path, model.state_dict(), header)
+    save_weights(target, model.state_dict(), header)
 
 
 def coco_classes() -> tuple[list[str], list[int]]:

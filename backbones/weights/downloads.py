@@ -12,7 +12,7 @@ import os
 import re
 import ssl
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -46,13 +46,12 @@ def place_of(url: str) -> Path:
     return cache_folder() / "downloads" / parts.netloc.replace(":", "_") / path
 
 
-def fetch(url: str, *, size: int | None = None, sha256: str = "") -> Path:
+def fetch(url: str, *, sha256: str = "") -> Path:
     """The file of an address, from a cache or downloaded; never a part of it, nor another one.
 
     Of several processes that want it one downloads, and the others wait for it.
 
     Args:
-        size: in bytes, where it is known.
         sha256: all 64 digits, or the first of them that are known. Without any, those that the Hugging Face
             hub states count; what was downloaded once is recorded and compared in any case.
     Returns:
@@ -63,14 +62,33 @@ def fetch(url: str, *, size: int | None = None, sha256: str = "") -> Path:
     target = place_of(url)
     with locked(target):
         if target.exists():
-            return _own_copy(url, target, size, sha256)
+            return _own_copy(url, target, sha256)
         for copy in _copies_of_others(url, sha256):
-            if reason := _fault(copy, size, sha256):
+            if reason := _fault(copy, sha256):
                 logger.warning("%s is not used: %s", copy, reason)
             else:
                 return copy
-        _download(url, target, size, sha256)
+        _download(url, target, sha256)
         return target
+
+
+def converted_place(name: str, version: int) -> Path:
+    """Where the cache keeps published weights as a file of ours; other versions are converted otherwise."""
+    return cache_folder() / "weights" / f"{name}.v{version}.safetensors"
+
+
+def converted(target: Path, url: str, sha256: str, convert: Callable[[Path, Path], None]) -> Path:
+    """The file at a `converted_place`; if it is not there, it is fetched (see `fetch`) and converted.
+
+    Args:
+        convert: (source, target) writes it.
+    """
+    if not target.is_file():
+        source = fetch(url, sha256=sha256)
+        with locked(target):
+            if not target.is_file():  # another process may have written it meanwhile
+                convert(source, target)
+    return target
 
 
 @contextmanager
@@ -100,14 +118,13 @@ def locked(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _own_copy(url: str, path: Path, size: int | None, sha256: str) -> Path:
+def _own_copy(url: str, path: Path, sha256: str) -> Path:
     """A file that lies in the cache: compared with its record, or, put there by hand, recorded."""
-    record = _record_of(path)
-    known = record.read_text().split()[0] if record.is_file() else sha256
-    if reason := _fault(path, size, known):
+    recorded = _recorded(path)
+    if reason := _fault(path, sha256, recorded):
         raise WeightsError(f"{path}: {reason}; delete it and repeat, or put another copy of {url} there")
-    if not record.is_file():
-        _write_record(path, digest(path))
+    if not recorded:
+        _write_record(path)
     return path
 
 
@@ -129,14 +146,14 @@ def _existing(path: Path) -> list[Path]:
     return [path] if path.is_file() else []
 
 
-def _fault(path: Path, size: int | None, sha256: str) -> str:
-    """Why a file is not the one expected, "" if it is."""
-    if size is not None and (found := path.stat().st_size) != size:
-        return f"it has {found:,} bytes, expected {size:,}"
+def _fault(path: Path, *digests: str) -> str:
+    """Why a file is not the one expected, "" if it is; digests may be cut, or "" where unknown."""
     stored = path.resolve().name  # Hugging Face's cache names the content by its digest
-    for known in (sha256, stored if re.fullmatch("[0-9a-f]{64}", stored) else ""):
-        if known and not (own := digest(path)).startswith(known):
-            return f"its SHA-256 is {own}, expected {known}{'…' * (len(known) < 64)}"
+    known = [*filter(None, digests), *re.findall("^[0-9a-f]{64}$", stored)]
+    own = digest(path) if known else ""
+    for expected in known:
+        if not own.startswith(expected):
+            return f"its SHA-256 is {own}, expected {expected}{'…' * (len(expected) < 64)}"
     return ""
 
 
@@ -150,8 +167,16 @@ def _record_of(path: Path) -> Path:
     return path.with_name(f"{path.name}.sha256")
 
 
-def _write_record(path: Path, sha256: str) -> None:
-    write_text(_record_of(path), f"{sha256}  {path.name}\n")
+def _recorded(path: Path) -> str:
+    """The digest that was recorded of a file of the cache, "" if none was."""
+    record = _record_of(path)
+    fields = record.read_text().split() if record.is_file() else []
+    return fields[0] if fields else ""
+
+
+def _write_record(path: Path, content: Path | None = None) -> None:
+    """Records the digest of a file of the cache, whose content may not be in its place yet."""
+    write_text(_record_of(path), f"{digest(content or path)}  {path.name}\n")
 
 
 class _Redirects(HTTPRedirectHandler):
@@ -177,36 +202,34 @@ class _CutError(Exception):
 _OF_NETWORK = (URLError, http.client.HTTPException, ConnectionError, TimeoutError, ssl.SSLError, _CutError)
 
 
-def _download(url: str, target: Path, size: int | None, sha256: str) -> None:
+def _download(url: str, target: Path, sha256: str) -> None:
     """Writes the file and its record, after it was verified."""
-    record = _record_of(target)
-    if record.is_file():  # downloaded before and deleted since: it must be the same again
-        sha256 = record.read_text().split()[0]
+    recorded = _recorded(target)  # of a file that was deleted since: it must be the same again
     logger.info("downloading %s to %s", url, target)
     with replace_atomically(target) as temporary:
         try:
-            said = _receive(url, temporary, size)
+            said = _receive(url, temporary)
         except _OF_NETWORK as error:
             raise WeightsError(f"{url} was not downloaded ({_reason(error)}); {_by_hand(target)}") from error
         etag = said.get("x-linked-etag", "").strip('W/"')
         published = sha256 or (etag if re.fullmatch("[0-9a-f]{64}", etag) else "")
-        if reason := _fault(temporary, size, published):
-            recorded = f" as {record} has recorded" if record.is_file() else ""
+        if reason := _fault(temporary, recorded or published, sha256):
+            where = f" as {_record_of(target)} has recorded" if recorded else ""
             raise WeightsError(
-                f"{url} is not the file that was published ({reason}{recorded}); it was removed. Repeat it, "
+                f"{url} is not the file that was published ({reason}{where}); it was removed. Repeat it, "
                 f"or {_by_hand(target)}"
             )
-        _write_record(target, digest(temporary))
+        _write_record(target, temporary)
 
 
-def _receive(url: str, path: Path, size: int | None) -> dict[str, str]:
+def _receive(url: str, path: Path) -> dict[str, str]:
     """Writes what an address answers into a file, and gives the headers of all answers."""
     redirects = _Redirects()
     request = Request(url, headers={"User-Agent": "residual-backbones"})
     with build_opener(redirects).open(request, timeout=TIMEOUT) as response, path.open("wb") as file:
         said = redirects.said | {name.lower(): value for name, value in response.headers.items()}
-        length = said.get("content-length")
-        total = size if length is None else int(length)
+        length = response.headers.get("content-length")  # not that of an answer which redirected
+        total = None if length is None else int(length)
         received = 0
         with _progress(total, Path(urlsplit(url).path).name) as bar:
             while chunk := response.read(_CHUNK):

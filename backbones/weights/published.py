@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from backbones.families import is_model
-from backbones.weights.downloads import cache_folder, fetch, locked, place_of
+from backbones.weights.downloads import converted, converted_place, place_of
 from backbones.weights.timm_catalogue import TimmWeights, find_timm_weights
 from backbones.weights.weights_header import WeightsHeader
 from foundation.errors import WeightsError, suggest
@@ -56,7 +56,7 @@ class PublishedWeights:
     @property
     def path(self) -> Path:
         """Where the converted file is, or will be."""
-        return _converted(self.name)
+        return converted_place(self.name, CONVERSION)
 
     @property
     def is_cached(self) -> bool:
@@ -104,18 +104,13 @@ def find_weights(weights: str | Path) -> Path:
     name = published_name(weights)
     if name is None:
         return Path(weights)
-    target = _converted(name)
-    if target.is_file():
+    target = converted_place(name, CONVERSION)
+    if target.is_file():  # without a question to timm, which takes seconds
         return target
     entry = _entry(name)
     if isinstance(entry, PublishedWeights):
-        source, write = fetch(entry.url, sha256=entry.digest), partial(_convert, entry)
-    else:
-        source, write = fetch(entry.url), partial(_give_header, entry.header)
-    with locked(target):
-        if not target.is_file():  # another process may have written it meanwhile
-            write(source, target)
-    return target
+        return converted(target, entry.url, entry.digest, partial(_convert, entry))
+    return converted(target, entry.url, "", partial(_give_header, entry.header))
 
 
 def stated_header(name: str) -> WeightsHeader:
@@ -174,11 +169,7 @@ def _give_header(header: WeightsHeader, source: Path, target: Path) -> None:
     save_weights(target, read_weights(source)[0], header)
 
 
-def _converted(name: str) -> Path:
-    return cache_folder() / "weights" / f"{name}.v{CONVERSION}.safetensors"
-
-
-def _value(type: Any, text: str) -> Any:
-    if type == float | None:
+def _value(kind: Any, text: str) -> Any:
+    if kind == float | None:
         return float(text) if text else None
-    return type(text)
+    return kind(text)

@@ -86,8 +86,9 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     torch.save(model.state_dict(), folder / "published.pth")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RESIDUAL_CACHE", str(folder / "cache"))
-        convert_detector(PUBLISHED_DETECTORS[request.param], folder / "published.pth")
-        yield request.param, model, PUBLISHED_DETECTORS[request.param].path
+        detector = PUBLISHED_DETECTORS[request.param]
+        convert_detector(detector, folder / "published.pth", detector.path)
+        yield request.param, model, detector.path
 
 
 def number_alike(found: DetectionResult, ids: list[int], expected: dict[str, Tensor]) -> int:
@@ -231,8 +232,8 @@ def test_other_names_are_refused(name: str, text: str):
         detection.load(name)
 
 
-def test_another_network_is_refused(tmp_path: Path, publisher: Any):
+def test_another_network_is_refused(tmp_path: Path):
     torch.save({"backbone.body.conv1.weight": torch.zeros(64, 3, 7, 7)}, tmp_path / "cut.pth")
     with pytest.raises(WeightsError, match=r"cut\.pth → torchvision/fasterrcnn.*(.|\n)*missing in the file"):
-        convert_detector(PUBLISHED_DETECTORS[FASTER], tmp_path / "cut.pth")
-    assert not publisher.cache.exists()
+        convert_detector(PUBLISHED_DETECTORS[FASTER], tmp_path / "cut.pth", tmp_path / "ours.safetensors")
+    assert not (tmp_path / "ours.safetensors").exists()
