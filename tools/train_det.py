@@ -21,17 +21,17 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: argparse.Namespace) -> None:
     from detection.config import DetectionConfig
-    from detection.recipes.recipe import is_own_set, own_set_config
+    from detection.recipes.recipe import is_own_set, train_own_set
     from detection.train import finetune
     from training.config import load_config
 
+    existing = {"resume": arguments.resume, "overwrite": arguments.overwrite}
     if arguments.config is None and is_own_set(arguments.overrides):
-        config, out = own_set_config(arguments.overrides, arguments.out, resume=arguments.resume)
-    else:
-        file = arguments.config or ROOT / "configs" / "shapes_frcnn_r18.yaml"
-        config = load_config(DetectionConfig, file, arguments.overrides)
-        out = arguments.out or Path("runs") / file.stem
-    finetune(config, out, resume=arguments.resume, overwrite=arguments.overwrite)
+        train_own_set(arguments.overrides, arguments.out, **existing)
+        return
+    file = arguments.config or ROOT / "configs" / "shapes_frcnn_r18.yaml"
+    config = load_config(DetectionConfig, file, arguments.overrides)
+    finetune(config, arguments.out or Path("runs") / file.stem, **existing)
 
 
 if __name__ == "__main__":

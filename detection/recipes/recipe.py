@@ -18,9 +18,10 @@ from detection.model.detector_kinds import KINDS
 from detection.published_detectors import find_detector
 from detection.recipes.set_facts import SetFacts, kind_of, survey_set
 from detection.starting_weights import architecture
+from detection.train import finetune
 from foundation.errors import WeightsError
 from training.config import load_config, override_values, parse_config
-from training.devices import is_main, resolve_device, world_size
+from training.devices import gather_objects, is_main, process_group, resolve_device, world_size
 
 logger = logging.getLogger(__name__)
 
@@ -32,12 +33,8 @@ FEWEST_STEPS = 200
 WELL_COVERED = 0.5  # IoU of a box with its best anchor
 # Whoever gives one of these wants another network than the published detector.
 OF_ARCHITECTURE = (
-    "backbone.",
-    "detector.kind",
-    "detector.class",
-    "detector.pyramid",
-    "rpn.anchor",
-    "rpn.channels",
+    *("backbone.", "detector.kind", "detector.class", "detector.pyramid"),
+    *("rpn.anchor", "rpn.channels"),
 )
 
 
@@ -101,12 +98,22 @@ def is_own_set(overrides: Sequence[str]) -> bool:
     return given.get("data.root") is not None and given.get("data.kind") != "shapes"
 
 
+def train_own_set(
+    overrides: Sequence[str], out: Path | None, *, resume: bool, overwrite: bool
+) -> dict[str, Any]:
+    """Trains by the recipe for a set of one's own; see `own_set_config`, and `finetune` for what it gives."""
+    with process_group(resolve_device(str(override_values(overrides).get("run.device", "auto")))):
+        config, out = own_set_config(overrides, out, resume=resume)
+        return finetune(config, out, resume=resume, overwrite=overwrite)
+
+
 def own_set_config(
     overrides: Sequence[str], out: Path | None, *, resume: bool
 ) -> tuple[DetectionConfig, Path]:
     """The configuration for a set of one's own, and the run folder: `out`, or runs/<name of the data folder>.
 
-    A run that goes on keeps the recipe that it was begun with.
+    A run that goes on keeps the recipe that it was begun with. Several processes call it together, in their
+    `process_group`, and have the same configuration.
 
     Raises:
         UserError: the set or an override is not as needed.
@@ -200,14 +207,16 @@ def _published_detector(what: str, given: Mapping[str, Any], scale: Scale) -> st
 
 
 def _is_there(find: Callable[[str], Any], weights: str, otherwise: str) -> bool:
-    """Whether published weights can be had; a warning if not, since nobody asked for them."""
+    """Whether every process can have published weights; a warning if not, since nobody asked for them."""
     try:
         find(weights)
+        reason = ""
     except WeightsError as error:
-        if is_main():
-            logger.warning("%s: %s", otherwise, " ".join(str(error).split()))
-        return False
-    return True
+        reason = " ".join(str(error).split())
+    reasons = list(filter(None, gather_objects(reason)))
+    if reasons and is_main():
+        logger.warning("%s: %s", otherwise, reasons[0])
+    return not reasons
 
 
 def _choose_sides(recipe: Recipe, facts: SetFacts, given: Mapping[str, Any], scale: Scale) -> None:

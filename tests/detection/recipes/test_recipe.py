@@ -135,6 +135,27 @@ def test_without_published_weights_it_trains_from_scratch_and_says_so(caplog: py
     assert "from scratch" in record.getMessage() and "put the file there" in record.getMessage()
 
 
+PROCESS = """
+import json, sys
+import torch
+from foundation.errors import WeightsError
+from training.devices import process_group, rank
+from detection.recipes import recipe
+
+def find(weights):
+    if rank() == int(sys.argv[1]):
+        raise WeightsError("no network")
+
+with process_group(torch.device("cpu")):
+    print(json.dumps(recipe._is_there(find, "published", "from scratch")))
+"""
+
+
+def test_weights_that_one_process_cannot_have_are_taken_by_none(in_processes: Callable):
+    assert in_processes(PROCESS, 1) == [False, False]
+    assert in_processes(PROCESS, 2) == [True, True]
+
+
 @pytest.mark.usefixtures("offline")
 def test_a_gpu_without_a_published_detector_tries_the_backbone(caplog: pytest.LogCaptureFixture):
     chosen = values(400)
