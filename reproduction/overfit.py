@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from detection.config import DetectionConfig
-from detection.data.coco_checks import read_coco
-from detection.data.coco_dataset import CocoSplit
-from detection.data.dataset_splits import locate_splits
+from detection.data.dataset_splits import open_dataset
+from detection.results.metrics_by_name import coco_annotations
 from detection.train import finetune
 from foundation.atomic_files import write_json
 from foundation.errors import UserError
@@ -24,31 +23,25 @@ def overfit(
     Suitable are pictures with one to four objects, none of them small or a crowd.
 
     Args:
-        config: of a COCO set.
+        config: of a set of any kind; difficult objects count as crowds.
         pictures: how many.
         out: run folder; the annotations of the pictures lie beside it, in `<out>_data`.
     Returns:
         As `detection.train.finetune`.
     Raises:
-        UserError: the set is no COCO set or has too few such pictures.
+        UserError: the set is not as needed, or has too few such pictures.
     """
-    data = config.data
-    located = locate_splits(data, data.train) if data.kind == "coco" else []
-    if len(located) != 1 or not isinstance(located[0], CocoSplit):
-        raise UserError(
-            "only one split of a COCO set can be overfitted so, got "
-            f"data.kind={data.kind} data.train={data.train}"
-        )
-    file, folder_of_pictures = located[0]
-    content = read_coco(file)
+    dataset = open_dataset(config.data, config.data.train, masks=config.detector.mask)
+    content = coco_annotations(dataset)
+    for index, image in enumerate(content["images"]):
+        image["file_name"] = str(dataset.image_path(index).absolute())
     chosen = choose(content, pictures)
     folder = out.with_name(f"{out.name}_data")
     (folder / "annotations").mkdir(parents=True, exist_ok=True)
-    for image in chosen["images"]:
-        image["file_name"] = str((folder_of_pictures / image["file_name"]).absolute())
     split = f"overfit{pictures}"  # another number of pictures leaves what a run before was trained on
     write_json(folder / "annotations" / f"instances_{split}.json", chosen)
-    data = replace(data, root=str(folder), train=split, val=split)
+    data = replace(config.data, difficult="leave_out", pictures=None, classes=None)
+    data = replace(data, kind="coco", root=str(folder), train=split, val=split)
     return finetune(replace(config, data=data), out, resume=resume, overwrite=overwrite)
 
 
@@ -69,5 +62,11 @@ def choose(content: dict[str, Any], pictures: int) -> dict[str, Any]:
 
 def _is_suitable(objects: list[dict[str, Any]]) -> bool:
     return 0 < len(objects) <= MOST_OBJECTS and not any(
-        entry.get("iscrowd", 0) or entry["area"] < LEAST_SIDE**2 for entry in objects
+        entry.get("iscrowd", 0) or _area(entry) < LEAST_SIDE**2 for entry in objects
     )
+
+
+def _area(entry: dict[str, Any]) -> float:
+    """As stated, or of the box where nothing is."""
+    width, height = entry["bbox"][2:]
+    return float(entry.get("area", width * height))

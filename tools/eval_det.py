@@ -2,6 +2,7 @@
 
 python tools/eval_det.py --weights runs/voc07_frcnn_r50/best.safetensors
 python tools/eval_det.py --predictions FILE --dataset coco:ANNOTATIONS.json
+python tools/eval_det.py --predictions FILE --dataset yolo:MY_SET       # or of any kind that trains; [:SPLIT]
 python tools/eval_det.py --predictions FILE --dataset voc:VOCdevkit/VOC2007:test --method 11point
 python tools/eval_det.py --weights FILE --explain --bootstrap 1000 --report --out runs/looked_at
 python tools/eval_det.py --weights FILE data.val=2012:test --submission runs/for_the_server
@@ -25,7 +26,8 @@ def parser() -> argparse.ArgumentParser:
     )
     source.add_argument("--predictions", metavar="FILE", help="a COCO-style result file")
     add = parser.add_argument
-    add("--dataset", metavar="SET", help="coco:ANNOTATIONS.json or voc:DEVKIT/VOC<year>:<split>")
+    text = "KIND:ROOT[:SPLIT], KIND as data.kind; coco:ANNOTATIONS.json, voc:DEVKIT/VOC<year>:<split>"
+    add("--dataset", metavar="SET", help=text)
     add("--method", choices=["area", "11point"], help="of VOC AP (default: area)")
     add("--out", type=Path, metavar="DIR", help="for result.json, and predictions.json of --weights")
     text = "leave out the residuals of these blocks of the backbone, for instance res3.1 res4.0"
@@ -36,10 +38,11 @@ def parser() -> argparse.ArgumentParser:
     text = "into --out: curves, kinds of errors, confusions, the worst false alarms and misses as pictures"
     add("--report", action="store_true", help=text)
     add("--worst", type=int, default=argparse.SUPPRESS, metavar="N", help="of each kind (default: 20)")
-    add("--pictures", type=Path, metavar="DIR", help="of coco:…, where they lie elsewhere than COCO's")
+    add("--pictures", type=Path, metavar="DIR", help="where they lie elsewhere than the set's layout says")
     text = "write the files that the evaluation server wants: a folder, or of COCO a .json file"
     add("--submission", type=Path, metavar="PLACE", help=text)
-    add("overrides", nargs="*", metavar="key=value", help="of the training configuration, with --weights")
+    text = "of the training configuration; with --predictions data.… and metric, of KIND:ROOT"
+    add("overrides", nargs="*", metavar="key=value", help=text)
     return parser
 
 

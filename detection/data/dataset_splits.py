@@ -5,6 +5,7 @@ layout of other programs by its reader, as `detection/layouts/layout.py` says, a
 """
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -266,6 +267,6 @@ def parse_split(text: str) -> CocoSplit | VocSplit | None:
         file, _, folder = rest.partition(":")
         return CocoSplit(Path(file), Path(folder)) if folder else coco_split_of_file(Path(file))
     folder, _, name = rest.rpartition(":")
-    if kind == "voc" and name and Path(folder).name.startswith("VOC"):
+    if kind == "voc" and name and re.fullmatch(r"VOC\d+", Path(folder).name):
         return VocSplit(Path(folder), name)
     return None

@@ -1,5 +1,6 @@
 """Sets as command lines name them: KIND:ROOT[:SPLIT] in any layout, and splits as of `parse_split`."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,9 +10,9 @@ from detection.data.coco_checks import read_coco
 from detection.data.coco_dataset import CocoSplit, coco_split_name
 from detection.data.dataset_splits import DATASETS, parse_split
 from detection.data.voc_dataset import VocDataset, VocSplit
-from detection.layouts.layout import Layout, SetOptions
+from detection.layouts.layout import Layout, SetOptions, read_split
 from detection.own_sets.set_writers import write_coco, write_yolo
-from foundation.errors import UserError, suggest
+from foundation.errors import UserError
 
 
 class GivenSplit(NamedTuple):
@@ -23,25 +24,46 @@ class GivenSplit(NamedTuple):
     layout: Layout
 
 
-def find_given(text: str) -> list[GivenSplit] | None:
-    """The splits of KIND:ROOT, or the one of KIND:ROOT:SPLIT; None of a text of another form.
+class GivenSet(NamedTuple):
+    """What KIND:ROOT[:SPLIT] says; a split may have colons of its own, as 2007:train, and "" is none."""
+
+    kind: str
+    root: str
+    split: str
+
+
+def parse_given(text: str) -> GivenSet | None:
+    """The parts of KIND:ROOT[:SPLIT]; None of a text of another form, and of kinds without a layout.
 
     "coco:FILE.json" and "voc:DEVKIT/VOC2007:trainval" are of another form: nothing needs to be looked for.
+    """
+    kind, _, rest = text.partition(":")
+    if kind not in DATASETS or DATASETS[kind].find is None or not rest:
+        return None
+    parts = rest.split(":")
+    roots = [":".join(parts[:count]) for count in range(len(parts), 0, -1)]
+    root = next(filter(os.path.exists, roots), roots[min(1, len(roots) - 1)])
+    if kind in ("coco", "voc") and (not Path(root).is_dir() or isinstance(parse_split(text), VocSplit)):
+        return None
+    return GivenSet(kind, root, rest[len(root) + 1 :])
+
+
+def find_given(text: str) -> list[GivenSplit] | None:
+    """The splits of KIND:ROOT, or what validates with data.val=SPLIT of KIND:ROOT:SPLIT; None of other texts.
 
     Raises:
         UserError: there is no such set or split.
     """
-    kind, separator, rest = text.partition(":")
-    find = DATASETS[kind].find if kind in DATASETS else None
-    of_files = kind in ("coco", "voc") and not Path(rest.partition(":")[0]).is_dir()
-    if find is None or not separator or not rest or of_files or isinstance(parse_split(text), VocSplit):
+    given = parse_given(text)
+    find = given and DATASETS[given.kind].find
+    if given is None or find is None:
         return None
-    folder, _, split = (rest, "", "") if Path(rest).exists() else rest.rpartition(":")
-    found = find(Path(folder or rest), SetOptions())
-    names = [split] if folder and split else list(found.splits)
-    for unknown in set(names) - set(found.splits):
-        raise UserError(f"{folder} ({found.what}) has no split {unknown!r}{suggest(unknown, found.splits)}")
-    return [GivenSplit(f"{kind}:{folder}:{n}", n, found.what, found.splits[n]()) for n in names]
+    kind, root, split = given
+    options = SetOptions(val=split or SetOptions.val)
+    found = find(Path(root), options)
+    if split:
+        return [GivenSplit(text, split, found.what, read_split(found, split, options))]
+    return [GivenSplit(f"{kind}:{root}:{n}", n, found.what, read()) for n, read in found.splits.items()]
 
 
 def read_given(text: str) -> list[GivenSplit]:

@@ -7,11 +7,13 @@ from typing import Any, Literal
 
 from backbones.lesion import without_blocks
 from detection.build import load_detector
+from detection.config import DetectionConfig
 from detection.data.coco_checks import read_coco, read_json
 from detection.data.coco_dataset import CocoDataset, CocoSplit, coco_split_name
 from detection.data.dataset_splits import open_dataset, parse_split
 from detection.data.detection_batches import check_pictures
 from detection.data.voc_dataset import VocDataset
+from detection.own_sets.given_sets import GivenSet, parse_given
 from detection.predictor import predict_dataset
 from detection.results.detection_report import NOTHING, EvaluatedSplit, ReportOptions, write_reports
 from detection.results.metrics_by_name import METRICS, as_result, score, score_records
@@ -19,6 +21,7 @@ from detection.results.result_records import from_coco_records, has_masks, to_co
 from foundation.atomic_files import write_json
 from foundation.errors import UserError
 from pictures.file_names import find_file
+from training.config import load_config, override_values
 from training.devices import is_main, process_group, resolve_device
 
 
@@ -52,6 +55,8 @@ def evaluate(
         return score_weights(Path(weights), overrides, out, options, without=blocks)
     if without:
         raise UserError("--without belongs to --weights: a result file has no blocks that could be left out")
+    if given := parse_given(dataset or ""):
+        return score_predictions_of(predictions or "", given, method, overrides, out, options)
     if overrides:
         raise UserError(
             f"{overrides[0]} changes a detector's configuration, which belongs to --weights; with "
@@ -140,8 +145,8 @@ def score_predictions_file(
     files = parse_split(dataset or "")
     if files is None:
         raise UserError(
-            f"--dataset must be coco:ANNOTATIONS.json or voc:DEVKIT/VOC<year>:<split>, got {dataset!r}; "
-            "for instance voc:data/VOCdevkit/VOC2007:test"
+            "--dataset must be KIND:ROOT[:SPLIT] of a folder, KIND as data.kind, or coco:ANNOTATIONS.json or "
+            f"voc:DEVKIT/VOC<year>:<split>, got {dataset!r}; for instance voc:data/VOCdevkit/VOC2007:test"
         )
     if isinstance(files, CocoSplit):
         return _written(_score_coco(predictions, files, options, out), out)
@@ -158,6 +163,56 @@ def score_predictions_file(
     result = score(found, truth, metric) if truth.has_truth else {}
     reports = write_reports(options, found, records, EvaluatedSplit(truth, "voc", split, metric), out)
     return _written(result | reports, out)
+
+
+def score_predictions_of(
+    predictions: str,
+    given: GivenSet,
+    method: str | None,
+    overrides: Sequence[str],
+    out: Path | None,
+    options: ReportOptions,
+) -> dict[str, Any] | None:
+    """As `score_predictions_file`, on what a training with data.kind, data.root and data.val validates on.
+
+    Args:
+        predictions: as that training writes them, or what `predict_pictures` writes of the set's root or of
+            the folder of its pictures.
+        method: scores VOC AP; without it the metric is that of `overrides`, else VOC AP of kind voc and
+            COCO's of all others.
+        overrides: data.… as the training had them, for instance data.classes, and metric.
+    """
+    if not is_main():
+        return None
+    options.check(out)
+    for other in [entry for entry in overrides if not entry.startswith(("data.", "metric="))]:
+        raise UserError(f"{other} belongs to --weights; --predictions takes metric=… and data.… of its set")
+    named = override_values(overrides)
+    if method and "metric" in named:
+        raise UserError(
+            f"--method {method} and metric={named['metric']} both choose the metric; leave one out"
+        )
+    metric = {"11point": "voc07", "area": "voc12"}[method or "area"]
+    chosen = [f"data.kind={given.kind}", f"data.root={given.root}"]
+    chosen += [f"data.val={given.split}"] if given.split else []
+    chosen += [f"data.pictures={options.pictures.absolute()}"] if options.pictures else []
+    chosen += [f"metric={metric if method or given.kind == 'voc' else 'coco'}", *overrides]
+    config = load_config(DetectionConfig, None, chosen)
+    truth = open_dataset(config.data, config.data.val)
+    if not truth.has_truth:
+        options.check_without_truth(config.data.val, None)
+    files = [truth.image_path(index) for index in range(len(truth))]
+    folders = {os.path.commonpath([file.parent for file in files]) if files else "", given.root}
+    names = {
+        os.path.relpath(file, folder): image_id
+        for folder in sorted(folders)
+        for file, image_id in zip(files, truth.image_ids, strict=True)
+    }
+    records = _read_records(predictions, names)
+    found = from_coco_records(records, truth, predictions)
+    result = score(found, truth, config.metric) if truth.has_truth else {}
+    split = EvaluatedSplit(truth, "voc" if given.kind == "voc" else "coco", config.data.val, config.metric)
+    return _written(result | write_reports(options, found, records, split, out), out)
 
 
 def _score_coco(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from detection.own_sets.given_sets import find_given, read_given
+from detection.own_sets.given_sets import find_given, parse_given, read_given
 from foundation.errors import UserError
 
 FILES = {
@@ -35,6 +35,29 @@ def test_all_splits_or_one(place: Callable):
 )
 def test_other_forms(text: str):
     assert find_given(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "root", "split"),
+    [
+        ("yolo:{set}", "{set}", ""),
+        ("yolo:{set}:val", "{set}", "val"),
+        ("voc:{set}:2007:test", "{set}", "2007:test"),
+        ("yolo:{set}/none:val", "{set}/none", "val"),
+        ("csv:none", "none", ""),
+    ],
+)
+def test_the_split_is_what_follows_the_folder(place: Callable, text: str, root: str, split: str):
+    folder = str(place(FILES))
+    given = parse_given(text.format(set=folder))
+    assert given == (text.partition(":")[0], root.format(set=folder), split)
+
+
+def test_a_set_that_is_not_divided_has_the_parts_of_a_training(place: Callable):
+    names = [f"{number}.jpg" for number in range(5)]
+    root = place({"0.txt": "0 0.5 0.5 0.2 0.2", "classes.txt": "cat", **dict.fromkeys(names)})
+    (whole,), (part,) = read_given(f"yolo:{root}"), read_given(f"yolo:{root}:val")
+    assert [len(given.layout.content["images"]) for given in (whole, part)] == [5, 1]
 
 
 def test_files_and_devkits_are_read_too(write_coco: Callable[..., Path], write_voc: Callable[..., Path]):

@@ -109,7 +109,7 @@ def test_masks_without_boxes_are_explained_on_voc_too(devkit: Path, tmp_path: Pa
     ("place", "part"),
     [
         (None, "got None"),
-        ("kitti:x", "must be coco:ANNOTATIONS.json or voc:DEVKIT/VOC<year>:<split>, got 'kitti:x'"),
+        ("kitti:x", "or coco:ANNOTATIONS.json or voc:DEVKIT/VOC<year>:<split>, got 'kitti:x'"),
         ("coco:", "got 'coco:'"),
         ("voc:{devkit}/VOC2007", "for instance voc:data/VOCdevkit/VOC2007:test"),
         ("voc:{devkit}/VOC2007:tran", "has no split 'tran'; did you mean 'train'"),

@@ -108,6 +108,10 @@ def passes(
         trained = json.loads((out / "result.json").read_text())["scores"]
         tool("eval_det", "--weights", out / "last.safetensors", "--out", tmp_path / "scores")
         assert json.loads((tmp_path / "scores" / "result.json").read_text())["scores"] == trained
+        found = ["--predictions", out / "predictions.json", "--dataset", f"{kind}:{own.root}"]
+        same = ["data.val_share=0.4", "metric=coco", *(o for o in others if o.startswith("data."))]
+        tool("eval_det", *found, "--out", tmp_path / "again", *same)
+        assert json.loads((tmp_path / "again" / "result.json").read_text())["scores"] == trained
         drawn, pictures = tmp_path / "drawn", sorted(own.root.rglob("*.png"))[:2]
         tool("predict", *pictures, "--weights", out / "last.safetensors", "--out", drawn, "--threshold", 0)
         assert {path.name.split(".")[0] for path in drawn.iterdir()} == {"a1", "a2", "predictions"}
