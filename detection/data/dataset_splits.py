@@ -17,7 +17,7 @@ from detection.data.shapes_scenes import SPLITS, ensure_shapes
 from detection.data.voc_dataset import VocDataset, VocSplit
 from detection.layouts.coco_layout import find_coco, is_official, official_splits
 from detection.layouts.drawn_sets import find_csv, find_labelme, find_via
-from detection.layouts.layout import FoundSet, Layout, SetOptions, open_layout, read_split
+from detection.layouts.layout import FoundSet, Layout, SetOptions, open_layout, read_split, told_apart
 from detection.layouts.picture_places import is_file_name
 from detection.layouts.voc_layout import devkit_splits, find_voc, is_devkit
 from detection.layouts.yolo_layout import find_yolo
@@ -144,7 +144,7 @@ class DataConfig:
     pictures: str | None = None
     classes: Literal["auto"] | tuple[str, ...] | None = None
     val_share: float = SetOptions.val_share
-    split_seed: int = 0
+    split_seed: int = SetOptions.split_seed
     short_side: int = 600
     max_side: int = 1000
     train_short_sides: tuple[int, ...] = ()
@@ -163,8 +163,9 @@ class DataConfig:
         defaults = ("train", "val") if files else kind.splits(None if self.root is None else Path(self.root))
         for key, default in zip(("train", "val"), defaults, strict=True):
             object.__setattr__(self, key, getattr(self, key) or default)
-        if isinstance(self.classes, tuple) and len(set(self.classes)) != len(self.classes or ("",)):
-            raise ValueError(f"classes must be names, each once, got {list(self.classes)}")
+        names = self.classes if isinstance(self.classes, tuple) else ("auto",)
+        if not names or len(set(names)) < len(names):
+            raise ValueError(f"classes must be names, each once, got {list(names)}")
         given = [key for key in ("pictures", "classes") if getattr(self, key) is not None]
         if given and kind.find is None:
             raise ValueError(f"{given[0]} has no effect with kind={self.kind}; leave it out")
@@ -243,7 +244,7 @@ def read_layouts(config: DataConfig, split: str) -> list[Layout] | None:
         if (other := guess_kind(root)) in (None, config.kind):
             raise
         raise UserError(f"{error}. It looks like a set of data.kind={other}") from None
-    return [read_split(found, part, options) for part in split.split("+")]
+    return told_apart([read_split(found, part, options) for part in split.split("+")], found.root)
 
 
 def locate_splits(config: DataConfig, split: str) -> Sequence[CocoSplit | VocSplit]:

@@ -163,8 +163,7 @@ def _found_set(
         if classes is not None:
             _require_known(pictures, *classes)
         labels = {found.label for picture in every for found in picture.objects}
-        inside = folder.is_relative_to(root)
-        prefix = folder.relative_to(root) if inside else Path()
+        prefix = Path(os.path.relpath(folder, root))  # pictures of one name may lie in several folders
         content = coco_content(
             [_sized(picture, folder) for picture in pictures],
             sorted(labels) if classes is None else classes[0],

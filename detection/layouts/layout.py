@@ -7,13 +7,15 @@ one.
 
 import hashlib
 import logging
+import os
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from detection.data.annotations import Problem
-from detection.data.coco_checks import check_coco, with_annotations, with_sizes
+from detection.data.coco_checks import check_coco, section_of, with_annotations, with_sizes
 from detection.data.coco_dataset import CocoDataset
 from foundation.errors import UserError, suggest
 
@@ -43,8 +45,8 @@ class Layout:
     """One split as it was read.
 
     Attributes:
-        content: of a COCO file: images, categories and annotations. Ids of images are the same in every split
-            of the set; those of annotations may be text that says where the object stands.
+        content: of a COCO file: images, categories and annotations. Ids of annotations may be text that says
+            where the object stands.
         pictures: the folder to which the `file_name`s are relative.
         source: the file or folder that errors name.
         problems: of the user's own files, which keep the split from being used.
@@ -145,6 +147,44 @@ def _of_pictures(content: dict[str, Any], names: set[str], *, inside: bool) -> d
     ids = {image["id"] for image in images}
     kept = [entry for entry in content["annotations"] if entry["image_id"] in ids]
     return {**content, "images": images, "annotations": kept}
+
+
+def told_apart(layouts: Sequence[Layout], root: Path) -> list[Layout]:
+    """Layouts to be joined; pictures are called by their files below `root` where two have the same number.
+
+    Many programs number the pictures of every split anew. A picture that is in two splits stays so.
+    """
+    numbers = Counter(number for layout in layouts for number in _numbered(layout))
+    if not any(count > 1 for count in numbers.values()):
+        return list(layouts)
+    return [_called_by_file(layout, root) for layout in layouts]
+
+
+def _numbered(layout: Layout) -> dict[int, str]:
+    """File names by number; entries of another form are left to `check_coco`."""
+    images = (image for image in section_of(layout.content, "images") if isinstance(image, dict))
+    pairs = ((image.get("id"), image.get("file_name")) for image in images)
+    return {number: name for number, name in pairs if isinstance(number, int) and isinstance(name, str)}
+
+
+def _called_by_file(layout: Layout, root: Path) -> Layout:
+    ids = {
+        number: Path(os.path.relpath(layout.pictures / name, root)).as_posix()
+        for number, name in _numbered(layout).items()
+    }
+
+    if not ids:
+        return layout
+
+    def renamed(section: str, key: str) -> list[Any]:
+        entries = section_of(layout.content, section)
+        is_known = [isinstance(e, dict) and isinstance(e.get(key), int) and e[key] in ids for e in entries]
+        return [{**e, key: ids[e[key]]} if known else e for e, known in zip(entries, is_known, strict=True)]
+
+    content = {**layout.content, "images": renamed("images", "id")}
+    if "annotations" in content:
+        content["annotations"] = renamed("annotations", "image_id")
+    return replace(layout, content=content)
 
 
 def choose_classes(layout: Layout, classes: tuple[str, ...]) -> Layout:

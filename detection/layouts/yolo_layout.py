@@ -24,6 +24,7 @@ from pictures.suffixes import is_hidden, is_picture
 
 _log = logging.getLogger(__name__)
 
+_IN_FOLDERS = "YOLO in folders"
 _PICTURES = ("images", "jpegimages", "imgs", "img")
 _LABELS = ("labels", "annotations", "label")
 _DARKNET = {"obj_train_data": "train", "obj_valid_data": "val", "obj_test_data": "test"}
@@ -55,7 +56,11 @@ def find_yolo(root: Path, options: SetOptions) -> FoundSet:
     elif (root / "obj.data").is_file():
         found = _read_obj_data(root / "obj.data")
     else:
-        found = _Description("YOLO in folders", None, _folders(root, options.pictures))
+        found = _Description(_IN_FOLDERS, None, _folders(root, options.pictures))
+    if options.pictures is not None and found.what != _IN_FOLDERS:
+        raise UserError(
+            f"data.pictures has no effect on {found.what}, which says itself where they are; leave it out"
+        )
     names = found.names or _names_beside(root)
     if names is None and isinstance(options.classes, tuple):
         names = options.classes

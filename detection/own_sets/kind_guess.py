@@ -39,10 +39,11 @@ def guess_kind(root: Path) -> str | None:
 
 
 def _names_a_set(file: Path) -> bool:
-    lines = read_text(file, "").splitlines()
-    return any(line.startswith("names:") for line in lines) and any(
-        line.startswith("train:") for line in lines
-    )
+    try:
+        lines = read_text(file, "").splitlines()
+    except UserError:  # no text, so no description of a set
+        return False
+    return all(any(line.startswith(key) for line in lines) for key in ("names:", "train:"))
 
 
 def _kind_of_json(files: Sequence[Path]) -> str | None:

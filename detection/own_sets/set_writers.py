@@ -1,5 +1,6 @@
 """Sets of any layout written as COCO, or for the tools of YOLO, so that they read back as they were."""
 
+import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -62,9 +63,15 @@ def write_yolo(splits: Mapping[str, Layout], out: Path) -> list[str]:
     if any(list(names.values()) != list(first.values()) for names in classes.values()):
         raise UserError(f"{' and '.join(read)} have different classes; expected the same in all splits")
     outlined = all(_is_outline(e) for layout in read.values() for e in layout.content["annotations"])
-    lines = [_write_split(out, split, layout, classes[split], outlined) for split, layout in read.items()]
+    pictures = {
+        split: _pictures(layout) for split, layout in read.items()
+    }  # all faults before anything is written
+    lines = [
+        _write_split(out, split, layout, pictures[split], classes[split], outlined)
+        for split, layout in read.items()
+    ]
     entries = [f"{split}: {_place(out, split)}\n" for split in read]
-    names = [f"  {number}: {name!r}\n" for number, name in enumerate(first.values())]
+    names = [f"  {number}: {json.dumps(name)}\n" for number, name in enumerate(first.values())]
     write_text(out / "data.yaml", "".join([*entries, "names:\n", *names]))
     if not outlined and any(e.get("segmentation") for la in read.values() for e in la.content["annotations"]):
         lines.append("outlines left out: not every object has one polygon that its box just holds")
@@ -96,12 +103,35 @@ def _place(out: Path, split: str) -> str:
     return listed.name if listed.is_file() else f"images/{split}"
 
 
-def _write_split(out: Path, split: str, layout: Layout, classes: dict[int, str], outlined: bool) -> str:
+def _pictures(layout: Layout) -> list[tuple[Path, Path]]:
+    """The file of each picture, and its name below the folder that holds all of them; UserError as above."""
+    images = layout.content["images"]
+    files = [find_file(layout.pictures, image["file_name"]) for image in images]
+    places = [Path(os.path.abspath(file)) for file in files]  # without "..", which would leave the new folder
+    folder = os.path.commonpath([place.parent for place in places]) if places else ""
+    names = [place.relative_to(folder) for place in places]
+    labels: set[Path] = set()
+    for image, file, name in zip(images, files, names, strict=True):
+        if image_size(file) != (image["height"], image["width"]):
+            raise UserError(
+                f"{file} has another size than its annotation says; repair it with tools/doctor.py"
+            )
+        if name.with_suffix("") in labels:
+            raise UserError(f"{file}: another picture has the same name but its suffix; rename one of them")
+        labels.add(name.with_suffix(""))
+    return list(zip(files, names, strict=True))
+
+
+def _write_split(
+    out: Path,
+    split: str,
+    layout: Layout,
+    pictures: Sequence[tuple[Path, Path]],
+    classes: dict[int, str],
+    outlined: bool,
+) -> str:
     """Copies the pictures and writes their labels; a line that says how many."""
     content, numbers = layout.content, {own: number for number, own in enumerate(classes)}
-    files = [find_file(layout.pictures, image["file_name"]) for image in content["images"]]
-    parents = [str(file.parent.absolute()) for file in files]
-    folder = Path(os.path.commonpath(parents)) if parents else layout.pictures
     objects: dict[Any, list[str]] = {image["id"]: [] for image in content["images"]}
     sizes = {image["id"]: (image["height"], image["width"]) for image in content["images"]}
     crowds = changed = 0
@@ -114,23 +144,17 @@ def _write_split(out: Path, split: str, layout: Layout, classes: dict[int, str],
         changed += in_pixels(shares, size)["bbox"] != list(map(float, entry["bbox"]))
         row = (str(numbers[entry["category_id"]]), *map(repr, shares))
         objects[entry["image_id"]].append(" ".join(row))
-    names = [file.absolute().relative_to(folder) for file in files]
-    for image, file, name in zip(content["images"], files, names, strict=True):
-        if image_size(file) != sizes[image["id"]]:
-            raise UserError(
-                f"{file} has another size than its annotation says; repair it with tools/doctor.py"
-            )
+    for image, (file, name) in zip(content["images"], pictures, strict=True):
         picture, labels = out / "images" / split / name, out / "labels" / split / name.with_suffix(".txt")
-        if labels.exists():
-            raise UserError(f"{file}: another picture has the same name but its suffix; rename one of them")
         for path in (picture, labels):
             path.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, picture)
         write_text(labels, "".join(f"{line}\n" for line in objects[image["id"]]))
+    names = [name for _, name in pictures]
     if names != sorted(names):  # folders are read by name
         write_text(out / f"{split}.txt", "".join(f"images/{split}/{name.as_posix()}\n" for name in names))
     count = sum(map(len, objects.values()))
-    told = f"{split}: {len(files)} pictures, {count} objects"
+    told = f"{split}: {len(pictures)} pictures, {count} objects"
     told += f", {crowds} crowds or difficult objects left out" if crowds else ""
     return told + (f", {changed} boxes rounded to a millionth of a pixel" if changed else "")
 

@@ -2,7 +2,7 @@
 
 import importlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -97,8 +97,7 @@ class DetectionResult:
 
     def to_coco(self, image_id: int | str = 0) -> list[Record]:
         """COCO result records with the training set's ids of the classes; see `result_records`."""
-        (prediction,) = [Prediction(**{**vars(self.prediction), "image_id": image_id})]
-        return to_coco_records([prediction], self)
+        return to_coco_records([replace(self.prediction, image_id=image_id)], self)
 
     def to_supervision(self) -> Any:
         """`supervision.Detections`: class_id is a label less 1, so that `classes[class_id]` is the name.

@@ -59,6 +59,11 @@ def test_roboflow(write: Callable[..., Path], caplog: pytest.LogCaptureFixture):
     assert (len(training), len(validation), training.classes, training.category_ids) == (2, 1, ["cat"], [1])
     assert "category 0 'animals' is the group of all others and no class" in caplog.text
     assert training.targets[1].boxes.tolist() == [[2, 2, 5, 6]]
+    joined = open_dataset(DataConfig(root=str(root)), "train+valid")  # both are numbered from 0
+    assert [target.image_id for target in joined.targets] == ["train/a.jpg", "train/b.jpg", "valid/c.jpg"]
+    assert joined.targets[1].boxes.tolist() == [[2, 2, 5, 6]]
+    with pytest.raises(UserError, match=r"picture 'train/a\.jpg' is in two of the splits"):
+        open_dataset(DataConfig(root=str(root)), "train+train")
 
 
 def test_roboflows_first_class_is_kept_where_it_has_objects(write: Callable[..., Path]):
@@ -120,8 +125,8 @@ def test_named_files(write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 def test_named_files_join(write: Callable[..., Path]):
     write("first.json", ["a.jpg"])
     root = write("second.json", ["b.jpg", "c.jpg"])
-    with pytest.raises(UserError, match=r"picture 0 is in two of the splits"):
-        opened(root=root, train="first.json+second.json", val="first.json")
+    training, _ = opened(root=root, train="first.json+second.json", val="first.json")
+    assert training.image_ids == ["a.jpg", "b.jpg", "c.jpg"]
 
 
 def test_a_missing_file_is_no_matter_of_cocos_download_page(write: Callable[..., Path]):

@@ -86,6 +86,16 @@ def test_tables_that_the_configuration_names(tmp_path: Path, picture: Callable):
     assert summary(found.splits["mine/one.csv"]()) == [("p/a.jpg", "dog", [1, 2, 29, 38])]
 
 
+def test_pictures_of_one_name_beside_the_set_are_told_apart(tmp_path: Path, picture: Callable):
+    for split in ("train", "val"):
+        picture(tmp_path / split / "a.jpg")
+        table(tmp_path / "set" / f"{split}.csv", HEADER + "a.jpg,1,2,30,40,dog\n")
+    found = find_csv(tmp_path / "set", SetOptions())
+    assert [summary(found.splits[split]())[0][0] for split in ("train", "val")] == [
+        "../train/a.jpg", "../val/a.jpg",
+    ]  # fmt: skip
+
+
 def test_labelme_in_folders_of_splits(pictures: Path):
     labelme(pictures / "train" / "a.json", "dog", "dog")
     labelme(pictures / "valid" / "b.json", "cat")

@@ -1,6 +1,7 @@
 """Splits of sets in the layouts of other programs: found by their role, drawn where there are none."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from detection.layouts.layout import (
     draw,
     open_layout,
     read_split,
+    told_apart,
 )
 from foundation.errors import UserError
 
@@ -122,3 +124,20 @@ def test_a_layout_is_a_data_set_with_its_truth():
     assert (dataset.classes, len(dataset), dataset.has_truth) == (["a", "b"], 2, True)
     assert dataset.load_target(1).boxes.tolist() == [[1, 2, 4, 6]]
     assert dataset.truth() == layout(2).content
+
+
+def test_pictures_that_have_a_number_in_common_are_called_by_their_files():
+    first, second = layout(2), replace(layout(1), pictures=Path("nowhere/valid"))
+    one, other = told_apart([first, second], Path("nowhere"))
+    assert [image["id"] for image in one.content["images"]] == ["1.jpg", "2.jpg"]
+    assert [entry["image_id"] for entry in one.content["annotations"]] == ["1.jpg", "2.jpg"]
+    assert [image["id"] for image in other.content["images"]] == ["valid/1.jpg"]
+    assert names(other) == ["1.jpg"] and other.content["annotations"][0]["image_id"] == "valid/1.jpg"
+    broken = replace(first, content=[])  # left to the check
+    assert told_apart([first, second, broken], Path("nowhere"))[2] is broken
+
+
+def test_pictures_without_a_number_in_common_keep_theirs():
+    other = layout(1)
+    other.content["images"][0]["id"] = 7
+    assert told_apart([layout(2), other], Path("nowhere")) == [layout(2), other]

@@ -128,6 +128,9 @@ def test_pictures_elsewhere(place: Callable, opened: Callable):
     root = place({"photos/a.jpg": None, "labels/a.txt": BOX, "photos/b.jpg": None, "classes.txt": "cat\ndog"})
     training, validation = opened("yolo", root, pictures="photos")
     assert sorted(len(target.boxes) for target in training.targets + validation.targets) == [0, 1]
+    place({"data.yaml": "train: photos\n" + NAMES})
+    with pytest.raises(UserError, match=r"data\.pictures has no effect on YOLO with data\.yaml"):
+        opened("yolo", root, pictures="photos")
 
 
 @pytest.mark.parametrize(

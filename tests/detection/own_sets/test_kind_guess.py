@@ -30,6 +30,12 @@ def test_kinds(place: Callable, files: dict[str, str | None], kind: str | None):
     assert guess_kind(place(files) / "none") is None
 
 
+def test_a_yaml_that_is_no_text_hides_nothing(place: Callable):
+    root = place({"boxes.csv": "a.jpg,1,2,3,4,cat"})
+    (root / "odd.yaml").write_bytes(b"\xff\xfe\x00")
+    assert guess_kind(root) == "csv"
+
+
 def test_a_set_of_another_kind_is_called_so(place: Callable, opened: Callable):
     root = place({"a.xml": "<annotation/>", "a.jpg": None})
     with pytest.raises(UserError, match=r"holds no COCO set: .*It looks like a set of data\.kind=voc$"):

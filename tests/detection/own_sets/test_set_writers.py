@@ -78,7 +78,27 @@ def test_what_is_refused(place: Callable, tmp_path: Path):
     place({"labels/val/c.txt": "7 0.5 0.5 1 1\n"})
     with pytest.raises(UserError, match=r"labels/val/c\.txt line 1: class 7 is beyond the 2 names"):
         write_sets([f"yolo:{root}"], None, tmp_path / "x")
+    place({"labels/val/c.txt": "", "images/val/c.png": None})
+    with pytest.raises(UserError, match="another picture has the same name but its suffix; rename one"):
+        write_sets([f"yolo:{root}"], None, tmp_path / "x")
     assert not (tmp_path / "x").exists()
+
+
+def test_pictures_above_their_annotations_stay_in_the_new_folder(write_coco: Callable, tmp_path: Path):
+    file = write_coco()
+    content = json.loads(file.read_text())
+    (tmp_path / "below").mkdir()
+    moved = file.rename(tmp_path / "below" / "boxes.json")
+    for image in content["images"]:
+        image["file_name"] = f"../{image['file_name']}"
+    content["categories"][0]["name"] = r"per\son's"
+    moved.write_text(json.dumps(content))
+    write_sets([f"coco:{moved}:{moved.parent}"], None, tmp_path / "out")
+    assert sorted(path.name for path in (tmp_path / "out" / "images" / "train").iterdir()) == [
+        "a.jpg", "b.jpg", "c.jpg",
+    ]  # fmt: skip
+    dataset = open_dataset(DataConfig(kind="yolo", root=str(tmp_path / "out"), val="train"), "train")
+    assert dataset.classes == ["person", r"per\son's"]
 
 
 @pytest.mark.parametrize("split", ["train", "val"])
