@@ -5,9 +5,10 @@ import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from detection.data.annotations import Problem
 from detection.field_checks import FARTHEST, decimal, is_size, is_text, shown
 from detection.layouts.csv_columns import EXPECTED, Columns, RegionColumns, find_columns
-from detection.layouts.drawn_objects import DrawnObject, DrawnPicture
+from detection.layouts.drawn_objects import DrawnObject, DrawnPicture, gathered
 from detection.layouts.via_layout import Region, drawn_regions, parse_cell
 from foundation.errors import UserError
 from foundation.file_reading import read_text
@@ -16,7 +17,9 @@ _SEPARATORS = (",", ";", "\t")
 _Row = tuple[str, list[str]]  # the file and the line for messages, and the fields
 
 
-def read_csv(file: Path, classes: Sequence[str] | None = None) -> list[DrawnPicture]:
+def read_csv(
+    file: Path, classes: Sequence[str] | None = None, problems: list[Problem] | None = None
+) -> list[DrawnPicture]:
     """The pictures that a table names, in the order in which they first occur.
 
     A row whose fields of box and class are empty names a picture without objects. Fields are separated by
@@ -24,6 +27,7 @@ def read_csv(file: Path, classes: Sequence[str] | None = None) -> list[DrawnPict
 
     Args:
         classes: the classes, where they are known; see `drawn_regions`, which reads VIA's tables.
+        problems: where all faults of single rows are gathered; without it the first is raised.
     Raises:
         UserError: the file is no such table, or a row is malformed.
     """
@@ -31,11 +35,13 @@ def read_csv(file: Path, classes: Sequence[str] | None = None) -> list[DrawnPict
     where, first = next(rows, (str(file), []))
     columns = find_columns(first, where)
     if isinstance(columns, RegionColumns):
-        return drawn_regions(_via_pictures(rows, columns), classes, str(file))
+        return drawn_regions(_via_pictures(rows, columns), classes, str(file), problems)
     pictures: dict[str, DrawnPicture] = {}
     for place, row in rows if columns.header else [(where, first), *rows]:
-        _add_row(pictures, place, row, columns, len(first))
-    _refuse_fractions(list(pictures.values()), file)
+        with gathered(problems, place):
+            _add_row(pictures, place, row, columns, len(first))
+    with gathered(problems, str(file)):
+        _refuse_fractions(list(pictures.values()))
     return list(pictures.values())
 
 
@@ -101,7 +107,7 @@ def _object(row: Sequence[str], columns: Columns, where: str) -> DrawnObject:
     return DrawnObject(row[columns.label], (x1, y1, x2, y2), None, where)
 
 
-def _refuse_fractions(pictures: Sequence[DrawnPicture], file: Path) -> None:
+def _refuse_fractions(pictures: Sequence[DrawnPicture]) -> None:
     """Boxes that all lie within one pixel are given in parts of their picture."""
     objects = [found for picture in pictures for found in picture.objects]
     if objects and all(max(map(abs, found.box)) <= 1 for found in objects):

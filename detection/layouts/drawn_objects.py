@@ -1,11 +1,13 @@
 """Objects as annotation tools draw them: boxes and polygons of rectangles, circles and ellipses."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from detection.data.annotations import Problem
 from detection.field_checks import FARTHEST, is_number, shown
 from foundation.errors import UserError
 
@@ -35,6 +37,17 @@ class DrawnPicture(NamedTuple):
     file_name: str
     size: tuple[int, int] | None
     objects: list[DrawnObject]
+
+
+@contextmanager
+def gathered(problems: list[Problem] | None, where: str) -> Iterator[None]:
+    """Makes a UserError within the block one more of the problems; raises it where none are gathered."""
+    try:
+        yield
+    except UserError as error:
+        if problems is None:
+            raise
+        problems.append(Problem("malformed_box", where, str(error).removeprefix(f"{where}: ")))
 
 
 def numbers(values: Any, count: int, where: str, what: str) -> list[float]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
 
+from detection.data.annotations import Problem
 from detection.layouts.csv_layout import read_csv
 from detection.layouts.drawn_objects import DrawnPicture, coco_content, only_boxes
 from detection.layouts.labelme_layout import read_labelme, read_labels
@@ -22,7 +23,8 @@ ROBOFLOW = "_annotations.csv"
 CLASSES_FILE = "classes.csv"  # keras-retinanet's name for it
 _TABLES = (".csv", ".tsv")
 
-_Drawn = tuple[list[DrawnPicture], Path]  # the pictures, and the folder below which they lie
+# The pictures, the folder below which they lie, and what is wrong with single objects.
+_Drawn = tuple[list[DrawnPicture], Path, list[Problem]]
 _Classes = tuple[Sequence[str], str] | None  # their names, and where they were stated; None: all that occur
 
 
@@ -39,7 +41,7 @@ def find_labelme(root: Path, options: SetOptions) -> FoundSet:
     folders = {path.name: path for path in _subsets(root) if any(path.rglob("*.json"))}
     folders |= {part: root / part for part in _named(options) if (root / part).is_dir()}
     readers = {
-        name: (path, partial(read_labelme, path, options.pictures))
+        name: (path, partial(_read_labelme, path, options.pictures))
         for name, path in (folders or {"all": root}).items()
     }
     return _found_set("labelme", root, readers, _stated(options) or read_labels(root))
@@ -69,6 +71,11 @@ def find_via(root: Path, options: SetOptions) -> FoundSet:
     """
     files = _files(root, options, (".json", *_TABLES))
     return _found_set("VIA", root, _readers(root, files, options), _stated(options))
+
+
+def _read_labelme(folder: Path, pictures: Path | None) -> _Drawn:
+    problems: list[Problem] = []
+    return *read_labelme(folder, pictures, problems), problems
 
 
 def _stated(options: SetOptions) -> _Classes:
@@ -122,10 +129,11 @@ def _readers(
 def _read(root: Path, name: str, file: Path, options: SetOptions) -> _Drawn:
     """The pictures of one file, under the names of the files that they are found in."""
     classes = options.classes if isinstance(options.classes, tuple) else None
+    problems: list[Problem] = []
     if file.suffix.lower() == ".json":
-        pictures = drawn_regions(read_via_json(file), classes, str(file))
+        pictures = drawn_regions(read_via_json(file), classes, str(file), problems)
     else:
-        pictures = read_csv(file, classes)
+        pictures = read_csv(file, classes, problems)
     stated = [picture.file_name for picture in pictures]
     subset = "" if name == "all" or is_file_name(name) else name
     folders = picture_folders(root, subset, file, options.pictures)
@@ -135,7 +143,8 @@ def _read(root: Path, name: str, file: Path, options: SetOptions) -> _Drawn:
         if first.setdefault(found, written) != written:
             text = f"the pictures {first[found]!r} and {written!r} were both found as {folder / found}"
             raise UserError(f"{file}: {text}; write paths below {folder}")
-    return [p._replace(file_name=found) for p, found in zip(pictures, names, strict=True)], folder
+    renamed = [p._replace(file_name=found) for p, found in zip(pictures, names, strict=True)]
+    return renamed, folder, problems
 
 
 def _listed(root: Path) -> _Classes:
@@ -158,10 +167,11 @@ def _found_set(
     read = {name: cache(reader) for name, (_, reader) in readers.items()}
 
     def layout(name: str) -> Layout:
-        pictures, folder = read[name]()
+        pictures, folder, found = read[name]()
+        problems = list(found)
         every = [picture for reader in read.values() for picture in reader()[0]]
         if classes is not None:
-            _require_known(pictures, *classes)
+            pictures = [_of_known(picture, *classes, problems) for picture in pictures]
         labels = {found.label for picture in every for found in picture.objects}
         prefix = Path(os.path.relpath(folder, root))  # pictures of one name may lie in several folders
         content = coco_content(
@@ -172,7 +182,10 @@ def _found_set(
         )
         for annotation in content["annotations"]:  # short, and the same wherever the set lies
             annotation["id"] = annotation["id"].removeprefix(f"{root}{os.sep}")
-        return Layout(content, folder, str(readers[name][0]))
+        source = str(readers[name][0])
+        short = (p.where.removeprefix(source).lstrip(f":{os.sep} ") for p in problems)
+        named = (p._replace(where=where) for p, where in zip(problems, short, strict=True))
+        return Layout(content, folder, source, tuple(named))
 
     return FoundSet(what, root, {name: partial(layout, name) for name in readers})
 
@@ -184,9 +197,14 @@ def _sized(picture: DrawnPicture, folder: Path) -> DrawnPicture:
     return picture._replace(size=image_size(find_file(folder, picture.file_name)))
 
 
-def _require_known(pictures: Sequence[DrawnPicture], classes: Sequence[str], source: str) -> None:
-    for picture in pictures:
-        for found in picture.objects:
-            if found.label not in classes:
-                text = f"label {found.label!r} is not in {source}{suggest(found.label, classes)}"
-                raise UserError(f"{found.where}: {text}; add it there or correct the label")
+def _of_known(
+    picture: DrawnPicture, classes: Sequence[str], source: str, problems: list[Problem]
+) -> DrawnPicture:
+    """The picture without objects of classes that are none, which are problems."""
+    for found in picture.objects:
+        if found.label not in classes:
+            text = f"label {found.label!r} is not in {source}{suggest(found.label, classes)}"
+            problems.append(
+                Problem("unknown_category", found.where, f"{text}; add it there or correct the label")
+            )
+    return picture._replace(objects=[found for found in picture.objects if found.label in classes])

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
+from detection.data.annotations import Problem
 from detection.data.coco_masks import draw_mask
 from detection.field_checks import is_id, is_size, is_text, shown
 from detection.layouts.drawn_objects import (
@@ -21,6 +22,7 @@ from detection.layouts.drawn_objects import (
     Point,
     drawn,
     ellipse,
+    gathered,
     numbers,
     polygon,
     rectangle,
@@ -44,6 +46,7 @@ _EXPECTED = (
 )
 
 _Size = tuple[int, int]
+_Shape = tuple[str, dict[str, Any]]  # where it stands, and its entry
 
 
 def read_labels(folder: Path) -> tuple[list[str], str] | None:
@@ -58,7 +61,9 @@ def read_labels(folder: Path) -> tuple[list[str], str] | None:
     return names, str(file)
 
 
-def read_labelme(folder: Path, pictures: Path | None = None) -> tuple[list[DrawnPicture], Path]:
+def read_labelme(
+    folder: Path, pictures: Path | None = None, problems: list[Problem] | None = None
+) -> tuple[list[DrawnPicture], Path]:
     """All pictures in a folder and those below it, and those that its annotations name.
 
     Polygons, rectangles, circles and masks are objects; those of one label and one group are one object.
@@ -67,6 +72,7 @@ def read_labelme(folder: Path, pictures: Path | None = None) -> tuple[list[Drawn
 
     Args:
         pictures: where they lie, if not in or beside the folder; then only annotated ones are taken.
+        problems: where all faults of single files and shapes are gathered; without it the first is raised.
     Returns:
         The pictures in the order of their names, and the folder below which they lie: the given one, or the
         one above it where annotations name pictures there, such as ../images/a.jpg.
@@ -80,13 +86,15 @@ def read_labelme(folder: Path, pictures: Path | None = None) -> tuple[list[Drawn
     left_out: Counter[str] = Counter()
     found: dict[Path, tuple[Path, list[DrawnObject], _Size | None]] = {}
     for file in files:
-        content = _content(file)
-        picture = _picture_of(file, content, pictures or folder.parent, beside)
-        if picture in found:
-            text = f"annotates {picture}, and so does {found[picture][0]}; keep one of them"
-            raise UserError(f"{file}: {text}")
-        size = _size(content, str(file))
-        found[picture] = (file, list(_objects(content, file, picture, size, left_out)), size)
+        with gathered(problems, str(file)):
+            content = _content(file)
+            picture = _picture_of(file, content, pictures or folder.parent, beside)
+            if picture in found:
+                text = f"annotates {picture}, and so does {found[picture][0]}; keep one of them"
+                raise UserError(f"{file}: {text}")
+            size = _size(content, str(file))
+            groups = _groups(content, file, left_out, problems)
+            found[picture] = (file, list(_objects(groups, picture, size, problems)), size)
     if left_out:
         kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(left_out.items()))
         _log.warning("%s: shapes that are no objects are left out: %s", folder, kinds)
@@ -153,29 +161,38 @@ def _size(content: dict[str, Any], where: str) -> _Size | None:
     return int(height), int(width)
 
 
-def _objects(
-    content: dict[str, Any], file: Path, picture: Path, size: _Size | None, left_out: Counter[str]
-) -> Iterator[DrawnObject]:
-    """The objects of one file: single shapes, and groups of one label."""
-    groups: dict[object, list[tuple[str, dict[str, Any]]]] = {}
+def _groups(
+    content: dict[str, Any], file: Path, left_out: Counter[str], problems: list[Problem] | None
+) -> list[list[_Shape]]:
+    """The shapes of each object of one file: single ones, and groups of one label."""
+    groups: dict[object, list[_Shape]] = {}
     for number, shape in enumerate(content["shapes"], start=1):
         where, label, group = f"{file}: shape {number}", shape.get("label"), shape.get("group_id")
-        if not is_text(label):
-            raise UserError(f"{where}: label is {shown(label)}, expected the name of a class; enter it")
-        if group is not None and not is_id(group):
-            raise UserError(f"{where}: group_id is {shown(group)}, expected a number or null; correct it")
-        kind = shape.get("shape_type", "polygon")  # labelme 3 knew nothing else and did not write it
-        if kind in _UNFILLED or label in NO_CLASSES:
-            left_out[kind if kind in _UNFILLED else label] += 1
-            continue
-        key = ("shape", number) if group is None else (label, str(group))
-        groups.setdefault(key, []).append((where, shape))
-    for members in groups.values():
+        with gathered(problems, where):
+            if not is_text(label):
+                raise UserError(f"{where}: label is {shown(label)}, expected the name of a class; enter it")
+            if group is not None and not is_id(group):
+                raise UserError(f"{where}: group_id is {shown(group)}, expected a number or null; correct it")
+            kind = shape.get("shape_type", "polygon")  # labelme 3 knew nothing else and did not write it
+            if kind in _UNFILLED or label in NO_CLASSES:
+                left_out[kind if kind in _UNFILLED else label] += 1
+                continue
+            key = ("shape", number) if group is None else (label, str(group))
+            groups.setdefault(key, []).append((where, shape))
+    return list(groups.values())
+
+
+def _objects(
+    groups: Sequence[Sequence[_Shape]], picture: Path, size: _Size | None, problems: list[Problem] | None
+) -> Iterator[DrawnObject]:
+    for members in groups:
         where, shape = members[0]
-        if any(member.get("shape_type") == "mask" for _, member in members):
-            yield _masked(members, picture, size)
-        else:
-            yield drawn(shape["label"], [_outline(*member) for member in members], where)
+        with gathered(problems, where):
+            if any(member.get("shape_type") == "mask" for _, member in members):
+                found = _masked(members, picture, size)
+            else:
+                found = drawn(shape["label"], [_outline(*member) for member in members], where)
+            yield found
 
 
 def _points(where: str, shape: dict[str, Any]) -> list[Point]:
@@ -203,7 +220,7 @@ def _outline(where: str, shape: dict[str, Any]) -> list[Point]:
     return rectangle(x1, y1, x2, y2)
 
 
-def _masked(members: Sequence[tuple[str, dict[str, Any]]], picture: Path, size: _Size | None) -> DrawnObject:
+def _masked(members: Sequence[_Shape], picture: Path, size: _Size | None) -> DrawnObject:
     """The object of shapes of which one at least is a mask."""
     where, shape = members[0]
     sizes = upright_and_stored_size(picture)  # no larger than a picture may be

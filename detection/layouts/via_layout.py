@@ -8,12 +8,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from detection.data.annotations import Problem
 from detection.field_checks import is_text, shown
 from detection.layouts.drawn_objects import (
     DrawnPicture,
     Point,
     drawn,
     ellipse,
+    gathered,
     numbers,
     polygon,
     rectangle,
@@ -79,12 +81,16 @@ def parse_cell(text: str, where: str) -> Any:
 
 
 def drawn_regions(
-    pictures: Mapping[str, Sequence[Region]], classes: Sequence[str] | None, source: str
+    pictures: Mapping[str, Sequence[Region]],
+    classes: Sequence[str] | None,
+    source: str,
+    problems: list[Problem] | None = None,
 ) -> list[DrawnPicture]:
     """The objects of regions; points and lines are none, and are left out and counted in the log.
 
     The class is the attribute that all regions have, or the one called class, label, category, name or type.
-    Regions without any are of the only one of `classes`, if there is only one.
+    Regions without any are of the only one of `classes`, if there is only one. Faults of single regions are
+    gathered in `problems`; without it the first is raised.
 
     Raises:
         UserError: a region's shape or class is none that can be read.
@@ -101,8 +107,9 @@ def drawn_regions(
             if kind in _UNFILLED:
                 left_out[str(kind)] += 1
                 continue
-            outline = _outline(region, kind)
-            objects.append(drawn(_label(region, key, only), [outline], region.where))
+            with gathered(problems, region.where):
+                outline = _outline(region, kind)
+                objects.append(drawn(_label(region, key, only), [outline], region.where))
         found.append(DrawnPicture(name, None, objects))
     if left_out:
         kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(left_out.items()))

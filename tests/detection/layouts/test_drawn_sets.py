@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from detection.layouts.drawn_sets import find_csv, find_labelme, find_via
-from detection.layouts.layout import FoundSet, Layout, SetOptions
+from detection.layouts.layout import FoundSet, Layout, SetOptions, checked
 from foundation.errors import UserError
 
 HEADER = "file,xmin,ymin,xmax,ymax,label\n"
@@ -150,7 +150,45 @@ def test_what_is_not_there_or_not_clear_is_refused(tmp_path: Path, picture: Call
         find_csv(tmp_path, SetOptions()).splits["all"]()
     picture(tmp_path / "a.jpg")
     with pytest.raises(UserError, match=r"line 2: label 'dgo' is not in data\.classes; did you mean 'dog'"):
-        find_csv(tmp_path, SetOptions(classes=("cat", "dog"))).splits["all"]()
+        checked(find_csv(tmp_path, SetOptions(classes=("cat", "dog"))).splits["all"]())
+
+
+def test_all_faults_of_single_objects_are_told(tmp_path: Path, picture: Callable):
+    picture(tmp_path / "a.jpg")
+    rows = ["a.jpg,5,2,3,4,cat", "a.jpg,1,2,30,40,cat", "a.jpg,1,2,3,x,cat", "a.jpg,1,2,3,4"]
+    table(tmp_path / "all.csv", HEADER + "\n".join(rows))
+    layout = find_csv(tmp_path, SetOptions()).splits["all"]()
+    assert [problem.where for problem in layout.problems] == ["line 2", "line 4", "line 5"]
+    assert summary(layout) == [("a.jpg", "cat", [1, 2, 29, 38])]
+    with pytest.raises(UserError, match=r"all\.csv: line 2: the box from 5, 2 to 3, 4 \(x, y\) ends before"):
+        checked(layout)
+
+
+def test_all_faults_of_labelme_are_told(pictures: Path):
+    labelme(pictures / "train" / "a.json", "cat", "", "dog")
+    labelme(pictures / "train" / "b.json", "cat")
+    table(pictures / "labels.txt", "cat\n")
+    layout = find_labelme(pictures, SetOptions()).splits["train"]()
+    found = [(problem.check, problem.where, problem.text[:19]) for problem in layout.problems]
+    assert found == [
+        ("malformed_box", "a.json: shape 2", "label is '', expect"),
+        ("malformed_box", "b.json", "no picture 'b.jpg' "),
+        ("unknown_category", "a.json: shape 3", "label 'dog' is not "),
+    ]
+    assert summary(layout) == [("train/a.jpg", "cat", [1, 2, 29, 38])]
+
+
+def test_all_faults_of_via_are_told(tmp_path: Path, picture: Callable):
+    picture(tmp_path / "a.jpg")
+    shape = {"name": "rect", "x": 1, "y": 2, "width": 29, "height": 38}
+    regions = [
+        {"shape_attributes": drawn, "region_attributes": {"class": "cat"}}
+        for drawn in (shape, {"name": "blob"}, {**shape, "x": None})
+    ]
+    table(tmp_path / "via.json", json.dumps({"a": {"filename": "a.jpg", "regions": regions}}))
+    layout = find_via(tmp_path, SetOptions()).splits["all"]()
+    assert [problem.where for problem in layout.problems] == ["a.jpg: region 2", "a.jpg: region 3"]
+    assert len(layout.content["annotations"]) == 1
 
 
 def test_two_names_of_one_picture_are_refused(tmp_path: Path, picture: Callable):
