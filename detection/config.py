@@ -134,6 +134,8 @@ class DetectionConfig:
     training: Literal["joint", "four_step", "two_stage"] = "joint"
     metric: Annotated[str, AfterValidator(OneOf("metric", METRICS))] = "coco"
 
+    alternatives = (("model.weights", "backbone.weights"),)
+
     def __post_init__(self) -> None:
         if self.model.weights is not None and self.backbone.weights is not None:
             raise ValueError(

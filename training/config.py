@@ -218,15 +218,27 @@ def _apply(override: str, data: dict[str, Any]) -> None:
 
 
 def _leave_out_replaced(schema: Any, sections: dict[str, Any], overridden: Sequence[str]) -> None:
-    """An override in epochs replaces what a file says in steps, and the other way round."""
-    for section, kind in get_type_hints(schema).items():
-        given, names = sections.get(section), {key.removeprefix(f"{section}.") for key in overridden}
-        if not isinstance(given, dict):
-            continue
-        for pair in getattr(kind, "alternatives", ()):
-            for key, other in (pair, pair[::-1]):
-                if key in names and other not in names and given.get(key):
-                    given.pop(other, None)
+    """An override replaces what a file says of its alternative, for instance epochs a number of steps.
+
+    Raises:
+        UserError: both are overridden, even if one of them with its default.
+    """
+    pairs = [
+        tuple(f"{section}.{name}" for name in pair)
+        for section, kind in get_type_hints(schema).items()
+        for pair in getattr(kind, "alternatives", ())
+    ]
+    given = dict(_leaves(sections))
+    for pair in [*pairs, *getattr(schema, "alternatives", ())]:
+        named = [key for key in pair if key in overridden and given.get(key)]
+        if len(named) == 2:
+            values = " and ".join(f"{key}={given[key]}" for key in named)
+            raise UserError(f"{values} exclude each other; give one of them")
+        for key in named:
+            (other,) = set(pair) - {key}
+            section, _, name = other.rpartition(".")
+            if other not in overridden and isinstance(sections.get(section), dict):
+                sections[section].pop(name, None)
 
 
 def _explain(schema: type, problem: Any) -> str:

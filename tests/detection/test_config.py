@@ -116,3 +116,19 @@ def test_two_ways_to_choose_a_size_exclude_each_other():
     assert load_config(DetectionConfig, None, options).data.jitter == (0.1, 2.0)
     with pytest.raises(UserError, match="train_short_sides has no effect with jitter"):
         load_config(DetectionConfig, None, [*options, "data.train_short_sides=[640]"])
+
+
+def test_a_detector_to_start_from_replaces_the_files_backbone_weights(tmp_path: Path):
+    file = tmp_path / "config.yaml"
+    file.write_text("backbone: {weights: a.safetensors, name: resnet50}\nschedule: {total_steps: 9}\n")
+    config = load_config(DetectionConfig, file, ["model.weights=b.safetensors"])
+    assert (config.model.weights, config.backbone.weights) == ("b.safetensors", None)
+    assert config.backbone.name == "resnet50"
+    file.write_text("model: {weights: b.safetensors}\nschedule: {total_steps: 9}\n")
+    config = load_config(DetectionConfig, file, ["backbone.weights=a.safetensors"])
+    assert (config.model.weights, config.backbone.weights) == (None, "a.safetensors")
+    both = ["model.weights=b.safetensors", "backbone.weights=a.safetensors"]
+    with pytest.raises(
+        UserError, match=r"b.safetensors and backbone.weights=a.safetensors exclude each other"
+    ):
+        load_config(DetectionConfig, file, both)

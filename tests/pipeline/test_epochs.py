@@ -44,4 +44,4 @@ def test_a_classifier_trained_for_an_epoch(
     assert "6 steps of 8 pictures are 0.03 epochs of 1600; evaluation every 3 steps" in caplog.text
     tool("pretrain", "--resume", *short)  # it has ended: nothing happens
     message = refused("pretrain", "--overwrite", *short, "schedule.total_steps=6")
-    assert "schedule: epochs 0.03 and total_steps 6 say the same" in message
+    assert "schedule.total_steps=6 and schedule.epochs=0.03 exclude each other" in message

@@ -79,5 +79,8 @@ def test_an_override_in_epochs_replaces_the_files_steps(tmp_path: Path):
 
 
 def test_both_overrides_contradict_each_other(tmp_path: Path):
-    with pytest.raises(UserError, match="schedule: epochs 12 and total_steps 5 say the same"):
+    with pytest.raises(UserError, match=r"schedule.total_steps=5 and schedule.epochs=12 exclude each other"):
         load_config(Config, None, ["schedule.total_steps=5", "schedule.epochs=12", "run.seed=0"])
+    # 1000 is the default of eval_every: given all the same.
+    with pytest.raises(UserError, match=r"run.eval_every=1000 and run.eval_epochs=1 exclude each other"):
+        load_config(Config, None, ["schedule.total_steps=5", "run.eval_every=1000", "run.eval_epochs=1"])
