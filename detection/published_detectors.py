@@ -20,8 +20,10 @@ from backbones import WeightsError, load_into, read_weights, save_weights
 from backbones.norm import set_norm_eps
 from backbones.weights.downloads import converted, converted_place, place_of
 from backbones.weights.published import published_name, published_weights
+from backbones.weights.weight_files import read_header
 from detection.build import assemble, detector_header
 from detection.config import DetectionConfig
+from detection.model.detector import FasterRCNN
 from foundation.errors import suggest
 from training.config import parse_config
 
@@ -145,6 +147,22 @@ def find_detector(weights: str | Path) -> Path:
         raise WeightsError(_refusal(name))
     detector = PUBLISHED_DETECTORS[name]
     return converted(detector.path, detector.url, detector.digest, partial(convert_detector, detector))
+
+
+def refuse_detector(weights: str) -> None:
+    """Raises a WeightsError where backbone.weights names a detector, of ours or a published one.
+
+    Nothing is fetched, and files of other programs are not looked into.
+    """
+    known = weights in PUBLISHED_DETECTORS
+    if not known and weights.endswith(".safetensors"):
+        header = read_header(weights)
+        known = header is not None and header.model == FasterRCNN.__name__
+    if known:
+        raise WeightsError(
+            f"{weights} is a detector, not a backbone; start from it with model.weights={weights} in place "
+            "of backbone.weights"
+        )
 
 
 def _refusal(name: str) -> str:

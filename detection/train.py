@@ -21,6 +21,7 @@ from detection.data.dataset_splits import open_dataset
 from detection.data.detection_batches import PreparedPictures, check_pictures, training_batches
 from detection.model.detector import FasterRCNN
 from detection.predictor import predict_dataset
+from detection.published_detectors import refuse_detector
 from detection.results.metrics_by_name import METRICS, score
 from detection.results.result_records import to_coco_records
 from detection.starting_weights import starting_detector
@@ -76,6 +77,7 @@ def finetune(
             *(len(training), len(validation), len(training.classes)),
         )
         if config.backbone.weights is not None and folder.network is None:
+            refuse_detector(config.backbone.weights)
             find_weights(config.backbone.weights)  # a failing download is told before all pictures are read
         check_scoring(validation, config)
         if not joint:

@@ -17,6 +17,7 @@ from detection.data.detection_batches import SIZE_MULTIPLE
 from detection.data.transforms import resized_size
 from detection.model.anchor_fit import fit_anchors
 from detection.model.detector import FasterRCNN
+from detection.published_detectors import refuse_detector
 from detection.starting_weights import source_detector
 from doctor.findings import Finding, find
 from doctor.step_memory import estimate
@@ -144,6 +145,7 @@ def _check_weights(report: ConfigReport, config: DetectionConfig) -> None:
             report.find("nothing_to_freeze", f"{given}; use norm=batch frozen_stages=0")
         return
     try:
+        refuse_detector(backbone.weights)
         name = published_name(backbone.weights)
         header = stated_header(name) if name else read_header(backbone.weights)
     except (WeightsError, OSError) as error:

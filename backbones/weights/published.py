@@ -3,6 +3,7 @@
 import csv
 import logging
 from dataclasses import dataclass
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from functools import cache, partial
 from pathlib import Path
@@ -88,6 +89,14 @@ def published_name(weights: str | Path) -> str | None:
     if len(parts) != 2 or parts[0] not in SOURCES or path.suffix in _SUFFIXES or path.exists():
         return None
     return path.as_posix()
+
+
+def near_name(weights: str | Path) -> str:
+    """For an error about a path without a file: how published weights are named, the closest first."""
+    if Path(weights).suffix not in _SUFFIXES:
+        for near in get_close_matches(str(weights), published_weights(), n=1):
+            return f", or a published name; did you mean {near!r}?"
+    return ", or a published name (tools/models.py --weights lists them)"
 
 
 def find_weights(weights: str | Path) -> Path:

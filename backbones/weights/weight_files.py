@@ -8,7 +8,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from backbones.weights.published import find_weights
+from backbones.weights.published import find_weights, near_name
 from backbones.weights.sharded_weights import INDEX, check_whole, read_shards
 from backbones.weights.weight_values import check_values
 from backbones.weights.weights_header import WeightsHeader, metadata_of, read_metadata
@@ -96,6 +96,7 @@ def check_start(path: Path) -> None:
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
         raise WeightsError(
             f"no weights at {path.absolute()}; give the path of a .safetensors, .pth or .pt file"
+            + near_name(path)
         ) from error
     except OSError as error:
         raise WeightsError(f"{path} cannot be read ({error.strerror}); mend that, or copy it") from error

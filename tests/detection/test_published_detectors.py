@@ -30,6 +30,7 @@ from detection.published_detectors import (
     convert_detector,
     find_detector,
     from_torchvision,
+    refuse_detector,
 )
 from detection.results.detection_result import DetectionResult
 from training.config import parse_config
@@ -230,6 +231,15 @@ def test_rows_of_the_predictors():
 def test_other_names_are_refused(name: str, text: str):
     with pytest.raises(WeightsError, match=text):
         detection.load(name)
+
+
+def test_a_detector_is_no_backbone(pair: Pair, tmp_path: Path):
+    for weights in (FASTER, str(pair[2])):
+        with pytest.raises(WeightsError, match=f"not a backbone; start from it with model.weights={weights}"):
+            refuse_detector(weights)
+    refuse_detector("torchvision/resnet50.IMAGENET1K_V1")
+    with pytest.raises(WeightsError, match="no weights at"):
+        refuse_detector(str(tmp_path / "none.safetensors"))
 
 
 def test_another_network_is_refused(tmp_path: Path):

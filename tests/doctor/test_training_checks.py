@@ -54,6 +54,11 @@ def test_a_sound_configuration(check: Callable):
         (["backbone.norm=frozen"], "nothing_to_freeze", "without weights"),
         (["backbone.weights=none.safetensors"], "wrong_weights", "none.safetensors"),
         (["model.weights=none.safetensors"], "wrong_weights", "none.safetensors"),
+        (
+            ["backbone.weights=torchvision/maskrcnn_resnet50_fpn.COCO_V1"],
+            "wrong_weights",
+            "start from it with model.weights=torchvision/maskrcnn_resnet50_fpn.COCO_V1",
+        ),
         (["backbone.weights=msra/resnet"], "wrong_weights", "did you mean 'msra/resnet50'?"),
         (["rpn.anchor_sizes=[128, 256]"], "poor_anchors", "100% of the boxes stay below"),
         (["data.max_boxes=1"], "too_many_objects", "3 pictures"),

@@ -185,6 +185,9 @@ def test_whole_module_is_refused_with_the_remedy(tmp_path):
 def test_no_file_and_other_suffixes(tmp_path):
     assert refusal(tmp_path / "x.pth").startswith(f"no weights at {tmp_path / 'x.pth'}; give the path")
     assert refusal(tmp_path).startswith("no weights at")
+    assert refusal(Path("torchvison/resnet18.IMAGENET1K_V1")).endswith(
+        "or a published name; did you mean 'torchvision/resnet18.IMAGENET1K_V1'?"
+    )
     for name in ("x.pkl", "weights"):
         (tmp_path / name).write_bytes(b"x")
         assert "expected a .safetensors, .pth or .pt file, got" in refusal(tmp_path / name)
