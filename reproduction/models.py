@@ -11,8 +11,10 @@ from backbones import create_model
 from backbones.complexity import LayerRow, count_parameters, layer_table
 from backbones.families import Options, find_family
 from backbones.spec import Network
-from backbones.weights.published import PublishedWeights, published_weights, stated_header
-from detection.published_detectors import PUBLISHED_DETECTORS
+from backbones.weights.published import PublishedWeights, list_weights, published_weights, stated_header
+from backbones.weights.timm_catalogue import list_timm_weights
+from detection.published_detectors import PUBLISHED_DETECTORS, list_detectors
+from foundation.errors import UserError
 from reproduction.paper import ERRORS
 from reproduction.tables import markdown_table
 
@@ -60,6 +62,26 @@ def _line(name: str) -> list[str]:
 
 DETECTORS = ("detector", "box AP", "mask AP", "MiB", "cached")
 WEIGHTS = ("weights", "network", "top-1, %", "resized to, crop", "pictures", "MiB", "licence", "cached")
+
+
+def weights_listing(pattern: str) -> str:
+    """Published detectors and weights whose names match a shell pattern; timm's own if it begins with timm/.
+
+    Raises:
+        UserError: there are none.
+    """
+    parts = []
+    if detectors := list_detectors(pattern):
+        parts.append(detectors_overview(detectors))
+    if weights := list_weights(pattern):
+        parts.append(weights_overview(weights))
+    if pattern.startswith("timm/"):
+        parts += list_timm_weights(pattern)
+    if not parts:
+        raise UserError(f"no weights are called {pattern!r}; without a pattern all are listed")
+    if weights and not pattern.startswith("timm/"):
+        parts.append('"timm/*" also lists what timm has of every other network.')
+    return "\n".join(parts)
 
 
 def weights_overview(names: Sequence[str]) -> str:

@@ -3,6 +3,7 @@
 python tools/models.py "resnet*"
 python tools/models.py --layers resnet50 --stride-on 1x1
 python tools/models.py --weights "*resnet50*"
+python tools/models.py --weights "timm/convnext_tiny*"
 """
 
 import argparse
@@ -27,21 +28,11 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: argparse.Namespace) -> None:
     from backbones import list_models
-    from backbones.weights.published import list_weights
-    from detection.published_detectors import list_detectors
     from foundation.errors import UserError
-    from reproduction.models import detectors_overview, overview, stages, weights_overview
+    from reproduction.models import overview, stages, weights_listing
 
     if arguments.weights:
-        weights, detectors = list_weights(arguments.weights), list_detectors(arguments.weights)
-        if not weights and not detectors:
-            raise UserError(f"no weights are called {arguments.weights!r}; without a pattern all are listed")
-        if detectors:
-            say(detectors_overview(detectors))
-        if not weights:
-            return
-        say(weights_overview(weights))
-        say('Also "timm/<network>.<tag>" of every other network that timm has weights of.')
+        say(weights_listing(arguments.weights))
         return
     if arguments.layers:
         say(stages(arguments.layers, **({"stride_on": arguments.stride_on} if arguments.stride_on else {})))

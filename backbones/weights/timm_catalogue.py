@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 from difflib import get_close_matches
+from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
 
+from backbones.families import is_model
 from backbones.norm import norm_eps
 from backbones.spec import InputSpec
 from backbones.weights.weights_header import WeightsHeader
@@ -18,6 +20,26 @@ class TimmWeights:
 
     url: str
     header: WeightsHeader
+
+
+def list_timm_weights(pattern: str) -> list[str]:
+    """Names "timm/<network>.<tag>" that match a shell pattern, of networks that stay timm's; none without it."""
+    try:
+        import timm
+    except ModuleNotFoundError:
+        return []
+    names = [name for name in timm.list_models(pretrained=True) if fnmatchcase(f"timm/{name}", pattern)]
+    ours = {network: is_model(network) for network in {name.partition(".")[0] for name in names}}
+    return [
+        f"timm/{name}"
+        for name in names
+        if not ours[name.partition(".")[0]] and _is_on_hub(timm.get_pretrained_cfg(name))
+    ]
+
+
+def _is_on_hub(config: Any) -> bool:
+    """Whether timm's entry is kept as model.safetensors on the Hugging Face hub."""
+    return bool(config.hf_hub_id) and not config.hf_hub_filename and config.custom_load != "hf"
 
 
 def find_timm_weights(name: str) -> TimmWeights:
@@ -39,7 +61,7 @@ def find_timm_weights(name: str) -> TimmWeights:
         end = suggest(name, tags or near) if tags or near else "; timm.list_pretrained() lists what there is"
         raise WeightsError(f"unknown weights {name!r}{end}")
     config: Any = timm.get_pretrained_cfg(theirs)
-    if not config.hf_hub_id or config.hf_hub_filename or config.custom_load == "hf":
+    if not _is_on_hub(config):
         raise WeightsError(
             f"{name} is not kept as model.safetensors on the Hugging Face hub; let timm load it, and give "
             "the file that torch.save writes of the network's state_dict()"

@@ -6,7 +6,8 @@ import pytest
 
 from backbones import OptionError, list_models
 from detection.published_detectors import list_detectors
-from reproduction.models import detectors_overview, overview, stages, weights_overview
+from foundation.errors import UserError
+from reproduction.models import detectors_overview, overview, stages, weights_listing, weights_overview
 from reproduction.paper import ERRORS
 
 
@@ -71,3 +72,11 @@ def test_published_detectors_on_a_line_each(publisher):
     assert lines[2] == "| torchvision/fasterrcnn_resnet50_fpn.COCO_V1 | 37.0 |  | 159.7 |  |"
     assert lines[3] == "| torchvision/maskrcnn_resnet50_fpn.COCO_V1 | 37.9 | 34.6 | 169.8 |  |"
     assert list_detectors("timm/*") == []
+
+
+def test_a_listing_holds_timms_own_where_they_are_asked_for(publisher):
+    assert weights_listing("timm/convnext_tiny.in12k") == "timm/convnext_tiny.in12k"
+    table, last = weights_listing("*/resnet18.IMAGENET1K*").rsplit("\n", 1)
+    assert "| torchvision/resnet18.IMAGENET1K_V1 |" in table and '"timm/*" also lists' in last
+    with pytest.raises(UserError, match="no weights are called 'timm/convnext_tinny'; without a pattern"):
+        weights_listing("timm/convnext_tinny")

@@ -8,7 +8,7 @@ import timm
 
 from backbones import InputSpec
 from backbones.weights.published import find_weights, stated_header
-from backbones.weights.timm_catalogue import find_timm_weights
+from backbones.weights.timm_catalogue import find_timm_weights, list_timm_weights
 from foundation.errors import WeightsError
 
 
@@ -36,8 +36,19 @@ def test_weights_in_another_form_are_refused():
         find_timm_weights(f"timm/{other}")
 
 
+def test_names_of_networks_that_stay_timms():
+    names = list_timm_weights("timm/convnext_tiny.in12k*k")
+    assert names == ["timm/convnext_tiny.in12k", "timm/convnext_tiny.in12k_ft_in1k"]
+    assert list_timm_weights("timm/resnet50.*") == []  # one of ours: the table has those
+    other = next(
+        name for name in timm.list_models(pretrained=True) if not timm.get_pretrained_cfg(name).hf_hub_id
+    )
+    assert list_timm_weights(f"timm/{other}") == []
+
+
 def test_without_timm(monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", None)
+    assert list_timm_weights("timm/convnext_tiny*") == []
     with pytest.raises(WeightsError, match=re.escape("pip install 'residual-backbones[timm]'")):
         find_weights("timm/convnext_tiny.fb_in1k")
 
