@@ -15,7 +15,14 @@ from typing import Any
 from detection.data.coco_checks import read_json, section_of
 from detection.data.coco_dataset import coco_split, coco_split_name
 from detection.layouts.layout import FoundSet, Layout, SetOptions
-from detection.layouts.picture_places import SUBSETS, is_file_name, locate_pictures, picture_folders, split_of
+from detection.layouts.picture_places import (
+    SUBSETS,
+    is_file_name,
+    locate_pictures,
+    picture_folders,
+    require_folder,
+    split_of,
+)
 from foundation.errors import UserError
 from pictures.suffixes import is_hidden
 
@@ -71,8 +78,7 @@ def _parts(split: str) -> list[str]:
 
 def _search(root: Path) -> tuple[str, dict[str, Path]]:
     """The layout in words, and the file of each split."""
-    if not root.is_dir():
-        raise UserError(f"{root}: no such folder; expected the folder of a set")
+    require_folder("data.root", root)
     folders = [path for path in sorted(root.iterdir()) if path.is_dir() and not is_hidden(path)]
     if found := {path.name: path / ROBOFLOW for path in folders if (path / ROBOFLOW).is_file()}:
         return "COCO as Roboflow exports it", found

@@ -11,7 +11,14 @@ from detection.layouts.csv_layout import read_csv
 from detection.layouts.drawn_objects import DrawnPicture, coco_content, only_boxes
 from detection.layouts.labelme_layout import read_labelme, read_labels
 from detection.layouts.layout import FoundSet, Layout, SetOptions
-from detection.layouts.picture_places import SUBSETS, is_file_name, locate_pictures, picture_folders, split_of
+from detection.layouts.picture_places import (
+    SUBSETS,
+    is_file_name,
+    locate_pictures,
+    picture_folders,
+    require_folder,
+    split_of,
+)
 from detection.layouts.via_layout import drawn_regions, read_via_json
 from foundation.errors import UserError, suggest
 from foundation.file_reading import read_text
@@ -36,8 +43,8 @@ def find_labelme(root: Path, options: SetOptions) -> FoundSet:
     Raises:
         UserError: there is no such folder, or one of pictures, or labels.txt is malformed.
     """
-    if options.pictures is not None and not options.pictures.is_dir():
-        raise UserError(f"data.pictures: {options.pictures}: no such folder; expected that of the pictures")
+    if options.pictures is not None:
+        require_folder("data.pictures", options.pictures)
     folders = {path.name: path for path in _subsets(root) if any(path.rglob("*.json"))}
     folders |= {part: root / part for part in _named(options) if (root / part).is_dir()}
     readers = {
@@ -89,8 +96,7 @@ def _named(options: SetOptions) -> list[str]:
 
 def _subsets(root: Path) -> list[Path]:
     """The folders in the root that have the name of a split."""
-    if not root.is_dir():
-        raise UserError(f"{root}: no such folder; data.root names the folder of the set")
+    require_folder("data.root", root)
     return [path for path in sorted(root.iterdir()) if path.name.lower() in SUBSETS and path.is_dir()]
 
 

@@ -14,6 +14,14 @@ PICTURE_FOLDERS = ("images", "JPEGImages", "data", "imgs", "img")
 SUBSETS = ("train", "val", "valid", "validation", "test")
 
 
+def require_folder(key: str, folder: Path) -> None:
+    """Raises a UserError unless the folder that a key of the configuration names is there."""
+    if not folder.is_dir():
+        found = "is a file" if folder.exists() else "no such folder"
+        holds = "the pictures" if key == "data.pictures" else "the set"
+        raise UserError(f"{key}: {folder.absolute()}: {found}; {key} names the folder of {holds}")
+
+
 def is_file_name(split: str) -> bool:
     """Whether a configuration names a split by its file of annotations."""
     return split.lower().endswith((".json", ".csv", ".tsv"))
@@ -68,8 +76,7 @@ def locate_pictures(names: Sequence[str], folders: Sequence[Path], where: str) -
 def picture_folders(root: Path, split: str, file: Path, pictures: Path | None) -> list[Path]:
     """Where to look for pictures, the likeliest first; nowhere else where the configuration says where."""
     if pictures is not None:
-        if not pictures.is_dir():
-            raise UserError(f"data.pictures: {pictures}: no such folder; expected that of the pictures")
+        require_folder("data.pictures", pictures)
         return [pictures, pictures / split] if split else [pictures]
     split = split or split_of(file)
     found = [file.parent, coco_split(file.parent.parent, coco_split_name(file)).pictures]

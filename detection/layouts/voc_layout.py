@@ -18,7 +18,13 @@ from detection.data.annotations import Problem
 from detection.data.voc_checks import read_annotation, read_xml
 from detection.data.voc_dataset import VocSplit
 from detection.layouts.layout import FoundSet, Layout, SetOptions, categories
-from detection.layouts.picture_places import PICTURE_FOLDERS, SUBSETS, pictures_below, subfolder
+from detection.layouts.picture_places import (
+    PICTURE_FOLDERS,
+    SUBSETS,
+    pictures_below,
+    require_folder,
+    subfolder,
+)
 from foundation.errors import UserError, suggest
 from foundation.file_reading import read_text
 from pictures.file_names import find_file, fitting_files
@@ -64,10 +70,9 @@ def find_voc(root: Path, options: SetOptions) -> FoundSet:
     Raises:
         UserError: there are none, or a label that occurs is not in the set's own list of classes.
     """
-    if not root.is_dir():
-        raise UserError(f"{root}: no such folder; expected the folder of a set")
-    if options.pictures is not None and not options.pictures.is_dir():
-        raise UserError(f"data.pictures: {options.pictures}: no such folder; expected that of the pictures")
+    require_folder("data.root", root)
+    if options.pictures is not None:
+        require_folder("data.pictures", options.pictures)
     what, files = _search(root, options.pictures)
     if not any(split.annotations for split in files.values()):
         raise UserError(

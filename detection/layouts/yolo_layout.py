@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from detection.layouts.layout import ROLES, FoundSet, Layout, SetOptions
-from detection.layouts.picture_places import SUBSETS, pictures_below, subfolder
+from detection.layouts.picture_places import SUBSETS, pictures_below, require_folder, subfolder
 from detection.layouts.yolo_labels import Labelled, read_labels
 from foundation.errors import UserError
 from foundation.file_reading import read_text, readable
@@ -48,8 +48,7 @@ def find_yolo(root: Path, options: SetOptions) -> FoundSet:
     """
     yaml_file = root if root.suffix in (".yaml", ".yml") else None
     root = root.parent if yaml_file else root
-    if not root.is_dir():
-        raise UserError(f"{root}: no such folder; expected the folder of a set")
+    require_folder("data.root", root)
     yaml_file = yaml_file or _data_yaml(root)
     if yaml_file is not None:
         found = _read_data_yaml(yaml_file)
@@ -144,8 +143,8 @@ def _label_folders(folder: Path, root: Path) -> list[Path]:
 
 def _folders(root: Path, pictures: Path | None) -> dict[str, list[Path]]:
     """The folders of pictures by split, of a set that says nothing of itself."""
-    if pictures is not None and not pictures.is_dir():
-        raise UserError(f"data.pictures: {pictures}: no such folder; expected that of the pictures")
+    if pictures is not None:
+        require_folder("data.pictures", pictures)
     lists = [root / f"{name}.txt" for name in SUBSETS]
     if pictures is None and any(_is_list(file) for file in lists):
         return {file.stem: [file] for file in lists if _is_list(file)}

@@ -15,11 +15,13 @@ _LOOKED_AT = 5000  # files of the folder, which may be anybody's
 
 
 def guess_kind(root: Path) -> str | None:
-    """The kind that reads the set in a folder, by the files that it holds; None where none does.
+    """The kind that reads the set in a folder, or of a data.yaml, by what it holds; None where none does.
 
     Returns:
         "yolo", "coco", "voc", "labelme", "via" or "csv".
     """
+    if root.suffix in (".yaml", ".yml") and root.is_file():
+        return "yolo" if _names_a_set(root) else None
     if not root.is_dir():
         return None
     if (root / "obj.data").is_file() or any(map(_names_a_set, (*root.glob("*.yaml"), *root.glob("*.yml")))):

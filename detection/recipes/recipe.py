@@ -73,6 +73,7 @@ SMALL = {
     },
     **{"roi.channels": 256, "roi.regions_per_image": 64, "mask.channels": 64},
 }
+OPEN = {"data": {"short_side": 1, "max_side": 2**20}, "schedule": {"epochs": 1}}
 # Steps and sizes of the CPU's make a training of minutes on two cores.
 GPU = Scale("resnet50", 800, batch=8, lr=0.02, reference_batch=16, steps=None, evaluations=20, heads=LARGE)
 CPU = Scale("resnet18", 256, batch=2, lr=0.01, reference_batch=2, steps=600, evaluations=5, heads=SMALL)
@@ -121,7 +122,8 @@ def own_set_config(
     """
     given = override_values(overrides)
     root = Path(str(given["data.root"]))
-    out = out or Path("runs") / root.absolute().name
+    folder = root.absolute().parent if root.is_file() else root.absolute()  # of a data.yaml
+    out = out or Path("runs") / folder.name
     if resume and (out / "config.yaml").is_file():
         return load_config(DetectionConfig, out / "config.yaml", overrides), out
     kind = given.get("data.kind")
@@ -129,10 +131,9 @@ def own_set_config(
         kind = given["data.kind"] = kind_of(root)
         logger.info("%s looks like data.kind=%s", root, kind)
     known = [f"data.kind={kind}", *overrides]
-    data = parse_config(
-        DetectionConfig, {}, [o for o in known if o.startswith("data.")], source="command line"
-    )
-    facts = survey_set(data.data)
+    # Before anything is chosen or fetched; what the recipe will set is open yet, so it limits nothing.
+    checked = parse_config(DetectionConfig, OPEN, known, source="command line")
+    facts = survey_set(checked.data)
     gpu = resolve_device(str(given.get("run.device", "auto"))).type == "cuda"
     recipe = choose(facts, given, GPU if gpu else CPU, processes=world_size())
     for reason in recipe.reasons:

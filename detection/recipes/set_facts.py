@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from detection.data.annotations import DetectionDataset
 from detection.data.dataset_splits import DATASETS, DataConfig, open_dataset
+from detection.layouts.picture_places import require_folder
 from detection.own_sets.kind_guess import guess_kind
 from foundation.errors import UserError
 
@@ -74,11 +75,11 @@ def _boxes(dataset: DetectionDataset) -> tuple[NDArray[np.float64], NDArray[np.i
 
 def kind_of(root: Path) -> str:
     """The kind of the data set in a folder, a UserError that names the kinds if it looks like none."""
-    if not root.is_dir():
-        raise UserError(f"{root}: no such folder; data.root names the folder of your data set")
     kind = guess_kind(root)
     if kind is None:
+        require_folder("data.root", root)
+        kinds = "|".join(name for name, entry in DATASETS.items() if entry.find is not None)
         raise UserError(
-            f"{root} looks like no data set that is known; say what it is: data.kind={'|'.join(DATASETS)}"
+            f"{root.absolute()} looks like no data set that is known; say what it is: data.kind={kinds}"
         )
     return kind

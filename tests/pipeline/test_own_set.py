@@ -66,10 +66,10 @@ def test_wrong_inputs(refused: Callable, my_set: Path, tmp_path: Path):
     assert "say what it is: data.kind=" in refused("train_det", f"data.root={tmp_path / 'empty'}")
     both = ["schedule.epochs=1", "schedule.total_steps=5"]
     message = refused("train_det", f"data.root={my_set}", *TINY, *both)
-    assert "epochs 1 and total_steps 5 say the same" in message
-    assert "epochs must be positive, got 0" in refused(
-        "train_det", f"data.root={my_set}", *TINY, "schedule.epochs=0"
-    )
+    assert "schedule.total_steps=5 and schedule.epochs=1 exclude each other" in message
+    for value, problem in (("0", "must be positive, got 0"), ("ten", "expected a valid number, got 'ten'")):
+        message = refused("train_det", f"data.root={my_set}", *TINY, f"schedule.epochs={value}")
+        assert "command line:" in message and problem in message
     named = ["backbone.weights=torchvision/resnet19.IMAGENET1K_V1"]
     assert "unknown weights 'torchvision/resnet19" in refused(
         "train_det", f"data.root={my_set}", *TINY, *named

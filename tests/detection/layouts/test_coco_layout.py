@@ -139,7 +139,7 @@ def test_a_missing_file_is_no_matter_of_cocos_download_page(write: Callable[...,
 def test_nothing_found(tmp_path: Path):
     with pytest.raises(UserError, match=r"holds no COCO set: looked for annotations/instances_<split>\.json"):
         opened(root=tmp_path)
-    with pytest.raises(UserError, match=r"none: no such folder; expected the folder of a set"):
+    with pytest.raises(UserError, match=r"none: no such folder; data.root names the folder of the set"):
         opened(root=tmp_path / "none")
 
 

@@ -36,6 +36,12 @@ def test_a_yaml_that_is_no_text_hides_nothing(place: Callable):
     assert guess_kind(root) == "csv"
 
 
+def test_a_data_yaml_stands_for_its_folder(place: Callable):
+    root = place({"data.yaml": "train: images\nnames: [a]\n", "other.yaml": "optim: {lr: 1}\n"})
+    assert guess_kind(root / "data.yaml") == "yolo"
+    assert guess_kind(root / "other.yaml") is None
+
+
 def test_a_set_of_another_kind_is_called_so(place: Callable, opened: Callable):
     root = place({"a.xml": "<annotation/>", "a.jpg": None})
     with pytest.raises(UserError, match=r"holds no COCO set: .*It looks like a set of data\.kind=voc$"):

@@ -67,3 +67,5 @@ def test_folders_of_no_kind(tmp_path: Path):
         kind_of(tmp_path)
     with pytest.raises(UserError, match="none: no such folder; data.root names"):
         kind_of(tmp_path / "none")
+    with pytest.raises(UserError, match="a.json: is a file; data.root names the folder of the set"):
+        kind_of(tmp_path / "a.json")
