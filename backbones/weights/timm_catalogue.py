@@ -23,7 +23,7 @@ class TimmWeights:
 
 
 def list_timm_weights(pattern: str) -> list[str]:
-    """Names "timm/<network>.<tag>" that match a shell pattern, of networks that stay timm's; none without it."""
+    """Names "timm/<network>.<tag>" that fit a shell pattern, of networks that stay timm's, if it is there."""
     try:
         import timm
     except ModuleNotFoundError:
