@@ -24,7 +24,7 @@ from classification.score.network_data import measuring_config, read_classifier_
 from classification.score.weight_evaluation import load_classifier
 from foundation.errors import UserError
 from pictures.given_pictures import GivenPicture, rgb_pixels
-from training.devices import resolve_device
+from training.devices import on_device
 
 logger = logging.getLogger(__name__)
 
@@ -48,11 +48,7 @@ def load(
     network = load_classifier(weights, header, config)
     mean = mean_picture_of(weights, config.data, header.input_spec)
     classifier = Classifier(network, class_names(header), config, header.input_spec, mean)
-    place = resolve_device(config.run.device) if device is None else device
-    try:
-        return classifier.to(place)
-    except (RuntimeError, AssertionError) as error:  # torch's of names, and of GPUs that are not there
-        raise UserError(f"device {device} cannot be used ({error}); leave it out, or give 'cpu'") from None
+    return on_device(classifier, device, config.run.device)
 
 
 def mean_picture_of(weights: str | Path, config: DataConfig, spec: InputSpec) -> Tensor | None:

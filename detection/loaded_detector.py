@@ -18,7 +18,7 @@ from detection.results.detection_result import DetectionResult
 from detection.types import Prediction
 from foundation.errors import UserError
 from pictures.given_pictures import GivenPicture, rgb_pixels
-from training.devices import resolve_device
+from training.devices import on_device
 
 
 def load(
@@ -34,11 +34,7 @@ def load(
         WeightsError, UserError: no detector's weights, a wrong override, or no such device.
     """
     loaded = load_detector(weights, ["run.device=auto", *overrides])
-    place = resolve_device(loaded.config.run.device) if device is None else device
-    try:
-        return Detector(loaded).to(place)
-    except (RuntimeError, AssertionError) as error:  # torch's of names, and of GPUs that are not there
-        raise UserError(f"device {device} cannot be used ({error}); leave it out, or give 'cpu'") from None
+    return on_device(Detector(loaded), device, loaded.config.run.device)
 
 
 class Detector(nn.Module):

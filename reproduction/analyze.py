@@ -20,11 +20,11 @@ from analysis.shattering import measure_shattering, summarise_shattering
 from analysis.untrained import untrained
 from backbones import WeightsHeader, load_network
 from backbones.spec import Network
+from backbones.weights.downloads import digest
 from backbones.weights.published import find_weights
 from classification.data.labelled_batches import Pictures
 from classification.data.opened_splits import match_classes, open_pictures
 from classification.score.network_data import read_classifier_header
-from classification.score.weight_evaluation import digest
 from foundation.atomic_files import write_text
 from foundation.errors import UserError, suggest
 from reproduction.analysis_config import AnalyzeConfig, RandomNetworksConfig, RunOptions, read_config

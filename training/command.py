@@ -76,9 +76,8 @@ class _ListKeys(argparse.Action):
     """Prints the keys of a configuration, and ends the command, whatever else it needs."""
 
     def __init__(self, *arguments: Any, schema: str, **options: Any) -> None:
-        super().__init__(
-            *arguments, **{**options, "default": argparse.SUPPRESS}
-        )  # no argument of the command
+        # Suppressed, so that the command itself gets no argument of this name.
+        super().__init__(*arguments, **{**options, "default": argparse.SUPPRESS})
         self.schema = schema
 
     def __call__(self, parser: argparse.ArgumentParser, *given: Any) -> None:
@@ -101,10 +100,8 @@ def new_parser(description: str | None, *, keys: str | None = None) -> argparse.
     """
     parser = _Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     if keys is not None:
-        text = (
-            "list the configuration's keys with type, default and meaning, and do nothing else; PATTERN is a "
-        )
-        text += "part of a name, or as schedule.*"
+        text = """list the configuration's keys with type, default and meaning, and do nothing else; PATTERN
+            is a part of a name, or as schedule.*"""
         action: Any = partial(_ListKeys, schema=keys)
         parser.add_argument("--keys", nargs="?", metavar="PATTERN", action=action, help=text)
     return parser

@@ -13,6 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 from foundation.errors import UserError, suggest
 
 Value = TypeVar("Value")
+Module = TypeVar("Module", bound=nn.Module)
 
 
 def resolve_device(name: str) -> torch.device:
@@ -35,6 +36,19 @@ def resolve_device(name: str) -> torch.device:
         )
     torch.cuda.set_device(index)
     return torch.device("cuda", index)
+
+
+def on_device(module: Module, device: str | torch.device | None, configured: str) -> Module:
+    """The module, moved to a device, or where None is given to the one that `run.device` configures.
+
+    Raises:
+        UserError: there is no such device.
+    """
+    place = resolve_device(configured) if device is None else device
+    try:
+        return module.to(place)
+    except (RuntimeError, AssertionError) as error:  # torch's of names, and of GPUs that are not there
+        raise UserError(f"device {place} cannot be used ({error}); leave it out, or give 'cpu'") from error
 
 
 def emulates_bf16(device: torch.device) -> bool:

@@ -1,6 +1,5 @@
 """Scores a weight file, on the validation data of its own training or others, and several together."""
 
-import hashlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -15,6 +14,7 @@ from backbones import WeightsHeader, load_network, save_weights
 from backbones.features import FeatureNetwork
 from backbones.norm import FrozenBatchNorm2d, calibrate_batchnorm
 from backbones.spec import Network
+from backbones.weights.downloads import digest
 from backbones.weights.published import find_weights
 from classification.config import MeasuringConfig, PretrainConfig
 from classification.data.labelled_batches import SCORED_AT_ONCE, Batch, Pictures, evaluation_items
@@ -190,9 +190,3 @@ def score_pictures(
     ids, labels, scores = zip(*(part for share in gather_objects(share) for part in share), strict=True)
     names = [portable_id(name) for batch in ids for name in batch]
     return Scores(names, torch.cat(labels), list(pictures.classes), torch.cat(scores), {})
-
-
-def digest(path: Path) -> str:
-    """SHA-256 of a file, which tells one weight file from another of the same name."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from torch import nn
 
 from foundation.errors import UserError
-from training.devices import resolve_device
+from training.devices import on_device, resolve_device
 
 
 @pytest.fixture
@@ -57,3 +58,13 @@ def test_unknown_name():
 @pytest.mark.gpu
 def test_the_gpu_is_found():
     assert resolve_device("auto") == torch.device("cuda", 0) == resolve_device("cuda")
+
+
+def test_a_module_is_moved():
+    module = nn.Linear(1, 1)
+    assert on_device(module, None, "cpu") is module
+    assert on_device(module, "meta", "cpu").weight.device.type == "meta"
+    with pytest.raises(
+        UserError, match=r"^device nowhere cannot be used \(.*\); leave it out, or give 'cpu'$"
+    ):
+        on_device(module, "nowhere", "cpu")

@@ -7,9 +7,10 @@ from PIL import Image
 
 import classification
 from backbones import WeightsHeader, create_model, save_weights
+from backbones.weights.downloads import digest
 from backbones.weights.published import published_weights
 from classification.score.saved_scores import load_scores
-from classification.score.weight_evaluation import digest, score_weights
+from classification.score.weight_evaluation import score_weights
 
 NAME = "torchvision/resnet18.IMAGENET1K_V1"
 
