@@ -99,6 +99,19 @@ def test_a_name_of_torchvision_becomes_a_file_of_ours(publisher, monkeypatch, tm
     assert network.name == "resnet18" and read_header(path) == header
 
 
+def test_a_line_of_the_table_is_all_that_new_weights_need(publisher, monkeypatch, tmp_path):
+    name, (columns, first, *_) = "torchvision/resnet18.OURS", published.TABLE.read_text().splitlines()
+    torch.save(get_model("resnet18").state_dict(), tmp_path / "r18.pth")
+    publisher.files["/r18.pth"] = (tmp_path / "r18.pth").read_bytes()
+    values = dict(zip(columns.split("\t"), first.split("\t"), strict=True))
+    values |= {"name": name, "url": f"{publisher.url}/r18.pth", "digest": ""}
+    (tmp_path / "table.tsv").write_text("\n".join([columns, "\t".join(values.values())]))
+    monkeypatch.setattr(published, "TABLE", tmp_path / "table.tsv")
+    monkeypatch.setattr(published, "published_weights", published.published_weights.__wrapped__)
+    assert list_weights("*resnet18*") == [name]
+    assert load_network(name).name == "resnet18"
+
+
 def publish(monkeypatch, publisher, name: str, content: bytes, digest: str = "") -> None:
     """Lets a name of the table stand for a file on the test's server."""
     url = f"{publisher.url}/{name}.{ROWS[name].url.rsplit('.')[-1]}"
