@@ -4,7 +4,7 @@ import logging
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,9 @@ from detection.alternate import Alternation
 from detection.build import detector_header, network_facts
 from detection.config import DetectionConfig
 from detection.data.annotations import DetectionDataset, require_truth
-from detection.data.dataset_splits import open_dataset
 from detection.data.detection_batches import PreparedPictures, check_pictures, training_batches
 from detection.model.detector import FasterRCNN
+from detection.own_sets.opened_splits import OpenedSplits
 from detection.predictor import predict_dataset
 from detection.published_detectors import refuse_detector
 from detection.results.metrics_by_name import METRICS, score
@@ -40,10 +40,17 @@ logger = logging.getLogger(__name__)
 
 
 def finetune(
-    config: DetectionConfig, out: Path, *, resume: bool = False, overwrite: bool = False
+    config: DetectionConfig,
+    out: Path,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    opened: OpenedSplits | None = None,
 ) -> dict[str, Any]:
     """Trains a detector in the run folder `out`; the same configuration always gives the same run.
 
+    Args:
+        opened: what was opened of the set before.
     Returns:
         What result.json holds; see `training.run.train` and `detection.results.metrics_by_name.score`.
     Raises:
@@ -51,7 +58,8 @@ def finetune(
     """
     device = resolve_device(config.run.device)
     joint = config.training == "joint"
-    open_training = cache(partial(open_dataset, config.data, config.data.train, masks=config.detector.mask))
+    opened = opened or OpenedSplits()
+    open_training = partial(opened, config.data, config.data.train, masks=config.detector.mask)
     config = in_steps(config, lambda: len(open_training()))
     with (
         process_group(device),
@@ -63,7 +71,8 @@ def finetune(
         training = open_training()
         # What scoring masks will need is checked now, not at the first evaluation.
         scored = config.detector.mask and METRICS[config.metric].masks
-        validation = open_dataset(config.data, config.data.val, masks=scored)
+        validation = opened(config.data, config.data.val, masks=scored)
+        opened.release()
         if training.classes != validation.classes:
             raise UserError(
                 f"data.train has the classes {', '.join(training.classes)}; data.val has "

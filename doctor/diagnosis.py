@@ -13,11 +13,10 @@ from detection.data.dataset_splits import (
     DATASETS,
     DataConfig,
     locate_splits,
-    open_dataset,
     parse_split,
-    read_layouts,
 )
 from detection.own_sets.given_sets import find_given, write_sets
+from detection.own_sets.opened_splits import OpenedSplits
 from doctor.box_findings import check_objects, check_turned
 from doctor.findings import Finding, as_json, find, is_clean, table
 from doctor.picture_checks import PictureFacts, inspect_all
@@ -158,7 +157,8 @@ def _compare_given(surveys: Sequence[Survey]) -> None:
 
 def sets_of(data: DataConfig) -> tuple[list[Survey], list[Survey]]:
     """The surveys of a configuration's training and validation sets; UserError where files are missing."""
-    training, validation = (_surveys(data, split) for split in (data.train, data.val))
+    opened = OpenedSplits()
+    training, validation = (_surveys(data, split, opened) for split in (data.train, data.val))
     for role, surveys in (("train", training), ("val", validation)):
         for survey in surveys:
             survey.role = role
@@ -171,11 +171,11 @@ def sets_of(data: DataConfig) -> tuple[list[Survey], list[Survey]]:
     return training, validation
 
 
-def _surveys(data: DataConfig, split: str) -> list[Survey]:
-    if (layouts := read_layouts(data, split)) is not None:
+def _surveys(data: DataConfig, split: str, opened: OpenedSplits) -> list[Survey]:
+    if (layouts := opened.layouts(data, split)) is not None:
         return [survey_layout(layout, f"{data.kind}:{data.folder}:{split}") for layout in layouts]
     if DATASETS[data.kind].locate is None:
-        return [survey_dataset(open_dataset(data, split), f"{data.kind}:{split}")]
+        return [survey_dataset(opened(data, split), f"{data.kind}:{split}")]
     return [survey_split(files) for files in locate_splits(data, split)]
 
 

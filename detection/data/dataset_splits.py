@@ -216,10 +216,16 @@ def open_dataset(config: DataConfig, split: str, *, masks: bool = False) -> Dete
     Raises:
         UserError: the files are not where `data.root` or $DATA_ROOT says, are malformed, or have no masks.
     """
-    layouts = read_layouts(config, split)
+    return open_read(config, split, read_layouts(config, split), masks=masks)
+
+
+def open_read(
+    config: DataConfig, split: str, layouts: Sequence[Layout] | None, *, masks: bool
+) -> DetectionDataset:
+    """The data set of a split whose `layouts` were read; None of a kind that opens it itself."""
     if layouts is None:
         opener = DATASETS[config.kind].open
-        assert opener is not None  # `read_layouts` reads whatever has none
+        assert opener is not None  # `layout_root` gives one of whatever has none
         return opener(config.folder, split, masks)
     parts = [open_layout(layout, masks=masks) for layout in layouts]
     return parts[0] if len(parts) == 1 else JoinedDataset(parts, split)
@@ -227,6 +233,12 @@ def open_dataset(config: DataConfig, split: str, *, masks: bool = False) -> Dete
 
 def read_layouts(config: DataConfig, split: str) -> list[Layout] | None:
     """The parts of a split that is in a layout of other programs; None of all others."""
+    root = layout_root(config, split)
+    return None if root is None else read_found(find_at(config, root), config, split)
+
+
+def layout_root(config: DataConfig, split: str) -> Path | None:
+    """Where to find a split that is in a layout of other programs; None of all others."""
     kind, options = DATASETS[config.kind], config.set_options
     files = any(map(is_file_name, (split, config.train, config.val)))
     own = (
@@ -237,14 +249,24 @@ def read_layouts(config: DataConfig, split: str) -> list[Layout] | None:
     )
     if kind.find is None or (kind.open and (not own or kind.opens(config.folder, split, options))):
         return None
-    root = Path(".") if files and config.root is None else config.folder
+    return Path(".") if files and config.root is None else config.folder
+
+
+def find_at(config: DataConfig, root: Path) -> FoundSet:
+    """The set in a folder of `layout_root`; UserError, which says what the folder looks like, of none."""
+    find = DATASETS[config.kind].find
+    assert find is not None  # else `layout_root` is None
     try:
-        found = kind.find(root, options)
+        return find(root, config.set_options)
     except UserError as error:
         if (other := guess_kind(root)) in (None, config.kind):
             raise
         raise UserError(f"{error}. It looks like a set of data.kind={other}") from None
-    return told_apart([read_split(found, part, options) for part in split.split("+")], found.root)
+
+
+def read_found(found: FoundSet, config: DataConfig, split: str) -> list[Layout]:
+    """The parts of a split of a set."""
+    return told_apart([read_split(found, part, config.set_options) for part in split.split("+")], found.root)
 
 
 def locate_splits(config: DataConfig, split: str) -> Sequence[CocoSplit | VocSplit]:

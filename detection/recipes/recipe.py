@@ -15,6 +15,7 @@ from backbones.weights.published import find_weights
 from detection.config import DetectionConfig
 from detection.model.anchor_fit import best_iou
 from detection.model.detector_kinds import KINDS
+from detection.own_sets.opened_splits import OpenedSplits
 from detection.published_detectors import find_detector
 from detection.recipes.set_facts import SetFacts, kind_of, survey_set
 from detection.starting_weights import architecture
@@ -104,17 +105,18 @@ def train_own_set(
 ) -> dict[str, Any]:
     """Trains by the recipe for a set of one's own; see `own_set_config`, and `finetune` for what it gives."""
     with process_group(resolve_device(str(override_values(overrides).get("run.device", "auto")))):
-        config, out = own_set_config(overrides, out, resume=resume)
-        return finetune(config, out, resume=resume, overwrite=overwrite)
+        opened = OpenedSplits()
+        config, out = own_set_config(overrides, out, resume=resume, opened=opened)
+        return finetune(config, out, resume=resume, overwrite=overwrite, opened=opened)
 
 
 def own_set_config(
-    overrides: Sequence[str], out: Path | None, *, resume: bool
+    overrides: Sequence[str], out: Path | None, *, resume: bool, opened: OpenedSplits
 ) -> tuple[DetectionConfig, Path]:
     """The configuration for a set of one's own, and the run folder: `out`, or runs/<name of the data folder>.
 
     A run that goes on keeps the recipe that it was begun with. Several processes call it together, in their
-    `process_group`, and have the same configuration.
+    `process_group`, and have the same configuration. The set is opened by way of `opened`.
 
     Raises:
         UserError: the set or an override is not as needed.
@@ -133,7 +135,7 @@ def own_set_config(
     known = [f"data.kind={kind}", *overrides]
     # Before anything is chosen or fetched; what the recipe will set is open yet, so it limits nothing.
     checked = parse_config(DetectionConfig, OPEN, known, source="command line")
-    facts = survey_set(checked.data)
+    facts = survey_set(checked.data, opened)
     gpu = resolve_device(str(given.get("run.device", "auto"))).type == "cuda"
     recipe = choose(facts, given, GPU if gpu else CPU, processes=world_size())
     for reason in recipe.reasons:

@@ -8,9 +8,10 @@ import torch
 from numpy.typing import NDArray
 
 from detection.data.annotations import DetectionDataset
-from detection.data.dataset_splits import DATASETS, DataConfig, open_dataset
+from detection.data.dataset_splits import DATASETS, DataConfig
 from detection.layouts.picture_places import require_folder
 from detection.own_sets.kind_guess import guess_kind
+from detection.own_sets.opened_splits import OpenedSplits
 from foundation.errors import UserError
 
 
@@ -49,14 +50,16 @@ class SetFacts:
         return self.boxes * scales[self.owners][:, None]
 
 
-def survey_set(config: DataConfig) -> SetFacts:
+def survey_set(config: DataConfig, opened: OpenedSplits) -> SetFacts:
     """Opens the training set, with masks if it has them; a UserError if it is not as needed, or empty."""
     masks = True
     try:
         for split in (config.val, config.train):
-            dataset = open_dataset(config, split, masks=True)
+            dataset = opened(config, split, masks=True)
     except UserError:  # raised again below unless it is for want of masks
-        dataset, masks = open_dataset(config, config.train), False
+        masks = False
+        for split in (config.val, config.train):
+            dataset = opened(config, split)
     if len(dataset) == 0:
         raise UserError(f"{config.train} of {config.root} has no pictures; expected at least one to train on")
     sides = np.sort(np.array(dataset.image_sizes, dtype=np.float64).reshape(-1, 2), axis=1)
@@ -65,7 +68,7 @@ def survey_set(config: DataConfig) -> SetFacts:
 
 
 def _boxes(dataset: DetectionDataset) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    targets = dataset.targets
+    targets = [dataset.load_target(index) for index in range(len(dataset))]  # which are not kept
     corners = torch.cat([target.boxes for target in targets]).double().numpy()
     owners = np.repeat(np.arange(len(targets)), [len(target.boxes) for target in targets])
     sizes = corners[:, 2:] - corners[:, :2]
