@@ -17,7 +17,7 @@ def small(options: list[str]) -> list[str]:
 
 def test_a_detector_trained_for_epochs(tool: Callable, tiny_detector: list[str], tmp_path: Path):
     """8 pictures in batches of 2 are 4 steps an epoch."""
-    options = ["run.workers=0", *small(tiny_detector)]
+    options = ["run.workers=0", "data.train=train", "data.val=val", *small(tiny_detector)]
     tool("train_det", "--out", tmp_path / "steps", *options, *STEPS)
     tool("train_det", "--out", tmp_path / "epochs", *options, *EPOCHS)
     for name in ("config.yaml", "metrics.jsonl", "last.safetensors", "result.json"):
