@@ -38,7 +38,8 @@ def tiny_classifier() -> list[str]:
 def tiny_detector() -> list[str]:
     """Options that make fine-tuning from scratch take seconds."""
     return [
-        *("data.kind=coco", "data.short_side=64", "data.max_side=96", "backbone.weights=null"),
+        *("data.kind=coco", "data.train=train", "data.val=val"),
+        *("data.short_side=64", "data.max_side=96", "backbone.weights=null"),
         *("backbone.norm=batch", "backbone.frozen_stages=0", "rpn.anchor_sizes=[16, 32]", "rpn.channels=16"),
         *("rpn.pre_nms_train=50", "rpn.post_nms_train=20", "rpn.pre_nms_test=20", "rpn.post_nms_test=8"),
         *("roi.size=2", "roi.regions_per_image=4", "optim.batch_size=2", "optim.reference_batch=2"),

@@ -74,7 +74,7 @@ def test_what_is_wrong_is_said_before_training(refused: Callable, tiny_detector:
     assert "is built by timm; leave out shortcut='C'" in refused(
         "train_det", *out, "backbone.name=timm/regnetx_002", "backbone.shortcut=C"
     )
-    assert "no sequence of convolutional stages" in refused(
+    assert "cannot be cut in two; take its map" in refused(
         "train_det", *out, "backbone.name=timm/vit_tiny_patch16_224"
     )
     assert not (tmp_path / "run").exists()

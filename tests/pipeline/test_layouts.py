@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 
 from detection.own_sets.given_sets import write_sets
 
+ROOT = Path(__file__).resolve().parents[2]
 EXPORTS = [
     *(("coco", f"coco_dataset/{name}") for name in ("mmdet_coco", "coco_roboflow")),
     *((kind, f"roboflow_dataset/{kind}") for kind in ("coco", "voc", "yolo")),
@@ -22,8 +23,10 @@ def trained(tool: Callable, tiny_detector: list[str]) -> Callable[..., Path]:
     """trained(out, option, …) trains two steps and gives the run folder."""
 
     def train(out: Path, *options: str) -> Path:
+        tiny = [option for option in tiny_detector if not option.startswith(("data.train=", "data.val="))]
         short = ["schedule.total_steps=2", "run.eval_every=2", "run.checkpoint_every=2"]
-        tool("train_det", "--out", out, *tiny_detector, *short, *options)
+        config = ("--config", str(ROOT / "configs" / "shapes_frcnn_r18.yaml"))
+        tool("train_det", *config, "--out", out, *tiny, *short, *options)
         return out
 
     return train

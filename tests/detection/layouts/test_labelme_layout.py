@@ -144,7 +144,7 @@ def test_nothing_is_read_far_from_the_set(tmp_path: Path, picture):
     picture(tmp_path / "home" / "sets" / "mine" / "other.jpg")
     for named in ("../../../secret/a.jpg", str(tmp_path / "secret" / "a.jpg")):
         write(tmp_path / "home" / "sets" / "mine" / "a.json", imagePath=named)
-        with pytest.raises(UserError, match=r"a\.json: no picture '.*a\.jpg' beside it"):
+        with pytest.raises(UserError, match=r"a\.json: no picture '.* beside it"):
             read_labelme(tmp_path / "home" / "sets" / "mine")
 
 
