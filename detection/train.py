@@ -19,7 +19,7 @@ from detection.config import DetectionConfig
 from detection.data.annotations import DetectionDataset, require_truth
 from detection.data.detection_batches import PreparedPictures, check_pictures, training_batches
 from detection.model.detector import FasterRCNN
-from detection.own_sets.opened_splits import OpenedSplits
+from detection.own_sets.split_opener import SplitOpener
 from detection.predictor import predict_dataset
 from detection.published_detectors import refuse_detector
 from detection.results.metrics_by_name import METRICS, score
@@ -45,7 +45,7 @@ def finetune(
     *,
     resume: bool = False,
     overwrite: bool = False,
-    opened: OpenedSplits | None = None,
+    opened: SplitOpener | None = None,
 ) -> dict[str, Any]:
     """Trains a detector in the run folder `out`; the same configuration always gives the same run.
 
@@ -58,7 +58,7 @@ def finetune(
     """
     device = resolve_device(config.run.device)
     joint = config.training == "joint"
-    opened = opened or OpenedSplits()
+    opened = opened or SplitOpener()
     open_training = partial(opened, config.data, config.data.train, masks=config.detector.mask)
     config = in_steps(config, lambda: len(open_training()))
     with (

@@ -16,7 +16,7 @@ from detection.data.dataset_splits import (
     parse_split,
 )
 from detection.own_sets.given_sets import find_given, write_sets
-from detection.own_sets.opened_splits import OpenedSplits
+from detection.own_sets.split_opener import SplitOpener
 from doctor.box_findings import check_objects, check_turned
 from doctor.findings import Finding, as_json, find, is_clean, table
 from doctor.picture_checks import PictureFacts, inspect_all
@@ -157,7 +157,7 @@ def _compare_given(surveys: Sequence[Survey]) -> None:
 
 def sets_of(data: DataConfig) -> tuple[list[Survey], list[Survey]]:
     """The surveys of a configuration's training and validation sets; UserError where files are missing."""
-    opened = OpenedSplits()
+    opened = SplitOpener()
     training, validation = (_surveys(data, split, opened) for split in (data.train, data.val))
     for role, surveys in (("train", training), ("val", validation)):
         for survey in surveys:
@@ -171,7 +171,7 @@ def sets_of(data: DataConfig) -> tuple[list[Survey], list[Survey]]:
     return training, validation
 
 
-def _surveys(data: DataConfig, split: str, opened: OpenedSplits) -> list[Survey]:
+def _surveys(data: DataConfig, split: str, opened: SplitOpener) -> list[Survey]:
     if (layouts := opened.layouts(data, split)) is not None:
         return [survey_layout(layout, f"{data.kind}:{data.folder}:{split}") for layout in layouts]
     if DATASETS[data.kind].locate is None:

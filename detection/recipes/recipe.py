@@ -15,8 +15,9 @@ from backbones.weights.published import find_weights
 from detection.config import DetectionConfig
 from detection.model.anchor_fit import best_iou
 from detection.model.detector_kinds import KINDS
-from detection.own_sets.opened_splits import OpenedSplits
+from detection.own_sets.split_opener import SplitOpener
 from detection.published_detectors import find_detector
+from detection.recipes.machine_scale import CPU, GPU, Scale
 from detection.recipes.set_facts import SetFacts, kind_of, survey_set
 from detection.starting_weights import architecture
 from detection.train import finetune
@@ -31,53 +32,13 @@ LEAST_SIDE = 64  # pixels: two cells of conv5
 WIDEST = 5 / 3  # long side over short side; what is wider has a shorter short side
 EPOCHS = (12, 100)  # COCO's 1x schedule; more than the second only repeats
 FEWEST_STEPS = 200
+OPEN = {"data": {"short_side": 1, "max_side": 2**20}, "schedule": {"epochs": 1}}
 WELL_COVERED = 0.5  # IoU of a box with its best anchor
 # Whoever gives one of these wants another network than the published detector.
 OF_ARCHITECTURE = (
     *("backbone.", "detector.kind", "detector.class", "detector.pyramid"),
     *("rpn.anchor", "rpn.channels"),
 )
-
-
-@dataclass(frozen=True)
-class Scale:
-    """What the device decides.
-
-    Attributes:
-        backbone: its name.
-        short_side: pixels, at most.
-        batch: pictures a step, of each process.
-        lr, reference_batch: the learning rate and for how many pictures it is.
-        steps: at most; None leaves it to the epochs.
-        evaluations: at most.
-        heads: sizes of pyramid, RPN and box head.
-    """
-
-    backbone: str
-    short_side: int
-    batch: int
-    lr: float
-    reference_batch: int
-    steps: int | None
-    evaluations: int
-    heads: Mapping[str, Any]
-
-
-LARGE = {"rpn.channels": 256, "rpn.post_nms_train": 1000, "roi.regions_per_image": 512}
-SMALL = {
-    **{"detector.pyramid_channels": 128, "rpn.channels": 128, "rpn.anchors_per_image": 64},
-    **{
-        "rpn.pre_nms_train": 400,
-        "rpn.post_nms_train": 200,
-        "rpn.pre_nms_test": 300,
-        "rpn.post_nms_test": 100,
-    },
-    **{"roi.channels": 256, "roi.regions_per_image": 64, "mask.channels": 64},
-}
-OPEN = {"data": {"short_side": 1, "max_side": 2**20}, "schedule": {"epochs": 1}}
-# Steps and sizes of the CPU's make a training of minutes on two cores.
-GPU = Scale("resnet50", 800, batch=8, lr=0.02, reference_batch=16, steps=None, evaluations=20, heads=LARGE)
-CPU = Scale("resnet18", 256, batch=2, lr=0.01, reference_batch=2, steps=600, evaluations=5, heads=SMALL)
 
 
 @dataclass
@@ -105,13 +66,13 @@ def train_own_set(
 ) -> dict[str, Any]:
     """Trains by the recipe for a set of one's own; see `own_set_config`, and `finetune` for what it gives."""
     with process_group(resolve_device(str(override_values(overrides).get("run.device", "auto")))):
-        opened = OpenedSplits()
+        opened = SplitOpener()
         config, out = own_set_config(overrides, out, resume=resume, opened=opened)
         return finetune(config, out, resume=resume, overwrite=overwrite, opened=opened)
 
 
 def own_set_config(
-    overrides: Sequence[str], out: Path | None, *, resume: bool, opened: OpenedSplits
+    overrides: Sequence[str], out: Path | None, *, resume: bool, opened: SplitOpener
 ) -> tuple[DetectionConfig, Path]:
     """The configuration for a set of one's own, and the run folder: `out`, or runs/<name of the data folder>.
 

@@ -11,7 +11,7 @@ from detection.data.annotations import DetectionDataset
 from detection.data.dataset_splits import DATASETS, DataConfig
 from detection.layouts.picture_places import require_folder
 from detection.own_sets.kind_guess import guess_kind
-from detection.own_sets.opened_splits import OpenedSplits
+from detection.own_sets.split_opener import SplitOpener
 from foundation.errors import UserError
 
 
@@ -50,7 +50,7 @@ class SetFacts:
         return self.boxes * scales[self.owners][:, None]
 
 
-def survey_set(config: DataConfig, opened: OpenedSplits) -> SetFacts:
+def survey_set(config: DataConfig, opened: SplitOpener) -> SetFacts:
     """Opens the training set, with masks if it has them; a UserError if it is not as needed, or empty."""
     masks = True
     try:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from detection.own_sets.opened_splits import OpenedSplits
+from detection.own_sets.split_opener import SplitOpener
 from detection.recipes import recipe as module
 from detection.recipes.recipe import CPU, GPU, choose, is_own_set, own_set_config, spanning_sizes
 from detection.recipes.set_facts import SetFacts
@@ -182,7 +182,7 @@ def test_the_configuration_of_a_set(write_coco: CocoWriter, tmp_path: Path, capl
     own = [f"data.root={tmp_path}", f"data.train={file.name}", f"data.val={file.name}", "run.device=cpu"]
     caplog.set_level("INFO")
     config, out = own_set_config(
-        [*own, "optim.lr=0.5", "schedule.total_steps=7"], None, resume=False, opened=OpenedSplits()
+        [*own, "optim.lr=0.5", "schedule.total_steps=7"], None, resume=False, opened=SplitOpener()
     )
     assert out == Path("runs", tmp_path.name)
     assert (config.data.kind, config.optim.lr, config.backbone.name) == ("coco", 0.5, "resnet18")
@@ -190,14 +190,12 @@ def test_the_configuration_of_a_set(write_coco: CocoWriter, tmp_path: Path, capl
     assert "looks like data.kind=coco" in caplog.text
     assert "recipe: 3 pictures of 6x4 (median), 3 objects of 2 classes, with masks" in caplog.text
     with pytest.raises(UserError, match="optim.lrr: unknown key; did you mean 'optim.lr'"):
-        own_set_config([*own, "optim.lrr=0.5"], None, resume=False, opened=OpenedSplits())
+        own_set_config([*own, "optim.lrr=0.5"], None, resume=False, opened=SplitOpener())
 
 
 def test_a_run_that_goes_on_keeps_its_recipe(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     (tmp_path / "config.yaml").write_text("optim: {lr: 0.25}\nschedule: {total_steps: 9}\n")
     monkeypatch.setattr(module, "survey_set", lambda data: pytest.fail("opened the set"))
     again: Callable = own_set_config
-    config, _ = again(
-        ["data.root=a", "schedule.total_steps=12"], tmp_path, resume=True, opened=OpenedSplits()
-    )
+    config, _ = again(["data.root=a", "schedule.total_steps=12"], tmp_path, resume=True, opened=SplitOpener())
     assert (config.optim.lr, config.schedule.total_steps) == (0.25, 12)

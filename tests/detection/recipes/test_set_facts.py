@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from detection.data.dataset_splits import DataConfig
-from detection.own_sets.opened_splits import OpenedSplits
+from detection.own_sets.split_opener import SplitOpener
 from detection.recipes.set_facts import SetFacts, kind_of, survey_set
 from foundation.errors import UserError
 from tests.detection.conftest import CocoWriter
@@ -23,7 +23,7 @@ def own_set(write_coco: CocoWriter, coco_content: dict[str, Any], tmp_path: Path
 
 def test_a_set_in_numbers(own_set: DataConfig):
     # Boxes of 3 x 2, 2 x 3 and a crowd of 1 x 4, in pictures of 6 x 4, the last of which is empty.
-    facts = survey_set(own_set, OpenedSplits())
+    facts = survey_set(own_set, SplitOpener())
     assert (facts.pictures, facts.classes, facts.median_sides) == (3, 2, (4.0, 6.0))
     assert sorted(facts.boxes.tolist()) == [[1.0, 4.0], [2.0, 3.0], [3.0, 2.0]]
     assert sorted(np.bincount(facts.owners, minlength=3).tolist()) == [0, 1, 2]
@@ -35,12 +35,12 @@ def test_masks_that_one_object_lacks(
 ):
     del coco_content["annotations"][0]["segmentation"]
     write_coco(coco_content)
-    assert not survey_set(own_set, OpenedSplits()).masks
+    assert not survey_set(own_set, SplitOpener()).masks
 
 
 def test_a_set_without_objects(own_set: DataConfig, coco_content: dict[str, Any], write_coco: CocoWriter):
     write_coco({**coco_content, "annotations": []})
-    facts = survey_set(own_set, OpenedSplits())
+    facts = survey_set(own_set, SplitOpener())
     assert facts.boxes.shape == (0, 2) and not facts.masks
 
 

@@ -7,7 +7,7 @@ from detection.data.dataset_splits import DataConfig, find_at, layout_root, open
 from detection.layouts.layout import FoundSet, Layout
 
 
-class OpenedSplits:
+class SplitOpener:
     """Opens splits as `open_dataset` does, and remembers them for those who ask later.
 
     A command has one of these, so that it reads its files once, and the log says once what they are.

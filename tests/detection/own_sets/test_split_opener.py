@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from detection.data.dataset_splits import DataConfig, open_dataset
-from detection.own_sets.opened_splits import OpenedSplits
+from detection.own_sets.split_opener import SplitOpener
 
 FILES = {
     "images/train/a.jpg": None,
@@ -24,7 +24,7 @@ def config(place: Callable) -> DataConfig:
 
 def test_each_fact_is_told_once(config: DataConfig, caplog: pytest.LogCaptureFixture):
     caplog.set_level(logging.INFO)
-    opened = OpenedSplits()
+    opened = SplitOpener()
     for split in ("train", "val", "train"):
         opened(config, split)
         assert opened.layouts(config, split) is opened.layouts(config, split)
@@ -34,7 +34,7 @@ def test_each_fact_is_told_once(config: DataConfig, caplog: pytest.LogCaptureFix
 
 
 def test_released_contents_are_read_anew_and_open_sets_stay(config: DataConfig):
-    opened = OpenedSplits()
+    opened = SplitOpener()
     dataset, layouts = opened(config, "train"), opened.layouts(config, "train")
     opened.release()
     assert opened(config, "train") is dataset
@@ -42,7 +42,7 @@ def test_released_contents_are_read_anew_and_open_sets_stay(config: DataConfig):
 
 
 def test_kinds_that_open_their_sets_themselves(coco_root: object):
-    config, opened = DataConfig(kind="coco", root=str(coco_root), train="val", val="val"), OpenedSplits()
+    config, opened = DataConfig(kind="coco", root=str(coco_root), train="val", val="val"), SplitOpener()
     assert opened.layouts(config, "val") is None
     assert opened(config, "val") is opened(config, "val")
     assert opened(config, "val").fingerprint() == open_dataset(config, "val").fingerprint()
