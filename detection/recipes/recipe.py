@@ -96,6 +96,7 @@ def own_set_config(
     known = [f"data.kind={kind}", *overrides]
     # Before anything is chosen or fetched; what the recipe will set is open yet, so it limits nothing.
     checked = parse_config(DetectionConfig, OPEN, known, source="command line")
+    given["data.train"] = checked.data.train  # as the kind has it where none is given; VOC's names the year
     facts = survey_set(checked.data, opened)
     gpu = resolve_device(str(given.get("run.device", "auto"))).type == "cuda"
     recipe = choose(facts, given, GPU if gpu else CPU, processes=world_size())
@@ -127,7 +128,7 @@ def choose(facts: SetFacts, given: Mapping[str, Any], scale: Scale, *, processes
     _choose_anchors(recipe, facts, given)
     _choose_length(recipe, facts, given, scale, processes)
     voc = given.get("data.kind") == "voc"
-    year = str(given.get("data.train", "")).partition(":")[0]
+    year = str(given.get("data.train")).partition(":")[0]
     recipe.values["metric"] = ("voc07" if year == "2007" else "voc12") if voc else "coco"
     return recipe
 

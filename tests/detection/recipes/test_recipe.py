@@ -13,7 +13,7 @@ from detection.recipes import recipe as module
 from detection.recipes.recipe import CPU, GPU, choose, is_own_set, own_set_config, spanning_sizes
 from detection.recipes.set_facts import SetFacts
 from foundation.errors import UserError, WeightsError
-from tests.detection.conftest import CocoWriter
+from tests.detection.conftest import CocoWriter, VocWriter
 
 
 @pytest.fixture(autouse=True)
@@ -191,6 +191,15 @@ def test_the_configuration_of_a_set(write_coco: CocoWriter, tmp_path: Path, capl
     assert "recipe: 3 pictures of 6x4 (median), 3 objects of 2 classes, with masks" in caplog.text
     with pytest.raises(UserError, match="optim.lrr: unknown key; did you mean 'optim.lr'"):
         own_set_config([*own, "optim.lrr=0.5"], None, resume=False, opened=SplitOpener())
+
+
+@pytest.mark.parametrize(("year", "metric"), [("2007", "voc07"), ("2012", "voc12")])
+def test_the_year_of_a_devkit_decides_the_metric(write_voc: VocWriter, year: str, metric: str):
+    write_voc({"b": []}, year=year, split="val")
+    root = write_voc({"a": [("dog", (1, 1, 100, 100), 0)]}, year=year)
+    own = ["data.kind=voc", f"data.root={root}", "run.device=cpu", "backbone.weights=null"]
+    config, _ = own_set_config(own, None, resume=False, opened=SplitOpener())
+    assert (config.data.train, config.metric) == (f"{year}:train", metric)
 
 
 def test_a_run_that_goes_on_keeps_its_recipe(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
