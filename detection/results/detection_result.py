@@ -4,6 +4,7 @@ import importlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -85,7 +86,7 @@ class DetectionResult:
 
     def __repr__(self) -> str:
         height, width = self.pixels.shape[:2]
-        found = [f"{one.name} {one.score:.2f}" for one, _ in zip(self, range(_SHOWN), strict=False)]
+        found = [f"{one.name} {one.score:.2f}" for one in islice(self, _SHOWN)]
         more = f" and {len(self) - _SHOWN} more" if len(self) > _SHOWN else ""
         objects = f"{len(self)} object{'s' * (len(self) != 1)}"
         listed = f": {', '.join(found)}{more}" if found else ""

@@ -209,6 +209,8 @@ def score_predictions_of(
         for file, image_id in zip(files, truth.image_ids, strict=True)
     }
     records = _read_records(predictions, names)
+    if has_masks(records):
+        records = with_boxes(records, dict(zip(truth.image_ids, truth.image_sizes, strict=True)), predictions)
     found = from_coco_records(records, truth, predictions)
     result = score(found, truth, config.metric) if truth.has_truth else {}
     split = EvaluatedSplit(truth, "voc" if given.kind == "voc" else "coco", config.data.val, config.metric)

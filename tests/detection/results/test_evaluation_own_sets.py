@@ -5,7 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from pycocotools.mask import encode
 
 from detection.results.detection_report import ReportOptions
 from detection.results.evaluation import evaluate
@@ -55,6 +57,21 @@ def test_ids_are_those_of_a_training(score: Callable):
     # Now both are dogs: the first is a false alarm, the second finds the only dog.
     turned = score(found, "data.classes=[dog, cat]")
     assert turned["class_ap"] == {"dog": pytest.approx(0.5), "cat": 0}
+
+
+def test_masks_without_boxes(score: Callable, tmp_path: Path):
+    """Rows 2 to 6 of columns 5 to 14: the box 5 2 10 5, of which 45 pixels lie in the truth's 50."""
+    mask = np.zeros((10, 20), dtype=np.uint8, order="F")
+    mask[2:7, 5:15] = 1
+    run_length = encode(mask)
+    outline = {"size": run_length["size"], "counts": run_length["counts"].decode()}
+    found = [
+        {"image_id": f"images/valid/{name}.jpg", "category_id": label, "score": 0.9, "segmentation": outline}
+        for name, label in (("a", 1), ("b", 2))
+    ]
+    assert score(found, method="area")["scores"] == {"mAP": pytest.approx(1)}
+    explained = score(found, out=tmp_path / "out", options=ReportOptions(explain=True, report=True))
+    assert explained["scores"]["AP50"] == pytest.approx(1)
 
 
 @pytest.mark.parametrize("folder", ["images/valid/", ""])
