@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from analysis import gradients, lesions, paths, plots, responses, signal
+from analysis import analysis_figures, gradients, lesions, paths, responses, signal
 from analysis.arrays import Arrays, Batches
 from backbones.spec import Network
 
@@ -15,7 +15,7 @@ class Kind(NamedTuple):
     needs_labels: bool  # whether errors or losses are measured
     measure: Callable[[Network, Batches, Any, int], Arrays]  # of a network in evaluation mode, with a seed
     summarise: Callable[[Arrays, Any], dict[str, Any]]  # figures of merit
-    draw: Callable[[plots.Labelled, Any], Any]  # a figure of several networks
+    draw: Callable[[analysis_figures.Labelled, Any], Any]  # a figure of several networks
 
 
 KINDS = {
@@ -24,7 +24,7 @@ KINDS = {
         needs_labels=False,
         measure=lambda network, batches, options, seed: responses.measure_responses(network, batches),
         summarise=lambda arrays, options: responses.summarise_responses(arrays),
-        draw=lambda labelled, options: plots.draw_responses(labelled),
+        draw=lambda labelled, options: analysis_figures.draw_responses(labelled),
     ),
     "signal": Kind(
         pictures=lambda options: options.pictures,
@@ -33,27 +33,27 @@ KINDS = {
             network, signal.normal_inputs(batches, seed) if options.input == "normal" else batches
         ),
         summarise=lambda arrays, options: signal.summarise_signal(arrays),
-        draw=lambda labelled, options: plots.draw_signal(labelled),
+        draw=lambda labelled, options: analysis_figures.draw_signal(labelled),
     ),
     "lesion": Kind(
         pictures=lambda options: options.pictures,
         needs_labels=True,
         measure=lesions.measure_lesions,
         summarise=lambda arrays, options: lesions.summarise_lesions(arrays),
-        draw=lambda labelled, options: plots.draw_lesions(labelled),
+        draw=lambda labelled, options: analysis_figures.draw_lesions(labelled),
     ),
     "paths": Kind(
         pictures=lambda options: options.samples,
         needs_labels=True,
         measure=lambda network, batches, options, seed: paths.measure_paths(network, batches, seed),
         summarise=lambda arrays, options: paths.summarise_paths(arrays, options.mass),
-        draw=lambda labelled, options: plots.draw_paths(labelled, options.mass),
+        draw=lambda labelled, options: analysis_figures.draw_paths(labelled, options.mass),
     ),
     "gradients": Kind(
         pictures=lambda options: 2 * options.lines,
         needs_labels=False,
         measure=gradients.measure_gradients,
         summarise=lambda arrays, options: gradients.summarise_gradients(arrays),
-        draw=lambda labelled, options: plots.draw_gradients(labelled),
+        draw=lambda labelled, options: analysis_figures.draw_gradients(labelled),
     ),
 }

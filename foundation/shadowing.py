@@ -12,7 +12,7 @@ MAY_IMPORT = {
     "pictures": {"foundation"},
     "classification": SHARED,
     "detection": SHARED,
-    "analysis": SHARED - {"pictures"},
+    "analysis": SHARED,
     "doctor": SHARED | {"classification", "detection"},
     "reproduction": SHARED | {"classification", "detection", "analysis", "doctor"},
 }

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from analysis.analysis_figures import draw_shattering
 from analysis.arrays import Arrays, load_arrays, save_arrays
 from analysis.kinds import KINDS, Kind
-from analysis.plots import draw_shattering, save_plot
 from analysis.shattering import measure_shattering, summarise_shattering
 from analysis.untrained import untrained
 from backbones import WeightsHeader, load_network
@@ -27,6 +27,7 @@ from classification.data.opened_splits import match_classes, open_pictures
 from classification.score.network_data import read_classifier_header
 from foundation.atomic_files import write_text
 from foundation.errors import UserError, suggest
+from pictures.plots import save_plot
 from reproduction.analysis_config import AnalyzeConfig, RandomNetworksConfig, RunOptions, read_config
 from training.command import watched
 from training.config import parse_config

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from analysis.plots import new_axes, save_plot
+from pictures.plots import new_axes, save_plot
 from reproduction.curves import Point, window_steps
 from reproduction.paper import Figure
 from reproduction.tables import Line, said

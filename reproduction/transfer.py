@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from analysis.plots import new_axes, save_plot
 from detection.config import DetectionConfig
 from detection.train import finetune
 from foundation.atomic_files import write_json
 from foundation.errors import UserError
+from pictures.plots import new_axes, save_plot
 from reproduction.curves import read_metrics
 from reproduction.tables import markdown_table, spread
 from training.devices import is_main

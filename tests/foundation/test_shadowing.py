@@ -45,7 +45,7 @@ def test_python_itself_names_a_file_that_hides_the_foundation(tmp_path: Path):
     ("package", "files"),
     [
         ("detection", ["engine.py", "analysis.py", "doctor.py", "reproduction.py", "metrics.py"]),
-        ("analysis", ["pictures.py", "detection.py", "classification.py"]),
+        ("analysis", ["doctor.py", "detection.py", "classification.py"]),
         ("training", ["pictures.py", "backbones.py", "config.py"]),
     ],
 )

@@ -1,7 +1,6 @@
 """The figures of the analyses; several networks in each."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -9,43 +8,10 @@ import numpy as np
 from analysis.arrays import Arrays
 from analysis.paths import effective_range, path_weights, share_of_paths
 from analysis.shattering import NETS, cloud_correlation
-from foundation.atomic_files import replace_atomically
+from pictures.plots import chart_label, new_axes
 
 BINS = 6  # of draws by Kendall's τ
 Labelled = Mapping[str, Arrays]  # what was measured, by the name of the network
-
-
-def save_plot(figure: Any, stem: Path, formats: Sequence[str] = ("png", "svg")) -> list[Path]:
-    """Writes stem.png and stem.svg, with equal bytes for equal figures, and closes the figure."""
-    import matplotlib
-    from matplotlib import pyplot
-
-    files = []
-    with matplotlib.rc_context({"svg.hashsalt": "analysis"}):
-        for suffix in formats:
-            files.append(stem.with_suffix(f".{suffix}"))
-            metadata = {"Software" if suffix == "png" else "Date": None}
-            with replace_atomically(files[-1]) as temporary:
-                figure.savefig(temporary, format=suffix, dpi=130, metadata=metadata)
-    pyplot.close(figure)
-    return files
-
-
-def new_axes(
-    rows: int, columns: int, *, size: tuple[float, float] = (5.2, 3.9), **options: Any
-) -> tuple[Any, Any]:
-    """A figure of panels of this size, width and height in inches, and its axes, (rows, columns)."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figsize = (size[0] * columns, size[1] * rows)
-    options |= {"figsize": figsize, "squeeze": False, "layout": "constrained"}
-    figure, axes = pyplot.subplots(rows, columns, **options)
-    for axis in axes.flat:
-        axis.grid(alpha=0.3)
-    return figure, axes
 
 
 def _styled(labelled: Labelled) -> Iterator[tuple[Arrays, dict[str, Any]]]:
@@ -55,7 +21,7 @@ def _styled(labelled: Labelled) -> Iterator[tuple[Arrays, dict[str, Any]]]:
         plain, untrained = label.startswith("plain"), label.endswith(", untrained")
         line = "-." if plain and untrained else ":" if untrained else "--" if plain else "-"
         place = networks.index(label.removesuffix(", untrained"))
-        yield arrays, {"color": f"C{place % 10}", "ls": line, "label": label}
+        yield arrays, {"color": f"C{place % 10}", "ls": line, "label": chart_label(label)}
 
 
 def _finished(figure: Any, axis: Any, title: str | None) -> Any:

@@ -1,12 +1,12 @@
 """Figures are written whole and repeat to the byte; what they show is looked at by people."""
 
-import matplotlib
 import numpy as np
 import pytest
 
+from analysis.analysis_figures import draw_shattering
 from analysis.kinds import KINDS
-from analysis.plots import draw_shattering, save_plot
 from analysis.shattering import measure_shattering
+from pictures.plots import save_plot
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -25,7 +25,6 @@ def test_figures_of_several_networks(name, random_network, batches, small_option
         text for axis in kind.draw(measured, options).axes for text in axis.get_legend_handles_labels()[1]
     }
     assert set(networks) <= labels
-    matplotlib.pyplot.close("all")
     summary = kind.summarise(measured["resnet8_cifar"], options)
     assert isinstance(summary, dict) and all(isinstance(key, str) for key in summary)
 
