@@ -3,7 +3,6 @@
 import errno
 import hashlib
 import logging
-import multiprocessing
 import os
 from pathlib import Path
 
@@ -104,11 +103,17 @@ def test_a_redirect_must_stay_encrypted(monkeypatch):
         handler.redirect_request(request, None, 302, "Found", {}, "http://two.example")
 
 
-def test_two_processes_download_once(publisher):
-    publisher.files["/net.pth"], publisher.pauses["/net.pth"] = CONTENT, 0.5
+FETCH = """
+import json, sys
+from backbones.weights.downloads import fetch
+print(json.dumps(str(fetch(sys.argv[1]))))
+"""
+
+
+def test_two_processes_download_once(publisher, in_processes):
+    publisher.files["/net.pth"], publisher.pauses["/net.pth"] = CONTENT, 1.0
     url = f"{publisher.url}/net.pth"
-    with multiprocessing.get_context("fork").Pool(2) as pool:  # a new Python would import torch for seconds
-        assert pool.map(fetch, [url, url], chunksize=1) == [place_of(url)] * 2
+    assert in_processes(FETCH, url) == [str(place_of(url))] * 2
     assert publisher.asked == ["/net.pth"]
 
 
