@@ -1,7 +1,6 @@
 """A trained detector in Python: `detection.load(file)(picture)`."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from torch import nn
 
 from backbones.norm import fold_batchnorm
 from detection.build import LoadedDetector, load_detector
+from detection.charts.score_thresholds import at_least, class_thresholds
 from detection.data.detection_batches import picture_batch
 from detection.predictor import predict
 from detection.results.detection_result import DetectionResult
@@ -56,7 +56,7 @@ class Detector(nn.Module):
         self.config, self.classes, self.category_ids = loaded.config, loaded.classes, loaded.category_ids
 
     def forward(
-        self, pictures: GivenPicture | list[Any] | tuple[Any, ...], *, threshold: float = 0.5
+        self, pictures: GivenPicture | list[Any] | tuple[Any, ...], *, threshold: float | str | Path = 0.5
     ) -> DetectionResult | list[DetectionResult]:
         """What is in the picture, or in each of a list of pictures.
 
@@ -65,15 +65,17 @@ class Detector(nn.Module):
         Args:
             pictures: paths, PIL pictures, arrays (H, W, 3) or tensors (3, H, W), as `pictures.given_pictures`
                 says.
-            threshold: least probability; 0 gives all that passes the configuration's roi.score_threshold.
+            threshold: least probability, or an operating_point.json of `tools/eval_det.py`, which has one of
+                each class; 0 gives all that passes the configuration's roi.score_threshold.
         Raises:
-            UserError: not a picture, an impossible threshold, or weights of half precision.
+            UserError: not a picture, an impossible threshold, one of other classes, or weights of half
+                precision.
         """
-        check_threshold("threshold", threshold)
+        thresholds = class_thresholds(threshold, self.classes, "threshold")
         several = pictures if isinstance(pictures, list | tuple) else [pictures]
         given = [rgb_pixels(picture) for picture in several]
         results = [
-            DetectionResult(pixels, _at_least(found, threshold), self.classes, self.category_ids)
+            DetectionResult(pixels, at_least(found, thresholds), self.classes, self.category_ids)
             for pixels, found in zip(given, self.find(given), strict=True)
         ]
         return results if several is pictures else results[0]
@@ -87,15 +89,3 @@ class Detector(nn.Module):
             )
         batches = (picture_batch(pixels, self.config.data) for pixels in pictures)
         return predict(self.network, batches, bf16=self.config.run.precision == "bf16")
-
-
-def check_threshold(name: str, threshold: float) -> None:
-    """Raises a UserError unless the threshold is a probability."""
-    if not 0 <= threshold <= 1:
-        raise UserError(f"{name} must be a probability from 0 to 1, got {threshold}")
-
-
-def _at_least(found: Prediction, threshold: float) -> Prediction:
-    rows = (found.scores >= threshold).nonzero().flatten()
-    masks = None if found.masks is None else [found.masks[row] for row in rows.tolist()]
-    return replace(found.of_rows(rows), masks=masks)

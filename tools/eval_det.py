@@ -5,6 +5,7 @@ python tools/eval_det.py --predictions FILE --dataset coco:ANNOTATIONS.json
 python tools/eval_det.py --predictions FILE --dataset yolo:MY_SET       # or of any kind that trains; [:SPLIT]
 python tools/eval_det.py --predictions FILE --dataset voc:VOCdevkit/VOC2007:test --method 11point
 python tools/eval_det.py --weights FILE --explain --bootstrap 1000 --report --out runs/looked_at
+python tools/eval_det.py --weights FILE --operating-point precision=0.9 --out runs/looked_at
 python tools/eval_det.py --weights FILE data.val=2012:test --submission runs/for_the_server
 python tools/eval_det.py --weights FILE --without res3.1 --bootstrap 1000        # what hangs on that block?
 """
@@ -37,6 +38,8 @@ def parser() -> argparse.ArgumentParser:
     add("--bootstrap", type=int, metavar="N", help=text)
     text = "into --out: curves, kinds of errors, confusions, the worst false alarms and misses as pictures"
     add("--report", action="store_true", help=text)
+    text = "choose each class's threshold for an equal precision=P or recall=R, or its best f1; into --out"
+    add("--operating-point", metavar="GOAL", help=text)
     add("--worst", type=int, default=argparse.SUPPRESS, metavar="N", help="of each kind (default: 20)")
     add("--pictures", type=Path, metavar="DIR", help="where they lie elsewhere than the set's layout says")
     text = "write the files that the evaluation server wants: a folder, or of COCO a .json file"

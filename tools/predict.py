@@ -23,7 +23,8 @@ def parser() -> argparse.ArgumentParser:
     )
     add("--out", type=Path, default=Path("runs/predict"), metavar="DIR", help="default: runs/predict")
     add("--overwrite", action="store_true", help="write into a folder that is not empty")
-    add("--threshold", type=float, default=0.5, metavar="P", help="least score drawn (default: 0.5)")
+    text = "least score drawn (default: 0.5), or of each class by eval_det.py's operating_point.json"
+    add("--threshold", default=0.5, metavar="P | FILE", help=text)
     add("--limit", type=int, metavar="N", help="only the first N pictures, also of each video")
     return parser
 

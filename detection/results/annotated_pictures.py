@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
+from detection.charts.score_thresholds import at_least, class_thresholds
 from detection.data.annotation_writers import coco_content, coco_image
 from detection.data.picture_folder import PictureFolder
-from detection.loaded_detector import Detector, check_threshold, load
+from detection.loaded_detector import Detector, load
 from detection.results.pasted_masks import mask_area
 from detection.results.prediction_drawing import draw
 from detection.results.result_records import to_coco_records
@@ -33,7 +35,7 @@ def predict_pictures(
     weights: Path,
     out: Path,
     *,
-    threshold: float,
+    threshold: float | str | Path,
     limit: int | None,
     overwrite: bool,
     overrides: Sequence[str] = (),
@@ -45,13 +47,13 @@ def predict_pictures(
     written whatever stops the work, with what was found until then.
 
     Args:
-        threshold: least score that is drawn; predictions.json holds everything the detector reports.
+        threshold: least score that is drawn, or an operating_point.json, which has one for each class;
+            predictions.json holds everything the detector reports.
         limit: at most so many pictures, and so many of each video.
         overrides: changes to the detector's configuration, for instance "roi.score_threshold=0.3".
     Raises:
         UserError: no pictures, some unreadable, a folder in use, an impossible threshold or limit.
     """
-    check_threshold("--threshold", threshold)
     if limit is not None and limit < 1:
         raise UserError(f"--limit must be 1 or more, got {limit}")
     if out.is_file():
@@ -59,9 +61,10 @@ def predict_pictures(
     if not overwrite and out.exists() and any(out.iterdir()):
         raise UserError(f"{out} is not empty; choose another --out, or pass --overwrite to write into it")
     detector = load(weights, overrides=overrides)
+    thresholds = class_thresholds(threshold, detector.classes, "--threshold")
     dataset = PictureFolder(pictures, detector.classes, detector.category_ids, limit=limit, leave_out=out)
     (out / "predictions.json").unlink(missing_ok=True)  # written last, it is of the pictures beside it
-    drawing = _Drawing(detector, dataset, out, threshold, limit)
+    drawing = _Drawing(detector, dataset, out, thresholds, limit)
     try:
         broken = drawing.draw_all()
     finally:
@@ -80,7 +83,7 @@ class _Drawing:
     detector: Detector
     dataset: PictureFolder
     out: Path
-    threshold: float
+    thresholds: Tensor
     limit: int | None
     found: dict[int, tuple[dict[str, Any], Prediction]] = field(default_factory=dict)
 
@@ -119,7 +122,8 @@ class _Drawing:
         image = coco_image(key + 1, name, (picture.shape[0], picture.shape[1]))
         image |= {} if frame is None else {"frame": frame}
         self.found[key] = image, replace(prediction, image_id=key + 1)
-        return draw(picture, prediction, self.detector.classes, score_threshold=self.threshold)
+        shown = at_least(prediction, self.thresholds)
+        return draw(picture, shown, self.detector.classes, score_threshold=0.0)
 
     def content(self) -> dict[str, Any]:
         """What was found in COCO's layout; the annotations have scores."""

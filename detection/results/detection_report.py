@@ -7,6 +7,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from detection.charts.operating_points import (
+    choose_operating_point,
+    describe_operating_point,
+    parse_goal,
+)
 from detection.data.annotations import DetectionDataset
 from detection.data.detection_batches import check_pictures
 from detection.metrics.bootstrap import bootstrap
@@ -34,6 +39,7 @@ class ReportOptions:
         report: curves, kinds of errors, confusions, and the worst pictures.
         worst: so many pictures of each kind in the report.
         pictures: their folder, where COCO's annotation file does not lie beside it.
+        operating_point: what the threshold of each class is chosen for, as `parse_goal` takes it.
         submission: where to write the files for the evaluation server.
     """
 
@@ -42,6 +48,7 @@ class ReportOptions:
     report: bool = False
     worst: int = 20
     pictures: Path | None = None
+    operating_point: str | None = None
     submission: Path | None = None
 
     @property
@@ -52,7 +59,8 @@ class ReportOptions:
     @property
     def needs_truth(self) -> bool:
         """Whether anything asked for compares with the truth."""
-        return self.explain or self.bootstrap is not None or self.report
+        asked = (self.bootstrap, self.operating_point)
+        return self.explain or self.report or any(option is not None for option in asked)
 
     def check(self, out: Path | None) -> None:
         """Refuses before the work what cannot be done.
@@ -62,6 +70,10 @@ class ReportOptions:
         """
         if self.report and out is None:
             raise UserError("--report writes files: say where with --out DIR")
+        if self.operating_point is not None:
+            parse_goal(self.operating_point)
+            if out is None:
+                raise UserError("--operating-point writes operating_point.json: say where with --out DIR")
         if self.worst < 0:
             raise UserError(f"--worst must be 0 or more pictures, got {self.worst}")
         if self.bootstrap is not None and self.bootstrap < 1:
@@ -75,8 +87,8 @@ class ReportOptions:
         """
         if self.needs_truth:
             raise UserError(
-                f"{split} has no annotations to compare with: leave out --explain, --bootstrap and --report, "
-                "or choose an annotated split"
+                f"{split} has no annotations to compare with: leave out --explain, --bootstrap, --report "
+                "and --operating-point, or choose an annotated split"
             )
         if self.submission is None and out is None:
             raise UserError(
@@ -112,9 +124,10 @@ def write_reports(
         records: the same as result records, checked.
         out: folder for the report: curves.json, curves.png, confusion.csv, false_alarms/ and misses/.
     Returns:
-        For result.json: "interval", "conventions" and "errors", each where asked for.
+        For result.json: "interval", "conventions", "operating_point" and "errors", each where asked for.
     Raises:
-        UserError: pictures are missing, the submission cannot be written, or the metric has no interval.
+        UserError: pictures are missing, the submission cannot be written, the metric has no interval, or
+            nothing is found of which an operating point could be chosen.
     """
     result: dict[str, Any] = {}
     dataset, conventions = split.dataset, METRICS[split.metric].conventions
@@ -133,6 +146,12 @@ def write_reports(
         result["interval"] = asdict(interval)
     if options.explain:
         result["conventions"] = explain(predictions, dataset.targets, len(dataset.classes), compared.coco)
+    if options.operating_point is not None and out is not None:
+        goal = parse_goal(options.operating_point)
+        classes = dataset.classes
+        point = choose_operating_point(class_matches(matched), classes, goal, how.thresholds[0])
+        write_json(out / "operating_point.json", point, indent=1)
+        result["operating_point"] = point
     if options.report and out is not None:
         if options.worst:
             check_pictures(dataset)
@@ -156,6 +175,7 @@ def describe_all(result: dict[str, Any]) -> str:
         "interval": describe_interval,
         "conventions": describe_conventions,
         "errors": error_analysis.describe_errors,
+        "operating_point": describe_operating_point,
     }
     return "\n".join([*texts, *(text(result[name]) for name, text in reports.items() if name in result)])
 

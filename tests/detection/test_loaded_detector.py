@@ -86,6 +86,18 @@ def test_the_threshold_is_the_least_score(detector: Detector, pixels: np.ndarray
         detector(pixels, threshold=50)
 
 
+def test_each_class_has_its_threshold(detector: Detector, pixels: np.ndarray, tmp_path: Path):
+    everything = detector(pixels, threshold=0)
+    people = everything.scores[everything.labels == 1]
+    entries = [{"name": "person", "threshold": people[1].item()}, {"name": "dog", "threshold": 1.0}]
+    (tmp_path / "operating_point.json").write_text(json.dumps({"classes": entries}))
+    kept = detector(pixels, threshold=tmp_path / "operating_point.json")
+    assert kept.scores.tolist() == people[:2].tolist() and set(kept.names) == {"person"}
+    (tmp_path / "operating_point.json").write_text(json.dumps({"classes": entries[::-1]}))
+    with pytest.raises(UserError, match="class 1 is 'dog' there, 'person' in the detector"):
+        detector(pixels, threshold=str(tmp_path / "operating_point.json"))
+
+
 def test_it_is_a_module(detector: Detector, pixels: np.ndarray):
     assert isinstance(detector, nn.Module) and detector.to("cpu") is detector
     expected = detector(pixels, threshold=0)

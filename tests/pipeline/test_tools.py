@@ -83,6 +83,15 @@ def test_pretrain_transfer_evaluate_predict(
     found = ["--predictions", out / "predictions.json", "--dataset", f"coco:{truth}"]
     tool("eval_det", *found, "--out", tmp_path / "scored")
     assert capsys.readouterr().out == printed
+    sure = [{**entry, "score": 0.75} for entry in content(truth)["annotations"] if not entry["iscrowd"]]
+    (tmp_path / "sure.json").write_text(json.dumps(sure))
+    found = ["--predictions", tmp_path / "sure.json", "--dataset", f"coco:{truth}"]
+    tool("eval_det", *found, "--operating-point", "recall=1", "--out", tmp_path / "scored")
+    assert "Operating point recall=1 at IoU 0.5" in capsys.readouterr().out
+    options[-1] = tmp_path / "scored" / "operating_point.json"
+    assert {entry["threshold"] for entry in content(options[-1])["classes"]} == {0.75}
+    tool("predict", pictures, *options, "--overwrite", "run.device=cpu")
+    check_drawings(out, sorted(pictures.iterdir()))
     two = sorted(pictures.iterdir())[:2]
     tool("predict", *two, *options, "--overwrite", "roi.detections_per_image=1")
     assert len(content(out / "predictions.json")["annotations"]) == 2

@@ -73,6 +73,19 @@ def test_the_threshold_decides_what_is_drawn(pictures: Path, detector_weights: P
     assert low == high
 
 
+def test_a_file_has_the_threshold_of_each_class(pictures: Path, detector_weights: Path, tmp_path: Path):
+    classes = [{"name": "person", "threshold": 0.9}, {"name": "dog", "threshold": 0.2}]
+    (tmp_path / "point.json").write_text(json.dumps({"classes": classes}))
+    detect(pictures, detector_weights, tmp_path / "dogs", threshold=tmp_path / "point.json")
+    assert changed(tmp_path / "dogs" / "a.png.png", pictures / "a.png")
+    classes[1]["threshold"] = 0.9
+    (tmp_path / "point.json").write_text(json.dumps({"classes": classes}))
+    detect(pictures, detector_weights, tmp_path / "none", threshold=str(tmp_path / "point.json"))
+    assert not changed(tmp_path / "none" / "a.png.png", pictures / "a.png")
+    dogs, none = ((tmp_path / name / "predictions.json").read_text() for name in ("dogs", "none"))
+    assert dogs == none
+
+
 def test_a_broken_picture_is_reported_after_the_others(
     with_broken: Path, detector_weights: Path, tmp_path: Path
 ):
@@ -127,6 +140,7 @@ def test_a_file_is_no_folder(pictures: Path, detector_weights: Path, tmp_path: P
         ({"threshold": 1.1}, "--threshold must be a probability from 0 to 1, got 1.1"),
         ({"threshold": -0.1}, "got -0.1"),
         ({"threshold": float("nan")}, "got nan"),
+        ({"threshold": "half"}, "half: no such file; --threshold must be a probability .* or a file"),
         ({"limit": 0}, "--limit must be 1 or more, got 0"),
         ({"limit": -1}, "--limit must be 1 or more, got -1"),
     ],

@@ -1,5 +1,6 @@
 """What is asked for beside a score: refused before the work where it cannot be done, and told to people."""
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -35,6 +36,7 @@ def split() -> EvaluatedSplit:
     return EvaluatedSplit(dataset, "coco", "val", "voc12")
 
 
+NONE = torch.zeros(0, dtype=torch.int64)
 RECORDS = [{"image_id": 7, "category_id": 1, "bbox": [0, 0, 10, 10], "score": 0.9}]
 FOUND = [Prediction(torch.tensor([[0.0, 0, 10, 10]]), torch.tensor([1]), torch.tensor([0.9]), 7)]
 
@@ -44,6 +46,8 @@ FOUND = [Prediction(torch.tensor([[0.0, 0, 10, 10]]), torch.tensor([1]), torch.t
     [
         ({"report": True}, "--report writes files: say where with --out DIR"),
         ({"worst": -1}, "--worst must be 0 or more pictures, got -1"),
+        ({"operating_point": "f1"}, "--operating-point writes operating_point.json: say where"),
+        ({"operating_point": "precision=1.5"}, "precision must be above 0 and at most 1"),
         ({"bootstrap": 0}, "--bootstrap must be 1 or more resamples, got 0"),
     ],
 )
@@ -66,6 +70,17 @@ def test_what_needs_the_truth(tmp_path: Path):
 def test_an_interval_of_one_picture_is_its_figure(split: EvaluatedSplit):
     result = write_reports(ReportOptions(bootstrap=3), FOUND, RECORDS, split, None)
     assert [result["interval"][name] for name in ("figure", "low", "high")] == [1, 1, 1] and len(result) == 1
+
+
+def test_an_operating_point(split: EvaluatedSplit, tmp_path: Path):
+    result = write_reports(ReportOptions(operating_point="precision=1"), FOUND, RECORDS, split, tmp_path)
+    assert json.loads((tmp_path / "operating_point.json").read_text()) == result["operating_point"]
+    (entry,) = result["operating_point"]["classes"]
+    assert entry["threshold"] == pytest.approx(0.9) and entry["reached"] and entry["detections"] == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["operating_point.json"]
+    assert describe_all(result).startswith("Operating point precision=1 at IoU 0.5")
+    with pytest.raises(UserError, match="none of 0 detections finds one of 1 objects"):
+        write_reports(ReportOptions(operating_point="f1"), [FOUND[0].of_rows(NONE)], [], split, tmp_path)
 
 
 def test_a_metric_without_conventions_has_no_interval(split: EvaluatedSplit, monkeypatch: pytest.MonkeyPatch):

@@ -255,7 +255,9 @@ class TestWithoutTruth:
         assert score_weights(weights, self.overrides, tmp_path / "out") == {}
         assert json.loads((tmp_path / "out" / "predictions.json").read_text()) == sent != []
 
-    @pytest.mark.parametrize("asked", [{"explain": True}, {"bootstrap": 9}, {"report": True}])
+    @pytest.mark.parametrize(
+        "asked", [{"explain": True}, {"bootstrap": 9}, {"report": True}, {"operating_point": "f1"}]
+    )
     def test_nothing_can_be_compared(self, weights: Path, tmp_path: Path, asked: dict):
         with pytest.raises(UserError, match="val has no annotations to compare with"):
             score_weights(weights, self.overrides, tmp_path / "out", ReportOptions(**asked))

@@ -1,0 +1,68 @@
+"""The least score of each class: one number for all, or a file of `tools/eval_det.py --operating-point`."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import zip_longest
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from detection.field_checks import is_number, shown
+from detection.types import Prediction
+from foundation.errors import UserError
+from foundation.file_reading import read_json
+
+
+def class_thresholds(given: float | str | Path, classes: Sequence[str], name: str) -> Tensor:
+    """The least scores of the classes, (K,) float64.
+
+    Args:
+        given: a probability, or a path of an operating_point.json for the same classes in the same order.
+        name: of the argument, for errors.
+    Raises:
+        UserError: no probability and no such file, or one of other classes.
+    """
+    try:
+        number = float(given)  # type: ignore[arg-type]  # a path is no number
+    except (TypeError, ValueError):
+        return torch.tensor(_read_thresholds(Path(given), classes, name), dtype=torch.float64)  # type: ignore[arg-type]
+    if not 0 <= number <= 1:
+        raise UserError(f"{name} must be a probability from 0 to 1, got {given}")
+    return torch.full((len(classes),), number, dtype=torch.float64)
+
+
+def at_least(found: Prediction, thresholds: Tensor) -> Prediction:
+    """What reaches the least score of its class; `thresholds` (K,)."""
+    least = thresholds.to(found.scores)[found.labels - 1]
+    rows = (found.scores >= least).nonzero().flatten()
+    masks = None if found.masks is None else [found.masks[row] for row in rows.tolist()]
+    return replace(found.of_rows(rows), masks=masks)
+
+
+def _read_thresholds(file: Path, classes: Sequence[str], name: str) -> list[float]:
+    written = "what tools/eval_det.py --operating-point writes"
+    content = read_json(file, f"{name} must be a probability from 0 to 1, or a file: {written}")
+    entries = content.get("classes") if isinstance(content, dict) else None
+    if not isinstance(entries, list) or not all(
+        isinstance(entry, dict) and {"name", "threshold"} <= entry.keys() for entry in entries
+    ):
+        raise UserError(f"{file} has no classes with a name and a threshold each; expected {written}")
+    for entry in entries:
+        if not is_number(entry["threshold"]) or not 0 <= entry["threshold"] <= 1:
+            raise UserError(
+                f"{file}: the threshold of {entry['name']} must be a probability from 0 to 1, got "
+                f"{shown(entry['threshold'])}"
+            )
+    names = [entry["name"] for entry in entries]
+    for number, (theirs, ours) in enumerate(zip_longest(names, classes), start=1):
+        if theirs != ours:
+            raise UserError(
+                f"{file} is of other classes: class {number} is {_quoted(theirs)} there, {_quoted(ours)} in "
+                "the detector; choose the operating point of this detector, on a set of its classes"
+            )
+    return [entry["threshold"] for entry in entries]
+
+
+def _quoted(name: str | None) -> str:
+    return "none" if name is None else repr(name)
