@@ -19,7 +19,7 @@ from torch import Tensor
 
 from analysis.arrays import Arrays, to_arrays
 from analysis.gradients import LAGS, autocorrelation
-from training.command import watched
+from training.progress.progress_bar import watched
 
 WIDTH = 200  # rectifiers a layer
 POINTS = 256  # on the line

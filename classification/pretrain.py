@@ -23,6 +23,7 @@ from classification.data.labelled_batches import (
     Pictures,
     PicturesOnDevice,
     evaluation_batches,
+    evaluation_items,
     fingerprint,
     training_batches,
     training_items,
@@ -30,17 +31,20 @@ from classification.data.labelled_batches import (
 from classification.data.opened_splits import open_split
 from classification.losses import classification_loss, dominant_labels
 from classification.mixing import Mixing
-from classification.score.classifier_errors import evaluate
+from classification.score.classifier_errors import evaluate, predict
 from foundation.errors import UserError
 from training.command import Interrupted, stop_requests
 from training.devices import process_group, resolve_device, world_size
-from training.loader import read_once
+from training.loader import BatchLoader, read_once
+from training.progress.remaining_time import seconds_each
 from training.run import Evaluation, Task, train
 from training.run_folder import open_run
 from training.schedule import in_steps
 from training.seeding import DRAWING, seed_everything
 
 logger = logging.getLogger(__name__)
+
+TRIED = 2  # batches, to guess how long an evaluation takes
 
 
 def pretrain(
@@ -142,6 +146,16 @@ def pretraining_task(
         )
         return Evaluation(result["scores"]["top1_error"], result)
 
+    def guess() -> float:
+        items = evaluation_items(len(validation), SCORED_AT_ONCE)
+        batches = BatchLoader(validation.read, items[:TRIED], 0)
+
+        def use(batch: Batch) -> None:
+            ((_, _, scores),) = predict(model, [batch], lambda b: model(validation.prepare(b)), device=device)
+            scores.cpu()
+
+        return len(items) * seconds_each(batches, use, workers=config.run.workers)
+
     def save(path: Path, scores: Mapping[str, float]) -> None:
         header = WeightsHeader(
             model=model.name,
@@ -170,6 +184,8 @@ def pretraining_task(
             "validation file names and labels": fingerprint(validation),
         },
         network={"norm_eps": norm_eps(model)},
+        pictures=len(training),
+        guess_seconds=guess,
     )
 
 

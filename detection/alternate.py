@@ -4,6 +4,7 @@ import math
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from detection.data.annotations import DetectionDataset
 from detection.metrics.proposal_recall import proposal_recall
 from detection.model.detector import FasterRCNN, TwoTrunkRCNN
 from detection.model.roi_heads import Detections
-from detection.predictor import predict_dataset
+from detection.predictor import guess_evaluation, predict_dataset
 from detection.types import Batch
 from foundation.atomic_files import replace_atomically
 from training.devices import is_main
@@ -87,7 +88,9 @@ class Alternation:
         Raises:
             UserError: as `training.run.train`.
         """
-        if is_main() and not folder.resuming:
+        if is_main() and folder.resuming:
+            folder.log.begin()  # each step's own folder goes on, or begins
+        elif is_main():
             for step in UNSHARED + SHARED:
                 RunFolder(self.out / step.name).clear()
             folder.begin(self.config)
@@ -141,9 +144,10 @@ class Alternation:
             proposals = predict_dataset(network, self.validation, self.config.data, self.config.run)
             recall = proposal_recall(proposals, self.validation.targets)
             average = recall["average_recall"]
-            return Evaluation(math.nan if average is None else -average, {"scores": recall})
+            return Evaluation(math.nan if average is None else -average, {"scores": recall}, fractions=True)
 
-        return replace(task, model=network, evaluate=evaluate)
+        guess = partial(guess_evaluation, network, self.validation, self.config.data, self.config.run)
+        return replace(task, model=network, evaluate=evaluate, guess_seconds=guess)
 
 
 def _of_regions(task: Task) -> Task:

@@ -18,6 +18,10 @@ from training.config import RunConfig
 from training.devices import gather_objects, rank, world_size
 from training.graph import GraphedFunction
 from training.loader import evaluation_shard
+from training.progress.progress_bar import watched
+from training.progress.remaining_time import seconds_each
+
+TRIED = 5  # pictures, to guess how long all of a set take
 
 
 def predict_dataset(
@@ -30,13 +34,30 @@ def predict_dataset(
     """
     shard = evaluation_shard(len(dataset), rank(), world_size())
     pictures = PreparedPictures(dataset, data, training=False)
-    batches = evaluation_batches(pictures, shard, workers=run.workers)
+    loader = evaluation_batches(pictures, shard, workers=run.workers)
+    batches = watched(loader, len(shard), unit="picture", title="evaluation")
+    found = predict(_folded(model), batches, bf16=run.precision == "bf16", cuda_graph=run.cuda_graph)
+    share = [replace(one, image_id=dataset.image_ids[i]) for i, one in zip(shard, found, strict=True)]
+    return [prediction for part in gather_objects(share) for prediction in part]
+
+
+def guess_evaluation(model: FasterRCNN, dataset: DetectionDataset, data: DataConfig, run: RunConfig) -> float:
+    """How many seconds `predict_dataset` will take, from the first pictures of the data set."""
+    pictures, network = PreparedPictures(dataset, data, training=False), _folded(model)
+    batches = evaluation_batches(pictures, range(min(len(dataset), TRIED)))
+
+    def find(batch: Batch) -> None:
+        predict(network, [batch], bf16=run.precision == "bf16")
+
+    return len(dataset) / world_size() * seconds_each(batches, find, workers=run.workers)
+
+
+def _folded(model: FasterRCNN) -> FasterRCNN:
+    """A copy for evaluation, with its normalisation folded into its convolutions."""
     was_training = model.training
     folded = fold_batchnorm(model.eval())
     model.train(was_training)
-    found = predict(folded, batches, bf16=run.precision == "bf16", cuda_graph=run.cuda_graph)
-    share = [replace(one, image_id=dataset.image_ids[i]) for i, one in zip(shard, found, strict=True)]
-    return [prediction for part in gather_objects(share) for prediction in part]
+    return folded
 
 
 @torch.inference_mode()

@@ -20,7 +20,7 @@ from detection.data.annotations import DetectionDataset, require_truth
 from detection.data.detection_batches import PreparedPictures, check_pictures, training_batches
 from detection.model.detector import FasterRCNN
 from detection.own_sets.split_opener import SplitOpener
-from detection.predictor import predict_dataset
+from detection.predictor import guess_evaluation, predict_dataset
 from detection.published_detectors import refuse_detector
 from detection.results.metrics_by_name import METRICS, score
 from detection.results.result_records import to_coco_records
@@ -139,7 +139,7 @@ def detection_task(
         if is_main():
             write_json(out / "predictions.json", to_coco_records(predictions, validation))
         main = result["scores"][METRICS[config.metric].main]
-        return Evaluation(math.nan if main is None else -main, result)
+        return Evaluation(math.nan if main is None else -main, result, fractions=True)
 
     def save(path: Path, scores: Mapping[str, float]) -> None:
         ids = training.category_ids
@@ -169,6 +169,8 @@ def detection_task(
             "validation annotations": validation.fingerprint(),
         },
         network=network_facts(model),
+        pictures=len(training),
+        guess_seconds=partial(guess_evaluation, model, validation, config.data, run),
         # Until 0.1.0 all pictures of a step had one orientation, now those of a micro-batch.
         order=1 if world_size() * optim.accumulate == 1 else 2,
     )

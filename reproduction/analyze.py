@@ -29,10 +29,10 @@ from foundation.atomic_files import write_text
 from foundation.errors import UserError, suggest
 from pictures.plots import save_plot
 from reproduction.analysis_config import AnalyzeConfig, RandomNetworksConfig, RunOptions, read_config
-from training.command import watched
 from training.config import parse_config
 from training.devices import resolve_device
 from training.loader import BatchLoader, Item
+from training.progress.progress_bar import watched
 
 logger = logging.getLogger(__name__)
 

@@ -142,7 +142,9 @@ def _train_without_scores(
 ) -> None:
     task = pretraining_task(config, draw_classifier(config, pictures, device), pictures, pictures)
     nothing = Evaluation(0.0, {"scores": {}})
-    task = replace(task, evaluate=lambda: nothing, save_weights=lambda path, scores: None)
+    task = replace(
+        task, evaluate=lambda: nothing, save_weights=lambda path, scores: None, guess_seconds=lambda: 0.0
+    )
     with open_run(out, config) as folder:
         train(task, config, folder)
 

@@ -7,17 +7,16 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
 from pathlib import Path
 from threading import current_thread, main_thread
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 
 from foundation.file_naming import printable
-
-Item = TypeVar("Item")
+from training.progress.run_log import EARLIER_LINES
 
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 NOT_ALLOWED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR}
@@ -39,7 +38,8 @@ def _note_request(number: int, frame: object) -> None:
         raise KeyboardInterrupt
     if not _requested and os.environ.get("RANK", "0") == "0":
         # Not through logging, which may be at work in the very line that the signal interrupts.
-        os.write(2, b"stopping when the step at hand is saved; once more to stop at once\n")
+        clear = b"\r\x1b[K" if os.isatty(2) else b""  # of a bar, which is drawn again below
+        os.write(2, clear + b"stopping when the step at hand is saved; once more to stop at once\n")
     _requested.append(now)
 
 
@@ -208,23 +208,5 @@ class _LineHandler(logging.StreamHandler):
 def _set_up_logging() -> None:
     # torchrun sets RANK; only the main process reports, the others warn.
     level = logging.INFO if os.environ.get("RANK", "0") == "0" else logging.WARNING
-    logging.basicConfig(level=level, format="%(message)s", handlers=[_LineHandler(sys.stderr)])
-
-
-def watched(
-    items: Iterable[Item], count: int, *, start: int = 0, unit: str = "batch", title: str = ""
-) -> Iterable[Item]:
-    """The items, counted by a progress bar if this is the main thread of the main process, on a terminal.
-
-    Args:
-        count: how many there are, those before `start` included.
-        start: how many were done before.
-        title: stands before the bar.
-    """
-    from training.devices import is_main  # only here: it imports torch
-
-    if not (is_main() and sys.stderr.isatty() and current_thread() is main_thread()):
-        return items
-    from tqdm import tqdm  # only here: its presence tells the log to write around a bar
-
-    return tqdm(items, desc=title or None, initial=start, total=count, unit=unit, leave=False)
+    handlers = [_LineHandler(sys.stderr), EARLIER_LINES]
+    logging.basicConfig(level=level, format="%(message)s", handlers=handlers)

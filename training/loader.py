@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from foundation.errors import UserError
 from training.devices import rank, world_size
+from training.progress.progress_bar import watched
 from training.seeding import item_seed
 
 logger = logging.getLogger(__name__)
@@ -132,7 +133,8 @@ def read_once(read: Callable[[int], object], length: int, workers: int, *, what:
     items = [Item(index, 0) for index in shard]
     parts = [items[start : start + READ_AT_ONCE] for start in range(0, len(items), READ_AT_ONCE)]
     found = BatchLoader(partial(_problems, read), parts, workers)
-    problems = [problem for part in found for problem in part]
+    reading = watched(found, len(parts), title=f"reading {what}")
+    problems = [problem for part in reading for problem in part]
     if problems:
         raise UserError(
             f"{problems[0]}\n{len(problems)} of {len(items)} {what} cannot be read; mend or remove them"

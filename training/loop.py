@@ -158,6 +158,7 @@ class TrainingStep:
     ) -> None:
         self.network, self.losses, self.device = network, losses, device
         self.optim, self.schedule, self.bf16 = optim, schedule, precision == "bf16"
+        self.loss_names: set[str] = set()  # of the terms that have carried a gradient
 
     def lr(self, state: TrainState, step: int) -> float:
         """The learning rate of optimiser step `step` by what is known now."""
@@ -178,6 +179,7 @@ class TrainingStep:
             with self.network.no_sync() if waits else nullcontext():  # type: ignore[operator]
                 with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
                     terms = self.losses(self.network, taken[-1].to(self.device))
+                self.loss_names |= {name for name, value in terms.items() if value.requires_grad}
                 terms = {name: value / self.optim.accumulate for name, value in terms.items()}
                 torch.stack(list(terms.values())).sum().backward()
             for name, value in terms.items():

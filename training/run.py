@@ -2,7 +2,6 @@
 
 import logging
 import math
-import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from foundation.errors import UserError
-from training.command import Interrupted, stop_requested, stop_requests, watched
+from training.command import Interrupted, stop_requested, stop_requests
 from training.compile import compile_blocks, recompute_blocks
 from training.devices import (
     any_process,
@@ -29,6 +28,7 @@ from training.devices import (
 from training.graph import STEPS, GraphedSteps, require_capturable
 from training.loop import StopTraining, TrainingStep, TrainState, fit
 from training.optim import WeightAverage, build_optimizer, describe_lr
+from training.progress.training_progress import TrainingProgress
 from training.run_folder import RunFolder
 from training.schedule import TrainingConfig, ends_warmup
 from training.seeding import draw_apart
@@ -41,6 +41,7 @@ class Evaluation(NamedTuple):
 
     error: float  # decides which weights are best: lower is better, NaN is worst (null in result.json)
     result: dict[str, Any]  # what result.json says of it; holds at least "scores", by name
+    fractions: bool = False  # whether the scores are 0 … 1, to be shown in per cent
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,8 @@ class Task:
     network: Mapping[str, Any]  # what no tensor of the model holds, but whoever continues the run must know
     order: int = 1  # which rule puts the pictures in order; a checkpoint of another is continued with a word
     resident: bool = False  # batches are small tables of numbers of one shape; pictures lie on the device
+    pictures: int = 0  # of the training set, for the epoch in reports; 0 leaves it out
+    guess_seconds: Callable[[], float] = lambda: 0.0  # of an evaluation, from a few pictures
 
 
 def train(task: Task, config: TrainingConfig, folder: RunFolder) -> dict[str, Any]:
@@ -84,6 +87,7 @@ def train(task: Task, config: TrainingConfig, folder: RunFolder) -> dict[str, An
         folder.begin(config)
     folder.checkpoint = None  # as large as the model and its momentum
     _announce(model, config, device)
+    guess = task.guess_seconds() if is_main() and not state.evaluations else 0.0
     if run.compile:
         compile_blocks(model)
     if run.recompute:
@@ -91,9 +95,12 @@ def train(task: Task, config: TrainingConfig, folder: RunFolder) -> dict[str, An
     step: Any = TrainingStep(
         wrap(model), task.losses, optim=optim, schedule=schedule, precision=run.precision, device=device
     )
+    progress = TrainingProgress(
+        config, state.step, task.pictures, loss_names=step.loss_names, device=device, evaluation_guess=guess
+    )
     if run.cuda_graph:  # a loader brings batches of different shapes: one step a launch
         step = GraphedSteps(step, steps=STEPS if task.resident else 1)
-    between = BetweenSteps(task, config, folder, state.step)
+    between = BetweenSteps(task, config, folder, progress)
     every = [
         (run.log_every, between.report),
         (run.eval_every, between.checkpoint),
@@ -105,9 +112,9 @@ def train(task: Task, config: TrainingConfig, folder: RunFolder) -> dict[str, An
         if between.owes_evaluation(state):
             between.evaluate(state)
         if not between.is_stuck(state):
-            total, parts = schedule.total_steps, optim.accumulate
-            batches = watched(task.batches(state.step), total * parts, start=state.step * parts)
-            fit(state, batches, step, total, every, asked_to_stop=between.is_asked_to_stop)
+            take, asked = progress.counted(step), between.is_asked_to_stop
+            with progress.shown():
+                fit(state, task.batches(state.step), take, schedule.total_steps, every, asked_to_stop=asked)
         if between.stopping:
             between.checkpoint(state)
             raise Interrupted(f"stopped after step {state.step}, which is saved")
@@ -137,7 +144,6 @@ def _go_on(state: TrainState, task: Task, folder: RunFolder) -> None:
             "but not to the same bits"
         )
     state.load_state_dict(checkpoint)
-    logger.info("%s: continuing after step %d", out, state.step)
 
 
 def _announce(model: nn.Module, config: TrainingConfig, device: torch.device) -> None:
@@ -158,12 +164,13 @@ def _announce(model: nn.Module, config: TrainingConfig, device: torch.device) ->
 class BetweenSteps:
     """What happens between the steps of a training: reports, evaluations, checkpoints, and the end."""
 
-    def __init__(self, task: Task, config: TrainingConfig, folder: RunFolder, step: int) -> None:
-        self.task, self.config, self.folder = task, config, folder
+    def __init__(
+        self, task: Task, config: TrainingConfig, folder: RunFolder, progress: TrainingProgress
+    ) -> None:
+        self.task, self.config, self.folder, self.progress = task, config, folder, progress
         self.last: Evaluation | None = None
         self.stopping = False  # whether the training has been asked to stop
         self.saved: tuple[int, int] | None = None  # steps and evaluations of the last checkpoint
-        self.clock, self.clock_step = time.perf_counter(), step  # for the reported speed
 
     def is_asked_to_stop(self) -> bool:
         """Whether Ctrl-C or SIGTERM has reached any process; the same in all."""
@@ -175,38 +182,39 @@ class BetweenSteps:
         schedule = self.config.schedule
         state.loss_sums = mean_over_processes(state.loss_sums)
         losses = {name: value.item() / state.loss_steps for name, value in state.loss_sums.items()}
-        pictures = (state.step - self.clock_step) * self.config.optim.batch_size
-        speed = pictures / (time.perf_counter() - self.clock)
         state.loss_sums, state.loss_steps = {}, 0
         if schedule.warmup == "error" and not state.warm and ends_warmup(schedule, losses):
             state.warm, limit = True, schedule.warmup_error
             logger.info("training error below %g %%: the warm-up ends at step %d", limit, state.step)
         lr = state.optimizer.param_groups[0]["lr"]
-        terms = "  ".join(f"{name} {value:.4f}" for name, value in losses.items())
-        figures = (state.step, schedule.total_steps, terms, lr, speed)
-        logger.info("step %d/%d  %s  lr %.5g  %.0f pictures/s", *figures)
+        line, speed = self.progress.report(state, losses)
+        logger.info("%s", line)
         if is_main():
             self.folder.record(state.step, {**losses, "lr": lr}, pictures_per_second=speed)
-        self.clock, self.clock_step = time.perf_counter(), state.step
 
     def evaluate(self, state: TrainState) -> None:
         """Scores the model, keeps its weights if they are the best so far, and writes a checkpoint again."""
         if self.stopping:  # whoever continues `owes_evaluation`
             return
-        paused = time.perf_counter()
-        with state.averaged():
-            self.last = self._score()
-            error = math.inf if math.isnan(self.last.error) else self.last.error
-            best = not state.evaluations or error < min(state.errors)
-            state.evaluations.append((state.step, error))
-            scores = self.last.result["scores"]
-            logger.info("step %d  %s%s", state.step, describe(scores), "  (best so far)" if best else "")
-            if is_main():
-                self.folder.record(state.step, {f"val/{name}": value for name, value in scores.items()})
-                if best:
-                    self.task.save_weights(self.folder.path / "best.safetensors", scores)
-        self.clock += time.perf_counter() - paused
-        self.checkpoint(state)
+        with self.progress.clock.pause("evaluation"):
+            with state.averaged():
+                self.last = self._score()
+                error = math.inf if math.isnan(self.last.error) else self.last.error
+                best = not state.evaluations or error < min(state.errors)
+                state.evaluations.append((state.step, error))
+                if is_main():
+                    self._tell(self.last, state, best)
+            self.checkpoint(state)
+
+    def _tell(self, found: Evaluation, state: TrainState, best: bool) -> None:
+        """Logs and records an evaluation, and saves the weights if it is the best so far."""
+        scores, best_step = found.result["scores"], _best_step(state)
+        earlier = self.folder.scores_by_step()
+        text = self.progress.describe_scores(scores, earlier, best_step, per_cent=found.fractions)
+        logger.info("%s", text)
+        self.folder.record(state.step, {f"val/{name}": value for name, value in scores.items()})
+        if best:
+            self.task.save_weights(self.folder.path / "best.safetensors", scores)
 
     def owes_evaluation(self, state: TrainState) -> bool:
         """Whether the state was saved before an evaluation that was due then and has not been made."""
@@ -222,13 +230,14 @@ class BetweenSteps:
         point = state.step, len(state.evaluations)
         if self.saved == point:
             return
-        self.saved, paused = point, time.perf_counter()
-        state.loss_sums = mean_over_processes(state.loss_sums)
-        about = {"data": dict(self.task.data), "network": dict(self.task.network), "order": self.task.order}
-        content = {**state.state_dict(), **about, "processes": world_size()}
-        if is_main():
-            self.folder.save_checkpoint(content)
-        self.clock += time.perf_counter() - paused
+        self.saved = point
+        with self.progress.clock.pause("checkpoint"):
+            state.loss_sums = mean_over_processes(state.loss_sums)
+            task = self.task
+            about = {"data": dict(task.data), "network": dict(task.network), "order": task.order}
+            content = {**state.state_dict(), **about, "processes": world_size()}
+            if is_main():
+                self.folder.save_checkpoint(content)
 
     def is_stuck(self, state: TrainState) -> bool:
         """Whether the last `run.early_stop` evaluations brought nothing better."""
@@ -249,17 +258,17 @@ class BetweenSteps:
             last = self.last or self._score()
             if is_main():
                 self.task.save_weights(self.folder.path / "last.safetensors", last.result["scores"])
-        step, error = min(state.evaluations, key=lambda entry: entry[1])
+        step = _best_step(state)
+        error = dict(state.evaluations)[step]
         best = {"step": step, "error": None if math.isinf(error) else error}
         result = {"step": state.step, **last.result, "best": best}
         if is_main():
             self.folder.write_result(result)
+            logger.info("%s", self.progress.describe_time())
             logger.info("%s holds best.safetensors, last.safetensors and result.json", self.folder.path)
         return broadcast_object(result)  # no process goes on to read these files before they are there
 
 
-def describe(scores: Mapping[str, float | None]) -> str:
-    """Scores in one line; None is a score there was nothing for."""
-    return "  ".join(
-        f"{name} {'-' if value is None else format(value, '.4g')}" for name, value in scores.items()
-    )
+def _best_step(state: TrainState) -> int:
+    """Where the smallest error was found; of equal ones the first."""
+    return min(state.evaluations, key=lambda entry: entry[1])[0]

@@ -16,6 +16,7 @@ from foundation.file_reading import read_json
 from foundation.torch_archives import TorchFileError, read_torch, torch_bytes
 from training.config import differences, dump_config, load_config
 from training.devices import broadcast_object, is_main
+from training.progress.run_log import RunLog
 from training.schedule import may_be_lengthened
 
 logger = logging.getLogger(__name__)
@@ -67,7 +68,7 @@ FREE_KEYS = (
     *("data.root", "model.weights", "backbone.weights"),
 )
 OURS = (
-    *("config.yaml", "metrics.jsonl", "checkpoint.pt", "checkpoint.previous.pt"),
+    *("config.yaml", "log.txt", "metrics.jsonl", "checkpoint.pt", "checkpoint.previous.pt"),
     *("best.safetensors", "last.safetensors", "result.json", "predictions.json"),
 )
 LOCK = ".lock"
@@ -87,6 +88,7 @@ class RunFolder:
         self.checkpoint: dict[str, Any] | None = None
         self.result: dict[str, Any] | None = None
         self.resuming = False
+        self.log = RunLog(path / "log.txt")
         self._lock = FileLock(path / LOCK)
         self._events: Any = None
         self._metrics_lines = 0
@@ -181,6 +183,9 @@ class RunFolder:
         for path in self._leftovers():
             path.unlink()
         write_text(self.path / "config.yaml", dump_config(config))
+        self.log.begin()
+        if self.checkpoint is not None:
+            logger.info("%s: continuing after step %d", self.path, self.checkpoint["step"])
 
     def _cut_metrics(self, checkpoint: dict[str, Any]) -> None:
         """Drops lines that were written after the checkpoint, and those that a failing disk has damaged."""
@@ -228,12 +233,23 @@ class RunFolder:
         if self._events is not None:
             self._events.flush()
 
+    def scores_by_step(self) -> dict[int, dict[str, float | None]]:
+        """The scores of the evaluations so far, as they were recorded."""
+        path, found = self.path / "metrics.jsonl", {}
+        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        for entry in map(json.loads, lines):
+            scores = {key[4:]: value for key, value in entry.items() if key.startswith("val/")}
+            if scores:
+                found[entry["step"]] = scores
+        return found
+
     def write_result(self, result: Mapping[str, Any]) -> None:
         """result.json: what the run ended with."""
         write_text(self.path / "result.json", json.dumps(result, indent=1) + "\n")
 
     def close(self) -> None:
         """Flushes what TensorBoard still holds, and lets other processes work in the folder."""
+        self.log.detach()
         if self._events is not None:
             self._events.close()
         if self._lock.is_locked and not self._holds_run() and [*self.path.iterdir()] == [self.path / LOCK]:
@@ -257,8 +273,12 @@ def open_run(
     folder = RunFolder(path)
     try:
         if is_main():
+            folder.log.attach()
             folder.open(config, resume=resume, overwrite=overwrite, may_lengthen=may_lengthen)
         folder.checkpoint, folder.result = broadcast_object((folder.checkpoint, folder.result))
         yield folder
+    except BaseException as error:
+        folder.log.note(f"{type(error).__name__}: {error}")
+        raise
     finally:
         folder.close()

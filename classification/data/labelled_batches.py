@@ -16,6 +16,7 @@ from training.config import RunConfig
 from training.devices import rank, world_size
 from training.loader import BatchLoader, Item, TrainSampler, evaluation_shard
 from training.optim import OptimConfig
+from training.progress.progress_bar import watched
 
 logger = logging.getLogger(__name__)
 
@@ -164,9 +165,10 @@ class DrawnBatch:
         return Batch(self.source.images[indices], self.source.labels[indices], seeds, [])
 
 
-def evaluation_batches(pictures: Pictures, batch_size: int, workers: int) -> BatchLoader[Batch]:
-    """This process's share of all pictures, each exactly once over all processes."""
-    return BatchLoader(pictures.read, evaluation_items(len(pictures), batch_size), workers)
+def evaluation_batches(pictures: Pictures, batch_size: int, workers: int) -> Iterable[Batch]:
+    """This process's share of all pictures, each once over all processes, with a bar on a terminal."""
+    items = evaluation_items(len(pictures), batch_size)
+    return watched(BatchLoader(pictures.read, items, workers), len(items), title="evaluation")
 
 
 def evaluation_items(length: int, batch_size: int) -> list[list[Item]]:

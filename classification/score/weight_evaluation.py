@@ -31,9 +31,9 @@ from classification.score.picture_views import (
 )
 from classification.score.saved_scores import Scores, average, check_archive_name, portable_id, save_scores
 from foundation.errors import UserError
-from training.command import watched
 from training.devices import gather_objects, is_main, process_group, resolve_device
 from training.loader import BatchLoader, Item
+from training.progress.progress_bar import watched
 
 logger = logging.getLogger(__name__)
 

@@ -26,6 +26,7 @@ from foundation.file_naming import OutputNames
 from pictures.decoding import load_image
 from pictures.suffixes import is_video
 from pictures.video import open_video, write_video
+from training.progress.progress_bar import watched
 
 logger = logging.getLogger(__name__)
 
@@ -91,7 +92,8 @@ class _Drawing:
         """Draws every picture and video; returns what is wrong with those that cannot be read."""
         broken = []
         places = OutputNames(self.out, ["predictions.json"])
-        for index, name in enumerate(self.dataset.image_ids):
+        names = self.dataset.image_ids
+        for index, name in enumerate(watched(names, len(names), unit="picture", title="detection")):
             path = self.dataset.image_path(index)
             file = places.place(str(name), ".mp4" if is_video(path) else ".png")
             file.parent.mkdir(parents=True, exist_ok=True)

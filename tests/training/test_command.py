@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from foundation.errors import UserError
-from training.command import build_parser, new_parser, run, say, watched
+from training.command import build_parser, new_parser, run, say
 
 ROOT = Path(__file__).resolve().parents[2]
 DISK = "No space left on device"
@@ -172,16 +172,6 @@ def test_no_control_character_reaches_the_terminal(call: Callable, monkeypatch: 
     printed = capsys.readouterr()
     assert printed.out == "so far\na\\x07\\udcff\n\n"
     assert printed.err.startswith("\\x1b[2J\nis there\n") and printed.err.endswith(" --x\\x1b[2J\n")
-
-
-def test_a_bar_only_where_the_main_process_has_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys):
-    items = [1, 2, 3]
-    assert watched(items, 5, start=2) is items
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    assert list(watched(items, 5, start=2, title="pictures")) == items
-    assert "pictures:  40%" in capsys.readouterr().err
-    monkeypatch.setenv("RANK", "1")
-    assert watched(items, 5) is items
 
 
 @pytest.mark.parametrize(

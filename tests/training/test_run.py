@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from foundation.errors import UserError
 from tests.training.conftest import Batch, small_config, train
 from training import run as training
-from training.run import Evaluation, Task, describe
+from training.run import Evaluation, Task
 from training.run_folder import load_checkpoint
 
 
@@ -156,10 +156,6 @@ def test_without_any_error_the_first_weights_are_kept_and_the_result_is_json(tmp
     assert result["best"] == {"step": 2, "error": None}
     assert read(tmp_path / "result.json") == result
     assert read(tmp_path / "best.safetensors") == {"w": 2 * 0.5, "AP": None}
-
-
-def test_scores_in_one_line():
-    assert describe({"AP": 0.123456, "APs": None, "loss": 12.0}) == "AP 0.1235  APs -  loss 12"
 
 
 def test_a_run_does_not_go_on_with_other_data(tmp_path: Path):

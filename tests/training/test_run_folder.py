@@ -49,7 +49,7 @@ def test_overwriting_removes_the_run_and_nothing_else(tmp_path: Path):
     for name in ("metrics.jsonl", "result.json", "notes.txt"):
         (tmp_path / "run" / name).write_text("{}")
     begin(tmp_path / "run", Options(2), overwrite=True)
-    assert names(tmp_path / "run") == ["config.yaml", "notes.txt"]
+    assert names(tmp_path / "run") == ["config.yaml", "log.txt", "notes.txt"]
     assert (tmp_path / "run" / "config.yaml").read_text() == dump_config(Options(2))
 
 
@@ -70,7 +70,7 @@ def test_leftovers_of_killed_saves_are_no_obstacle(tmp_path: Path):
     begin(run, Options(1))
     (run / ".checkpoint.pt.x2").write_text("half")
     begin(run, Options(1), resume=True)
-    assert names(run) == ["config.yaml"]
+    assert names(run) == ["config.yaml", "log.txt"]
 
 
 def test_continuing_needs_a_run_of_the_same_configuration(tmp_path: Path):
