@@ -50,29 +50,46 @@ def bootstrap(
     Raises:
         UserError: no resamples.
     """
-    if resamples < 1:
-        raise UserError(f"--bootstrap must be 1 or more resamples, got {resamples}")
-    values = resampled(matches, num_pictures, how, resamples, seed)
-    edges = (1 - level) / 2, (1 + level) / 2
-    known = values[~np.isnan(values)]
-    low, high = np.quantile(known, edges).tolist() if len(known) else (None, None)
+    values = resampled(class_resamples(matches, num_pictures, how, resamples, seed))
     figure = mean_of(matches, how) if matches else None
-    return Interval(figure, low, high, resamples, level, seed)
+    return Interval(figure, *interval_of(values, level), resamples, level, seed)
 
 
-def resampled(
+def interval_of(values: Floats, level: float) -> tuple[float | None, float | None]:
+    """Where the middle part of resampled values lies; None twice where none is a number."""
+    known = values[~np.isnan(values)]
+    edges = (1 - level) / 2, (1 + level) / 2
+    low, high = np.quantile(known, edges).tolist() if len(known) else (None, None)
+    return low, high
+
+
+def resampled(aps: Floats) -> Floats:
+    """(B,) mean average precision of `class_resamples`; NaN where no picture with an object was drawn."""
+    known = ~np.isnan(aps)
+    counts = known.sum(axis=0)
+    return np.where(counts, np.where(known, aps, 0).sum(axis=0) / np.maximum(counts, 1), np.nan)
+
+
+def class_resamples(
     matches: Sequence[ClassMatches], num_pictures: int, how: Conventions, resamples: int, seed: int
 ) -> Floats:
-    """(resamples,) mean average precision; NaN where no picture with an object was drawn."""
+    """(K, resamples) average precision of each class; NaN where no picture with an object was drawn.
+
+    The same seed and number of pictures draw the same pictures, so that two detectors' values belong together
+    pair by pair, and their differences give the interval of the difference.
+
+    Raises:
+        UserError: no resamples.
+    """
+    if resamples < 1:
+        raise UserError(f"--bootstrap must be 1 or more resamples, got {resamples}")
     rng = np.random.default_rng(seed)
-    values = np.full(resamples, np.nan)
+    values = np.full((len(matches), resamples), np.nan)
     for start in range(0, resamples if num_pictures and matches else 0, _AT_ONCE):
         count = min(_AT_ONCE, resamples - start)
         drawn = rng.multinomial(num_pictures, np.full(num_pictures, 1 / num_pictures), size=count)
-        aps = np.stack([_resampled_ap(of_class, drawn.astype(np.float64), how) for of_class in matches])
-        known = ~np.isnan(aps)
-        sums, counts = np.where(known, aps, 0).sum(axis=0), known.sum(axis=0)
-        values[start : start + count] = np.where(counts, sums / np.maximum(counts, 1), np.nan)
+        for row, of_class in zip(values, matches, strict=True):
+            row[start : start + count] = _resampled_ap(of_class, drawn.astype(np.float64), how)
     return values
 
 

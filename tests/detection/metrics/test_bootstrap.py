@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from detection.metrics.bootstrap import bootstrap, resampled
+from detection.metrics.bootstrap import bootstrap, class_resamples, interval_of, resampled
 from detection.metrics.conventions import (
     COCO,
     VOC07,
@@ -46,7 +46,7 @@ def matches(count: int, how: Conventions = VOC12) -> list[ClassMatches]:
 @pytest.mark.parametrize("how", [VOC12, VOC07, COCO, replace(COCO, rule="voc", ignored="counted")])
 def test_resamples_score_as_copies_of_the_pictures(how: Conventions):
     found, truth = random_pictures(12)
-    values = resampled(matches(12, how), 12, how, 5, seed=3)
+    values = resampled(class_resamples(matches(12, how), 12, how, 5, seed=3))
     drawn = np.random.default_rng(3).multinomial(12, np.full(12, 1 / 12), size=5)
     for value, times in zip(values, drawn, strict=True):
         picked = np.repeat(np.arange(12), times)
@@ -84,3 +84,16 @@ def test_nothing_to_find_or_to_draw():
         assert interval.figure is interval.low is interval.high is None
     with pytest.raises(UserError, match="--bootstrap must be 1 or more resamples, got 0"):
         bootstrap([], 1, VOC12, resamples=0)
+
+
+def test_two_detectors_are_resampled_on_the_same_pictures():
+    found, truth = random_pictures(30)
+    worse = [replace(one, scores=torch.rand(len(one.scores))) for one in found]
+    first, second = (class_matches(match_pictures(each, truth, 3, VOC12)) for each in (found, worse))
+    values = [resampled(class_resamples(each, 30, VOC12, 200, seed=0)) for each in (first, second)]
+    paired = np.std(values[0] - values[1])
+    assert paired < np.hypot(np.std(values[0]), np.std(values[1]))  # apart, their errors would add up
+    same = class_resamples(first, 30, VOC12, 200, seed=0)
+    assert np.array_equal(resampled(same), values[0])
+    assert interval_of(values[0] - values[0], 0.95) == (0, 0)
+    assert interval_of(np.full(3, np.nan), 0.95) == (None, None)
