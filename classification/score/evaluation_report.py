@@ -74,7 +74,10 @@ def report(scores: Scores, request: ReportRequest) -> dict[str, Any]:
             write_confusion(request.out / "confusion.csv", matrix, scores.classes)
         if request.class_ids is not None:
             write_submission(request.out / "submission.txt", scores.ids, outcomes, request.class_ids)
-        write_text(request.out / "result.json", json.dumps(result, indent=1, allow_nan=False) + "\n")
+        # With what it is of, for a report of the folder.
+        of = {key: scores.about[key] for key in ("weights", "sha256", "data") if key in scores.about}
+        text = json.dumps({**result, "evaluated": of}, indent=1, allow_nan=False)
+        write_text(request.out / "result.json", text + "\n")
     return result
 
 

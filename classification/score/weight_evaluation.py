@@ -86,7 +86,12 @@ def score_weights(
             reestimate_batchnorm(model, config, header, reestimate_bn, device)
         scores = score_pictures(model, pictures, reader, config)
     scores.about.update(
-        {"weights": str(weights), "sha256": digest(find_weights(weights)), "protocol": protocol}
+        {
+            "weights": str(weights),
+            "sha256": digest(find_weights(weights)),
+            "data": f"{config.data.kind} {config.data.val_split}",
+            "protocol": protocol,
+        }
     )
     if reader is not None and reader.scales:
         scores.about["scales"] = list(reader.scales)

@@ -1,11 +1,14 @@
 """Evaluation of weights and of result files: the score, and what else is asked of their predictions."""
 
+import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
 from backbones.lesion import without_blocks
+from backbones.weights.downloads import digest
 from detection.build import load_detector
 from detection.config import DetectionConfig
 from detection.data.coco_checks import read_coco, read_json
@@ -15,6 +18,7 @@ from detection.data.detection_batches import check_pictures
 from detection.data.voc_dataset import VocDataset
 from detection.own_sets.given_sets import GivenSet, parse_given
 from detection.predictor import predict_dataset
+from detection.published_detectors import find_detector
 from detection.results.detection_report import NOTHING, EvaluatedSplit, ReportOptions, write_reports
 from detection.results.metrics_by_name import METRICS, as_result, score, score_records
 from detection.results.result_records import from_coco_records, has_masks, to_coco_records, with_boxes
@@ -114,7 +118,9 @@ def score_weights(
     result |= score(predictions, dataset, config.metric) if scored else {}
     kind: Literal["voc", "coco"] = "voc" if config.data.kind == "voc" else "coco"
     split = EvaluatedSplit(dataset, kind, config.data.val, config.metric)
-    return _written(result | write_reports(options, predictions, records, split, out), out)
+    result |= write_reports(options, predictions, records, split, out)
+    about = {"weights": str(weights), "sha256": digest(find_detector(weights))}
+    return _written(result, out, {**about, "config": json.loads(json.dumps(asdict(config)))})
 
 
 def score_predictions_file(
@@ -143,13 +149,14 @@ def score_predictions_file(
         return None
     options.check(out)
     files = parse_split(dataset or "")
+    about = {"predictions": predictions, "dataset": dataset, "pictures": str(options.pictures or "") or None}
     if files is None:
         raise UserError(
             "--dataset must be KIND:ROOT[:SPLIT] of a folder, KIND as data.kind, or coco:ANNOTATIONS.json or "
             f"voc:DEVKIT/VOC<year>:<split>, got {dataset!r}; for instance voc:data/VOCdevkit/VOC2007:test"
         )
     if isinstance(files, CocoSplit):
-        return _written(_score_coco(predictions, files, options, out), out)
+        return _written(_score_coco(predictions, files, options, out), out, about)
     truth, split = VocDataset(files.folder.parent, [(files.year, files.name)]), str(files)
     if not truth.has_truth:
         options.check_without_truth(split, None)
@@ -162,7 +169,7 @@ def score_predictions_file(
     metric = "voc07" if method == "11point" else "voc12"
     result = score(found, truth, metric) if truth.has_truth else {}
     reports = write_reports(options, found, records, EvaluatedSplit(truth, "voc", split, metric), out)
-    return _written(result | reports, out)
+    return _written(result | reports, out, about)
 
 
 def score_predictions_of(
@@ -214,7 +221,8 @@ def score_predictions_of(
     found = from_coco_records(records, truth, predictions)
     result = score(found, truth, config.metric) if truth.has_truth else {}
     split = EvaluatedSplit(truth, "voc" if given.kind == "voc" else "coco", config.data.val, config.metric)
-    return _written(result | write_reports(options, found, records, split, out), out)
+    about = {"predictions": predictions, "config": json.loads(json.dumps(asdict(config)))}
+    return _written(result | write_reports(options, found, records, split, out), out, about)
 
 
 def _score_coco(
@@ -273,7 +281,8 @@ def _read_records(path: str, image_ids: Mapping[str, int | str]) -> Any:
     ]
 
 
-def _written(result: dict[str, Any], out: Path | None) -> dict[str, Any]:
+def _written(result: dict[str, Any], out: Path | None, evaluated: dict[str, Any]) -> dict[str, Any]:
+    """The result, in `out` with what it is of, which a report of the folder opens again."""
     if out is not None:
-        write_json(out / "result.json", result, indent=1)
+        write_json(out / "result.json", {**result, "evaluated": evaluated}, indent=1)
     return result

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from pycocotools import mask as coco_mask
 
+from backbones.weights.downloads import digest
 from detection.data.dataset_splits import open_dataset
 from detection.data.voc_dataset import VOC_CLASSES, VocDataset
 from detection.metrics import coco_ap, voc_ap
@@ -147,7 +148,11 @@ def test_weights_are_scored_and_nothing_is_written_unless_asked(
 
     out = tmp_path / "new" / "scores"
     assert score_weights(detector_weights, overrides, out) == result
-    assert json.loads((out / "result.json").read_text()) == result
+    written = json.loads((out / "result.json").read_text())
+    about = written.pop("evaluated")
+    assert written == result
+    assert about["weights"] == str(detector_weights) and about["sha256"] == digest(detector_weights)
+    assert about["config"]["data"]["root"] == str(coco_root)  # with the changes of the command
     assert sorted(path.name for path in out.iterdir()) == ["predictions.json", "result.json"]
     truth = coco_root / "annotations" / "instances_val.json"
     assert score_predictions_file(str(out / "predictions.json"), f"coco:{truth}", "area") == result
@@ -203,7 +208,8 @@ def test_whatever_is_asked_of_a_result_file(devkit: Path, tmp_path: Path):
     options = ReportOptions(explain=True, bootstrap=10, report=True, worst=1, submission=tmp_path / "sent")
     place = f"voc:{devkit / 'VOC2007'}:train"
     result = score_predictions_file(str(tmp_path / "found.json"), place, "11point", out, options)
-    assert result is not None and json.loads((out / "result.json").read_text()) == result
+    written = json.loads((out / "result.json").read_text())
+    assert written.pop("evaluated")["dataset"].startswith("voc:") and written == result
     # One of two cats found, so 6 of 11 recalls are reached; no dog.
     assert result["scores"]["mAP"] == pytest.approx(3 / 11)
     assert result["interval"]["low"] <= 3 / 11 <= result["interval"]["high"]
