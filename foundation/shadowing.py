@@ -15,6 +15,7 @@ MAY_IMPORT = {
     "analysis": SHARED,
     "doctor": SHARED | {"classification", "detection"},
     "reproduction": SHARED | {"classification", "detection", "analysis", "doctor"},
+    "reporting": SHARED | {"classification", "detection", "analysis", "doctor", "reproduction"},
 }
 
 

@@ -82,6 +82,11 @@ def dump_config(config: Any) -> str:
     return write_yaml(json.loads(json.dumps(dataclasses.asdict(config))))  # JSON makes lists of tuples
 
 
+def config_values(config: Any) -> dict[str, Any]:
+    """Every value of a configuration by its dotted key, as YAML has it."""
+    return dict(_leaves(json.loads(json.dumps(dataclasses.asdict(config)))))
+
+
 def complete_config(schema: type[Any], text: str, *, source: str) -> str:
     """The YAML of an earlier release's `dump_config` with the keys, at their defaults, that came since.
 

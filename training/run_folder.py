@@ -70,6 +70,7 @@ FREE_KEYS = (
 OURS = (
     *("config.yaml", "log.txt", "metrics.jsonl", "checkpoint.pt", "checkpoint.previous.pt"),
     *("best.safetensors", "last.safetensors", "result.json", "predictions.json"),
+    "report.html",
 )
 LOCK = ".lock"
 

@@ -34,7 +34,8 @@ class PairedErrors:
     """The errors of two classifiers on the same pictures.
 
     Attributes:
-        difference: second less first, 0…1, with its 95 % interval `low`, `high` by the bootstrap over pictures.
+        difference: second less first, 0…1.
+        low, high: its 95 % interval, by the bootstrap over pictures.
         only_first, only_second: pictures that only that one gets wrong.
         p_value: of these two counts, were both classifiers equally good (McNemar 1947, exact).
     """
@@ -66,7 +67,9 @@ def compare_errors(
     count = len(first)
     ones = int((first & ~second).sum()), int((second & ~first).sum())
     shares = [number / count for number in ones]
-    drawn = np.random.default_rng(seed).multinomial(count, [*shares, max(0.0, 1 - sum(shares))], size=resamples)
+    drawn = np.random.default_rng(seed).multinomial(
+        count, [*shares, max(0.0, 1 - sum(shares))], size=resamples
+    )
     differences = (drawn[:, 1] - drawn[:, 0]) / count
     low, high = np.quantile(differences, ((1 - LEVEL) / 2, (1 + LEVEL) / 2)).tolist()
     return PairedErrors((ones[1] - ones[0]) / count, low, high, *ones, _sign_test(*ones))

@@ -49,7 +49,7 @@ def test_report_by_hand(scores, tmp_path):
         {"label": "bee", "taken_for": "cow, brown", "pictures": 1},
     ]
     out = tmp_path / "new" / "out"
-    assert json.loads((out / "result.json").read_text()) == result
+    assert json.loads((out / "result.json").read_text()) == {**result, "evaluated": {}}
     assert {path.name for path in out.iterdir()} == {"result.json", "predictions.csv", "confusion.csv"}
 
 

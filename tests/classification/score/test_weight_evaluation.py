@@ -63,7 +63,7 @@ def test_overrides_and_out(model, weights, data, tmp_path):
     written = json.loads((tmp_path / "new" / "out" / "result.json").read_text())
     about = written.pop("evaluated")
     assert written == result
-    assert about.keys() == {"weights", "sha256", "data"} and about["data"] == "folder val"
+    assert about.keys() == {"weights", "sha256", "data"} and about["data"] == "folder train"
     assert not (weights.parent / "result.json").exists()
 
 
@@ -122,6 +122,8 @@ def test_a_network_that_names_no_classes_is_scored_on_named_data(model, weights,
     for file in (converted, weights):
         score_weights(file, [*data, "run.device=cpu"], tmp_path / file.stem, **options)
     again = [json.loads((tmp_path / name / "result.json").read_text()) for name in ("converted", "last")]
+    for file, written in zip((converted, weights), again, strict=True):
+        assert written.pop("evaluated")["weights"] == str(file)
     assert again[0] == again[1] and again[0] != result
     assert load_network(tmp_path / "converted" / "reestimated.safetensors").name == "resnet8_cifar"
 

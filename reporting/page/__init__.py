@@ -1,0 +1,1 @@
+"""How a page looks: its parts, charts, embedded pictures, and the template."""

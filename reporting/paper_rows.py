@@ -1,0 +1,106 @@
+"""The paper's figure beside a run's, where the run's configuration trains a row of a table of the paper."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from classification.config import PretrainConfig
+from detection.config import DetectionConfig
+from reporting.page.page_parts import Note, Part, Section, Table
+from reporting.page.wording import figure, signed
+from reproduction.paper import DETECTION_TABLES, TABLES, Row
+from reproduction.paper import Table as PaperTable
+from reproduction.runs import CONFIGS, row_config
+from reproduction.tables import PROTOCOLS, protocol_scores, recipe_changes, said
+from training.config import differences, dump_config, load_config
+
+# Where a detector's run may differ from the paper's configuration and still be its row.
+EXECUTION = ("run.", "data.root")
+
+
+@dataclass(frozen=True)
+class Beside:
+    """A row of a table, and what the run has to show beside it.
+
+    Attributes:
+        changes: how the run's recipe differs from the paper's, in words.
+        ours: scores in per cent by name; empty where the table's protocol was not applied.
+        protocol: in words.
+    """
+
+    table: PaperTable
+    row: Row
+    changes: Sequence[str]
+    ours: Mapping[str, float]
+    protocol: str
+
+
+def classifier_rows(config: PretrainConfig, folder: Path, last: Mapping[str, float]) -> list[Beside]:
+    """The rows that a pretraining is a run of.
+
+    Args:
+        last: scores of the last step, per cent.
+    """
+    found = []
+    for table in TABLES.values():
+        for row in table.rows:
+            if row.config is None or not row.scores or table.protocol is None:
+                continue
+            theirs = row_config(row)
+            if (theirs.model.name, theirs.data.kind) != (config.model.name, config.data.kind):
+                continue
+            if row.option and theirs.model.shortcut != config.model.shortcut:
+                continue
+            kept = last if table.protocol == "last" else protocol_scores(folder, table.protocol, score=False)
+            changes = [said(change) for change in recipe_changes(theirs, config)]
+            found.append(Beside(table, row, changes, kept, PROTOCOLS[table.protocol]))
+    return found
+
+
+def detector_rows(config: DetectionConfig, scores: Mapping[str, float | None]) -> list[Beside]:
+    """The rows that a detector's training is a run of; scores 0…1."""
+    found = []
+    for table in DETECTION_TABLES.values():
+        for row in table.rows:
+            theirs = _detector_config(row.config or "")
+            if _is_of(theirs) != _is_of(config):
+                continue
+            lines = differences(dump_config(theirs), dump_config(config))
+            changes = [said(line) for line in lines if not line.startswith(EXECUTION)]
+            ours = {name: 100 * value for name, value in scores.items() if value is not None}
+            found.append(Beside(table, row, changes, ours, "the last evaluation of the run"))
+    return found
+
+
+@cache
+def _detector_config(stem: str) -> DetectionConfig:
+    return load_config(DetectionConfig, CONFIGS / f"{stem}.yaml")
+
+
+def _is_of(config: DetectionConfig) -> tuple[str, ...]:
+    return config.backbone.name, config.detector.kind, config.data.kind, config.data.train, config.data.val
+
+
+def paper_section(rows: Sequence[Beside]) -> list[Section]:
+    """Paper, ours, difference; nothing where the run is no row of the paper."""
+    if not rows:
+        return []
+    cells, notes = [], dict[str, None]()
+    for beside in rows:
+        for name, printed in beside.row.scores.items():
+            ours = beside.ours.get(name)
+            difference = signed(None if ours is None else ours - printed.value, 2)
+            source = f"{beside.row.label}: {beside.table.source}"
+            shown = "not scored so" if ours is None else figure(ours, 2)
+            cells.append([source, name.replace("_", " "), str(printed), shown, difference])
+        notes[f"Ours of {beside.row.label}: {beside.protocol}."] = None
+        if beside.changes:
+            notes[
+                f"The difference from {beside.row.label} does not compare like with like; this run has "
+                f"{'; '.join(change.replace('`', '') for change in beside.changes)}."
+            ] = None
+    heading = ["row of the paper", "figure", "paper, %", "ours, %", "difference"]
+    parts: list[Part] = [Table(heading, cells, text=(0, 1))]
+    parts += [Note(note, warning=note.startswith("The difference")) for note in notes]
+    return [Section("Beside the paper", parts)]
