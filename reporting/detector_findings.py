@@ -5,6 +5,7 @@ All of it is computed from predictions.json where the data set is at hand, and e
 """
 
 import math
+import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,12 +21,21 @@ from detection.data.coco_dataset import CocoDataset, CocoSplit
 from detection.data.dataset_splits import open_dataset, parse_split
 from detection.data.voc_dataset import VocDataset
 from detection.metrics.bootstrap import class_resamples, interval_of, resampled
-from detection.metrics.conventions import COCO50, VOC12, class_matches, mean_of
+from detection.metrics.conventions import (
+    COCO,
+    COCO50,
+    VOC12,
+    ClassMatches,
+    Conventions,
+    class_matches,
+    mean_of,
+)
+from detection.metrics.mask_matches import match_masks
 from detection.metrics.matching import Matched
 from detection.results.comparison import Comparison
 from detection.results.error_analysis import curve_table, find_errors
-from detection.results.metrics_by_name import METRICS
-from detection.results.result_records import from_coco_records
+from detection.results.metrics_by_name import METRICS, coco_annotations
+from detection.results.result_records import from_coco_records, has_masks
 from detection.results.worst_cases import draw_worst
 from detection.types import Prediction
 from foundation.errors import UserError
@@ -36,6 +46,7 @@ from reporting.page.page_parts import Gallery, Note
 LEVEL, SEED = 0.95, 0  # one seed for all, so that the resamples of two detectors are of the same pictures
 WORST = 6  # pictures of each kind
 KINDS = {"false_alarms": "Surest false alarms", "misses": "Largest misses"}  # folders of `draw_worst`
+MASKS = "segm/"  # how the figures of masks are named
 AGAIN = "score the weights again with tools/eval_det.py --out"
 
 
@@ -45,16 +56,19 @@ class Truth:
 
     Attributes:
         fingerprint: of the pictures and their annotations.
+        means: the main figure by its name, and that of masks if there are some, of all pictures, each once.
+        resamples: (B,) these figures of each resample of the pictures.
         classes: K names, those with an object that counts.
-        aps: (K, B) average precision of each resample of the pictures.
-        figures: (K,) of all pictures, each once.
+        class_figures: (K,) average precision of boxes.
+        class_resamples: (K, B)
     """
 
     fingerprint: str
+    means: dict[str, float]
+    resamples: dict[str, NDArray[np.float64]]
     classes: list[str]
-    aps: NDArray[np.float64]
-    figures: list[float]
-    mean: float
+    class_figures: list[float]
+    class_resamples: NDArray[np.float64]
 
 
 @dataclass
@@ -62,14 +76,14 @@ class Findings:
     """What is known beside the scores; empty where it is not.
 
     Attributes:
-        interval: of the main figure, 0…1.
+        intervals: of the main figure, and of that of masks, 0…1.
         classes: of each class the interval of its AP, and its objects.
         curves: of `curve_table`.
         errors: of `find_errors`, with "AP50".
         worst: a title and pictures, of each kind.
     """
 
-    interval: tuple[float, float] | None = None
+    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
     classes: dict[str, tuple[float | None, float | None, int]] = field(default_factory=dict)
     curves: dict[str, dict[str, Any]] = field(default_factory=dict)
     errors: dict[str, Any] | None = None
@@ -95,7 +109,8 @@ def find(folder: Path, result: Mapping[str, Any], config: DetectionConfig | None
     try:
         if not file.is_file():
             raise UserError(f"there is no {file}; {AGAIN}")
-        dataset = _open(about, config)
+        masks = any(name.startswith(MASKS) for name in result["scores"])
+        dataset = _open(about, config, masks)
         records = read_json(file, AGAIN)
         if isinstance(records, dict):
             raise UserError(f"{file} numbers its pictures itself; {AGAIN}")
@@ -107,14 +122,16 @@ def find(folder: Path, result: Mapping[str, Any], config: DetectionConfig | None
     return _computed(Comparison(dataset, predictions, records), folder, result, resamples)
 
 
-def _open(about: Mapping[str, Any], config: DetectionConfig | None) -> DetectionDataset:
+def _open(about: Mapping[str, Any], config: DetectionConfig | None, masks: bool) -> DetectionDataset:
     """The data set of a training's validation, or of an evaluation, if it lies where it did."""
     if config is not None:
-        dataset = open_dataset(config.data, config.data.val)
+        dataset = open_dataset(config.data, config.data.val, masks=masks)
     else:
         files = parse_split(str(about.get("dataset", "")))
         if isinstance(files, CocoSplit):
-            dataset = CocoDataset(files.annotation_file, Path(about.get("pictures") or files.pictures))
+            dataset = CocoDataset(
+                files.annotation_file, Path(about.get("pictures") or files.pictures), masks=masks
+            )
         elif files is not None:
             dataset = VocDataset(files.folder.parent, [(files.year, files.name)])
         else:
@@ -130,7 +147,6 @@ def _computed(compared: Comparison, folder: Path, result: Mapping[str, Any], res
     how = metric.conventions or VOC12
     dataset, matched = compared.dataset, compared.matched(how)
     matches = class_matches(matched)
-    names = [dataset.classes[one.label - 1] for one in matches]
     mean = mean_of(matches, how)
     found = Findings(curves=curve_table(matches, how, dataset.classes))
     stated = result["scores"].get(metric.main)
@@ -141,13 +157,9 @@ def _computed(compared: Comparison, folder: Path, result: Mapping[str, Any], res
         )
         found.notes.append(Note(text, warning=True))
     if metric.conventions is not None and matches:
-        aps = class_resamples(matches, len(dataset), how, resamples, SEED)
-        low, high = interval_of(resampled(aps), LEVEL)
-        found.interval = None if low is None or high is None else (low, high)
-        for name, one, values in zip(names, matches, aps, strict=True):
-            found.classes[name] = (*interval_of(values, LEVEL), int(one.objects.sum()))
-        figures = [mean_of([one], how) for one in matches]
-        found.truth = Truth(dataset.fingerprint(), names, aps, figures, mean)
+        _resample(found, compared, metric.main, matches, how, resamples)
+        if any(name.startswith(MASKS) for name in result["scores"]):
+            _resample_masks(found, compared, metric.main, resamples)
     errors = find_errors(compared.annotations, compared.records)
     base = mean_of(class_matches(compared.coco), COCO50)
     found.errors = {**errors, "AP50": None if math.isnan(base) else base}
@@ -155,12 +167,53 @@ def _computed(compared: Comparison, folder: Path, result: Mapping[str, Any], res
     return found
 
 
+def _resample(
+    found: Findings,
+    compared: Comparison,
+    main: str,
+    matches: Sequence[ClassMatches],
+    how: Conventions,
+    resamples: int,
+) -> None:
+    """Intervals of the main figure and of every class."""
+    dataset = compared.dataset
+    names = [dataset.classes[one.label - 1] for one in matches]
+    aps = class_resamples(matches, len(dataset), how, resamples, SEED)
+    for name, one, values in zip(names, matches, aps, strict=True):
+        found.classes[name] = (*interval_of(values, LEVEL), int(one.objects.sum()))
+    figures = [mean_of([one], how) for one in matches]
+    found.truth = Truth(dataset.fingerprint(), {}, {}, names, figures, aps)
+    _keep(found, main, mean_of(matches, how), resampled(aps))
+
+
+def _resample_masks(found: Findings, compared: Comparison, main: str, resamples: int) -> None:
+    """The interval of the figure of masks, where the truth that is at hand has some."""
+    try:
+        annotations = coco_annotations(compared.dataset)
+        if not has_masks(annotations["annotations"]):
+            raise UserError("the annotations have none")
+        matches = match_masks(annotations, compared.records)
+    except UserError as error:
+        found.notes.append(Note(f"No interval of masks: {error}."))
+        return
+    aps = class_resamples(matches, len(compared.dataset), COCO, resamples, SEED)
+    _keep(found, f"{MASKS}{main}", mean_of(matches, COCO), resampled(aps))
+
+
+def _keep(found: Findings, name: str, mean: float, values: NDArray[np.float64]) -> None:
+    low, high = interval_of(values, LEVEL)
+    if low is not None and high is not None:
+        found.intervals[name] = low, high
+    if found.truth is not None:
+        found.truth.means[name], found.truth.resamples[name] = mean, values
+
+
 def _kept(folder: Path, result: Mapping[str, Any]) -> Findings:
     """What an evaluation with --report and --bootstrap has left in the folder."""
     found = Findings(errors=result.get("errors"), worst=_worst(folder))
     interval = result.get("interval", {})
     if None not in (interval.get("low"), interval.get("high")):
-        found.interval = interval["low"], interval["high"]
+        found.intervals[METRICS[result["metric"]].main] = interval["low"], interval["high"]
     if (folder / "curves.json").is_file():
         found.curves = read_json(folder / "curves.json", AGAIN)
     return found
@@ -168,7 +221,16 @@ def _kept(folder: Path, result: Mapping[str, Any]) -> Findings:
 
 def _worst(folder: Path) -> list[tuple[str, list[Gallery | Note]]]:
     files = {title: sorted((folder / kind).glob("*.png"))[:WORST] for kind, title in KINDS.items()}
-    return [(title, gallery(of_kind)) for title, of_kind in files.items() if of_kind]
+    return [(title, gallery(of_kind, caption=_caption)) for title, of_kind in files.items() if of_kind]
+
+
+def _caption(file: Path) -> str:
+    """In words what `draw_worst` names its files after: "001_cat_0.93_000012", "001_cat_iou0.41_000012"."""
+    parts = re.fullmatch(r"\d+_(.+?)_(iou)?([01]\.\d\d)_(.*)", file.stem)
+    if parts is None:
+        return file.stem
+    name, overlap, value, picture = parts.groups()
+    return f"{name}, {'nearest IoU' if overlap else 'score'} {value}; picture {picture}"
 
 
 def _draw(

@@ -1,7 +1,7 @@
 """What there is to say of a detector: its training, or an evaluation of its weights or of a result file."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from detection.results.metrics_by_name import METRICS
 from foundation.errors import UserError
 from reporting import run_facts
 from reporting.classifier_story import pictures_of
-from reporting.detector_findings import Findings, Truth, find
+from reporting.detector_findings import MASKS, Findings, Truth, find
 from reporting.learning_curves import draw_curves, last_scores, read_entries
 from reporting.page.page_parts import Chart, Charts, Gallery, Note, Part, Section, Story, Table
 from reporting.page.svg_charts import SERIES, Axis, Line, bar_mark, interval_mark, line_chart
@@ -32,7 +32,7 @@ class DetectorRun:
 
     Attributes:
         config: of its training; None where it is not known.
-        interval: of the main figure, 0…1.
+        intervals: of the main figure, and of that of masks, 0…1.
         truth: None where the data set is not at hand.
     """
 
@@ -40,7 +40,7 @@ class DetectorRun:
     config: DetectionConfig | None
     metric: str
     scores: Mapping[str, float | None]
-    interval: tuple[float, float] | None
+    intervals: Mapping[str, tuple[float, float]]
     truth: Truth | None
 
 
@@ -122,10 +122,10 @@ def _told(
     config: DetectionConfig | None,
 ) -> tuple[Story, DetectorRun]:
     main = METRICS[result["metric"]].main
-    headline = f"{main} {_interval_text(result['scores'].get(main), found.interval)} %"
+    headline = f"{main} {_interval_text(result['scores'].get(main), found.intervals.get(main))} %"
     story = Story(name, kind, headline, [section for section in sections if section.parts])
     metric, scores = result["metric"], result["scores"]
-    return story, DetectorRun(name, config, metric, scores, found.interval, found.truth)
+    return story, DetectorRun(name, config, metric, scores, found.intervals, found.truth)
 
 
 def _network(config: DetectionConfig) -> list[tuple[str, str]]:
@@ -150,15 +150,14 @@ def _interval_text(value: float | None, interval: tuple[float | None, float | No
 def _figures(result: Mapping[str, Any], found: Findings, notes: Sequence[Note]) -> Section:
     """All scores, those of the masks beside those of the boxes."""
     scores, main = result["scores"], METRICS[result["metric"]].main
-    masks = any(name.startswith("segm/") for name in scores)
+    masks = any(name.startswith(MASKS) for name in scores)
     rows = []
-    for name, value in scores.items():
-        if name.startswith("segm/"):
-            continue
-        text = _interval_text(value, found.interval if name == main else None)
-        rows.append([name, text, *([per_cent(scores.get(f"segm/{name}"))] if masks else [])])
+    for name in [name for name in scores if not name.startswith(MASKS)]:
+        of_masks = f"{MASKS}{name}"
+        text, more = (_interval_text(scores.get(key), found.intervals.get(key)) for key in (name, of_masks))
+        rows.append([name, text, *([more] if masks else [])])
     heading = ["figure", "boxes, %" if masks else "%", *(["masks, %"] if masks else [])]
-    if found.interval is not None:
+    if found.intervals:
         of = f"The 95 % interval of {main} is over the choice of pictures (bootstrap), not other trainings."
     else:
         of = f"No interval of {main}: it needs predictions and data set, or tools/eval_det.py --bootstrap."
@@ -174,8 +173,7 @@ def _detections(result: Mapping[str, Any], found: Findings) -> list[Section]:
         sections += _errors(found.errors)
     worst: list[Part] = []
     for title, parts in found.worst:
-        pictures = [Gallery(p.pictures, title) if isinstance(p, Gallery) else p for p in parts]
-        worst += pictures
+        worst += [replace(part, title=title) if isinstance(part, Gallery) else part for part in parts]
     if worst:
         note = Note(
             "Left of each what was found, right the truth; IoU 0.5 decides. The names tell the rank, the "
@@ -238,18 +236,18 @@ def _errors(found: Mapping[str, Any]) -> list[Section]:
     highest = max((kind["AP lost"] for _, kind in kinds), default=0.0)
     rows = [
         [
-            ERRORS.get(name, name),
             name,
             f"{kind['count']:,}",
             per_cent(kind["AP lost"]),
             bar_mark(kind["AP lost"], highest),
+            ERRORS.get(name, name),
         ]
         for name, kind in kinds
     ]
     base = f" of its {per_cent(found['AP50'])}" if found.get("AP50") is not None else ""
     lost = f"How many points AP50{base} would rise by without this kind of error (TIDE, Bolya et al. 2020)."
-    heading = ["kind of error", "TIDE", "number", "points of AP50", ""]
-    sections = [Section("Kinds of errors", [Table(heading, rows, text=(0, 1)), Note(lost)])]
+    heading = ["kind", "number", "points of AP50", "", "what it is"]
+    sections = [Section("Kinds of errors", [Table(heading, rows, text=(0, 4)), Note(lost)])]
     names, matrix = found["classes"], np.array(found["confusion"])[:-1, :-1]
     wrong = matrix * (1 - np.eye(len(names), dtype=matrix.dtype))
     common = [divmod(int(i), len(names)) for i in np.argsort(-wrong, axis=None, kind="stable")[:CONFUSED]]

@@ -5,8 +5,7 @@ from itertools import combinations
 from typing import Any
 
 from classification.score.error_intervals import compare_errors
-from detection.metrics.bootstrap import interval_of, resampled
-from detection.results.metrics_by_name import METRICS
+from detection.metrics.bootstrap import interval_of
 from reporting.classifier_story import ClassifierRun, error_text
 from reporting.detector_findings import LEVEL
 from reporting.detector_story import DetectorRun
@@ -38,7 +37,10 @@ def compare_detectors(runs: Sequence[DetectorRun], resamples: int) -> list[Secti
             notes.append(Note(f"{first.name} and {second.name} are not compared: {why}.", warning=True))
         else:
             differences.append((first, second))
-    parts: list[Part] = [_detector_pairs(differences), Note(PAIRED)] if differences else []
+    parts: list[Part] = []
+    for name in dict.fromkeys(name for run in runs if run.truth is not None for name in run.truth.means):
+        parts += _detector_pairs(differences, name)
+    parts += [Note(PAIRED)] if parts else []
     if len(differences) == 1:
         parts += _by_class(*differences[0])
     return [*sections, Section("Paired differences", [*parts, *notes])]
@@ -46,9 +48,7 @@ def compare_detectors(runs: Sequence[DetectorRun], resamples: int) -> list[Secti
 
 def _detector_score(run: DetectorRun, name: str) -> str:
     value = per_cent(run.scores.get(name))
-    if name != METRICS[run.metric].main or run.interval is None:
-        return value
-    return with_interval(value, *map(per_cent, run.interval))
+    return with_interval(value, *map(per_cent, run.intervals[name])) if name in run.intervals else value
 
 
 def _why_no_detectors(first: DetectorRun, second: DetectorRun) -> str:
@@ -64,14 +64,16 @@ def _why_no_detectors(first: DetectorRun, second: DetectorRun) -> str:
     return ""
 
 
-def _detector_pairs(pairs: Sequence[tuple[DetectorRun, DetectorRun]]) -> Table:
+def _detector_pairs(pairs: Sequence[tuple[DetectorRun, DetectorRun]], name: str) -> list[Part]:
+    """The differences of one figure, of the pairs in which both have it."""
     found = []
     for first, second in pairs:
-        assert first.truth is not None and second.truth is not None
-        low, high = interval_of(resampled(second.truth.aps) - resampled(first.truth.aps), LEVEL)
-        found.append((f"{second.name} less {first.name}", second.truth.mean - first.truth.mean, low, high))
-    main = METRICS[pairs[0][0].metric].main
-    return _difference_table(["pair", f"difference of {main}, points"], found)
+        a, b = first.truth, second.truth
+        assert a is not None and b is not None
+        if name in a.means and name in b.means:
+            low, high = interval_of(b.resamples[name] - a.resamples[name], LEVEL)
+            found.append((f"{second.name} less {first.name}", b.means[name] - a.means[name], low, high))
+    return [_difference_table(["pair", f"difference of {name}, points"], found)] if found else []
 
 
 def _by_class(first: DetectorRun, second: DetectorRun) -> list[Part]:
@@ -79,7 +81,11 @@ def _by_class(first: DetectorRun, second: DetectorRun) -> list[Part]:
     a, b = first.truth, second.truth
     assert a is not None and b is not None
     found = [
-        (name, b.figures[i] - a.figures[i], *interval_of(b.aps[i] - a.aps[i], LEVEL))
+        (
+            name,
+            b.class_figures[i] - a.class_figures[i],
+            *interval_of(b.class_resamples[i] - a.class_resamples[i], LEVEL),
+        )
         for i, name in enumerate(a.classes)
     ]
     found = sorted(found, key=lambda row: -abs(row[1]))[:CLASSES]

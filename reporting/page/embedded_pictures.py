@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from PIL import Image
@@ -45,18 +45,24 @@ def _uri(kind: str, content: bytes) -> str:
 
 
 def gallery(
-    files: Sequence[Path], *, wide: bool = False, plot: bool = False, last: bool = False
+    files: Sequence[Path],
+    *,
+    wide: bool = False,
+    plot: bool = False,
+    last: bool = False,
+    caption: Callable[[Path], str] = lambda file: file.stem,
 ) -> list[Gallery | Note]:
     """At most `MOST` of the files, and a line that says how many were left out, or that one is damaged.
 
     Args:
         last: of too many the last ones are shown, else the first.
+        caption: of a file.
     """
     chosen = list(files)[-MOST:] if last else list(files)[:MOST]
     pictures, damaged = [], []
     for file in chosen:
         try:
-            pictures.append(embed(file, plot=plot))
+            pictures.append(embed(file, plot=plot, caption=caption(file)))
         except ValueError as error:  # a UserError; the others are worth showing
             damaged.append(Note(str(error), warning=True))
     left = len(files) - len(chosen)

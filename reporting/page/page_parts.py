@@ -78,11 +78,12 @@ class Picture:
 
 @dataclass(frozen=True)
 class Gallery:
-    """Pictures side by side; wide ones have a row of their own."""
+    """Pictures side by side below a title; wide ones are shown larger."""
 
     pictures: Sequence[Picture]
     note: str = ""
     wide: bool = False
+    title: str = ""
 
 
 @dataclass(frozen=True)

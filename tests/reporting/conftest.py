@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from pycocotools import mask as coco_mask
 
 from classification.config import PretrainConfig
 from detection.config import DetectionConfig
@@ -17,6 +18,15 @@ from training.config import dump_config, load_config
 
 EVIL = "<script>alert(1)</script>"
 NAMES = ["ring & star", EVIL, "Straße"]
+
+
+def run_length(box: list[float]) -> dict:
+    """The mask of a whole box in a picture of 80 x 100 pixels."""
+    x, y, width, height = map(round, box)
+    pixels = np.zeros((80, 100), dtype=np.uint8, order="F")
+    pixels[y : y + height, x : x + width] = 1
+    encoded = coco_mask.encode(pixels)
+    return {**encoded, "counts": encoded["counts"].decode()}
 
 
 @pytest.fixture
@@ -57,7 +67,9 @@ def coco_set(tmp_path: Path) -> Path:
         images.append({"id": number, "file_name": str(file), "height": 80, "width": 100})
         for place, box in enumerate(([5.0, 5.0, 30.0, 30.0], [50.0, 30.0, 40.0, 40.0])):
             entry = {"id": len(objects) + 1, "image_id": number, "category_id": place + 1, "bbox": box}
-            objects.append({**entry, "area": box[2] * box[3], "iscrowd": 0})
+            x, y, width, height = box
+            outline = [x, y, x + width, y, x + width, y + height, x, y + height]
+            objects.append({**entry, "area": width * height, "iscrowd": 0, "segmentation": [outline]})
     categories = [{"id": number, "name": name} for number, name in enumerate(NAMES, start=1)]
     content = {"images": images, "annotations": objects, "categories": categories}
     (root / "annotations" / "instances_val.json").write_text(json.dumps(content))
@@ -84,8 +96,11 @@ def detector_run(tmp_path: Path, coco_set: Path) -> Callable[..., Path]:
             box = [x + move[0], y + move[1], width, height]
             records.append({**found, "bbox": box, "score": float(rng.uniform(0.3, 0.9))})
         records.append({"image_id": 1, "category_id": 2, "bbox": [0.0, 60.0, 10.0, 10.0], "score": 0.95})
+        if config.detector.mask:
+            for record in records:
+                record["segmentation"] = run_length(record["bbox"])
         (folder / "predictions.json").write_text(json.dumps(records))
-        dataset = open_dataset(config.data, "val")
+        dataset = open_dataset(config.data, "val", masks=config.detector.mask)
         result = score(from_coco_records(records, dataset), dataset, config.metric)
         lines = [
             {"step": s, "loss_rpn_box": 1 / s, "loss_roi_class": 2 / s, "lr": 0.02} for s in range(1, 21)

@@ -24,8 +24,8 @@ def test_with_the_data_set(detector_run: DetectorRun):
     result, config = read(run)
     found = find(run, result, config, 200)
     assert found.notes == [] and found.truth is not None
-    assert found.truth.mean == result["scores"]["AP"]  # to the last bit
-    low, high = found.interval or (0, 0)
+    assert found.truth.means["AP"] == result["scores"]["AP"]  # to the last bit
+    low, high = found.intervals["AP"]
     assert low < result["scores"]["AP"] < high
     assert [found.classes[name][2] for name in found.truth.classes] == [8, 8]
     for name, (least, most, _) in found.classes.items():
@@ -45,7 +45,9 @@ def test_the_figures_are_those_of_the_evaluation(coco_set: Path, detector_run: D
     (run / "predictions.json").unlink()
     kept = find(out, result, None, 150)
     assert anew.truth is not None and kept.truth is None
-    assert anew.interval == kept.interval and anew.errors == kept.errors and anew.curves == kept.curves
+    assert (
+        anew.intervals == kept.intervals != {} and anew.errors == kept.errors and anew.curves == kept.curves
+    )
     assert [title for title, _ in kept.worst] == [title for title, _ in anew.worst] != []
     assert "predictions.json; score the weights again with tools/eval_det.py --out" in kept.notes[0].text
 
@@ -77,15 +79,25 @@ def test_what_is_missing_is_a_line(damage: str, detector_run: DetectorRun, coco_
         "records": "predictions.json",
     }
     assert expected[damage] in note.text
-    assert (found.interval is None) == (damage != "pictures")
+    assert (not found.intervals) == (damage != "pictures")
+
+
+def test_masks_have_an_interval_of_their_own(detector_run: DetectorRun, coco_set: Path):
+    run = detector_run("mine", 8.0, "detector.mask=true")
+    result, config = read(run)
+    found = find(run, result, config, 100)
+    assert found.notes == [] and found.truth is not None
+    assert found.truth.means["segm/AP"] == result["scores"]["segm/AP"]  # to the last bit
+    low, high = found.intervals["segm/AP"]
+    assert low < result["scores"]["segm/AP"] < high
 
 
 def test_voc_has_intervals_too(detector_run: DetectorRun):
     run = detector_run("mine", 8.0, "metric=voc07")
     result, config = read(run)
     found = find(run, result, config, 50)
-    assert found.interval is not None and found.truth is not None
-    assert found.truth.mean == pytest.approx(result["scores"]["mAP"])
+    assert "mAP" in found.intervals and found.truth is not None
+    assert found.truth.means["mAP"] == pytest.approx(result["scores"]["mAP"])
 
 
 def test_a_folder_that_does_not_say_its_data(detector_run: DetectorRun):
