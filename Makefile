@@ -1,26 +1,37 @@
 # Every target does its own set-up: a fresh clone needs Python >= 3.11 and nothing else.
 PYTHON ?= python3
 VENV ?= .venv
-INSTALLED := $(VENV)/.installed
 RUN := $(VENV)/bin/python
+# What is in $(VENV): the package alone, which is what the demo needs, or the tools of its developers too.
+PLAIN := $(VENV)/.plain
+DEVELOPER := $(VENV)/.developer
 
-.PHONY: help install test checks fuzz demo bench clean
+.PHONY: help install test checks fuzz demo demo-full bench clean
 help:
-	@echo "make install | test | checks | fuzz | demo | bench | clean   (each sets up $(VENV) if it is missing)"
+	@echo "make install | test | checks | fuzz | demo | demo-full | bench | clean   (each sets up $(VENV) if it is missing)"
 
-$(INSTALLED): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "Python >= 3.11 is needed; '$(PYTHON)' is older. Use: make PYTHON=/path/to/python3.11 ..."; exit 2; }
-	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+define INSTALL
+@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+  { echo "Python >= 3.11 is needed; '$(PYTHON)' is older. Use: make PYTHON=/path/to/python3.11 ..."; exit 2; }
+test -x $(RUN) || $(PYTHON) -m venv $(VENV)
+$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt
+endef
+
+# Python compiles what the demo imports; compiling every file of every package takes longer.
+$(PLAIN): pyproject.toml constraints.txt
+	$(INSTALL) --no-compile -e .
 	@touch $@
 
-install: $(INSTALLED)
+$(DEVELOPER): pyproject.toml constraints.txt
+	$(INSTALL) -e ".[dev]"
+	@touch $(PLAIN) $@
 
-test: $(INSTALLED)
+install: $(DEVELOPER)
+
+test: $(DEVELOPER)
 	$(RUN) -m pytest -n auto --maxprocesses 8 --dist worksteal
 
-checks: $(INSTALLED)
+checks: $(DEVELOPER)
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
@@ -28,22 +39,30 @@ checks: $(INSTALLED)
 
 # Damaged and hostile files, so many of each kind.
 CASES ?= 1000
-fuzz: $(INSTALLED)
+fuzz: $(DEVELOPER)
 	FUZZ_CASES=$(CASES) $(RUN) -m pytest -q tests/pipeline/test_fuzz.py tests/pipeline/test_fuzz_layouts.py
 
-# Pretrain on Shapes, fine-tune with and without those weights over three seeds, look at pictures and blocks.
-demo: export DATA_ROOT = runs/demo/data
-demo: $(INSTALLED)
+# Pretrain on Shapes, fine-tune a detector with and without those weights, and look at what it finds.
+demo demo-full: export DATA_ROOT = runs/$@/data
+demo: $(PLAIN)
 	rm -rf runs/demo
 	$(RUN) tools/pretrain.py --out runs/demo/pretrain
-	$(RUN) tools/transfer.py --config configs/shapes_frcnn_r18.yaml --weights runs/demo/pretrain/last.safetensors \
-	  --seeds 3 --out runs/demo/transfer
-	$(RUN) tools/predict.py runs/demo/data/shapes/coco/val --limit 12 --threshold 0.2 --out runs/demo/pictures \
+	$(RUN) tools/transfer.py --weights runs/demo/pretrain/last.safetensors --seeds 1 --out runs/demo/transfer \
+	  backbone.norm=batch backbone.frozen_stages=0
+	$(RUN) tools/predict.py runs/demo/data/shapes/coco/val --limit 12 --threshold 0.3 --out runs/demo/pictures \
 	  --weights runs/demo/transfer/pretrained_seed0/last.safetensors
-	$(RUN) tools/analyze.py lesion --weights runs/demo/pretrain/last.safetensors --out runs/demo/analysis \
+
+# The same over three seeds, what freezing costs, and which blocks of the pretrained network matter.
+demo-full: $(PLAIN)
+	rm -rf runs/demo-full
+	$(RUN) tools/pretrain.py --out runs/demo-full/pretrain
+	$(RUN) tools/transfer.py --weights runs/demo-full/pretrain/last.safetensors --seeds 3 --out runs/demo-full/transfer
+	$(RUN) tools/predict.py runs/demo-full/data/shapes/coco/val --limit 12 --threshold 0.3 --out runs/demo-full/pictures \
+	  --weights runs/demo-full/transfer/pretrained_unfrozen_seed0/last.safetensors
+	$(RUN) tools/analyze.py lesion --weights runs/demo-full/pretrain/last.safetensors --out runs/demo-full/analysis \
 	  lesion.draws=10 lesion.drawn_pictures=200
 
-bench: $(INSTALLED)
+bench: $(DEVELOPER)
 	$(RUN) tools/benchmark.py
 
 clean:

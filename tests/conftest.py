@@ -3,6 +3,8 @@
 import json
 import os
 import pickle
+import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -55,6 +57,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def root() -> Path:
     """The repository's root."""
     return ROOT
+
+
+@pytest.fixture(scope="session")
+def made() -> Callable[..., list[list[str]]]:
+    """made("demo", "VENV=folder"): the commands that `make` would call, word by word."""
+    if shutil.which("make") is None:
+        pytest.skip("make is not installed")
+
+    def commands(*arguments: str) -> list[list[str]]:
+        command = ["make", "--dry-run", *arguments]
+        lines = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        return [shlex.split(line) for line in lines.replace("\\\n", " ").splitlines()]
+
+    return commands
 
 
 @pytest.fixture(scope="session")

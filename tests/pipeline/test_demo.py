@@ -1,0 +1,41 @@
+"""The commands of `make demo`, as the Makefile has them, with tiny numbers."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+SMALL = [
+    *("model.name=resnet18", "schedule.total_steps=2", "run.eval_every=2"),
+    *("data.image_size=32", "data.resize=32"),
+]
+
+
+def test_the_demo_from_end_to_end(
+    made: Callable,
+    tool: Callable,
+    tiny_classifier: list[str],
+    tiny_detector: list[str],
+    data_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+):
+    monkeypatch.chdir(tmp_path)
+    demo = tmp_path / "runs" / "demo"
+    demo.mkdir(parents=True)
+    (demo / "data").symlink_to(data_folder)
+    tiny = {
+        "pretrain": [*tiny_classifier, *SMALL],
+        "transfer": [*tiny_detector, "schedule.total_steps=2", "run.eval_every=2"],
+    }
+    for words in made("demo"):
+        if len(words) > 1 and words[1].startswith("tools/"):
+            name = Path(words[1]).stem
+            tool(name, *words[2:], *tiny.get(name, []))
+    table = capsys.readouterr().out
+    assert "what the weights add" in table and "pretrained_unfrozen" not in table
+    starts = json.loads((demo / "transfer" / "comparison.json").read_text())
+    assert {start: len(runs) for start, runs in starts.items()} == {"pretrained": 1, "scratch": 1}
+    assert len(list((demo / "pictures").glob("*.png"))) == 12
