@@ -98,7 +98,7 @@ def test_pretrain_transfer_evaluate_predict(
 
 
 def check_classifier(folder: Path) -> None:
-    names = {"config.yaml", "metrics.jsonl", "result.json", "events", ".lock"}
+    names = {"config.yaml", "log.txt", "metrics.jsonl", "result.json", "events", ".lock"}
     names |= {"checkpoint.pt", "checkpoint.previous.pt", "best.safetensors", "last.safetensors"}
     assert {path.name for path in folder.iterdir()} == names
     result = content(folder / "result.json")
