@@ -1,14 +1,22 @@
 """The network of a pretraining run: classes from the data, weights from elsewhere."""
 
+from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 
 from backbones import IMAGENET_INPUT, InputSpec, WeightsHeader, create_model, save_weights
-from classification.config import ModelConfig
+from classification import pretrain
+from classification.config import ModelConfig, PretrainConfig
+from classification.data.data_sets import DataConfig
+from classification.data.opened_splits import open_split
 from classification.pretrain import build_classifier
 from foundation.errors import UserError
+from training.config import RunConfig
+from training.progress.remaining_time import seconds_each
+from training.schedule import ScheduleConfig
 
 GREY = InputSpec(mean=(0.5, 0.5, 0.5), std=(1.0, 1.0, 1.0))
 
@@ -58,3 +66,25 @@ def test_dilation_pooling_and_norm_reach_the_network():
     assert model.feature_specs["res5"].stride == 16 and model.options["dilation"] == ["res5"]
     assert model.maxpool.ceil_mode and model.maxpool.padding == 0
     assert type(model.bn1) is torch.nn.SyncBatchNorm
+
+
+def test_how_long_an_evaluation_takes_is_guessed_and_nothing_changed(
+    folder_root: Path, monkeypatch: pytest.MonkeyPatch
+):
+    data = DataConfig(kind="folder", root=str(folder_root), image_size=32, resize=32)
+    config = PretrainConfig(
+        model=ModelConfig("resnet8_cifar"),
+        data=data,
+        schedule=ScheduleConfig(total_steps=1),
+        run=RunConfig(workers=0, device="cpu"),
+    )
+    training, validation = (open_split(data, training=flag) for flag in (True, False))
+    monkeypatch.setattr(pretrain, "SCORED_AT_ONCE", 2)  # six pictures: three batches, of which two are timed
+    model = build_classifier(config.model, training)
+    task = pretrain.pretraining_task(config, model, training, validation)
+    before, drawn = {k: v.clone() for k, v in model.state_dict().items()}, torch.get_rng_state()
+    seconds = iter([0.0, 1.0, 21.0, 22.0, 25.0])
+    monkeypatch.setattr(pretrain, "seconds_each", partial(seconds_each, clock=lambda: next(seconds)))
+    assert task.guess_seconds() == 3 * 4.0 and task.pictures == 12
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), drawn) and model.training

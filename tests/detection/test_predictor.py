@@ -1,6 +1,7 @@
 """From a detector's fixed shapes to predictions in the pixels of each file."""
 
 import threading
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,10 +18,11 @@ from detection.data.dataset_splits import DataConfig
 from detection.data.detection_batches import PreparedPictures, evaluation_batches
 from detection.data.picture_folder import PictureFolder
 from detection.model.roi_heads import Detections
-from detection.predictor import predict, predict_dataset, to_predictions
+from detection.predictor import guess_evaluation, predict, predict_dataset, to_predictions
 from detection.results.pasted_masks import decode_mask
 from detection.types import Batch
 from training.config import RunConfig
+from training.progress.remaining_time import seconds_each
 
 DATA = DataConfig(short_side=64, max_side=96)
 RUN = RunConfig(device="cpu", workers=0)
@@ -183,3 +185,16 @@ def test_a_set_is_seen_by_a_folded_copy(pictures: PictureFolder, training: bool)
     assert len(predict_dataset(model, pictures, DATA, RUN)) == 3  # type: ignore[arg-type]
     assert isinstance(model.layers[1], nn.BatchNorm2d)
     assert all(module.training is training for module in model.modules())
+
+
+def test_how_long_all_pictures_take_is_guessed_from_the_first(
+    pictures: PictureFolder, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(module, "TRIED", 2)
+    monkeypatch.setattr(module, "fold_batchnorm", lambda network: network)
+    seconds = iter([0.0, 1.0, 21.0, 22.0, 25.0])  # read, found; read, found: the second costs 1 + 3
+    monkeypatch.setattr(module, "seconds_each", partial(seconds_each, clock=lambda: next(seconds)))
+    network: Any = WholePicture().train()
+    assert guess_evaluation(network, pictures, DATA, RUN) == 3 * 4.0
+    assert [seen[:2] for seen in network.seen] == [(["a.png"], False), (["b.png"], False)]
+    assert network.training

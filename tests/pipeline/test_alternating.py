@@ -115,6 +115,8 @@ def test_killed_inside_and_between_steps(
     of_steps = (f"{step}/{name}" for step in NAMES for name in ("metrics.jsonl", "last.safetensors"))
     for file in (*FILES, *of_steps):
         assert (tmp_path / "run" / file).read_bytes() == (trained / file).read_bytes(), file
+    ends = [line[21:] for line in (tmp_path / "run" / "log.txt").read_text().splitlines() if "Killed" in line]
+    assert ends == ["Killed:", "Killed:"]  # the continued run's log begins where the first one's ended
     tool("train_det", "--resume", *options)  # it has ended: nothing happens
     assert taken == 8 + 2 + 8
 

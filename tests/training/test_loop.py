@@ -61,6 +61,15 @@ def test_losses_are_summed_for_the_report():
     assert state.loss_sums["square"].item() == pytest.approx(sum(terms), rel=1e-4)
 
 
+def test_the_step_knows_which_terms_carry_a_gradient():
+    state, step = make()
+    step.losses = lambda network, batch: {**squares(network, batch), "error": torch.tensor(50.0)}
+    assert step.loss_names == set()
+    fit(state, batches(), step, 2)
+    assert step.loss_names == {"square", "mean"}
+    assert state.loss_sums["error"].item() == 100
+
+
 def test_stop_training_ends_it():
     state, step = make()
 
