@@ -49,12 +49,14 @@ class StepFigures:
 
     def line(self) -> str:
         """All of it, for the log."""
-        return "  ".join([self.place, *self._epoch, *self.terms, f"lr {self.lr:.5g}", *self._course])
+        course = [*self._speed, *self._left, self.memory]
+        return "  ".join([self.place, *self._epoch, *self.terms, f"lr {self.lr:.5g}", *course])
 
     def beside_bar(self, columns: int) -> str:
         """As much of it as fits into so many columns, the most telling first; no figure is cut."""
         first, *others = self.terms or [""]
-        parts = [self.place, first, *reversed(self._course), *self._epoch, *others, f"lr {self.lr:.5g}"]
+        course = [*self._left, *self._speed, self.memory]
+        parts = [self.place, first, *course, *self._epoch, *others, f"lr {self.lr:.5g}"]
         shown = ""
         for part in filter(None, parts):
             longer = f"{shown}  {part}" if shown else part
@@ -67,10 +69,12 @@ class StepFigures:
         return [] if self.epoch is None else [f"epoch {self.epoch:.2f}"]
 
     @property
-    def _course(self) -> list[str]:
-        speed = [] if self.speed is None else [f"{three_digits(self.speed)} pictures/s"]
-        left = [] if self.seconds_left is None else [f"ETA {describe_seconds(self.seconds_left)}"]
-        return [*speed, *left, self.memory]
+    def _speed(self) -> list[str]:
+        return [] if self.speed is None else [f"{three_digits(self.speed)} pictures/s"]
+
+    @property
+    def _left(self) -> list[str]:
+        return [] if self.seconds_left is None else [f"ETA {describe_seconds(self.seconds_left)}"]
 
 
 def three_digits(value: float) -> str:

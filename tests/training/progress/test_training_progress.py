@@ -63,7 +63,7 @@ def test_on_a_terminal_the_bar_counts_steps_to_the_end(
     with progress.shown():
         walk(progress, state)
     last = capsys.readouterr().err.rpartition("\r")[2]
-    assert last.startswith("100%|██████████| step 6/6  loss 3.0000  RAM ") and last.endswith("\n")
+    assert last.startswith("100%|██████████| step 6/6  loss 3.0000  ETA 0:00:00  ") and last.endswith("\n")
 
 
 def test_without_a_terminal_nothing_is_drawn(state: TrainState, capsys: pytest.CaptureFixture):
