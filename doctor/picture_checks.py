@@ -1,7 +1,6 @@
 """Picture files: whether they can be read, whether they are what the annotation says, what is odd in them."""
 
 import hashlib
-import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -10,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
-from tqdm import tqdm
 
 from doctor.findings import Finding, find
 from doctor.survey import SurveyedPicture
@@ -18,6 +16,7 @@ from pictures.decoding import decode_image, read_file
 from pictures.file_names import name_fitting
 from pictures.opening import DECODING_ERRORS, TooManyPixelsError, open_picture
 from pictures.suffixes import SUFFIXES_OF_FORMAT
+from training.progress.progress_bar import watched
 
 ODD_MODES = {
     "grey_picture": ("1", "L", "LA", "La", "I", "F"),
@@ -67,8 +66,7 @@ def inspect_all(pictures: Sequence[SurveyedPicture], *, quick: bool, workers: in
     """
     with ThreadPoolExecutor(workers) as pool:
         results = pool.map(lambda picture: inspect(picture, quick=quick), pictures)
-        bar = tqdm(results, "pictures", len(pictures), leave=False, disable=not sys.stderr.isatty())
-        return list(bar)
+        return list(watched(results, len(pictures), unit="picture", title="reading pictures"))
 
 
 def inspect(picture: SurveyedPicture, *, quick: bool) -> PictureFacts:

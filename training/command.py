@@ -208,5 +208,7 @@ class _LineHandler(logging.StreamHandler):
 def _set_up_logging() -> None:
     # torchrun sets RANK; only the main process reports, the others warn.
     level = logging.INFO if os.environ.get("RANK", "0") == "0" else logging.WARNING
+    if not logging.getLogger().handlers:
+        logging.captureWarnings(True)  # Python's own way writes into a bar, and not into a run's log.txt
     handlers = [_LineHandler(sys.stderr), EARLIER_LINES]
     logging.basicConfig(level=level, format="%(message)s", handlers=handlers)

@@ -112,7 +112,7 @@ class _Drawing:
     def _drawn_frames(self, index: int, frames: Iterator[NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8]]:
         """The pictures of one video, drawn; they are numbered after all files."""
         first = max([len(self.dataset) - 1, *self.found]) + 1
-        for number, frame in enumerate(frames):
+        for number, frame in enumerate(watched(frames, self.limit, unit="picture", title="video")):
             yield np.asarray(self._drawn(frame, index, first + number, number))
 
     def _drawn(

@@ -7,7 +7,8 @@ import shlex
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,13 @@ ROOT = Path(__file__).resolve().parents[2]
 DISK = "No space left on device"
 CONTINUE = "continue with --resume\n"
 REMEDY = "free some and continue with --resume\n"
+
+
+@pytest.fixture(autouse=True)
+def warnings_of_pytest() -> Iterator[None]:
+    """Gives warnings back to pytest, where a command took them for its log."""
+    yield
+    logging.captureWarnings(False)
 
 
 @pytest.fixture
@@ -148,6 +156,16 @@ def test_only_the_main_process_reports(
     logging.getLogger("tool").info("said")
     logging.getLogger("tool").warning("warned")
     assert capsys.readouterr().err == lines
+
+
+def test_warnings_are_lines_of_the_log(call: Callable, monkeypatch: pytest.MonkeyPatch, capsys):
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", [])
+    call()
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.warn("odd \x1b[2J", stacklevel=1)
+    assert "UserWarning: odd \\x1b[2J" in capsys.readouterr().err
 
 
 def test_lines_of_other_threads_say_whose_they_are(call: Callable, monkeypatch: pytest.MonkeyPatch, capsys):

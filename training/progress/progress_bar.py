@@ -25,14 +25,14 @@ def shows_bars() -> bool:
 
 
 def watched(
-    items: Iterable[Item], count: int, *, start: int = 0, unit: str = "batch", title: str = ""
+    items: Iterable[Item], count: int | None, *, start: int = 0, unit: str = "batch", title: str = ""
 ) -> Iterable[Item]:
     """The items, counted by a progress bar where bars are shown.
 
     The outermost bar stays when it is done; one below another makes room again.
 
     Args:
-        count: how many there are, those before `start` included.
+        count: how many there are at most, those before `start` included; None where nobody knows.
         start: how many were done before.
         title: stands before the bar.
     """
