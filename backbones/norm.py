@@ -160,15 +160,16 @@ def fold_batchnorm(network: Network) -> Network:
 
 
 def _fold(conv: Any, norm: Any) -> None:
-    """In double precision, since rounding would add up over a hundred layers."""
+    """In double precision, since rounding would add up over a hundred layers; on the host, for mps."""
     mean, var, weight, bias = (
-        getattr(norm, name).double() for name in ("running_mean", "running_var", "weight", "bias")
+        getattr(norm, name).cpu().double() for name in ("running_mean", "running_var", "weight", "bias")
     )
-    scale, dtype = weight / (var + norm.eps).sqrt(), conv.weight.dtype
-    shift = bias + ((0 if conv.bias is None else conv.bias.double()) - mean) * scale
-    scaled = conv.weight.double() * scale[:, None, None, None]
-    conv.weight = nn.Parameter(scaled.to(dtype), requires_grad=False)
-    conv.bias = nn.Parameter(shift.to(dtype), requires_grad=False)
+    scale, before = weight / (var + norm.eps).sqrt(), conv.weight
+    shift = bias + ((0 if conv.bias is None else conv.bias.cpu().double()) - mean) * scale
+    scaled = before.cpu().double() * scale[:, None, None, None]
+    for name, value in (("weight", scaled), ("bias", shift)):
+        folded = value.to(before.dtype).to(before.device)
+        setattr(conv, name, nn.Parameter(folded, requires_grad=False))
 
 
 @torch.no_grad()

@@ -87,7 +87,7 @@ def scale_and_shift(spec: InputSpec, device: torch.device) -> tuple[Tensor, Tens
             torch.tensor(values, dtype=torch.float64).view(3, 1, 1) for values in (spec.mean, spec.std)
         )
         scale, shift = spec.range / 255 / std, -mean / std
-        return scale.to(device, torch.float32), shift.to(device, torch.float32)
+        return scale.float().to(device), shift.float().to(device)  # rounded before: mps has no float64
 
 
 # torchvision's and timm's statistics of the ImageNet training set.

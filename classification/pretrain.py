@@ -33,6 +33,7 @@ from classification.losses import classification_loss, dominant_labels
 from classification.mixing import Mixing
 from classification.score.classifier_errors import evaluate, predict
 from foundation.errors import UserError
+from training import devices
 from training.command import Interrupted, stop_requests
 from training.devices import process_group, resolve_device, world_size
 from training.loader import BatchLoader, read_once
@@ -86,10 +87,7 @@ def draw_classifier(
     with DRAWING:
         seed_everything(config.run.seed)
         model = build_classifier(config.model, pictures, known)
-    model.to(device)
-    if config.run.channels_last:
-        model.to(memory_format=torch.channels_last)
-    return model
+    return model.to(device).to(memory_format=devices.convolution_layout(device, config.run.channels_last))
 
 
 def build_classifier(
@@ -194,14 +192,13 @@ def batch_losses(
 ) -> Callable[[nn.Module, Batch], dict[str, Tensor]]:
     """What gives the loss of a micro-batch on the device, and its error in per cent."""
     mixing = Mixing(config.mixing, len(training.classes), device) if config.mixing.is_on() else None
+    layout = devices.convolution_layout(device, config.run.channels_last)
 
     def losses(network: nn.Module, batch: Batch) -> dict[str, Tensor]:
         images, targets = training.prepare(batch), batch.labels
         if mixing is not None:
             images, targets = mixing(images, targets, batch.seeds)
-        if config.run.channels_last:
-            images = images.contiguous(memory_format=torch.channels_last)
-        logits = network(images)
+        logits = network(images.contiguous(memory_format=layout))
         wrong = logits.detach().argmax(dim=1) != dominant_labels(targets)
         loss = classification_loss(logits, targets, config.loss)
         return {"loss": loss, "top1_error": 100 * wrong.float().mean()}

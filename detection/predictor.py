@@ -15,7 +15,7 @@ from detection.model.detector import Detections, FasterRCNN
 from detection.results.pasted_masks import paste_masks
 from detection.types import Batch, Prediction
 from training.config import RunConfig
-from training.devices import gather_objects, rank, world_size
+from training.devices import fetch, gather_objects, rank, world_size
 from training.graph import GraphedFunction
 from training.loader import evaluation_shard
 from training.progress.progress_bar import watched
@@ -79,10 +79,11 @@ def predict(
         before = None
         for batch in batches:
             # The copy is in the stream before the next replay, which writes to the same memory.
-            detections = _to_host(network(batch.without_objects()))
+            found = network(batch.without_objects())
+            copies, wait = fetch(value for value in found if value is not None)
             if before is not None:
                 predictions += before.result()
-            before = thread.submit(_when_copied, *detections, batch)
+            before = thread.submit(_when_copied, Detections(*copies), wait, batch)
         if before is not None:
             predictions += before.result()
     model.train(was_training)
@@ -96,21 +97,8 @@ def detect(model: FasterRCNN, batch: Batch, *, bf16: bool) -> Detections:
         return model(batch.to(device))
 
 
-def _to_host(detections: Detections) -> tuple[Detections, torch.cuda.Event | None]:
-    """Starts the only transfer from the device, and gives an event that says when it is done."""
-    host = Detections._make(
-        None if value is None else value.to("cpu", non_blocking=True) for value in detections
-    )
-    if detections.boxes.device.type != "cuda":
-        return host, None
-    copied = torch.cuda.Event()
-    copied.record()
-    return host, copied
-
-
-def _when_copied(detections: Detections, copied: torch.cuda.Event | None, batch: Batch) -> list[Prediction]:
-    if copied is not None:
-        copied.synchronize()
+def _when_copied(detections: Detections, wait: Callable[[], None], batch: Batch) -> list[Prediction]:
+    wait()
     return to_predictions(detections, batch)
 
 

@@ -29,7 +29,15 @@ from detection.types import Batch, Prediction
 from foundation.atomic_files import write_json
 from foundation.errors import UserError
 from pictures.decoding import load_image
-from training.devices import broadcast_object, is_main, process_group, rank, resolve_device, world_size
+from training.devices import (
+    broadcast_object,
+    convolution_layout,
+    is_main,
+    process_group,
+    rank,
+    resolve_device,
+    world_size,
+)
 from training.loader import read_once
 from training.run import Evaluation, Task, train
 from training.run_folder import open_run
@@ -127,7 +135,7 @@ def detection_task(
     samples = PreparedPictures(
         training, config.data, masks=config.detector.mask, few_shapes=config.run.cuda_graph
     )
-    layout = torch.channels_last if run.channels_last else torch.contiguous_format
+    layout = convolution_layout(next(model.parameters()).device, run.channels_last)
     model.to(memory_format=layout)
 
     def losses(network: nn.Module, batch: Batch) -> dict[str, Tensor]:

@@ -12,6 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from training.devices import send
+
 Window = tuple[int, int, int, int]  # top, left, height, width; pixels
 
 
@@ -127,7 +129,7 @@ class Batch:
 
     def to(self, device: torch.device | str) -> "Batch":
         """The same batch on another device."""
-        return self._map(lambda tensor: tensor.to(device, non_blocking=True))
+        return self._map(lambda tensor: send(tensor, device))
 
     def pin_memory(self) -> "Batch":
         """Called by DataLoader: from pinned memory `to` copies while the device computes."""

@@ -21,7 +21,8 @@ class RunOptions:
     """How an analysis is executed.
 
     Attributes:
-        device: "cpu", "cuda", or "auto", which takes a GPU where there is one.
+        device: as in every configuration, see docs/devices.md; it must have float64, and "auto" passes over
+            those that lack it.
         seed: decides the choice of pictures and everything that is drawn.
         batch_size: pictures computed at once.
         workers: processes that read pictures; 0 reads them in this one.

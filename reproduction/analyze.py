@@ -86,7 +86,7 @@ def _open_networks(
     weights: Sequence[Path], headers: Sequence[WeightsHeader], config: AnalyzeConfig, kind: Kind
 ) -> Iterator[tuple[Path, str, Network, Pictures]]:
     """Each network under its name, and where asked for as it was before training, with the pictures."""
-    device = resolve_device(config.run.device)
+    device = resolve_device(config.run.device, float64=True)
     labels = name_networks(weights, headers)
     pictures = open_pictures(config.data, headers[0])
     if kind.needs_labels and len(pictures) and int(pictures.labels.min()) < 0:

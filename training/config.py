@@ -159,13 +159,25 @@ def _plain(value: Any) -> str:
     return f"[{', '.join(map(_plain, value))}]" if isinstance(value, tuple) else format(value, "g")
 
 
+def device_parts(name: str) -> tuple[str, int | None]:
+    """Kind and number of what `run.device` names, ("cuda", 1) of "cuda:1"; a UserError if it is unknown."""
+    kind, _, number = name.partition(":")
+    if name in ("auto", "cpu", "mps", "cuda", "xpu"):
+        return name, None
+    if kind in ("cuda", "xpu") and number.isascii() and number.isdecimal():
+        return kind, int(number)
+    known = suggest(name.lower().replace("gpu", "cuda"), ["auto", "cpu", "cuda", "cuda:0", "xpu", "mps"])
+    raise UserError(f"run.device {name!r} is unknown{known}")
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunConfig:
     """How a run is executed.
 
     Attributes:
         seed: decides all that is drawn: first weights, order of the pictures, augmentation.
-        device: "auto" takes a GPU where there is one.
+        device: "cpu", "cuda", "xpu" (Intel) or "mps" (Apple), one of several GPUs as "cuda:1"; "auto" takes
+            the first of cuda, xpu, mps and cpu that is there. See docs/devices.md for what has been run.
         precision: "bf16" computes the network under autocast in bfloat16, faster on GPUs that have it.
         channels_last: the memory layout that convolutions are fastest with; results differ by rounding.
         compile: compiles each block with torch.compile, equal blocks once; a minute or more at the start.
@@ -183,7 +195,7 @@ class RunConfig:
     """
 
     seed: int = 0
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: str = "auto"
     precision: Literal["fp32", "bf16"] = "fp32"
     channels_last: bool = True
     compile: bool = False
@@ -203,6 +215,7 @@ class RunConfig:
         require_positive(self, "log_every", "eval_every", "checkpoint_every", "early_stop")
         require_positive(self, "eval_epochs", "checkpoint_epochs")
         require_between(self, 0, math.inf, "seed", "workers")
+        device_parts(self.device)
         refuse_both(self)
 
 

@@ -1,8 +1,10 @@
 """Which device a process computes on, and what the processes of a run tell each other."""
 
+import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from typing import TypeVar
 
 import torch
@@ -10,32 +12,144 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from foundation.errors import UserError, suggest
+from foundation.errors import UserError
+from training.config import device_parts
+
+logger = logging.getLogger(__name__)
 
 Value = TypeVar("Value")
 Module = TypeVar("Module", bound=nn.Module)
 
+PREFERENCE = ("cuda", "xpu", "mps", "cpu")  # "auto" is the first of them that is there
+STREAMED = ("cuda", "xpu")  # copies to and from them may run while the host goes on
+UNTRIED = ("xpu", "mps")  # nobody has run this toolkit there yet
 
-def resolve_device(name: str) -> torch.device:
-    """The device that "auto" (a GPU where there is one), "cpu" or "cuda" means for this process.
 
-    Under torchrun every process of a machine takes the GPU of its LOCAL_RANK, and makes it current.
+def resolve_device(name: str, *, float64: bool = False) -> torch.device:
+    """The device that `run.device` means for this process, which becomes torch's current one of its kind.
 
+    "auto" is a GPU where there is one: CUDA's, else Intel's (xpu), else Apple's (mps). Under torchrun every
+    process of a machine takes the GPU of its LOCAL_RANK.
+
+    Args:
+        name: "auto", "cpu", "mps", "cuda" or "xpu", the last two also with a number, as "cuda:1".
+        float64: the device must have this type; "auto" passes over those that lack it.
     Raises:
-        UserError: unknown name, no GPU, or fewer GPUs than processes.
+        UserError: unknown name, no such device, fewer devices than processes, or one that cannot do this.
     """
-    if name not in ("auto", "cpu", "cuda"):
-        raise UserError(f"run.device {name!r} is unknown{suggest(name, ['auto', 'cpu', 'cuda'])}")
-    if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
+    kind, number = device_parts(name)
+    if kind == "auto":
+        kind = next(kind for kind in PREFERENCE if _serves(kind, float64))
+    if kind == "cpu":
         return torch.device("cpu")
-    index, count = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
-    if index >= count:
+    _refuse_processes(name, kind, number)
+    index = int(os.environ.get("LOCAL_RANK", "0")) if number is None else number
+    module = torch.get_device_module(kind)
+    _refuse_missing(name, kind, number, index, module.device_count())
+    device = torch.device(kind, index)
+    if float64 and not has_float64(device):
+        raise UserError(f"this computes in float64, which {device} lacks; use run.device=cpu")
+    if kind in STREAMED:
+        module.set_device(index)
+    if kind in UNTRIED:
+        _warn_untried(device)
+    return device
+
+
+def _serves(kind: str, float64: bool) -> bool:
+    """Whether "auto" may choose this kind."""
+    if kind == "cpu":
+        return True
+    if not torch.get_device_module(kind).is_available() or (kind == "mps" and world_size() > 1):
+        return False
+    return not float64 or has_float64(torch.device(kind, 0))
+
+
+def _refuse_processes(name: str, kind: str, number: int | None) -> None:
+    """Raises UserError where several processes of torchrun cannot share out what was named."""
+    if world_size() == 1:
+        return
+    if number is not None:
         raise UserError(
-            f"run.device {name!r} needs a GPU for process {index} of this machine, but torch finds {count}; "
-            f"{f'start at most {count} processes, or ' if count else ''}use run.device=cpu"
+            f"run.device {name!r} names one GPU, but torchrun started {world_size()} processes, and each "
+            f"takes its own; use run.device={kind}"
         )
-    torch.cuda.set_device(index)
-    return torch.device("cuda", index)
+    if kind == "mps":
+        raise UserError(
+            f"run.device 'mps' is for one process, since torch has no process group for it, but torchrun "
+            f"started {world_size()}; start one, or use run.device=cpu"
+        )
+
+
+def _refuse_missing(name: str, kind: str, number: int | None, index: int, count: int) -> None:
+    """Raises UserError where there are too few devices for number `index`."""
+    if index < count:
+        return
+    needs = f"a GPU for process {index} of this machine" if number is None else f"GPU number {number}"
+    some = (
+        f"start at most {count} processes"
+        if number is None
+        else f"name one from {kind}:0 to {kind}:{count - 1}"
+    )
+    raise UserError(
+        f"run.device {name!r} needs {needs}, but torch finds {count} of {kind}; "
+        f"{f'{some}, or ' if count else ''}use run.device=cpu"
+    )
+
+
+@cache
+def _warn_untried(device: torch.device) -> None:
+    logger.warning(
+        "nobody has run this toolkit on %s yet; compare the losses of a few steps with run.device=cpu before "
+        "you trust a training there",
+        device,
+    )
+
+
+def has_float64(device: torch.device) -> bool:
+    """Whether the device computes in double precision: Apple's GPUs do not, and not all of Intel's."""
+    if device.type == "xpu":
+        return bool(torch.xpu.get_device_properties(device).has_fp64)
+    return device.type != "mps"
+
+
+def has_kernel(operator: str, device: torch.device) -> bool:
+    """Whether an operator, such as "torchvision::nms", is compiled for this kind of device."""
+    key = torch._C._dispatch_key_for_device(device.type)
+    return torch._C._dispatch_has_kernel_for_dispatch_key(operator, key)
+
+
+def convolution_layout(device: torch.device, channels_last: bool) -> torch.memory_format:
+    """The memory format that `run.channels_last` means there.
+
+    On mps always torch's usual one: batch normalisation in channels_last has had wrong gradients there
+    (pytorch/pytorch issue 175189).
+    """
+    return torch.channels_last if channels_last and device.type != "mps" else torch.contiguous_format
+
+
+def send(tensor: Tensor, device: torch.device | str) -> Tensor:
+    """The tensor on a device, without waiting for the copy where memory is pinned and its order is kept.
+
+    On mps a copy that is not waited for may read memory that has been given away by then (pytorch/pytorch
+    issue 189690).
+    """
+    return tensor.to(device, non_blocking=torch.device(device).type in STREAMED)
+
+
+def fetch(tensors: Iterable[Tensor]) -> tuple[list[Tensor], Callable[[], None]]:
+    """Starts to copy tensors of one device to the host.
+
+    Returns:
+        The copies, and what waits until they can be read.
+    """
+    values = list(tensors)
+    if not values or values[0].device.type not in STREAMED:
+        return [value.to("cpu") for value in values], lambda: None
+    copies = [value.to("cpu", non_blocking=True) for value in values]
+    copied = torch.get_device_module(values[0].device.type).Event()
+    copied.record()
+    return copies, copied.synchronize
 
 
 def on_device(module: Module, device: str | torch.device | None, configured: str) -> Module:
@@ -73,14 +187,16 @@ def is_main() -> bool:
 
 @contextmanager
 def process_group(device: torch.device) -> Iterator[None]:
-    """Joins torchrun's processes for as long as the block runs: NCCL between GPUs, gloo between CPUs.
+    """Joins torchrun's processes for as long as the block runs.
 
-    With GPUs gloo carries what lies on the host, so that no GPU waits for it.
+    NCCL joins CUDA's GPUs, XCCL Intel's, gloo CPUs. With GPUs gloo carries what lies on the host, so that no
+    GPU waits for it.
     """
     if world_size() == 1 or dist.is_initialized():
         yield
         return
-    dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
+    between_gpus = {"cuda": "nccl", "xpu": "xccl"}.get(device.type)
+    dist.init_process_group(f"cpu:gloo,{device.type}:{between_gpus}" if between_gpus else "gloo")
     try:
         yield
     finally:

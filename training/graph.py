@@ -158,7 +158,7 @@ class _Call(Generic[Output]):
 def require_capturable(optimizer: str, device: torch.device, *, recompute: bool) -> None:
     """Raises UserError if a training's steps cannot be captured."""
     problems = {
-        f"the training is on the {device.type}": device.type != "cuda",
+        f"the training is on {device.type}": device.type != "cuda",
         f"there are {world_size()} processes": world_size() > 1,
         f"optim.kind is {optimizer}": optimizer != "sgd",
         "run.recompute is on": recompute,
@@ -166,7 +166,7 @@ def require_capturable(optimizer: str, device: torch.device, *, recompute: bool)
     found = next((text for text, holds in problems.items() if holds), None)
     if found is not None:
         raise UserError(
-            "run.cuda_graph needs one process, a GPU, SGD and no run.recompute, "
+            "run.cuda_graph needs one process, a CUDA GPU, SGD and no run.recompute, "
             f"but {found}; use run.cuda_graph=false"
         )
 

@@ -188,7 +188,8 @@ class BatchLoader(Generic[Batch]):
             batch_size=None,  # the sampler's entries are whole batches
             sampler=batches,
             num_workers=workers,
-            pin_memory=torch.cuda.is_initialized(),  # a run on the CPU leaves the GPU alone
+            # A run on the CPU leaves the GPU alone.
+            pin_memory=torch.cuda.is_initialized() or torch.xpu.is_initialized(),
             generator=torch.Generator(),  # else every new iterator would draw from the global one
             worker_init_fn=_outlive_requests_to_stop,
         )

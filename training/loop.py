@@ -12,7 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from foundation.errors import UserError
-from training.devices import gather_objects, rank
+from training.devices import fetch, gather_objects, rank
 from training.optim import OptimConfig, WeightAverage, scaled_lr
 from training.schedule import ScheduleConfig, lr_factor
 from training.seeding import capture_rng, restore_rng
@@ -208,26 +208,22 @@ class LossWatch:
     """Refuses a loss that is not finite, a step later: looking at once would make a GPU wait for the host."""
 
     def __init__(self) -> None:
-        self._queued: tuple[int, StepReport, Tensor, torch.cuda.Event | None] | None = None
+        self._queued: tuple[int, StepReport, Tensor, Callable[[], None]] | None = None
 
     def add(self, step: int, report: StepReport) -> None:
         """Queues a step, and checks the one before."""
-        values, event = torch.stack([value.float() for value in report.losses.values()]), None
-        if values.is_cuda:
-            values = torch.empty_like(values, device="cpu", pin_memory=True).copy_(values, non_blocking=True)
-            event = torch.cuda.Event()
-            event.record()
+        losses = torch.stack([value.float() for value in report.losses.values()])
+        (values,), wait = fetch([losses])
         self.check()
-        self._queued = step, report, values, event
+        self._queued = step, report, values, wait
 
     def check(self) -> None:
         """Checks the queued step now."""
         queued, self._queued = self._queued, None
         if queued is None:
             return
-        step, report, values, event = queued
-        if event is not None:
-            event.synchronize()
+        step, report, values, wait = queued
+        wait()
         numbers = values.tolist()
         if all(map(math.isfinite, numbers)):
             return

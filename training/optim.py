@@ -136,8 +136,7 @@ class WeightAverage:
     def update(self) -> None:
         """Takes in the model's weights; called once after every optimiser step."""
         self.steps += 1
-        steps = self.steps.double()
-        weight = (1 - ((1 + steps) / (10 + steps)).clamp(max=self.decay)).float()
+        weight = (9 / (10 + self.steps)).clamp(min=1 - self.decay)  # 1 - d, without float64, which mps lacks
         averages, values = [], []
         for name, value in self.model.state_dict().items():
             if value.is_floating_point():

@@ -1,7 +1,7 @@
 """Seeds of all random generators, seeds of single items, and the generators' state for checkpoints."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from hashlib import blake2b
@@ -11,6 +11,13 @@ from typing import Any
 import numpy as np
 import torch
 
+# Whether a kind of device has a generator that this process may have drawn from. A run on the CPU leaves GPUs
+# alone; Apple's takes nothing to ask.
+_IN_USE: dict[str, Callable[[], bool]] = {
+    "cuda": torch.cuda.is_initialized,
+    "xpu": torch.xpu.is_initialized,
+    "mps": torch.backends.mps.is_available,
+}
 # All threads share torch's generator: this lock is held while it is seeded and drawn from, or set.
 DRAWING = RLock()
 
@@ -69,7 +76,10 @@ def capture_rng() -> dict[str, Any]:
         "python": random.getstate(),
         "numpy": [name, torch.from_numpy(np.asarray(keys).astype(np.int64)), *rest],
         "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None,
+        **{
+            kind: torch.get_device_module(kind).get_rng_state() if in_use() else None
+            for kind, in_use in _IN_USE.items()
+        },
     }
 
 
@@ -80,5 +90,6 @@ def restore_rng(state: dict[str, Any]) -> None:
         random.setstate(state["python"])
         np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
         torch.set_rng_state(state["torch"])
-        if state["cuda"] is not None and torch.cuda.is_initialized():
-            torch.cuda.set_rng_state(state["cuda"])
+        for kind, in_use in _IN_USE.items():
+            if state.get(kind) is not None and in_use():  # checkpoints of earlier releases know cuda alone
+                torch.get_device_module(kind).set_rng_state(state[kind])

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from backbones.spec import InputSpec
 from training.config import RunConfig
-from training.devices import rank, world_size
+from training.devices import rank, send, world_size
 from training.loader import BatchLoader, Item, TrainSampler, evaluation_shard
 from training.optim import OptimConfig
 from training.progress.progress_bar import watched
@@ -43,7 +43,7 @@ class Batch:
 
     def to(self, device: torch.device | str) -> "Batch":
         """The same batch on another device, copied without waiting where the memory is pinned."""
-        return self._with(lambda tensor: tensor.to(device, non_blocking=True))
+        return self._with(lambda tensor: send(tensor, device))
 
     def pin_memory(self) -> "Batch":
         """Called by DataLoader: makes copies to a GPU asynchronous."""
@@ -161,7 +161,7 @@ class DrawnBatch:
 
     def to(self, device: torch.device) -> Batch:
         """The batch, gathered on the device; its ids are left out, for they would have to be copied back."""
-        indices, seeds = self.table.to(device, non_blocking=True)
+        indices, seeds = send(self.table, device)
         return Batch(self.source.images[indices], self.source.labels[indices], seeds, [])
 
 

@@ -104,7 +104,7 @@ def judge(log_probabilities: Tensor, truth: list[list[int]]) -> Outcomes:
         truth,
         (labelled & (beaten >= others)).cpu(),
         (labelled & (beaten >= others - (MOST - 1))).cpu(),
-        torch.where(single, -own[:, 0].double(), math.nan).cpu(),
+        torch.where(single, -own[:, 0], math.nan).cpu().double(),
         best.indices.cpu(),
         best.values.exp().cpu(),
     )

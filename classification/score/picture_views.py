@@ -16,6 +16,7 @@ from classification.data.augment import Picture
 from classification.data.data_sets import DataConfig
 from classification.data.encoded_pictures import EncodedPictures
 from foundation.errors import UserError, suggest
+from training.devices import send
 from training.loader import Item
 
 PROTOCOLS = ("centre", "ten-crop", "dense")
@@ -40,7 +41,7 @@ class Views:
 
     def to(self, device: torch.device | str) -> "Views":
         """The same on another device, copied without waiting where the memory is pinned."""
-        groups = [(of, images.to(device, non_blocking=True)) for of, images in self.groups]
+        groups = [(of, send(images, device)) for of, images in self.groups]
         return replace(self, groups=groups)
 
     def pin_memory(self) -> "Views":

@@ -2,11 +2,14 @@
 
 import math
 from collections.abc import Sequence
+from functools import cache
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torchvision.ops import roi_align
+
+from training.devices import has_kernel
 
 CANONICAL_SIZE, CANONICAL_STRIDE = 224, 16  # Lin et al. 2017, equation 1: such a region belongs to that level
 MASK_SAMPLES = 5  # a side, in every cell of a mask; odd, so that none is exactly half full
@@ -38,9 +41,20 @@ def pool_regions(
     """
     boxes = boxes.detach().float()
     levels = region_levels(boxes, strides)
-    by_kernel = features[0].device.type != "cpu" or torch.compiler.is_exporting()  # ONNX has RoIAlign
+    by_kernel = _is_pooled_by_kernel(features[0].device) or torch.compiler.is_exporting()  # ONNX has RoIAlign
     pool = _pool_by_kernel if by_kernel else _pool_by_rows
     return pool(features, strides, boxes, levels, size, sampling_ratio, aligned)
+
+
+@cache
+def _is_pooled_by_kernel(device: torch.device) -> bool:
+    """Whether torchvision's kernels are compiled for the device, and are right and fast there.
+
+    On CPUs ours is the faster. On mps the backward kernel counted gradients several times over until 2026
+    (torchvision pull request 9510), and a release cannot be asked whether it is mended.
+    """
+    kernels = ("torchvision::roi_align", "torchvision::_roi_align_backward")
+    return device.type not in ("cpu", "mps") and all(has_kernel(kernel, device) for kernel in kernels)
 
 
 def region_levels(boxes: Tensor, strides: Sequence[int]) -> Tensor:
@@ -86,7 +100,6 @@ def _pool_by_kernel(
     return sum(pooled[1:], start=pooled[0])
 
 
-@torch.autocast("cpu", enabled=False)
 def _pool_by_rows(
     features: Sequence[Tensor],
     strides: Sequence[int],
@@ -101,7 +114,8 @@ def _pool_by_rows(
     table = torch.cat([level.permute(0, 2, 3, 1).reshape(-1, channels) for level in features]).float()
     shapes = torch.tensor([level.shape[2:] for level in features])
     rows_before = len(features[0]) * torch.cat([torch.zeros(1, dtype=torch.int64), shapes.prod(1).cumsum(0)])
-    heights, widths, starts = (values[levels] for values in (*shapes.T, rows_before))
+    facts = (values.to(boxes.device) for values in (*shapes.T, rows_before))
+    heights, widths, starts = (values[levels] for values in facts)
     pictures = torch.arange(len(boxes), device=boxes.device)[:, None]
     starts = starts + pictures * heights * widths
     scaled = boxes / torch.tensor(strides, device=boxes.device)[levels][..., None]
@@ -112,14 +126,29 @@ def _pool_by_rows(
     rows = starts[..., None, None] + y * widths[..., None, None]
     index = rows[:, :, :, None, :, None] + x[:, :, None, :, None, :]
     weights = y_weights[:, :, :, None, :, None] * x_weights[:, :, None, :, None, :]
-    used = weights != 0  # often a third of them; the backward pass takes time for each
-    counts = used.sum(dim=(-2, -1)).flatten()
-    pooled = F.embedding_bag(
-        index[used], table, counts.cumsum(0) - counts, mode="sum", per_sample_weights=weights[used]
-    )
+    pooled = _weighted_rows(table, index.flatten(0, 3).flatten(1), weights.flatten(0, 3).flatten(1))
     pooled = pooled.view(-1, size, size, channels).permute(0, 3, 1, 2)
     layout = torch.contiguous_format if features[0].is_contiguous() else torch.channels_last
     return pooled.contiguous(memory_format=layout).to(dtype)
+
+
+def _weighted_rows(table: Tensor, index: Tensor, weights: Tensor) -> Tensor:
+    """Sums (M, C) of rows of the table (P, C) float32, chosen by index (M, S) and weighted (M, S)."""
+    if table.device.type != "cpu":  # the kernel below is not everywhere, and counting what is used would wait
+        return _sum_of_columns(table, index, weights)
+    used = weights != 0  # often a third of them; the backward pass takes time for each
+    counts = used.sum(dim=1)
+    starts = counts.cumsum(0) - counts
+    with torch.autocast("cpu", enabled=False):
+        return F.embedding_bag(index[used], table, starts, mode="sum", per_sample_weights=weights[used])
+
+
+def _sum_of_columns(table: Tensor, index: Tensor, weights: Tensor) -> Tensor:
+    """The same, place by place."""
+    pooled = table.new_zeros(len(index), table.shape[1])
+    for rows, weight in zip(index.unbind(1), weights.unbind(1), strict=True):
+        pooled = pooled + table.index_select(0, rows) * weight[:, None]
+    return pooled
 
 
 def _cells(start: Tensor, end: Tensor, limit: Tensor, size: int, ratio: int) -> tuple[Tensor, Tensor]:

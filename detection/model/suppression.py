@@ -22,9 +22,10 @@ def padded_nms(
     count: int,
     groups: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Greedy non-maximum suppression in fixed shapes, without waiting for a GPU.
+    """Greedy non-maximum suppression in fixed shapes, without waiting for CUDA.
 
-    Exact on CPUs, and on NVIDIA GPUs where Triton runs; `_greedy_in_rounds` says what is left out elsewhere.
+    Exact, but on GPUs of CUDA where Triton does not run: `_greedy_in_rounds` says what is left out there. On
+    CPUs and GPUs of other makers the host waits for the result.
 
     Args:
         boxes: (N, M, 4) xyxy, float32 or float64.
@@ -46,11 +47,11 @@ def padded_nms(
 
 
 def _greedy_for(device: torch.device) -> Callable[[Tensor, Tensor, Tensor, Tensor, float], Tensor]:
-    if device.type == "cpu":
+    if device.type in ("cpu", "meta"):
         return _greedy_by_kernel
-    if device.type == "cuda" and torch.version.hip is None:
-        return _greedy_by_triton
-    return _greedy_in_rounds
+    if device.type == "cuda":
+        return _greedy_by_triton if torch.version.hip is None else _greedy_in_rounds
+    return _greedy_until_settled  # torchvision's, class by class, would wait more often
 
 
 @torch.library.custom_op("residual_backbones::greedy_by_kernel", mutates_args=())
@@ -125,12 +126,14 @@ def _greedy_in_rounds(
     *,
     rounds: int = 16,
     block: int = 2048,
+    settled: bool = False,
 ) -> Tensor:
     """(N, M) bool for other devices, by blocks of falling score; how many steps depends on M alone.
 
     If all boxes of a block count as kept, too few survive them; if only those count, too many do, and so on.
     After 2 · rounds turns every box behind a chain of at most as many suppressions is settled. Boxes behind
-    longer chains are left out, so what is kept is the exact result without those.
+    longer chains are left out, so what is kept is the exact result without those. With `settled` the turns go
+    on until all are, for which the host waits.
     """
     order, boxes, keep, groups = _by_falling_score(boxes, scores, valid, groups)
     for start in range(0, keep.shape[1], block):
@@ -138,12 +141,16 @@ def _greedy_in_rounds(
         over = _suppresses(boxes, groups, slice(start), part, threshold)
         alive = keep[:, part] & ~(over & keep[:, :start, None]).any(dim=1)
         over = _suppresses(boxes, groups, part, part, threshold).triu(1)
-        most = alive
-        for _ in range(rounds):
+        least, most, turns = torch.zeros_like(alive), alive, 0
+        while turns < rounds or (settled and not torch.equal(least, most)):
             least = alive & ~(over & most[..., None]).any(dim=1)
             most = alive & ~(over & least[..., None]).any(dim=1)
+            turns += 1
         keep = torch.cat([keep[:, :start], least, keep[:, start + block :]], dim=1)
     return torch.zeros_like(keep).scatter(1, order, keep)
+
+
+_greedy_until_settled = functools.partial(_greedy_in_rounds, settled=True)
 
 
 def _suppresses(boxes: Tensor, groups: Tensor, better: slice, worse: slice, threshold: float) -> Tensor:

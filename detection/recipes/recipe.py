@@ -98,6 +98,7 @@ def own_set_config(
     checked = parse_config(DetectionConfig, OPEN, known, source="command line")
     given["data.train"] = checked.data.train  # as the kind has it where none is given; VOC's names the year
     facts = survey_set(checked.data, opened)
+    # Of other GPUs no training has been timed: theirs is the CPU's, which ends soon everywhere.
     gpu = resolve_device(str(given.get("run.device", "auto"))).type == "cuda"
     recipe = choose(facts, given, GPU if gpu else CPU, processes=world_size())
     for reason in recipe.reasons:

@@ -105,9 +105,9 @@ def test_alternating_training(options: list[str], without_gpu: list[str], tmp_pa
 
 
 def test_it_is_refused_without_a_gpu(options: list[str], tmp_path: Path):
-    with pytest.raises(UserError, match="run.cuda_graph needs one process, a GPU, SGD .* is on the cpu"):
+    with pytest.raises(UserError, match="run.cuda_graph needs one process, a CUDA GPU, SGD .* is on cpu"):
         run(options, tmp_path / "one")
-    with pytest.raises(UserError, match="run.cuda_graph needs .* is on the cpu; use run.cuda_graph=false"):
+    with pytest.raises(UserError, match="run.cuda_graph needs .* is on cpu; use run.cuda_graph=false"):
         run([*options, "training=four_step"], tmp_path / "four")
 
 

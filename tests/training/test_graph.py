@@ -242,14 +242,16 @@ def test_what_is_given_is_copied_before_it_is_used():
 @pytest.mark.parametrize(
     ("device", "optimizer", "recompute", "found"),
     [
-        ("cpu", "sgd", False, "the training is on the cpu"),
+        ("cpu", "sgd", False, "the training is on cpu"),
         ("cuda", "lamb", False, "optim.kind is lamb"),
         ("cuda", "sgd", True, "run.recompute is on"),
     ],
 )
 def test_what_cannot_be_captured_is_named(device: str, optimizer: str, recompute: bool, found: str):
     require_capturable("sgd", torch.device("cuda"), recompute=False)
-    with pytest.raises(UserError, match=f"needs one process, a GPU, SGD .*, but {found}; use run.cuda_graph"):
+    with pytest.raises(
+        UserError, match=f"needs one process, a CUDA GPU, SGD .*, but {found}; use run.cuda_graph"
+    ):
         require_capturable(optimizer, torch.device(device), recompute=recompute)
 
 

@@ -43,6 +43,18 @@ def test_the_decay_is_exact_near_one():
     assert average.averages["weight"].item() == pytest.approx(3.4e-5, rel=1e-6)
 
 
+def test_the_weights_in_float32_are_those_of_float64_to_their_last_digit():
+    model = weight_of(0)
+    set_weight(model, 1)
+    average = WeightAverage(model, 0.9999)
+    for steps in [*range(1, 200), *range(200, 120_000, 997)]:
+        average.steps.fill_(steps - 1)
+        average.averages["weight"].zero_()
+        average.update()
+        exact = 1 - min(0.9999, (1 + steps) / (10 + steps))
+        assert average.averages["weight"].item() == pytest.approx(exact, rel=2**-23)
+
+
 def test_running_statistics_are_averaged_and_counters_copied():
     norm = nn.BatchNorm2d(1)
     average = WeightAverage(norm, 0.5)

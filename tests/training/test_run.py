@@ -220,7 +220,9 @@ def test_a_warmup_by_error_needs_a_training_error(tmp_path: Path):
 
 
 def test_a_graph_needs_a_gpu_before_anything_is_written(tmp_path: Path):
-    with pytest.raises(UserError, match="run.cuda_graph needs one process, a GPU, .* training is on the cpu"):
+    with pytest.raises(
+        UserError, match="run.cuda_graph needs one process, a CUDA GPU, .* training is on cpu"
+    ):
         train(task([1.0]), small_config(4, cuda_graph=True), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

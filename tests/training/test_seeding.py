@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from training import seeding
 from training.seeding import capture_rng, draw_apart, item_seed, restore_rng, seed_everything
 
 
@@ -88,3 +89,21 @@ def test_a_captured_state_does_not_move_on():
     assert draw() == first
     restore_rng(state)
     assert draw() == first
+
+
+def test_generators_of_devices_in_use_are_kept(monkeypatch: pytest.MonkeyPatch):
+    device = torch.Generator()
+    for kind, in_use in (("cuda", False), ("xpu", True), ("mps", True)):
+        module = torch.get_device_module(kind)
+        monkeypatch.setitem(seeding._IN_USE, kind, lambda in_use=in_use: in_use)
+        monkeypatch.setattr(module, "get_rng_state", device.get_state)
+        monkeypatch.setattr(module, "set_rng_state", device.set_state)
+    state = capture_rng()
+    assert state["cuda"] is None
+    drawn = torch.rand(3, generator=device)
+    restore_rng(state)
+    assert torch.equal(torch.rand(3, generator=device), drawn)
+    del state["mps"], state["xpu"]  # as in checkpoints of earlier releases
+    after = device.get_state()
+    restore_rng(state)
+    assert torch.equal(device.get_state(), after)

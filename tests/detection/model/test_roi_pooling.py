@@ -10,7 +10,15 @@ from torch import Tensor
 from torchvision.ops import roi_align
 from torchvision.ops.poolers import LevelMapper
 
-from detection.model.roi_pooling import _pool_by_kernel, mask_targets, pool_regions, region_levels
+from detection.model import roi_pooling
+from detection.model.roi_pooling import (
+    _pool_by_kernel,
+    _sum_of_columns,
+    _weighted_rows,
+    mask_targets,
+    pool_regions,
+    region_levels,
+)
 
 STRIDES = (4, 8, 16, 32)
 
@@ -66,6 +74,39 @@ def test_the_way_of_the_gpu_is_the_same(strides: Sequence[int], aligned: bool):
     pooled = _pool_by_kernel(features, strides, boxes, region_levels(boxes, strides), 7, 2, aligned)
     expected = pool_regions(features, strides, boxes, 7, aligned=aligned)
     torch.testing.assert_close(pooled, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_rows_are_summed_alike_where_no_kernel_is():
+    draw = torch.Generator().manual_seed(0)
+    table = torch.randn(40, 5, generator=draw, requires_grad=True)
+    index, weights = torch.randint(0, 40, (30, 16), generator=draw), torch.rand(30, 16, generator=draw)
+    weights[:, ::3] = 0
+    with_kernel, without = _weighted_rows(table, index, weights), _sum_of_columns(table, index, weights)
+    torch.testing.assert_close(with_kernel, without)
+    torch.testing.assert_close(without, (table[index] * weights[..., None]).sum(dim=1))
+    upstream = torch.randn(30, 5, generator=draw)
+    gradients = [torch.autograd.grad(pooled, table, upstream)[0] for pooled in (with_kernel, without)]
+    torch.testing.assert_close(*gradients)
+
+
+@pytest.mark.parametrize(
+    ("device", "compiled", "expected"),
+    [
+        ("cpu", True, False),  # ours is faster
+        ("mps", True, False),  # the backward kernel is wrong in some releases
+        ("cuda", True, True),
+        ("xpu", True, True),
+        ("xpu", False, False),
+        ("meta", True, True),
+    ],
+)
+def test_which_devices_pool_by_the_kernel(
+    monkeypatch: pytest.MonkeyPatch, device: str, compiled: bool, expected: bool
+):
+    monkeypatch.setattr(roi_pooling, "has_kernel", lambda operator, place: compiled)
+    roi_pooling._is_pooled_by_kernel.cache_clear()
+    assert roi_pooling._is_pooled_by_kernel(torch.device(device)) is expected
+    roi_pooling._is_pooled_by_kernel.cache_clear()
 
 
 def test_one_cell_by_hand():

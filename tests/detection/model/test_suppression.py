@@ -13,6 +13,7 @@ from detection.model.suppression import (
     _greedy_by_triton,
     _greedy_for,
     _greedy_in_rounds,
+    _greedy_until_settled,
     _kernels_run,
     padded_nms,
 )
@@ -22,7 +23,7 @@ small = st.integers(0, 6)  # few numbers make many ties, and IoUs that are exact
 small_boxes = st.lists(
     st.tuples(small, small, small, small, small, st.booleans(), st.integers(0, 2)), max_size=24
 )
-GREEDY = pytest.mark.parametrize("greedy", [_greedy_by_kernel, _greedy_in_rounds])
+GREEDY = pytest.mark.parametrize("greedy", [_greedy_by_kernel, _greedy_in_rounds, _greedy_until_settled])
 
 
 def test_nms_equal_to_torchvision_on_the_valid_boxes():
@@ -95,6 +96,7 @@ def test_greedy_in_rounds_leaves_out_what_lies_behind_long_chains():
     assert _greedy_in_rounds(*arguments)[0].tolist() == exact
     few = _greedy_in_rounds(*arguments, rounds=4)[0].tolist()
     assert few == [keep and i < 8 for i, keep in enumerate(exact)]
+    assert _greedy_in_rounds(*arguments, rounds=4, settled=True)[0].tolist() == exact
 
 
 def test_nms_between_groups():
@@ -107,7 +109,7 @@ def test_nms_between_groups():
 
 def test_kernels_are_for_nvidia():
     assert _greedy_for(torch.device("cpu")) is _greedy_by_kernel
-    assert _greedy_for(torch.device("mps")) is _greedy_in_rounds
+    assert _greedy_for(torch.device("mps")) is _greedy_until_settled is _greedy_for(torch.device("xpu"))
     if torch.version.hip is None:
         assert _greedy_for(torch.device("cuda")) is _greedy_by_triton
 
