@@ -2,6 +2,7 @@
 
 import csv
 import logging
+import re
 from dataclasses import dataclass
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
@@ -20,6 +21,11 @@ TABLE = Path(__file__).with_name("published_weights.tsv")
 SOURCES = ("torchvision", "msra", "timm")
 CONVERSION = 1  # part of the names of converted files: raise it when the same file is converted otherwise
 _SUFFIXES = (".safetensors", ".pth", ".pt", ".th", ".tar", ".bin", ".ckpt", ".pyth", ".pkl", ".json")
+
+# torchvision's names of architectures that find objects.
+_DETECTOR = re.compile(
+    r"torchvision/(fasterrcnn|maskrcnn|keypointrcnn|retinanet|fcos|ssd|ssdlite)\w*\.", re.A
+)
 
 
 @dataclass(frozen=True)
@@ -144,6 +150,11 @@ def _entry(name: str) -> PublishedWeights | TimmWeights:
     network = name.removeprefix("timm/").split(".")[0]
     if name.startswith("timm/") and not is_model(network):
         return find_timm_weights(name)
+    if _DETECTOR.match(name):  # whose names `detection.published_detectors` knows
+        raise WeightsError(
+            f"{name} is a detector, expected a classifier or backbone; tools/eval_det.py takes the detectors "
+            "that tools/models.py --weights lists"
+        )
     raise WeightsError(f"unknown weights {name!r}{suggest(name, list_weights(f'{Path(name).parts[0]}/*'))}")
 
 

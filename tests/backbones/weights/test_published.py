@@ -204,3 +204,12 @@ def test_without_network_one_line_says_where_the_file_goes(publisher, monkeypatc
     assert "\n" not in str(failed.value) and publisher.url in str(failed.value)
     torch.save(get_model("resnet18").state_dict(), place)
     assert read_weights(name)[1].model == "resnet18"
+
+
+@pytest.mark.parametrize("name", ["fasterrcnn_resnet50_fpn.COCO_V1", "ssd300_vgg16.COCO_V1"])
+def test_a_detector_is_called_one(name: str):
+    for read in (find_weights, stated_header):
+        with pytest.raises(WeightsError, match=f"^torchvision/{name} is a detector, expected a classifier"):
+            read(f"torchvision/{name}")
+    with pytest.raises(WeightsError, match="unknown weights 'torchvision/resnet19.V1'"):
+        find_weights("torchvision/resnet19.V1")
