@@ -16,6 +16,7 @@ from detection.data.dataset_splits import (
     parse_split,
 )
 from detection.own_sets.given_sets import find_given, write_sets
+from detection.own_sets.kind_guess import guess_kind
 from detection.own_sets.split_opener import SplitOpener
 from doctor.box_findings import check_objects, check_turned
 from doctor.findings import Finding, as_json, find, is_clean, table
@@ -38,7 +39,7 @@ from training.config import load_config
 
 FORMS = (
     "coco:ANNOTATIONS.json[:PICTURE_FOLDER], voc:DEVKIT/VOC2007:trainval, folder:DIR, or "
-    "KIND:ROOT[:SPLIT] of a folder in any layout, KIND as data.kind"
+    "KIND:ROOT[:SPLIT] of a folder in any layout, KIND as data.kind; a ROOT alone is looked at for its kind"
 )
 
 
@@ -64,7 +65,7 @@ def diagnose(
     """Prints what is wrong with data sets, or with a configuration and its sets.
 
     Args:
-        sets: as `FORMS`; none with a configuration.
+        sets: as `FORMS`; none with a configuration. The kind of a folder alone is guessed, and said.
         json_file: written with everything found.
         repair: the file or folder to write repaired annotations to.
         coco, yolo: the file and the folder to write the sets to in these layouts, as `set_writers` does.
@@ -78,6 +79,7 @@ def diagnose(
         raise UserError(f"--workers must be 1 or more, got {workers}")
     if config is None and not sets:
         raise UserError("nothing to check: name a set, for instance coco:ANNOTATIONS.json, or --config FILE")
+    sets = [with_kind(text) for text in sets]
     lines: list[str] = []
     findings: list[Finding] = []
     if config is None:
@@ -116,6 +118,15 @@ def diagnose(
     for line in write_sets(sets, coco, yolo):
         say(line)
     return is_clean(findings)
+
+
+def with_kind(text: str) -> str:
+    """KIND:ROOT of a ROOT alone, by what it holds, which is said; other texts as they are."""
+    kind = guess_kind(Path(text)) if Path(text).exists() else None
+    if kind is None:
+        return text
+    say(f"{text} looks like {kind}:{text}")
+    return f"{kind}:{text}"
 
 
 def open_set(text: str) -> list[Survey]:

@@ -3,6 +3,7 @@
 python tools/doctor.py coco:ANNOTATIONS.json:PICTURES
 python tools/doctor.py coco:TRAIN.json:PICTURES coco:VAL.json:PICTURES          # leaks between them, too
 python tools/doctor.py yolo:MY_SET                # all splits of a set in any layout; coco:…, voc:… likewise
+python tools/doctor.py MY_SET                     # the kind is guessed from the files, and said
 python tools/doctor.py yolo:MY_SET:train --write-coco train.json
 python tools/doctor.py coco:MY_SET --write-yolo my_yolo_set
 python tools/doctor.py voc:VOCdevkit/VOC2007:trainval --repair repaired

@@ -102,6 +102,10 @@ def test_a_set_in_a_folder_is_looked_for(tmp_path: Path, capsys: pytest.CaptureF
     assert not diagnose([f"yolo:{tmp_path}"], quick=True)
     printed = capsys.readouterr().out
     assert f"yolo:{tmp_path}:train: YOLO with data.yaml, 1 pictures, 1 objects, 1 classes (cat)" in printed
+    assert not diagnose([str(tmp_path)], quick=True)  # without a kind, which the files tell
+    assert capsys.readouterr().out == f"{tmp_path} looks like yolo:{tmp_path}\n{printed}"
+    with pytest.raises(UserError, match=f"'{tmp_path}/valid/images' is no set; expected .* a ROOT alone"):
+        diagnose([f"{tmp_path}/valid/images"], quick=True)
     # All faults are listed, where the loader stops at the first.
     assert "train/labels/a.txt line 2: class 7 is beyond the 1 names" in printed
     assert "train/labels/a.txt line 3: holds 1 numbers" in printed
