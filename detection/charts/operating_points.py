@@ -136,10 +136,8 @@ def describe_operating_point(point: dict[str, Any]) -> str:
     rows.append(_table_row("all, one for all", point["one_threshold"]))
     width = max(20, *(len(row[0]) for row in rows))
     lines = [f"  {row[0]:<{width}}" + "".join(f"{cell:>11}" for cell in row[1:]) for row in rows]
-    notes = [note for entry in point["classes"] if (note := _note(entry, point["goal"]))]
-    return "\n".join(
-        [f"Operating point {point['goal']} at IoU {point['iou']:g}, in % but the numbers:", *lines, *notes]
-    )
+    head_line = f"Operating point {point['goal']} at IoU {point['iou']:g}, in % but the numbers:"
+    return "\n".join([head_line, *lines, *_notes(point)])
 
 
 def _table_row(name: str, of: dict[str, Any]) -> tuple[str, ...]:
@@ -148,13 +146,19 @@ def _table_row(name: str, of: dict[str, Any]) -> tuple[str, ...]:
     return (name, *shown, str(of["detections"]), str(of["objects"]))
 
 
-def _note(entry: dict[str, Any], goal: str) -> str | None:
-    """Why a class has not what was asked for."""
-    name, measure = printable(entry["name"], keep=""), goal.split("=")[0]
-    if not entry["objects"]:
-        return f"{name}: no object to choose a threshold with; it has that of all classes together"
-    if not entry["own"]:
-        return f"{name}: no detection finds an object; it has the threshold of all classes together"
-    if entry["reached"]:
-        return None
-    return f"{name}: {goal} cannot be reached; the best {measure} is {100 * entry[measure]:.2f} %"
+def _notes(point: dict[str, Any]) -> list[str]:
+    """Which classes have not what was asked for, and why, a line for each reason."""
+    measure = point["goal"].split("=")[0]
+    objects = "no object to choose a threshold with; that of all classes together"
+    hits = "no detection finds an object; the threshold is that of all classes together"
+    best = f"{point['goal']} cannot be reached; the best {measure} in %"
+    named: dict[str, list[str]] = {best: [], hits: [], objects: []}
+    for entry in point["classes"]:
+        name = printable(entry["name"], keep="")
+        if not entry["objects"]:
+            named[objects].append(name)
+        elif not entry["own"]:
+            named[hits].append(name)
+        elif not entry["reached"]:
+            named[best].append(f"{name} {100 * entry[measure]:.2f}")
+    return [f"{reason}: {', '.join(names)}" for reason, names in named.items() if names]

@@ -7,15 +7,26 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from detection.charts.confidence_charts import confidence_table, draw_confidence
+from detection.charts.confusion_chart import draw_confusion, write_confusion
 from detection.charts.operating_points import (
     choose_operating_point,
     describe_operating_point,
     parse_goal,
 )
+from detection.charts.precision_recall_chart import draw_precision_recall
 from detection.data.annotations import DetectionDataset
 from detection.data.detection_batches import check_pictures
 from detection.metrics.bootstrap import bootstrap
-from detection.metrics.conventions import COCO50, VOC12, class_matches, explain, mean_of
+from detection.metrics.conventions import (
+    COCO50,
+    VOC12,
+    ClassMatches,
+    Conventions,
+    class_matches,
+    explain,
+    mean_of,
+)
 from detection.metrics.record_checks import Record
 from detection.results import error_analysis
 from detection.results.comparison import Comparison
@@ -122,7 +133,8 @@ def write_reports(
     Args:
         predictions: one per picture of the data set, in its order.
         records: the same as result records, checked.
-        out: folder for the report: curves.json, curves.png, confusion.csv, false_alarms/ and misses/.
+        out: folder for the report: curves.json, confidence.json, confusion.csv, their pictures, false_alarms/
+            and misses/.
     Returns:
         For result.json: "interval", "conventions", "operating_point" and "errors", each where asked for.
     Raises:
@@ -158,13 +170,28 @@ def write_reports(
         table = error_analysis.curve_table(class_matches(matched), how, dataset.classes)
         (out / "result.json").unlink(missing_ok=True)  # written last, it is always of what lies beside it
         write_json(out / "curves.json", table)
-        error_analysis.plot_curves(table, out / "curves.png")
         errors = error_analysis.find_errors(compared.annotations, records)
-        error_analysis.write_confusion(errors, out / "confusion.csv")
+        _draw_charts(class_matches(matched), how, dataset.classes, errors, out)
         draw_worst(predictions, dataset, matched, out, options.worst)
         base = mean_of(class_matches(compared.coco), COCO50)
         result["errors"] = {**errors, "AP50": None if math.isnan(base) else base}
     return result
+
+
+def _draw_charts(
+    matches: Sequence[ClassMatches],
+    how: Conventions,
+    classes: Sequence[str],
+    errors: dict[str, Any],
+    out: Path,
+) -> None:
+    """The report's charts, with the numbers of those that are not in curves.json."""
+    draw_precision_recall(matches, how, classes, out / "precision_recall")
+    confidence = confidence_table(matches, classes)
+    write_json(out / "confidence.json", confidence)
+    draw_confidence(confidence, out / "confidence")
+    write_confusion(errors, out / "confusion.csv")
+    draw_confusion(errors, out / "confusion")
 
 
 def describe_all(result: dict[str, Any]) -> str:

@@ -1,9 +1,6 @@
 """What goes wrong in predictions: precision-recall curves, kinds of errors, confusions of classes."""
 
-import csv
-import io
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,8 +9,6 @@ from detection.metrics.coco_ap import hotcoco_evaluation
 from detection.metrics.conventions import ClassMatches, Conventions, class_curve
 from detection.metrics.record_checks import Record, check_records
 from detection.metrics.voc_ap import average_precision
-from foundation.atomic_files import replace_atomically, write_text
-from foundation.file_naming import printable
 
 # What TIDE's names mean (Bolya et al. 2020): overlaps are with the nearest object.
 ERRORS = {
@@ -39,24 +34,6 @@ def curve_table(
         | {"AP": average_precision(curve, how.recalls)}
         for name, curve in curves.items()
     }
-
-
-def plot_curves(table: dict[str, dict[str, Any]], file: Path) -> None:
-    """Draws the curves of `curve_table` into a PNG, each class with its AP, 0…1."""
-    from matplotlib.figure import Figure  # not needed to import this module
-
-    figure = Figure(figsize=(10, 7), layout="constrained")
-    axes = figure.add_subplot(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
-    for number, (name, curve) in enumerate(table.items()):
-        style = ("-", "--", ":", "-.")[number // 10 % 4]  # ten colours
-        # A pair of "$" would make it a formula.
-        label = printable(f"{name} {100 * curve['AP']:.1f}", keep="").replace("$", r"\$")
-        axes.plot(curve["recall"], curve["precision"], style, color=f"C{number % 10}", label=label)
-    if table:
-        columns = -(-len(table) // 30)
-        axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small", ncols=columns)
-    with replace_atomically(file) as temporary:
-        figure.savefig(temporary, format="png", dpi=120)
 
 
 def find_errors(
@@ -86,15 +63,6 @@ def find_errors(
         "confusion": confusion["matrix"].astype(int).tolist(),
         "least_score": least_score,
     }
-
-
-def write_confusion(found: dict[str, Any], file: Path) -> None:
-    """The confusion matrix of `find_errors` as CSV with names."""
-    names = [printable(name, keep="") for name in [*found["classes"], "background"]]
-    rows = [[name, *row] for name, row in zip(names, found["confusion"], strict=True)]
-    text = io.StringIO()
-    csv.writer(text).writerows([["truth \\ prediction", *names], *rows])
-    write_text(file, text.getvalue())
 
 
 def describe_errors(found: dict[str, Any]) -> str:

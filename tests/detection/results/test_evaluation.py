@@ -217,7 +217,8 @@ def test_whatever_is_asked_of_a_result_file(devkit: Path, tmp_path: Path):
     assert result["errors"]["errors"]["Miss"]["count"] == 2
     names = {path.relative_to(out).as_posix() for path in out.rglob("*.*")}
     assert names == {
-        *("result.json", "curves.json", "curves.png", "confusion.csv"),
+        *("result.json", "curves.json", "precision_recall.png", "confidence.json", "confidence.png"),
+        *("confusion.csv", "confusion.png", "confusion_normalised.png"),
         *("false_alarms/001_dog_0.80_000001.png", "misses/001_cat_iou0.00_000001.png"),
     }
     sent = tmp_path / "sent" / "results" / "VOC2007" / "Main" / "comp4_det_train_cat.txt"
