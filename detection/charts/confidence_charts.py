@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from detection.charts.score_counts import ScoreCounts, counts_of_class, counts_together
-from detection.charts.shown_classes import shown_classes
+from detection.charts.shown_classes import class_label, shown_classes
 from detection.metrics.conventions import ClassMatches
 from detection.metrics.matching import Floats
-from pictures.plots import chart_label, new_axes, save_plot
+from pictures.plots import new_axes, save_plot
 
 _POINTS = 201  # least scores at which curves are drawn, a two-hundredth apart
 MEASURES = ("precision", "recall", "f1")
@@ -109,7 +109,7 @@ def draw_confidence(table: dict[str, Any], stem: Path) -> None:
             if number not in colours:
                 axis.plot(grid, _with_gaps(entry[measure]), color="0.8", lw=0.6)
         for number, colour in reversed(colours.items()):
-            label = chart_label(classes[number]["name"])
+            label = class_label(classes[number]["name"])
             axis.plot(grid, _with_gaps(classes[number][measure]), color=colour, lw=1, label=label)
         if len(classes) > len(shown):
             axis.plot([], [], color="0.8", lw=0.6, label=f"{len(classes) - len(shown)} other classes")
@@ -122,6 +122,8 @@ def draw_confidence(table: dict[str, Any], stem: Path) -> None:
         handles, labels = axes[0, 2].get_legend_handles_labels()
         figure.legend(handles[::-1], labels[::-1], loc="outside right upper", fontsize="small")
     text = "pooled: hits, detections and objects of all classes added up; mean: each class counts the same"
+    if len(classes) < 2:
+        text = "no detections" if classes and classes[0]["best"] is None else ""
     figure.suptitle(text if classes else "no class has an object", fontsize="medium")
     save_plot(figure, stem, ["png"])
 

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from detection.charts.shown_classes import class_label
 from foundation.atomic_files import write_text
 from foundation.file_naming import printable
-from pictures.plots import chart_label, new_axes, save_plot
+from pictures.plots import new_axes, save_plot
 
 BACKGROUND = "background"
-_LONGEST = 24  # characters of a name beside the matrix
 
 
 def write_confusion(found: dict[str, Any], file: Path) -> None:
@@ -42,11 +42,11 @@ def draw_confusion(found: dict[str, Any], stem: Path) -> None:
     counts = np.array(found["confusion"])
     about = f"detections from a score of {found['least_score']:g}, IoU 0.5"
     texts = [[f"{count}" if count else "" for count in row] for row in counts.tolist()]
-    title = f"Confusions: {about}"
+    title = f"Confusions\n{about}"
     _draw(np.log1p(counts), texts, found["classes"], title, stem)
     shares = normalised(found["confusion"])
     texts = [[f"{100 * share:.0f}" if share >= 0.005 else "" for share in row] for row in shares.tolist()]
-    title = f"Confusions in % of each row: {about}"
+    title = f"Confusions in % of each row\n{about}"
     _draw(shares, texts, found["classes"], title, stem.with_name(f"{stem.name}_normalised"))
 
 
@@ -57,13 +57,13 @@ def _draw(
     side = len(shades)
     cell = min(0.6, max(0.19, 8 / side))  # inches
     letters = min(9.0, 72 * cell * 0.55)  # points
-    figure, axes = new_axes(1, 1, size=(cell * side + 2.6, cell * side + 2.6))
+    figure, axes = new_axes(1, 1, size=(max(4.5, cell * side + 2.6), cell * side + 2.9))
     axis = axes[0, 0]
     axis.grid(False)
     top = max(float(np.nanmax(shades)), 1e-9) if not np.isnan(shades).all() else 1.0
     axis.set_facecolor("0.93")  # of rows without an object
     axis.imshow(shades, cmap="Blues", vmin=0, vmax=top)
-    names = [chart_label(_shortened(name)) for name in [*classes, BACKGROUND]]
+    names = [class_label(name) for name in [*classes, BACKGROUND]]
     axis.set_xticks(range(side), names, rotation=90, fontsize=letters)
     axis.set_yticks(range(side), names, fontsize=letters)
     axis.set_xticks(np.arange(side + 1) - 0.5, minor=True)
@@ -73,7 +73,7 @@ def _draw(
     axis.axhline(side - 1.5, color="0.4", lw=0.8)
     axis.axvline(side - 1.5, color="0.4", lw=0.8)
     axis.set(xlabel="prediction (last: not found)", ylabel="truth (last: nothing there)")
-    axis.set_title(title, fontsize="medium")
+    figure.suptitle(title, fontsize="medium")
     for (row, column), shade in np.ndenumerate(shades):
         text = texts[row][column]
         # A digit is about 0.64 of its font's size wide.
@@ -82,7 +82,3 @@ def _draw(
             colour = "white" if shade > 0.6 * top else "black"
             axis.text(column, row, text, ha="center", va="center", fontsize=size, color=colour)
     save_plot(figure, stem, ["png"])
-
-
-def _shortened(name: str) -> str:
-    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from detection.charts.shown_classes import shown_classes
+from detection.charts.shown_classes import class_label, shown_classes
 from detection.metrics.conventions import ClassMatches, Conventions, class_curve
 from detection.metrics.matching import Floats
 from detection.metrics.voc_ap import RECALLS, average_precision, sampled_precision
-from pictures.plots import chart_label, new_axes, save_plot
+from pictures.plots import new_axes, save_plot
 
 _AP = {"area": "area under the curve", "11point": "mean at 11 recalls", "101point": "mean at 101 recalls"}
 
@@ -37,7 +37,7 @@ def draw_precision_recall(
         if number not in shown:
             axis.plot(recalls, curve, color="0.75", lw=0.7)
     for colour, number in enumerate(shown):
-        label = f"{chart_label(classes[matches[number].label - 1])} {100 * ap[number]:.1f}"
+        label = f"{class_label(classes[matches[number].label - 1])} {100 * ap[number]:.1f}"
         axis.plot(recalls, curves[number], color=f"C{colour}", lw=1.3, label=label)
     if len(matches) > len(shown):
         axis.plot([], [], color="0.75", lw=0.7, label=f"{len(matches) - len(shown)} other classes")
