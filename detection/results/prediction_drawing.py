@@ -1,21 +1,15 @@
 """Drawing predictions, and optionally the truth beside them, onto a picture."""
 
-import colorsys
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from detection.results.pasted_masks import decode_mask
 from detection.types import Prediction, Target
-from foundation.file_naming import printable
-
-_Colour = tuple[int, int, int]
-
-# Successive multiples of the golden ratio fall far apart on the colour circle, for any number of classes.
-_GOLDEN_RATIO = 0.618033988749895
-_GREY = (128, 128, 128)
+from pictures.class_colours import GREY, Colour, class_colour, text_colour
+from pictures.lettering import text_mask
 
 
 def draw(
@@ -26,7 +20,7 @@ def draw(
     target: Target | None = None,
     score_threshold: float = 0.5,
 ) -> Image.Image:
-    """The picture with its detections, each a box labelled with class and score, and its mask if it has one.
+    """The picture with its detections: boxes with class and score, and masks, outlined, where there are any.
 
     Args:
         image: the picture that the boxes refer to, RGB; an array is (H, W, 3) uint8.
@@ -44,7 +38,7 @@ def draw(
         f"{class_names[label - 1]} {score:.2f}"
         for label, score in zip(labels, prediction.scores[shown].tolist(), strict=True)
     ]
-    colours = [_colour(label) for label in labels]
+    colours = [class_colour(label) for label in labels]
     masks = prediction.masks and [prediction.masks[i] for i in shown.tolist()]
     tinted = _tint(picture, map(decode_mask, masks), colours) if masks else picture
     found = _draw_boxes(tinted, prediction.boxes[shown].tolist(), texts, colours)
@@ -52,7 +46,7 @@ def draw(
         return found
     labels, ignore = target.labels.tolist(), target.ignore.tolist()
     texts = [class_names[label - 1] for label in labels]
-    colours = [_GREY if hidden else _colour(n) for n, hidden in zip(labels, ignore, strict=True)]
+    colours = [GREY if hidden else class_colour(n) for n, hidden in zip(labels, ignore, strict=True)]
     if target.mask is not None:
         picture = _tint(picture, map(target.mask, range(len(labels))), colours)
     truth = _draw_boxes(picture, target.boxes.tolist(), texts, colours)
@@ -62,30 +56,38 @@ def draw(
     return both
 
 
-def _tint(
-    picture: Image.Image, masks: Iterable[NDArray[np.bool_]], colours: Sequence[_Colour]
-) -> Image.Image:
-    """The picture with each mask (H, W) half in its colour, in order."""
-    pixels = np.array(picture)
+def _line(picture: Image.Image) -> int:
+    """How many pixels wide lines are on a picture."""
+    return max(1, round(min(picture.size) / 200))
+
+
+def _tint(picture: Image.Image, masks: Iterable[NDArray[np.bool_]], colours: Sequence[Colour]) -> Image.Image:
+    """The picture with each mask (H, W) half in its colour and outlined in it, in order."""
+    pixels, line = np.array(picture), _line(picture)
     for mask, colour in zip(masks, colours, strict=True):
         pixels[mask] = (pixels[mask] + np.array(colour, dtype=np.uint16)) // 2
+        pixels[outline(mask, line)] = colour
     return Image.fromarray(pixels)
 
 
-def _colour(label: int) -> _Colour:
-    red, green, blue = colorsys.hsv_to_rgb(label * _GOLDEN_RATIO % 1, 0.85, 0.95)
-    return round(red * 255), round(green * 255), round(blue * 255)
+def outline(mask: NDArray[np.bool_], width: int) -> NDArray[np.bool_]:
+    """The pixels of a mask (H, W) from which `width` pixels up, down, left or right lies none of it."""
+    padded = np.pad(mask, width)
+    height, length = mask.shape
+    inside = np.ones_like(mask)
+    for top, left in ((0, width), (2 * width, width), (width, 0), (width, 2 * width)):
+        inside &= padded[top : top + height, left : left + length]
+    return mask & ~inside
 
 
 def _draw_boxes(
-    picture: Image.Image, boxes: Sequence[list[float]], texts: Sequence[str], colours: Sequence[_Colour]
+    picture: Image.Image, boxes: Sequence[list[float]], texts: Sequence[str], colours: Sequence[Colour]
 ) -> Image.Image:
     """Texts stand on plates above the boxes' top-left corners, moved inside the picture."""
     drawn = picture.copy()
     canvas = ImageDraw.Draw(drawn)
-    short_side = min(drawn.size)
-    font = ImageFont.load_default(size=max(10, short_side / 30))
-    line = max(1, round(short_side / 200))
+    letters = max(10, min(drawn.size) / 30)
+    line = _line(drawn)
     for box, colour in zip(boxes, colours, strict=True):
         # Pillow takes minutes for edges far outside; a line's width outside nothing of them is seen.
         x1, x2 = (min(max(x, -line), drawn.width + line) for x in box[::2])
@@ -93,13 +95,10 @@ def _draw_boxes(
         last = max(x1, x2 - 1), max(y1, y2 - 1)  # Pillow's corners are pixels inside, ours are edges
         canvas.rectangle(((x1, y1), last), outline=colour, width=line)
     # Labels last: no box may cross out another's text.
-    for box, name, colour in zip(boxes, texts, colours, strict=True):
-        text = printable(name, keep="")
-        left, top, right, bottom = canvas.textbbox((0, 0), text, font=font)
-        width, height = right - left + 4, bottom - top + 4
-        x, y = max(0, min(box[0], drawn.width - width)), max(0, box[1] - height)
-        canvas.rectangle((x, y, x + width, y + height), fill=colour)
-        red, green, blue = colour
-        bright = 0.299 * red + 0.587 * green + 0.114 * blue > 128  # ITU-R BT.601
-        canvas.text((x + 2 - left, y + 2 - top), text, font=font, fill="black" if bright else "white")
+    for box, text, colour in zip(boxes, texts, colours, strict=True):
+        mask = Image.fromarray(text_mask(text, letters))
+        width, height = mask.width + 4, mask.height + 4
+        x, y = round(max(0, min(box[0], drawn.width - width))), round(max(0, box[1] - height))
+        canvas.rectangle((x, y, x + width - 1, y + height - 1), fill=colour)
+        canvas.bitmap((x + 2, y + 2), mask, fill=text_colour(colour))
     return drawn

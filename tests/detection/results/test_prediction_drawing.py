@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from detection.results.prediction_drawing import draw
+from detection.results.prediction_drawing import draw, outline
 from detection.types import Prediction, Target
 
 GREY = [128, 128, 128]
@@ -106,7 +106,7 @@ def test_one_pixel():
     assert draw(black(1, 1), found([[0, 0, 1, 1]], [1], [1.0]), NAMES).size == (1, 1)
 
 
-def test_masks_are_half_in_their_colour_on_both_sides():
+def test_masks_are_half_in_their_colour_and_outlined_on_both_sides():
     box = [[20, 40, 60, 80]]
     mask = np.zeros((100, 100), dtype=bool)
     mask[50:60, 30:40] = True
@@ -122,9 +122,28 @@ def test_masks_are_half_in_their_colour_on_both_sides():
     drawn = np.asarray(draw(black() + 100, prediction, NAMES, target=target)).astype(int)
     colour = drawn[60, 20]
     for side in (drawn[:, :100], drawn[:, 100:]):
-        inside = side[50:60, 30:40]
-        assert (inside == (100 + colour) // 2).all()
+        assert (side[51:59, 31:39] == (100 + colour) // 2).all()
+        for edge in (side[50, 30:40], side[59, 30:40], side[50:60, 30], side[50:60, 39]):
+            assert (edge == colour).all()
         assert (side[61:79, 22:58] == 100).all()
+
+
+def test_outline_of_a_mask_lies_inside_it():
+    mask = np.zeros((9, 9), dtype=bool)
+    mask[0:7, 2:9] = True  # reaches the picture's border above and on the right
+    expected = mask.copy()
+    expected[2:5, 4:7] = False
+    assert np.array_equal(outline(mask, 2), expected)
+    assert np.array_equal(outline(mask[:1], 2), mask[:1])  # too thin to have an inside
+    assert not outline(np.zeros((3, 4), dtype=bool), 1).any()
+
+
+@pytest.mark.parametrize("name", ["Größe", "кошка", "قطة", "猫", "a$b_$", "\x1b[1m\u202e", ""])
+def test_names_in_any_script_stand_on_a_plate(name: str):
+    drawn = np.asarray(draw(black(), found([[20, 50, 60, 80]], [1], [0.9]), [name, "dog"]))
+    plate = drawn[36:50, 20:90].reshape(-1, 3)
+    letters = (plate.min(axis=1) > 200).sum()  # white on blue
+    assert letters > 20
 
 
 def test_the_picture_given_stays_as_it_is():
