@@ -4,6 +4,7 @@ The classes of torchvision and timm draw from the host's global generators, for 
 be fetched from a GPU. For equal draws the pictures and targets are torchvision's.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from classification.data.labelled_batches import Batch, Pictures
 from training.config import require_between
 
 # Every draw of a micro-batch takes these bits of its first picture's seed. Those below are left to the crop.
@@ -107,3 +109,16 @@ def beta_table(alpha: float) -> Tensor:
         return torch.ones(DRAWS)
     draws = np.random.default_rng(0).beta(alpha, alpha, DRAWS)
     return torch.from_numpy(draws).float()
+
+
+def network_input(
+    pictures: Pictures, config: MixingConfig, device: torch.device
+) -> Callable[[Batch], tuple[Tensor, Tensor]]:
+    """What gives the pictures of a micro-batch on the device as the network sees them, and their targets."""
+    mixing = Mixing(config, len(pictures.classes), device) if config.is_on() else None
+
+    def prepare(batch: Batch) -> tuple[Tensor, Tensor]:
+        images = pictures.prepare(batch)
+        return (images, batch.labels) if mixing is None else mixing(images, batch.labels, batch.seeds)
+
+    return prepare

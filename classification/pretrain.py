@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from backbones import WeightsHeader, create_model, read_weights, save_weights
 from backbones.norm import norm_eps, set_norm_eps
 from backbones.spec import Network
+from classification.classifier_pictures import ClassifierPictures
 from classification.config import ModelConfig, PretrainConfig
 from classification.data.cifar10 import Cifar10
 from classification.data.encoded_pictures import EncodedPictures
@@ -30,12 +31,12 @@ from classification.data.labelled_batches import (
 )
 from classification.data.opened_splits import open_split
 from classification.losses import classification_loss, dominant_labels
-from classification.mixing import Mixing
+from classification.mixing import network_input
 from classification.score.classifier_errors import evaluate, predict
 from foundation.errors import UserError
 from training import devices
 from training.command import Interrupted, stop_requests
-from training.devices import process_group, resolve_device, world_size
+from training.devices import is_main, process_group, resolve_device, world_size
 from training.loader import BatchLoader, read_once
 from training.progress.remaining_time import seconds_each
 from training.run import Evaluation, Task, train
@@ -76,7 +77,7 @@ def pretrain(
             view = partial(validation.view, seed=0)
             read_once(view, len(validation), config.run.workers, what="validation pictures")
         model = draw_classifier(config, training, device, folder.network)
-        task = pretraining_task(config, model, training, validation)
+        task = pretraining_task(config, model, training, validation, out)
         return train(task, config, folder)
 
 
@@ -128,10 +129,19 @@ def build_classifier(
 
 
 def pretraining_task(
-    config: PretrainConfig, model: Network, training: Pictures, validation: Pictures
+    config: PretrainConfig, model: Network, training: Pictures, validation: Pictures, out: Path | None = None
 ) -> Task:
-    """What `training.run.train` needs to know of classification."""
+    """What `training.run.train` needs to know of classification; pictures are drawn into `out`, if given."""
     device = next(model.parameters()).device
+    source, pictures = batch_source(config, training, device), None
+    if out is not None and config.run.pictures and is_main():
+        pictures = ClassifierPictures(out, training, validation)
+
+    def batches(step: int) -> Iterable[Any]:
+        given = source(step)
+        if pictures is None or step > 0:
+            return given
+        return pictures.of_start(given, network_input(training, config.mixing, device), device)
 
     def score() -> Evaluation:
         result = evaluate(
@@ -142,6 +152,8 @@ def pretraining_task(
             device=device,
             precision=config.run.precision,
         )
+        if pictures is not None:
+            pictures.keep(model, device, config.run.precision)
         return Evaluation(result["scores"]["top1_error"], result)
 
     def guess() -> float:
@@ -169,11 +181,12 @@ def pretraining_task(
 
     return Task(
         model=model,
-        batches=batch_source(config, training, device),
+        batches=batches,
         resident=isinstance(training, Cifar10),
         losses=batch_losses(config, training, device),
         evaluate=score,
         save_weights=save,
+        draw=None if pictures is None else pictures.draw,
         data={
             "training pictures": len(training),
             "validation pictures": len(validation),
@@ -191,13 +204,11 @@ def batch_losses(
     config: PretrainConfig, training: Pictures, device: torch.device
 ) -> Callable[[nn.Module, Batch], dict[str, Tensor]]:
     """What gives the loss of a micro-batch on the device, and its error in per cent."""
-    mixing = Mixing(config.mixing, len(training.classes), device) if config.mixing.is_on() else None
+    prepare = network_input(training, config.mixing, device)
     layout = devices.convolution_layout(device, config.run.channels_last)
 
     def losses(network: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        images, targets = training.prepare(batch), batch.labels
-        if mixing is not None:
-            images, targets = mixing(images, targets, batch.seeds)
+        images, targets = prepare(batch)
         logits = network(images.contiguous(memory_format=layout))
         wrong = logits.detach().argmax(dim=1) != dominant_labels(targets)
         loss = classification_loss(logits, targets, config.loss)

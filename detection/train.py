@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from detection.build import detector_header, network_facts
 from detection.config import DetectionConfig
 from detection.data.annotations import DetectionDataset, require_truth
 from detection.data.detection_batches import PreparedPictures, check_pictures, training_batches
+from detection.detector_pictures import DetectorPictures
 from detection.model.detector import FasterRCNN
 from detection.own_sets.split_opener import SplitOpener
 from detection.predictor import guess_evaluation, predict_dataset
@@ -138,6 +139,21 @@ def detection_task(
     layout = convolution_layout(next(model.parameters()).device, run.channels_last)
     model.to(memory_format=layout)
 
+    pictures = DetectorPictures(out, training, validation) if run.pictures and is_main() else None
+
+    def batches(step: int) -> Iterable[Batch]:
+        loaded = training_batches(
+            samples,
+            optim.batch_size,
+            seed=run.seed,
+            workers=run.workers,
+            rank=rank(),
+            world_size=world_size(),
+            accumulate=optim.accumulate,
+            start_step=step,
+        )
+        return pictures.of_start(loaded) if pictures is not None and step == 0 else loaded
+
     def losses(network: nn.Module, batch: Batch) -> dict[str, Tensor]:
         return network(replace(batch, images=batch.images.contiguous(memory_format=layout)))
 
@@ -146,6 +162,8 @@ def detection_task(
         result = broadcast_object(score(predictions, validation, config.metric) if is_main() else {})
         if is_main():
             write_json(out / "predictions.json", to_coco_records(predictions, validation))
+        if pictures is not None:
+            pictures.keep(predictions)
         main = result["scores"][METRICS[config.metric].main]
         return Evaluation(math.nan if main is None else -main, result, fractions=True)
 
@@ -156,19 +174,11 @@ def detection_task(
 
     return Task(
         model=model,
-        batches=lambda step: training_batches(
-            samples,
-            optim.batch_size,
-            seed=run.seed,
-            workers=run.workers,
-            rank=rank(),
-            world_size=world_size(),
-            accumulate=optim.accumulate,
-            start_step=step,
-        ),
+        batches=batches,
         losses=losses,
         evaluate=evaluate,
         save_weights=save,
+        draw=None if pictures is None else pictures.draw,
         data={
             "training pictures": len(training),
             "validation pictures": len(validation),

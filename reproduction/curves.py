@@ -1,13 +1,12 @@
 """Learning curves of runs, read from their metrics.jsonl."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from classification.config import PretrainConfig
 from classification.data.cifar10 import SPLITS
-from foundation.file_reading import readable
+from pictures.run_pictures.run_curves import read_metrics
 
 IMAGENET_PICTURES = 1_281_167
 POINTS = 40  # windows that a training curve is cut into, at least
@@ -48,14 +47,6 @@ class Curves:
         spans = [(start, step, error) for (start, _), (step, error) in pairs]
         kept = [(step - start, error) for start, step, error in spans if end - start <= window or step == end]
         return sum(steps * error for steps, error in kept) / sum(steps for steps, _ in kept)
-
-
-def read_metrics(file: Path) -> list[dict[str, Any]]:
-    """The entries of a run's metrics.jsonl; none where the file is absent."""
-    if not file.is_file():
-        return []
-    with readable(file, "its curve cannot be drawn: remove the damaged lines, or train anew"):
-        return [json.loads(line) for line in file.read_bytes().splitlines()]
 
 
 def read_curves(file: Path) -> Curves:

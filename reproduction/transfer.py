@@ -18,7 +18,7 @@ from detection.train import finetune
 from foundation.atomic_files import write_json
 from foundation.errors import UserError
 from pictures.plots import new_axes, save_plot
-from reproduction.curves import read_metrics
+from pictures.run_pictures.run_curves import read_metrics
 from reproduction.tables import markdown_table, spread
 from training.devices import is_main
 

@@ -191,6 +191,8 @@ class RunConfig:
         eval_epochs: eval_every in epochs, for instance 1 or 0.5, instead of steps.
         checkpoint_every: steps between two checkpoints, which a killed run continues from.
         checkpoint_epochs: checkpoint_every in epochs instead of steps.
+        pictures: draws curves, training batches, validation pictures and statistics of the labels into the
+            run folder; see docs/run_folder.md.
         early_stop: evaluations in a row without improvement that end the run; null never ends it early.
     """
 
@@ -207,6 +209,7 @@ class RunConfig:
     eval_epochs: float | None = None
     checkpoint_every: int = 1000
     checkpoint_epochs: float | None = None
+    pictures: bool = True
     early_stop: int | None = None
 
     alternatives = (("eval_every", "eval_epochs"), ("checkpoint_every", "checkpoint_epochs"))

@@ -60,6 +60,8 @@ class Task:
     resident: bool = False  # batches are small tables of numbers of one shape; pictures lie on the device
     pictures: int = 0  # of the training set, for the epoch in reports; 0 leaves it out
     guess_seconds: Callable[[], float] = lambda: 0.0  # of an evaluation, from a few pictures
+    # Draws the run's pictures, in the main process: after an evaluation's checkpoint, and at the end (True).
+    draw: Callable[[bool], None] | None = None
 
 
 def train(task: Task, config: TrainingConfig, folder: RunFolder) -> dict[str, Any]:
@@ -205,6 +207,7 @@ class BetweenSteps:
                 if is_main():
                     self._tell(self.last, state, best)
             self.checkpoint(state)
+            self._draw(last=False)
 
     def _tell(self, found: Evaluation, state: TrainState, best: bool) -> None:
         """Logs and records an evaluation, and saves the weights if it is the best so far."""
@@ -215,6 +218,10 @@ class BetweenSteps:
         self.folder.record(state.step, {f"val/{name}": value for name, value in scores.items()})
         if best:
             self.task.save_weights(self.folder.path / "best.safetensors", scores)
+
+    def _draw(self, last: bool) -> None:
+        if self.task.draw is not None and is_main():
+            self.task.draw(last)
 
     def owes_evaluation(self, state: TrainState) -> bool:
         """Whether the state was saved before an evaluation that was due then and has not been made."""
@@ -264,6 +271,7 @@ class BetweenSteps:
         result = {"step": state.step, **last.result, "best": best}
         if is_main():
             self.folder.write_result(result)
+            self._draw(last=True)
             logger.info("%s", self.progress.describe_time())
             logger.info("%s holds best.safetensors, last.safetensors and result.json", self.folder.path)
         return broadcast_object(result)  # no process goes on to read these files before they are there

@@ -64,14 +64,15 @@ def last_checkpoint(folder: Path) -> dict[str, Any] | None:
 # What a continued run may do otherwise. Only another device changes figures, by rounding; of data that moved
 # and of weights that are in the checkpoint by now, only the place.
 FREE_KEYS = (
-    *("run.device", "run.workers", "run.checkpoint_every"),
+    *("run.device", "run.workers", "run.checkpoint_every", "run.pictures"),
     *("data.root", "model.weights", "backbone.weights"),
 )
 OURS = (
     *("config.yaml", "log.txt", "metrics.jsonl", "checkpoint.pt", "checkpoint.previous.pt"),
     *("best.safetensors", "last.safetensors", "result.json", "predictions.json"),
-    "report.html",
+    *("curves.png", "labels.png", "report.html"),
 )
+FOLDERS = "events", "batches", "validation"
 LOCK = ".lock"
 
 
@@ -205,7 +206,8 @@ class RunFolder:
 
     def clear(self) -> None:
         """Removes the run in the folder, if there is one; other files stay."""
-        shutil.rmtree(self.path / "events", ignore_errors=True)
+        for name in FOLDERS:
+            shutil.rmtree(self.path / name, ignore_errors=True)
         for name in reversed(OURS):  # config.yaml last: as long as it is there, this is a run's folder
             (self.path / name).unlink(missing_ok=True)
 

@@ -168,6 +168,7 @@ def tiny_options() -> list[str]:
         *("backbone.name=resnet18", "data.kind=coco", "data.short_side=64", "data.max_side=96"),
         *("data.train=train", "data.val=val", "rpn.anchor_sizes=[16, 32]", "rpn.channels=16"),
         *("rpn.post_nms_test=8", "roi.size=2", "run.device=cpu", "run.workers=0"),
+        "run.pictures=false",
     ]
 
 

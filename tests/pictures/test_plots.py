@@ -57,7 +57,7 @@ def test_names_in_many_scripts_are_drawn_without_a_missing_letter(tmp_path: Path
     axes[0, 1].imshow(np.eye(len(names)))
     axes[0, 1].set_yticks(range(len(names)), [chart_label(name) for name in names])
     with warnings.catch_warnings():
-        warnings.simplefilter("error")  # matplotlib warns of glyphs that are missing
+        warnings.simplefilter("error", UserWarning)  # matplotlib warns of glyphs that are missing
         save_plot(figure, tmp_path / "names")
 
 

@@ -31,6 +31,7 @@ def tiny_classifier() -> list[str]:
         *("model.name=resnet8_cifar", "data.image_size=16", "data.resize=16"),
         *("optim.batch_size=8", "optim.reference_batch=8", "schedule.warmup_steps=0"),
         *("schedule.total_steps=12", "run.eval_every=6", "run.checkpoint_every=4", "run.log_every=1"),
+        "run.pictures=false",
     ]
 
 
@@ -45,6 +46,7 @@ def tiny_detector() -> list[str]:
         *("roi.size=2", "roi.regions_per_image=4", "optim.batch_size=2", "optim.reference_batch=2"),
         *("schedule.warmup_steps=0", "schedule.total_steps=8"),
         *("run.eval_every=4", "run.checkpoint_every=3", "run.log_every=1"),
+        "run.pictures=false",
     ]
 
 

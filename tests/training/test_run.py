@@ -261,3 +261,15 @@ def test_an_average_goes_on_to_the_same_bits(tmp_path: Path):
     assert train(task([2.0, 1.0]), averaged, tmp_path / "killed", resume=True) == whole
     for name in ("best.safetensors", "last.safetensors"):
         assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_pictures_are_drawn_after_each_checkpoint_of_an_evaluation_and_at_the_end(tmp_path: Path):
+    seen: list[tuple[bool, int, bool]] = []
+
+    def draw(last: bool) -> None:
+        step = load_checkpoint(tmp_path / "run" / "checkpoint.pt")["step"]
+        seen.append((last, step, (tmp_path / "run" / "result.json").is_file()))
+
+    drawn = dataclasses.replace(task([3, 2]), draw=draw)
+    train(drawn, small_config(4), tmp_path / "run")
+    assert seen == [(False, 2, False), (False, 4, False), (True, 4, True)]

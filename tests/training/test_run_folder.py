@@ -46,8 +46,10 @@ def test_a_new_run_needs_a_folder_of_its_own(tmp_path: Path):
 
 def test_overwriting_removes_the_run_and_nothing_else(tmp_path: Path):
     begin(tmp_path / "run", Options(1))
-    for name in ("metrics.jsonl", "result.json", "notes.txt"):
+    for name in ("metrics.jsonl", "result.json", "curves.png", "notes.txt"):
         (tmp_path / "run" / name).write_text("{}")
+    for name in ("events", "batches", "validation"):
+        (tmp_path / "run" / name).mkdir()
     begin(tmp_path / "run", Options(2), overwrite=True)
     assert names(tmp_path / "run") == ["config.yaml", "log.txt", "notes.txt"]
     assert (tmp_path / "run" / "config.yaml").read_text() == dump_config(Options(2))
