@@ -1,6 +1,6 @@
 """Masks of a detector, small grids over boxes, as run-lengths of whole pictures."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from detection.data.coco_masks import whole_run_length
 from detection.types import RunLength
 
 _Floats = NDArray[np.float64]
+_Pixels = NDArray[np.int64]
 
 
 def paste_masks(masks: Tensor, boxes: Tensor, size: tuple[int, int]) -> list[RunLength]:
@@ -28,18 +29,49 @@ def paste_masks(masks: Tensor, boxes: Tensor, size: tuple[int, int]) -> list[Run
     Returns:
         D run-lengths; without any pixel where the box holds no pixel's centre.
     """
+    return [_run_length(values >= 0.5, start, size) for start, values in _pasted(masks, boxes, size)]
+
+
+def paste_means(
+    masks: Tensor, boxes: Tensor, weights: Tensor, objects: Sequence[Tensor], size: tuple[int, int]
+) -> list[RunLength]:
+    """As `paste_masks`, of objects that were each found several times.
+
+    A pixel is an object's where the weighted mean of its masks is at least 0.5; outside its box a mask is 0.
+
+    Args:
+        weights: (D,) above 0.
+        objects: for each of R objects the rows of its masks.
+    Returns:
+        R run-lengths.
+    """
+    merged = []
+    for rows in objects:
+        pasted = list(_pasted(masks[rows], boxes[rows], size))
+        first = np.min([start for start, _ in pasted], axis=0)
+        after = np.max([start + values.shape for start, values in pasted], axis=0)
+        mean, shares = np.zeros(after - first), weights[rows].double()
+        for (start, values), share in zip(pasted, (shares / shares.sum()).tolist(), strict=True):
+            left, top = start - first
+            mean[left : left + values.shape[0], top : top + values.shape[1]] += share * values
+        merged.append(_run_length(mean >= 0.5, first, size))
+    return merged
+
+
+def _pasted(masks: Tensor, boxes: Tensor, size: tuple[int, int]) -> Iterator[tuple[_Pixels, _Floats]]:
+    """Of each mask the first pixel (x, y) with its centre in the box, and values (columns, rows) from it."""
     corners = boxes.double().numpy()
     limits = np.array([size[1], size[0]] * 2)
     # The first pixel with its centre in the box and the one after the last.
     first = np.clip(np.ceil(corners[:, :2] - 0.5), 0, limits[:2]).astype(int)
     after = np.clip(np.floor(corners[:, 2:] - 0.5) + 1, first, limits[2:]).astype(int)
-    pasted, cells = [], masks.shape[-1]
-    rows = zip(masks.double().numpy(), corners.tolist(), first.tolist(), after.tolist(), strict=True)
-    for mask, (x1, y1, x2, y2), start, stop in rows:
+    cells = masks.shape[-1]
+    for mask, (x1, y1, x2, y2), start, stop in zip(
+        masks.double().numpy(), corners.tolist(), first, after, strict=True
+    ):
         across = _weights(x1, x2, start[0], stop[0], cells)
         down = _weights(y1, y2, start[1], stop[1], cells)
-        pasted.append(_run_length(across @ mask.T @ down.T >= 0.5, start, size))
-    return pasted
+        yield start, across @ mask.T @ down.T
 
 
 def _weights(low: float, high: float, start: int, stop: int, cells: int) -> _Floats:
@@ -49,7 +81,7 @@ def _weights(low: float, high: float, start: int, stop: int, cells: int) -> _Flo
     return np.maximum(1 - np.abs(places[:, None] - np.arange(cells)), 0)
 
 
-def _run_length(inside: NDArray[np.bool_], start: Sequence[int], size: tuple[int, int]) -> RunLength:
+def _run_length(inside: NDArray[np.bool_], start: _Pixels, size: tuple[int, int]) -> RunLength:
     """Of a picture that is empty but for `inside` (columns, rows) from `start` (x, y) on."""
     height, width = size
     band = np.zeros((len(inside), height), dtype=bool)

@@ -9,7 +9,7 @@ from pycocotools import mask as coco_mask
 from torch.nn import functional as F
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 
-from detection.results.pasted_masks import as_run_length, decode_mask, paste_masks
+from detection.results.pasted_masks import as_run_length, decode_mask, paste_masks, paste_means
 
 
 def pasted(masks: torch.Tensor, boxes: torch.Tensor, size: tuple[int, int]) -> np.ndarray:
@@ -114,3 +114,35 @@ def test_memory_is_bounded_by_the_box():
     boxes = torch.tensor([[100.0, 200, 140, 230]]).repeat(50, 1)
     found = paste_masks(torch.ones(50, 28, 28), boxes, (10_000, 10_000))
     assert coco_mask.area(found[0]) == 40 * 30
+
+
+def test_means_by_hand():
+    # Columns 0…3 with weight 3, columns 2…5 with weight 1: 0.75 left, 1 where both are, 0.25 right.
+    masks, boxes = torch.ones(2, 2, 2), torch.tensor([[0.0, 0, 4, 2], [2, 0, 6, 2]])
+    (mask,) = paste_means(masks, boxes, torch.tensor([3.0, 1]), [torch.tensor([0, 1])], (2, 7))
+    # A grid's value holds to the middle of its outer cells and falls to one half at the box.
+    assert decode_mask(mask).tolist() == [[True] * 4 + [False] * 3] * 2
+    (mask,) = paste_means(masks, boxes, torch.tensor([1.0, 3]), [torch.tensor([1, 0])], (2, 7))
+    assert decode_mask(mask).tolist() == [[False] * 2 + [True] * 4 + [False]] * 2
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_means_are_those_of_the_definition(seed: int):
+    size = (70, 90)
+    masks, boxes = random_masks(seed, size)
+    weights = torch.rand(20, generator=torch.Generator().manual_seed(seed)) + 0.1
+    objects = [torch.arange(20)[i::6] for i in range(6)]
+    values = sampled(masks, boxes, size)
+    found = paste_means(masks, boxes, weights, objects, size)
+    for rows, mask in zip(objects, found, strict=True):
+        mean = np.average(values[rows], axis=0, weights=weights[rows].double())
+        certain = abs(mean - 0.5) > 1e-9
+        assert np.array_equal(decode_mask(mask)[certain], (mean >= 0.5)[certain])
+
+
+def test_the_mean_of_one_is_the_mask_itself():
+    masks, boxes = random_masks(7, (70, 90))
+    alone = [torch.tensor([row]) for row in range(20)]
+    weights = torch.linspace(0.05, 0.97, 20)
+    assert paste_means(masks, boxes, weights, alone, (70, 90)) == paste_masks(masks, boxes, (70, 90))
+    assert paste_means(masks[:0], boxes[:0], weights[:0], [], (70, 90)) == []
