@@ -160,10 +160,14 @@ def collate(samples: Sequence[Sample]) -> Batch:
 
 def picture_batch(pixels: NDArray[np.uint8], options: DataConfig) -> Batch:
     """One decoded picture (H, W, 3) as evaluation sees it."""
-    view = _whole((pixels.shape[0], pixels.shape[1]), options)
-    image = view.image(torch.from_numpy(pixels).permute(2, 0, 1))
+    return view_batch([pixels], _whole((pixels.shape[0], pixels.shape[1]), options))
+
+
+def view_batch(pictures: Sequence[NDArray[np.uint8]], view: View) -> Batch:
+    """Decoded pictures (H, W, 3) of one size, all seen the same way."""
     nothing = torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64)
-    return collate([Sample(image, view.scale, *nothing, seed=0, id="")])
+    images = [view.image(torch.from_numpy(pixels).permute(2, 0, 1)) for pixels in pictures]
+    return collate([Sample(image, view.scale, *nothing, seed=0, id="") for image in images])
 
 
 def _whole(size: tuple[int, int], options: DataConfig) -> View:
