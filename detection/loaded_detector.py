@@ -13,7 +13,9 @@ from backbones.norm import fold_batchnorm
 from detection.build import LoadedDetector, load_detector
 from detection.charts.score_thresholds import at_least, class_thresholds
 from detection.data.detection_batches import picture_batch
-from detection.predictor import predict
+from detection.improve.improve_options import ONE_LOOK, ImproveOptions
+from detection.improve.improved_predictions import Improver
+from detection.predictor import predict, predict_improved
 from detection.results.detection_result import DetectionResult
 from detection.types import Prediction
 from foundation.errors import UserError
@@ -22,7 +24,14 @@ from training.devices import on_device
 
 
 def load(
-    weights: str | Path, *, device: str | torch.device | None = None, overrides: Sequence[str] = ()
+    weights: str | Path,
+    *,
+    device: str | torch.device | None = None,
+    overrides: Sequence[str] = (),
+    tiles: int | None = None,
+    overlap: float | None = None,
+    tta: str | None = None,
+    merge: str | None = None,
 ) -> "Detector":
     """A detector to call on pictures, on a GPU where there is one.
 
@@ -30,11 +39,13 @@ def load(
         weights: what tools/train_det.py writes, or a published detector's name.
         device: such as "cpu" or "cuda:1".
         overrides: changes to its configuration, as "data.short_side=480" or "roi.nms_threshold=0.5".
+        tiles, overlap, tta, merge: as `ImproveOptions` says, for better answers that take longer.
     Raises:
-        WeightsError, UserError: no detector's weights, a wrong override, or no such device.
+        WeightsError, UserError: no detector's weights, a wrong override or option, or no such device.
     """
+    improve = ImproveOptions(tiles, overlap, tta, merge)
     loaded = load_detector(weights, ["run.device=auto", *overrides])
-    return on_device(Detector(loaded), device, loaded.config.run.device)
+    return on_device(Detector(loaded, improve), device, loaded.config.run.device)
 
 
 class Detector(nn.Module):
@@ -48,10 +59,12 @@ class Detector(nn.Module):
         config: the configuration it was trained with, and the overrides.
         classes: K names.
         category_ids: their ids in the training set.
+        improver: looks at pictures more than once; None looks once at the whole.
     """
 
-    def __init__(self, loaded: LoadedDetector) -> None:
+    def __init__(self, loaded: LoadedDetector, improve: ImproveOptions = ONE_LOOK) -> None:
         super().__init__()
+        self.improver = Improver(improve, loaded.config) if improve.anything else None
         self.network = fold_batchnorm(loaded.model)
         self.config, self.classes, self.category_ids = loaded.config, loaded.classes, loaded.category_ids
 
@@ -87,5 +100,8 @@ class Detector(nn.Module):
                 "a detector's weights stay float32, since halved ones would move boxes by pixels; to compute "
                 "in bfloat16 load it with overrides=['run.precision=bf16']"
             )
+        bf16 = self.config.run.precision == "bf16"
+        if self.improver is not None:
+            return list(predict_improved(self.network, pictures, self.improver, bf16=bf16))
         batches = (picture_batch(pixels, self.config.data) for pixels in pictures)
-        return predict(self.network, batches, bf16=self.config.run.precision == "bf16")
+        return predict(self.network, batches, bf16=bf16)

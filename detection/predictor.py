@@ -1,23 +1,29 @@
 """A detector over pictures: predictions in the pixels of each file."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from backbones.norm import fold_batchnorm
 from detection.data.annotations import DetectionDataset
 from detection.data.dataset_splits import DataConfig
 from detection.data.detection_batches import PreparedPictures, evaluation_batches
+from detection.improve.improved_predictions import Improver
 from detection.model.detector import Detections, FasterRCNN
 from detection.results.pasted_masks import paste_masks
 from detection.types import Batch, Prediction
+from pictures.decoding import load_image
 from training.config import RunConfig
 from training.devices import fetch, gather_objects, rank, world_size
 from training.graph import GraphedFunction
-from training.loader import evaluation_shard
+from training.loader import BatchLoader, Item, evaluation_shard
 from training.progress.progress_bar import watched
 from training.progress.remaining_time import seconds_each
 
@@ -25,18 +31,28 @@ TRIED = 5  # pictures, to guess how long all of a set take
 
 
 def predict_dataset(
-    model: FasterRCNN, dataset: DetectionDataset, data: DataConfig, run: RunConfig
+    model: FasterRCNN,
+    dataset: DetectionDataset,
+    data: DataConfig,
+    run: RunConfig,
+    improver: Improver | None = None,
 ) -> list[Prediction]:
     """Predictions for every picture of a data set, in its order; each process does its share, all get all.
 
     One picture at a time, without padding beside others, because padding moves AP a little; by a copy of the
-    network whose normalisation is folded into its convolutions.
+    network whose normalisation is folded into its convolutions. An improver looks at each more than once.
     """
     shard = evaluation_shard(len(dataset), rank(), world_size())
-    pictures = PreparedPictures(dataset, data, training=False)
-    loader = evaluation_batches(pictures, shard, workers=run.workers)
-    batches = watched(loader, len(shard), unit="picture", title="evaluation")
-    found = predict(_folded(model), batches, bf16=run.precision == "bf16", cuda_graph=run.cuda_graph)
+    how: dict[str, Any] = {"bf16": run.precision == "bf16", "cuda_graph": run.cuda_graph}
+    bar: dict[str, Any] = {"count": len(shard), "unit": "picture", "title": "evaluation"}
+    if improver is None:
+        pictures = PreparedPictures(dataset, data, training=False)
+        batches = watched(evaluation_batches(pictures, shard, workers=run.workers), **bar)
+        found = predict(_folded(model), batches, **how)
+    else:
+        decoded = BatchLoader(partial(_decoded, dataset), [[Item(index, 0)] for index in shard], run.workers)
+        pixels = (picture.numpy() for picture in watched(decoded, **bar))
+        found = list(predict_improved(_folded(model), pixels, improver, **how))
     share = [replace(one, image_id=dataset.image_ids[i]) for i, one in zip(shard, found, strict=True)]
     return [prediction for part in gather_objects(share) for prediction in part]
 
@@ -60,6 +76,34 @@ def _folded(model: FasterRCNN) -> FasterRCNN:
     return folded
 
 
+def _decoded(dataset: DetectionDataset, items: Sequence[Item]) -> Tensor:
+    """(H, W, 3) of the only one of the items; a tensor, since loaders turn arrays into tensors anyway."""
+    (item,) = items
+    size = dataset.load_target(item.index).size
+    return torch.from_numpy(load_image(dataset.image_path(item.index), size))
+
+
+def predict_improved(
+    model: FasterRCNN,
+    pictures: Iterable[NDArray[np.uint8]],
+    improver: Improver,
+    *,
+    bf16: bool,
+    cuda_graph: bool = False,
+) -> Iterator[Prediction]:
+    """What an improver finds in each of the pictures (H, W, 3) RGB, with a network in evaluation."""
+    network = _network(model, bf16, cuda_graph)
+    for pixels in pictures:
+        with torch.inference_mode():
+            yield improver.find(network, pixels)
+
+
+def _network(model: FasterRCNN, bf16: bool, cuda_graph: bool) -> Callable[[Batch], Detections]:
+    """What finds the objects of a batch."""
+    network: Callable[[Batch], Detections] = partial(detect, model, bf16=bf16)
+    return GraphedFunction(network, next(model.parameters()).device) if cuda_graph else network
+
+
 @torch.inference_mode()
 def predict(
     model: FasterRCNN, batches: Iterable[Batch], *, bf16: bool, cuda_graph: bool = False
@@ -69,9 +113,7 @@ def predict(
     While the network sees one batch, a thread turns the detections of the batch before into predictions.
     With cuda_graph a GPU captures the network for each shape of batch and replays it, until the end.
     """
-    network: Callable[[Batch], Detections] = partial(detect, model, bf16=bf16)
-    if cuda_graph:
-        network = GraphedFunction(network, next(model.parameters()).device)
+    network = _network(model, bf16, cuda_graph)
     was_training = model.training
     model.eval()
     predictions: list[Prediction] = []

@@ -7,6 +7,7 @@ python tools/eval_det.py --predictions FILE --dataset voc:VOCdevkit/VOC2007:test
 python tools/eval_det.py --weights FILE --explain --bootstrap 1000 --report --out runs/looked_at
 python tools/eval_det.py --weights FILE --operating-point precision=0.9 --out runs/looked_at
 python tools/eval_det.py --weights FILE data.val=2012:test --submission runs/for_the_server
+python tools/eval_det.py --weights FILE --tiles 800 --tta flip,scales            # better answers, slower
 python tools/eval_det.py --weights FILE --without res3.1 --bootstrap 1000        # what hangs on that block?
 """
 
@@ -16,6 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from detection.improve.improve_options import add_improve_options, take_improve_options
 from training.command import new_parser, run, say
 
 
@@ -45,6 +47,7 @@ def parser() -> argparse.ArgumentParser:
     text = "write the files that the evaluation server wants: a folder, or of COCO a .json file"
     add("--submission", type=Path, metavar="PLACE", help=text)
     text = "of the training configuration; with --predictions data.… and metric, of KIND:ROOT"
+    add_improve_options(parser)
     add("overrides", nargs="*", metavar="key=value", help=text)
     return parser
 
@@ -56,9 +59,10 @@ def main(arguments: argparse.Namespace) -> None:
     from detection.results.evaluation import evaluate
 
     given = vars(arguments)
+    improve = take_improve_options(given)
     named = {field.name for field in fields(ReportOptions)} & given.keys()
     options = ReportOptions(**{name: given.pop(name) for name in named})
-    result = evaluate(**given, options=options)
+    result = evaluate(**given, options=options, improve=improve)
     if result:
         say(describe_all(result))
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from detection.improve.improve_options import add_improve_options, take_improve_options
 from training.command import new_parser, run
 
 
@@ -26,6 +27,7 @@ def parser() -> argparse.ArgumentParser:
     text = "least score drawn (default: 0.5), or of each class by eval_det.py's operating_point.json"
     add("--threshold", default=0.5, metavar="P | FILE", help=text)
     add("--limit", type=int, metavar="N", help="only the first N pictures, also of each video")
+    add_improve_options(parser)
     return parser
 
 
@@ -33,10 +35,11 @@ def main(arguments: argparse.Namespace) -> None:
     from detection.results.annotated_pictures import predict_pictures
 
     options = vars(arguments)
+    improve = take_improve_options(options)
     texts = options.pop("pictures")
     overrides = [text for text in texts if "=" in text and not Path(text).exists()]
     pictures = [Path(text) for text in texts if text not in overrides]
-    predict_pictures(pictures, overrides=overrides, **options)
+    predict_pictures(pictures, overrides=overrides, improve=improve, **options)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from torch import Tensor
 from detection.charts.score_thresholds import at_least, class_thresholds
 from detection.data.annotation_writers import coco_content, coco_image
 from detection.data.picture_folder import PictureFolder
+from detection.improve.improve_options import ONE_LOOK, ImproveOptions
 from detection.loaded_detector import Detector, load
 from detection.results.pasted_masks import mask_area
 from detection.results.prediction_drawing import draw
@@ -40,6 +41,7 @@ def predict_pictures(
     limit: int | None,
     overwrite: bool,
     overrides: Sequence[str] = (),
+    improve: ImproveOptions = ONE_LOOK,
 ) -> None:
     """Runs a detector over pictures and folders; writes the pictures with boxes and `predictions.json`.
 
@@ -52,6 +54,7 @@ def predict_pictures(
             predictions.json holds everything the detector reports.
         limit: at most so many pictures, and so many of each video.
         overrides: changes to the detector's configuration, for instance "roi.score_threshold=0.3".
+        improve: tiles and augmentation, for better answers that take longer.
     Raises:
         UserError: no pictures, some unreadable, a folder in use, an impossible threshold or limit.
     """
@@ -61,7 +64,7 @@ def predict_pictures(
         raise UserError(f"{out} is a file, expected a folder; choose another --out")
     if not overwrite and out.exists() and any(out.iterdir()):
         raise UserError(f"{out} is not empty; choose another --out, or pass --overwrite to write into it")
-    detector = load(weights, overrides=overrides)
+    detector = load(weights, overrides=overrides, **asdict(improve))
     thresholds = class_thresholds(threshold, detector.classes, "--threshold")
     dataset = PictureFolder(pictures, detector.classes, detector.category_ids, limit=limit, leave_out=out)
     (out / "predictions.json").unlink(missing_ok=True)  # written last, it is of the pictures beside it

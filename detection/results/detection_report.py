@@ -195,8 +195,9 @@ def _draw_charts(
 
 
 def describe_all(result: dict[str, Any]) -> str:
-    """The lesion, the score and what `write_reports` found, for people."""
+    """The lesion, how pictures were looked at, the score and what `write_reports` found, for people."""
     texts = [f"without {', '.join(result['without'])}"] if "without" in result else []
+    texts += [", ".join(f"{k} {v}" for k, v in result["improve"].items())] if "improve" in result else []
     texts += [describe(result)] if "scores" in result else []
     reports: dict[str, Callable[[Any], str]] = {
         "interval": describe_interval,

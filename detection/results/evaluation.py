@@ -16,6 +16,8 @@ from detection.data.coco_dataset import CocoDataset, CocoSplit, coco_split_name
 from detection.data.dataset_splits import open_dataset, parse_split
 from detection.data.detection_batches import check_pictures
 from detection.data.voc_dataset import VocDataset
+from detection.improve.improve_options import ONE_LOOK, ImproveOptions
+from detection.improve.improved_predictions import Improver
 from detection.own_sets.given_sets import GivenSet, parse_given
 from detection.predictor import predict_dataset
 from detection.published_detectors import find_detector
@@ -39,6 +41,7 @@ def evaluate(
     overrides: Sequence[str],
     out: Path | None,
     options: ReportOptions,
+    improve: ImproveOptions = ONE_LOOK,
 ) -> dict[str, Any] | None:
     """Scores weights or a result file as the command asks; arguments are those of tools/eval_det.py.
 
@@ -56,7 +59,9 @@ def evaluate(
         # Behind --without argparse takes key=value for blocks.
         overrides = [name for name in without if "=" in name] + list(overrides)
         blocks = [name for name in without if "=" not in name]
-        return score_weights(Path(weights), overrides, out, options, without=blocks)
+        return score_weights(Path(weights), overrides, out, options, without=blocks, improve=improve)
+    if improve.anything:
+        raise UserError("--tiles and --tta belong to --weights: a result file looks at no picture")
     if without:
         raise UserError("--without belongs to --weights: a result file has no blocks that could be left out")
     if given := parse_given(dataset or ""):
@@ -78,6 +83,7 @@ def score_weights(
     options: ReportOptions = NOTHING,
     *,
     without: Sequence[str] = (),
+    improve: ImproveOptions = ONE_LOOK,
 ) -> dict[str, Any] | None:
     """Runs a detector over the validation split it was trained with and scores it.
 
@@ -86,9 +92,10 @@ def score_weights(
             annotations is predicted, not scored.
         out: folder for predictions.json and result.json; without it nothing is written.
         without: blocks of the backbone, as "res3.1", whose residuals are left out; see `backbones.lesion`.
+        improve: tiles and augmentation, for better answers that take longer.
     Returns:
-        As `metrics_by_name.score`, with what `write_reports` adds and, of a lesion, "without"; None in
-        processes other than the main one.
+        As `metrics_by_name.score`, with what `write_reports` adds and, where given, "without" and "improve";
+        None in processes other than the main one.
     Raises:
         UserError: no detector's weights, data missing, or a data set with other classes.
         OptionError: the backbone has no such block.
@@ -106,15 +113,17 @@ def score_weights(
         options.check_without_truth(config.data.val, out)
     check_pictures(dataset)
     device = resolve_device(config.run.device)
+    improver = Improver(improve, config) if improve.anything else None
     with process_group(device), without_blocks(model, without):
-        predictions = predict_dataset(model.to(device), dataset, config.data, config.run)
+        predictions = predict_dataset(model.to(device), dataset, config.data, config.run, improver)
     if not is_main():
         return None
     records = to_coco_records(predictions, dataset)
     if out is not None:
         (out / "result.json").unlink(missing_ok=True)  # written last, it is always of what lies beside it
         write_json(out / "predictions.json", records)
-    result = {"without": list(without)} if without else {}
+    result: dict[str, Any] = {"without": list(without)} if without else {}
+    result |= {"improve": improve.given()} if improve.anything else {}
     result |= score(predictions, dataset, config.metric) if scored else {}
     kind: Literal["voc", "coco"] = "voc" if config.data.kind == "voc" else "coco"
     split = EvaluatedSplit(dataset, kind, config.data.val, config.metric)

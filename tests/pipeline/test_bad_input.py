@@ -244,6 +244,14 @@ def test_a_full_disk_keeps_what_was_computed(
         (["--weights", "none.safetensors", "--report"], "say where with --out DIR"),
         (["--weights", "none.safetensors", "--report", "--out", "x", "--worst", "-1"], "got -1"),
         (["--weights", "none.safetensors", "--bootstrap", "0"], "1 or more resamples, got 0"),
+        (["--weights", "none.safetensors", "--tiles", "0"], "such as 800, got 0"),
+        (
+            ["--weights", "none.safetensors", "--tiles", "800", "--overlap", "1"],
+            "below 1, such as 0.2, got 1.0",
+        ),
+        (["--weights", "none.safetensors", "--tta", "flop"], "unknown 'flop'"),
+        (["--weights", "none.safetensors", "--merge", "wbf"], "give tiles or tta"),
+        (["--predictions", "a.json", "--dataset", "coco:x", "--tta", "flip"], "--tta belong to --weights"),
     ],
 )
 def test_wrong_arguments_of_evaluation(refused: Callable, arguments: list[str], part: str):

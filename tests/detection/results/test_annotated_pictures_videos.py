@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from detection.improve.improve_options import ONE_LOOK, ImproveOptions
 from detection.results.annotated_pictures import predict_pictures
 from foundation.errors import UserError
 from pictures.video import open_video, write_video
@@ -58,3 +59,25 @@ def test_no_video_at_all_and_a_cut_one(detector_weights: Path, tmp_path: Path):
     with pytest.raises(UserError, match="1 pictures could not be read.*\n.*bad.mp4: not a readable video"):
         detect([tmp_path / "bad.mp4", tmp_path / "good.mp4"], detector_weights, tmp_path / "out")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["good.mp4.mp4", "predictions.json"]
+
+
+def test_the_pictures_of_videos_are_tiled_too(detector_weights: Path, tmp_path: Path):
+    write_video(tmp_path / "clip.mp4", Fraction(10), iter(frames()))
+    always = ["roi.score_threshold=0"]
+    found = []
+    for name, improve in (("plain", ONE_LOOK), ("tiled", ImproveOptions(tiles=32, tta="flip", merge="wbf"))):
+        predict_pictures(
+            tmp_path / "clip.mp4",
+            detector_weights,
+            tmp_path / name,
+            threshold=0.0,
+            limit=2,
+            overwrite=False,
+            overrides=always,
+            improve=improve,
+        )
+        found.append(json.loads((tmp_path / name / "predictions.json").read_text()))
+    plain, tiled = found
+    assert plain["images"] == tiled["images"] and len(tiled["images"]) == 2
+    # Six tiles of 32 and the whole, of which each may report as many objects as the plain picture.
+    assert len(tiled["annotations"]) > len(plain["annotations"]) > 0

@@ -14,6 +14,7 @@ from pycocotools import mask as coco_mask
 from backbones.weights.downloads import digest
 from detection.data.dataset_splits import open_dataset
 from detection.data.voc_dataset import VOC_CLASSES, VocDataset
+from detection.improve.improve_options import ImproveOptions
 from detection.metrics import coco_ap, voc_ap
 from detection.results import evaluation as module
 from detection.results.detection_report import ReportOptions, describe_all
@@ -163,6 +164,27 @@ def test_weights_are_scored_and_nothing_is_written_unless_asked(
     monkeypatch.undo()
     voc = score_weights(detector_weights, [*overrides, "metric=voc12"], None)
     assert voc["metric"] == "voc12" and voc["scores"].keys() == {"mAP"}
+
+
+def test_a_score_of_several_looks_says_so(detector_weights: Path, coco_root: Path, tmp_path: Path):
+    overrides, truth = [f"data.root={coco_root}", "run.device=cpu"], coco_root / "annotations"
+    improve = ImproveOptions(tta="flip,scales=48:64", merge="wbf")
+    result = score_weights(detector_weights, overrides, tmp_path, improve=improve)
+    assert result["improve"] == {"tta": "flip,scales=48:64", "merge": "wbf"}
+    assert describe_all(result).startswith("tta flip,scales=48:64, merge wbf\n")
+    assert json.loads((tmp_path / "result.json").read_text())["improve"] == result["improve"]
+    found = str(tmp_path / "predictions.json")
+    again = score_predictions_file(found, f"coco:{truth / 'instances_val.json'}", "area")
+    assert again == {name: value for name, value in result.items() if name != "improve"}
+    plain = score_weights(detector_weights, overrides, tmp_path / "plain")
+    records = [
+        json.loads((folder / "predictions.json").read_text()) for folder in (tmp_path, tmp_path / "plain")
+    ]
+    assert "improve" not in plain and records[0] != records[1]
+    # Pictures of 6 x 4 pixels fit into a tile: nothing changes, with workers neither.
+    options = ImproveOptions(tiles=32)
+    score_weights(detector_weights, [*overrides, "run.workers=1"], tmp_path / "tiled", improve=options)
+    assert json.loads((tmp_path / "tiled" / "predictions.json").read_text()) == records[1]
 
 
 def test_data_of_other_classes_is_refused(detector_weights: Path, coco_root: Path):
