@@ -6,15 +6,14 @@ from pathlib import Path
 
 import pytest
 
-SMALL = [
-    *("model.name=resnet18", "schedule.total_steps=2", "run.eval_every=2"),
-    *("data.image_size=32", "data.resize=32"),
-]
+SHORT = ["schedule.total_steps=2", "run.eval_every=2"]
+SMALL = ["model.name=resnet18", "data.image_size=32", "data.resize=32", *SHORT]
 
 
 def test_the_demo_from_end_to_end(
     made: Callable,
     tool: Callable,
+    root: Path,
     tiny_classifier: list[str],
     tiny_detector: list[str],
     data_folder: Path,
@@ -23,12 +22,13 @@ def test_the_demo_from_end_to_end(
     capsys: pytest.CaptureFixture,
 ):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "configs").symlink_to(root / "configs")
     demo = tmp_path / "runs" / "demo"
     demo.mkdir(parents=True)
     (demo / "data").symlink_to(data_folder)
     tiny = {
         "pretrain": [*tiny_classifier, *SMALL],
-        "transfer": [*tiny_detector, "schedule.total_steps=2", "run.eval_every=2"],
+        "transfer": [*tiny_detector, "rpn.anchor_sizes=[8, 16, 32, 64, 128]", *SHORT],
     }
     for words in made("demo"):
         if len(words) > 1 and words[1].startswith("tools/"):
@@ -39,3 +39,4 @@ def test_the_demo_from_end_to_end(
     starts = json.loads((demo / "transfer" / "comparison.json").read_text())
     assert {start: len(runs) for start, runs in starts.items()} == {"pretrained": 1, "scratch": 1}
     assert len(list((demo / "pictures").glob("*.png"))) == 12
+    assert table.splitlines()[-1].endswith("report.html") and (demo / "report.html").is_file()
