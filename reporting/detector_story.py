@@ -16,6 +16,7 @@ from reporting import run_facts
 from reporting.classifier_story import pictures_of
 from reporting.detector_findings import MASKS, Findings, Truth, find
 from reporting.learning_curves import draw_curves, last_scores, read_entries
+from reporting.page.embedded_pictures import gallery
 from reporting.page.page_parts import Chart, Charts, Gallery, Note, Part, Section, Story, Table
 from reporting.page.svg_charts import SERIES, Axis, Line, bar_mark, interval_mark, line_chart
 from reporting.page.wording import figure, per_cent, plural, with_interval
@@ -107,10 +108,17 @@ def tell_evaluation(folder: Path, name: str, resamples: int) -> tuple[Story, Det
         run_facts.facts(rows),
         _figures(result, found, []),
         *_detections(result, found),
+        *_charts_of(folder),
         *run_facts.appendix(folder, config),
     ]
     kind = "evaluation of a detector"
     return _told(name, kind, result, found, sections, config if "weights" in about else None)
+
+
+def _charts_of(folder: Path) -> list[Section]:
+    """Charts that tools/eval_det.py --report drew, but curves.png, which the page draws itself."""
+    files = [file for file in sorted(folder.glob("*.png")) if file.name != "curves.png"]
+    return [Section("Charts in the folder", gallery(files, wide=True, plot=True))] if files else []
 
 
 def _told(

@@ -19,7 +19,7 @@ LOG_LINES = 400  # of the end of the log, shown folded
 _STAMP = re.compile(r"^\W?(\d{4}-\d\d-\d\d)[ T](\d\d:\d\d(?::\d\d)?)")
 # What a training says of its device: "11.18 M parameters to train, 0.00 M fixed; cpu, fp32; …".
 _DEVICE = re.compile(r"M fixed; ([^;]+);")
-_VERSIONS = re.compile(r"residual-backbones \S+,[^\n]*torch[^\n]*")
+_VERSIONS = re.compile(r"residual-backbones[ ,].*, Python \S+")
 
 
 def read_result(folder: Path) -> dict[str, Any] | None:

@@ -4,17 +4,16 @@ Another kind of run is a module that tells its story, and a line of `KINDS`.
 """
 
 import logging
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from foundation.atomic_files import write_text
 from foundation.errors import UserError
 from foundation.file_reading import read_text, readable
+from foundation.versions import describe_versions
 from foundation.yaml12 import read_yaml
 from reporting import analysis_story, classifier_story, detector_story, run_comparison, run_facts
 from reporting.page.page_parts import Note, Section, Story
@@ -165,14 +164,5 @@ def name_folders(folders: Sequence[Path]) -> list[str]:
 
 
 def _made() -> str:
-    def of(package: str) -> str:
-        try:
-            return f"{package} {version(package)}"
-        except PackageNotFoundError:  # a checkout that is not installed
-            return f"{package} (not installed)"
-
     date = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z")
-    python = ".".join(map(str, sys.version_info[:3]))
-    return (
-        f"Made on {date} by tools/report.py with {of('residual-backbones')}, {of('torch')}, Python {python}."
-    )
+    return f"Made on {date} by tools/report.py with {describe_versions()}."

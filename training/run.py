@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from foundation.errors import UserError
+from foundation.versions import describe_versions
 from training.command import Interrupted, stop_requested, stop_requests
 from training.compile import compile_blocks, recompute_blocks
 from training.devices import (
@@ -159,6 +160,7 @@ def _announce(model: nn.Module, config: TrainingConfig, device: torch.device) ->
         "%.2f M parameters to train, %.2f M fixed; %s, %s; %s",
         *(trained, fixed, where, config.run.precision, describe_lr(config.optim)),
     )
+    logger.info("%s", describe_versions())
     if config.run.precision == "bf16" and emulates_bf16(device):
         logger.warning("run.precision=bf16 is emulated on this CPU, and slow; use run.precision=fp32")
 

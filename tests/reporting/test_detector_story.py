@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from detection.results.detection_report import ReportOptions
 from detection.results.evaluation import score_predictions_file
@@ -72,6 +73,9 @@ def test_of_an_evaluation(detector_run: DetectorRun, coco_set: Path, tmp_path: P
     assert isinstance(facts, Facts)
     assert dict(facts.rows)["Result file"] == str(predictions) and dict(facts.rows)["Data"] == truth
     assert run.truth is not None and " to " in story.headline
+    assert not [section for section in story.sections if section.title == "Charts in the folder"]
+    Image.new("RGB", (4, 4)).save(tmp_path / "out" / "f1.png")
+    assert part(tell_evaluation(tmp_path / "out", "out", 50)[0], "Charts in the folder").parts
     assert not [section for section in story.sections if section.title in ("Curves", "Repeat it")]
 
 
