@@ -23,6 +23,7 @@ from reporting.page.wording import figure, per_cent, plural, with_interval
 from reporting.paper_rows import detector_rows, paper_section
 from training.config import load_config, parse_config
 
+FEW = 10  # objects of a class
 CONFUSED = 10  # pairs of classes in the list
 HEADS = {"c4": "C4", "dc5": "DC5", "fpn": "FPN", "simple_fpn": "simple FPN"}
 
@@ -204,7 +205,10 @@ def _classes(class_ap: Mapping[str, float | None], found: Findings) -> Section:
         ]
         rows.append([*cells, f"{objects:,}"] if found.classes else cells)
     heading = ["class", "AP, %", "0 to 100", *(["objects"] if found.classes else [])]
-    return Section("Classes", [Table(heading, rows, tall=True)] if rows else [])
+    few = any(objects < FEW for _, _, objects in found.classes.values())
+    text = f"With fewer than {FEW} objects an interval is too narrow: resamples hold only what was there."
+    parts = [Table(heading, rows, tall=True), *([Note(text)] if few else [])]
+    return Section("Classes", parts if rows else [])
 
 
 def _curves(curves: Mapping[str, Mapping[str, Any]]) -> Chart:

@@ -34,6 +34,7 @@ def test_of_a_training(detector_run: DetectorRun):
     classes = table(story, "Classes")
     assert [row[0] for row in classes][-1] == "Straße" and classes[-1][1] == "–"  # it has no object
     assert float(classes[0][1].split()[0]) >= float(classes[1][1].split()[0])
+    assert "With fewer than 10 objects" in str(part(story, "Classes").parts[1])
     kinds = table(story, "Kinds of errors")
     assert len(kinds) == 6 and float(kinds[0][2]) >= float(kinds[-1][2])
     facts = part(story, "What was run").parts[0]
