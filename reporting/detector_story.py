@@ -207,7 +207,7 @@ def _classes(class_ap: Mapping[str, float | None], found: Findings) -> Section:
     heading = ["class", "AP, %", "0 to 100", *(["objects"] if found.classes else [])]
     few = any(objects < FEW for _, _, objects in found.classes.values())
     text = f"With fewer than {FEW} objects an interval is too narrow: resamples hold only what was there."
-    parts = [Table(heading, rows, tall=True), *([Note(text)] if few else [])]
+    parts: list[Part] = [Table(heading, rows, tall=True), *([Note(text)] if few else [])]
     return Section("Classes", parts if rows else [])
 
 

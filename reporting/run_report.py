@@ -13,11 +13,11 @@ from typing import Any
 from foundation.atomic_files import write_text
 from foundation.errors import UserError
 from foundation.file_reading import read_text, readable
-from foundation.versions import describe_versions
 from foundation.yaml12 import read_yaml
 from reporting import analysis_story, classifier_story, detector_story, run_comparison, run_facts
 from reporting.page.page_parts import Note, Section, Story
 from reporting.page.page_rendering import Page, render
+from training.progress.versions import describe_versions
 
 logger = logging.getLogger(__name__)
 PAGE = "report.html"

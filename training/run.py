@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from foundation.errors import UserError
-from foundation.versions import describe_versions
 from training.command import Interrupted, stop_requested, stop_requests
 from training.compile import compile_blocks, recompute_blocks
 from training.devices import (
@@ -30,6 +29,7 @@ from training.graph import STEPS, GraphedSteps, require_capturable
 from training.loop import StopTraining, TrainingStep, TrainState, fit
 from training.optim import WeightAverage, build_optimizer, describe_lr
 from training.progress.training_progress import TrainingProgress
+from training.progress.versions import describe_versions
 from training.run_folder import RunFolder
 from training.schedule import TrainingConfig, ends_warmup
 from training.seeding import draw_apart

@@ -6,8 +6,8 @@ import platform
 import pytest
 import torch
 
-from foundation import versions
-from foundation.versions import describe_versions
+from training.progress import versions
+from training.progress.versions import describe_versions
 
 
 def test_releases_are_named():
