@@ -16,6 +16,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
 from foundation.errors import UserError, suggest
 from foundation.file_reading import readable
+from foundation.option_listing import list_keys
 from foundation.yaml12 import read_yaml, write_yaml
 
 Schema = TypeVar("Schema")
@@ -266,7 +267,7 @@ def _explain(schema: type, problem: Any) -> str:
     """One line for one of pydantic's errors."""
     key = _dotted_key(schema, problem["loc"])
     if problem["type"] == "unexpected_keyword_argument":
-        return f"{key}: unknown key{_closest(key, _keys(schema))}"
+        return f"{key}: unknown key{_closest(key, [known.name for known in list_keys(schema)])}"
     if problem["type"] == "missing":
         return f"{key}: missing, and there is no default"
     if problem["type"] == "dataclass_type":
@@ -283,14 +284,6 @@ def _dotted_key(schema: Any, location: Sequence[str | int]) -> str:
         if not dataclasses.is_dataclass(schema):
             return ".".join(map(str, location[:depth]))
     return ".".join(map(str, location))
-
-
-def _keys(schema: Any, prefix: str = "") -> list[str]:
-    """Every dotted key that a schema knows."""
-    keys = []
-    for name, kind in get_type_hints(schema).items():
-        keys += _keys(kind, f"{prefix}{name}.") if dataclasses.is_dataclass(kind) else [f"{prefix}{name}"]
-    return keys
 
 
 def _closest(key: str, known: Sequence[str]) -> str:

@@ -79,6 +79,7 @@ def test_a_training_on_a_terminal(
     bars = [line for line in shown if "%|" in line]
     assert [line.partition("|")[0].strip() for line in bars] == ["reading validation pictures: 100%", "100%"]
     assert bars[-1].startswith("100%|██████████| step 12/12  loss ")
+    assert "  ETA 0:00:00  " in bars[-1]
     assert "evaluation: " in written  # of which none is left
     # Every other line is whole, in its order, and the same in the file.
     assert [line for line in shown if line not in bars] == said

@@ -1,6 +1,6 @@
 """What is shown of a training while it runs: the bar, and the figures of a report."""
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from typing import Any
 
@@ -38,16 +38,18 @@ class TrainingProgress:
         self.pictures, self.loss_names, self.device = pictures, loss_names, device
         self.clock = RemainingTime(config.run, self.total_steps, step, evaluation_guess=evaluation_guess)
         self._bar: TrainingBar | None = None
+        self._beside: Callable[[int], str] = lambda columns: ""  # the bar, after the last step
         self._reported = step, 0.0  # steps, and seconds in them, at the last report
 
     @contextmanager
     def shown(self) -> Iterator[None]:
         """Within the block a bar counts the steps, where bars are shown."""
-        self._bar = TrainingBar(self.total_steps, self.clock.step)
+        self._bar = bar = TrainingBar(self.total_steps, self.clock.step)
         try:
             yield
+            bar.draw(self._beside)  # what is left on the screen knows of the last evaluation
         finally:
-            bar, self._bar = self._bar, None
+            self._bar = None
             bar.close()
 
     def counted(self, take: Step) -> Step:
@@ -62,6 +64,7 @@ class TrainingProgress:
                     losses = {name: value.item() / report.steps for name, value in report.losses.items()}
                     return self._figures(losses, _lr(state), self._late_speed()).beside_bar(columns)
 
+                self._beside = beside
                 self._bar.advance(report.steps, beside)
             return report
 
