@@ -46,10 +46,10 @@ fuzz: $(DEVELOPER)
 demo demo-full: export DATA_ROOT = runs/$@/data
 demo: $(PLAIN)
 	rm -rf runs/demo
-	$(RUN) tools/pretrain.py --config configs/shapes_r18_48px.yaml --out runs/demo/pretrain
-	$(RUN) tools/transfer.py --config configs/shapes_frcnn_r18_fpn.yaml --weights runs/demo/pretrain/last.safetensors \
+	$(RUN) tools/pretrain.py --config configs/few_shapes_r18.yaml --out runs/demo/pretrain
+	$(RUN) tools/transfer.py --config configs/few_shapes_frcnn_r18_fpn.yaml --weights runs/demo/pretrain/last.safetensors \
 	  --seeds 1 --out runs/demo/transfer
-	$(RUN) tools/predict.py runs/demo/data/shapes/coco/val --limit 12 --threshold 0.3 --out runs/demo/pictures \
+	$(RUN) tools/predict.py runs/demo/data/few_shapes/coco/val --limit 12 --threshold 0.3 --out runs/demo/pictures \
 	  --weights runs/demo/transfer/pretrained_seed0/last.safetensors
 	$(RUN) tools/report.py runs/demo/transfer/pretrained_seed0 runs/demo/transfer/scratch_seed0 --resamples 200 \
 	  --out runs/demo/report.html

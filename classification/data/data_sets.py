@@ -16,6 +16,7 @@ from classification.data.labelled_batches import Pictures
 from classification.data.shapes_folders import ensure_shapes
 from classification.data.shards import ShardReader
 from foundation.errors import UserError, check_choice
+from pictures.shapes import CLASSES, FEW_CLASSES
 from training.config import data_root, require_between, require_positive
 
 
@@ -27,7 +28,8 @@ class DataConfig:
 
     Attributes:
         kind: "folder" is the layout of ImageNet, one folder per class in each split; "shards" are tar files
-            as WebDataset's; "huggingface" is a data set of that hub (docs/conventions.md).
+            as WebDataset's; "huggingface" is a data set of that hub (docs/conventions.md); "shapes" is
+            generated on first use, "few_shapes" with five classes instead of ten.
         root: None takes the kind's folder under $DATA_ROOT; "huggingface" needs a hub name or a folder.
         train_split: folder below root; of shards also a pattern, train-{000..146}.tar; for CIFAR-10 "train"
             (50k) or "train45k".
@@ -140,7 +142,10 @@ class PictureReader(Protocol):
 # A new data set is a line here: (configuration, split, training) → its encoded pictures, which
 # `classification.data.encoded_pictures` decodes and augments, or else `Pictures` of its own.
 OPENERS: dict[str, Callable[[DataConfig, str, bool], PictureReader | Pictures]] = {
-    "shapes": lambda config, split, _: list_folder(ensure_shapes(config.folder("shapes")), split),
+    "shapes": lambda config, split, _: list_folder(ensure_shapes(config.folder("shapes"), CLASSES), split),
+    "few_shapes": lambda config, split, _: list_folder(
+        ensure_shapes(config.folder("few_shapes"), FEW_CLASSES), split
+    ),
     "cifar10": lambda config, split, training: Cifar10(
         config.folder("cifar-10-batches-py"), split, train_split=config.train_split, training=training
     ),

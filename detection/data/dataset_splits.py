@@ -13,7 +13,7 @@ from typing import Literal
 
 from detection.data.annotations import DetectionDataset, JoinedDataset
 from detection.data.coco_dataset import CocoDataset, CocoSplit, coco_split, coco_split_of_file
-from detection.data.shapes_scenes import SPLITS, ensure_shapes
+from detection.data.shapes_scenes import shapes_of_split
 from detection.data.voc_dataset import VocDataset, VocSplit
 from detection.layouts.coco_layout import find_coco, is_official, official_splits
 from detection.layouts.drawn_sets import find_csv, find_labelme, find_via
@@ -23,6 +23,7 @@ from detection.layouts.voc_layout import devkit_splits, find_voc, is_devkit
 from detection.layouts.yolo_layout import find_yolo
 from detection.own_sets.kind_guess import guess_kind
 from foundation.errors import UserError, suggest
+from pictures.shapes import CLASSES, FEW_CLASSES
 from training.config import data_root, require_between
 
 
@@ -59,10 +60,13 @@ def _open_coco(root: Path, split: str, masks: bool) -> DetectionDataset:
     return parts[0] if len(parts) == 1 else JoinedDataset(parts, split)
 
 
-def _shapes_root(root: Path, split: str) -> Path:
-    for unknown in set(split.split("+")) - set(SPLITS):
-        raise UserError(f"Shapes has no split {unknown!r}{suggest(unknown, SPLITS)}")
-    return ensure_shapes(root).coco
+def _generated(folder: str, classes: Sequence[str]) -> DatasetKind:
+    """Shapes, drawn with these classes."""
+    return DatasetKind(
+        folder,
+        lambda root, split, masks: _open_coco(shapes_of_split(root, split, classes), split, masks),
+        lambda root, split: _locate_coco(shapes_of_split(root, split, classes), split),
+    )
 
 
 def _voc_parts(split: str) -> list[tuple[str, str]]:
@@ -95,11 +99,8 @@ DATASETS = {
         "coco", _open_coco, _locate_coco, find=find_coco, opens=is_official, splits=official_splits
     ),
     "yolo": DatasetKind(None, find=find_yolo),
-    "shapes": DatasetKind(
-        "shapes",
-        lambda root, split, masks: _open_coco(_shapes_root(root, split), split, masks),
-        lambda root, split: _locate_coco(_shapes_root(root, split), split),
-    ),
+    "shapes": _generated("shapes", CLASSES),
+    "few_shapes": _generated("few_shapes", FEW_CLASSES),
     "labelme": DatasetKind(None, find=find_labelme),
     "csv": DatasetKind(None, find=find_csv),
     "via": DatasetKind(None, find=find_via),
@@ -112,7 +113,8 @@ class DataConfig:
 
     Attributes:
         kind: of `DATASETS`: "coco" (JSON), "voc" (XML), "yolo" (text files), "labelme", "csv" (tables),
-            "via", or "shapes" (generated on first use); docs/data_layouts.md says which layouts are read.
+            "via", or "shapes" (generated on first use; "few_shapes" with five classes, not ten);
+            docs/data_layouts.md says which layouts are read.
         root: folder of the set; None means its place under $DATA_ROOT.
         train, val: splits, several joined by "+": COCO "train2017", or a file of annotations below root
             (without root, below the working folder); VOC's devkit "2007:trainval"; of other sets "train",

@@ -1,8 +1,9 @@
 """Generates the Shapes detection set as files, in COCO's and in the VOC devkit's layout."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +14,15 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from detection.data.annotation_writers import coco_annotation, coco_content, coco_image, voc_annotation
-from pictures.shapes import CLASSES, VERSION, Placement, draw_picture, generated_folder, random_placement
+from foundation.errors import UserError, suggest
+from pictures.shapes import (
+    CLASSES,
+    Placement,
+    draw_picture,
+    generated_folder,
+    random_placement,
+    stamp_of,
+)
 
 SPLITS = {"train": 200, "val": 100}
 SEED = 0
@@ -52,26 +61,37 @@ class ShapesFolders(NamedTuple):
     voc: Path
 
 
-def ensure_shapes(root: Path) -> ShapesFolders:
-    """Writes the set below `root` unless it is there: root/coco and root/VOCdevkit, a few seconds."""
+def ensure_shapes(root: Path, classes: Sequence[str] = CLASSES) -> ShapesFolders:
+    """Writes the set below `root` unless it is there: root/coco and root/VOCdevkit, a few seconds.
 
-    def ensure(name: str, write: Callable[[Path], None]) -> Path:
-        return generated_folder(root / name, {"version": VERSION, "seed": SEED}, write)
+    Args:
+        classes: of the shapes that are drawn.
+    """
+
+    def ensure(name: str, write: Callable[[Path, Sequence[str]], None]) -> Path:
+        return generated_folder(root / name, stamp_of(SEED, classes), partial(write, classes=classes))
 
     return ShapesFolders(coco=ensure("coco", write_coco), voc=ensure("VOCdevkit", write_voc))
 
 
-def draw_scenes() -> list[Scene]:
+def shapes_of_split(root: Path, split: str, classes: Sequence[str]) -> Path:
+    """COCO's root folder of the set, written if need be; a UserError if a part of "train+val" is none."""
+    for unknown in set(split.split("+")) - set(SPLITS):
+        raise UserError(f"Shapes has no split {unknown!r}{suggest(unknown, SPLITS)}")
+    return ensure_shapes(root, classes).coco
+
+
+def draw_scenes(classes: Sequence[str]) -> list[Scene]:
     """All scenes in order; each has its own generator, so one can be drawn again alone."""
     splits = [split for split, pictures in SPLITS.items() for _ in range(pictures)]
-    return [draw_scene(index + 1, split) for index, split in enumerate(splits)]
+    return [draw_scene(index + 1, split, classes) for index, split in enumerate(splits)]
 
 
-def draw_scene(number: int, split: str) -> Scene:
+def draw_scene(number: int, split: str, classes: Sequence[str] = CLASSES) -> Scene:
     """160 to 224 pixels a side, 1 to 6 shapes that may overlap; every 25th picture has none."""
     rng = np.random.default_rng([SEED, number])
     height, width = (int(side) for side in rng.integers(160, 225, 2))
-    placements = [] if number % 25 == 0 else random_placements(rng, height, width)
+    placements = [] if number % 25 == 0 else random_placements(rng, height, width, classes)
     image, whole, visible = draw_picture(rng, height, width, placements)
     shapes = []
     for placement, all_of_it, mask in zip(placements, whole, visible, strict=True):
@@ -81,7 +101,7 @@ def draw_scene(number: int, split: str) -> Scene:
     return Scene(f"{number:06d}", split, image, shapes)
 
 
-def random_placements(rng: Generator, height: int, width: int) -> list[Placement]:
+def random_placements(rng: Generator, height: int, width: int, classes: Sequence[str]) -> list[Placement]:
     """One to six shapes; two of them may overlap, centres never coincide."""
     placements: list[Placement] = []
     wanted = int(rng.integers(1, 7))
@@ -89,26 +109,26 @@ def random_placements(rng: Generator, height: int, width: int) -> list[Placement
         radius = rng.uniform(14, 40)
         x, y = rng.uniform(0.7 * radius, np.array([width, height]) - 0.7 * radius)
         if all(np.hypot(x - p.x, y - p.y) > 0.45 * (radius + p.radius) for p in placements):
-            placements.append(random_placement(rng, x, y, radius))
+            placements.append(random_placement(rng, x, y, radius, classes))
         if len(placements) == wanted:
             break
     return placements
 
 
-def write_coco(folder: Path) -> None:
+def write_coco(folder: Path, classes: Sequence[str]) -> None:
     """annotations/instances_{train,val}.json and the pictures in train/ and val/."""
     (folder / "annotations").mkdir()
-    scenes = draw_scenes()
+    scenes = draw_scenes(classes)
     for split in SPLITS:
         (folder / split).mkdir()
         chosen = [scene for scene in scenes if scene.split == split]
         for scene in chosen:
             save_picture(scene, folder / split)
-        content = json.dumps(coco_annotations(chosen))
+        content = json.dumps(coco_annotations(chosen, classes))
         (folder / "annotations" / f"instances_{split}.json").write_text(content)
 
 
-def coco_annotations(scenes: list[Scene]) -> dict[str, object]:
+def coco_annotations(scenes: list[Scene], classes: Sequence[str] = CLASSES) -> dict[str, object]:
     """The scenes as one COCO "instances" dictionary; masks as compressed RLE, since a ring is no polygon."""
     images = [coco_image(int(s.name), f"{s.name}.jpg", (s.image.shape[0], s.image.shape[1])) for s in scenes]
     annotations: list[dict[str, object]] = []
@@ -123,16 +143,17 @@ def coco_annotations(scenes: list[Scene]) -> dict[str, object]:
             }
             owner = (len(annotations) + 1, int(scene.name), CATEGORY_IDS[shape.label])
             annotations.append(coco_annotation(*owner, shape.box, **masked))
-    content = coco_content(images, CLASSES, CATEGORY_IDS, annotations)
+    ids = [CATEGORY_IDS[CLASSES.index(name)] for name in classes]
+    content = coco_content(images, classes, ids, annotations)
     return {"info": {"description": "Shapes, generated"}, **content}
 
 
-def write_voc(folder: Path) -> None:
+def write_voc(folder: Path, classes: Sequence[str]) -> None:
     """VOC2007/{Annotations,ImageSets/Main,JPEGImages,SegmentationObject} with splits train, val, trainval."""
     year = folder / "VOC2007"
     for name in ("Annotations", "ImageSets/Main", "JPEGImages", "SegmentationObject"):
         (year / name).mkdir(parents=True)
-    scenes = draw_scenes()
+    scenes = draw_scenes(classes)
     for scene in scenes:
         save_picture(scene, year / "JPEGImages")
         height, width, channels = scene.image.shape

@@ -13,6 +13,7 @@ from typing import Any
 
 from backbones.weights.published import find_weights
 from detection.config import DetectionConfig
+from detection.data.dataset_splits import DATASETS
 from detection.model.anchor_fit import best_iou
 from detection.model.detector_kinds import KINDS
 from detection.own_sets.split_opener import SplitOpener
@@ -58,7 +59,9 @@ class Recipe:
 def is_own_set(overrides: Sequence[str]) -> bool:
     """Whether a command line without a configuration names a data set of the user's own."""
     given = override_values(overrides)
-    return given.get("data.root") is not None and given.get("data.kind") != "shapes"
+    kind = DATASETS.get(str(given.get("data.kind")))
+    generated = kind is not None and kind.find is None
+    return given.get("data.root") is not None and not generated
 
 
 def train_own_set(

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
 # detectron2's own keys; tests/backbones/adapters/test_detectron2.py builds them where it is installed.
 FOREIGN = sorted((ROOT / "configs").glob("*/*.yaml"))
-FREEZE_NOTHING = {"shapes_frcnn_r18_fpn"}  # so that the demo's two starts differ in the weights alone
+FREEZE_NOTHING = {"few_shapes_frcnn_r18_fpn"}  # so that the demo's two starts differ in the weights alone
 HEADER = ("python tools/", "Hardware", "Hours", "Expected")
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from pictures.shapes import (
     CLASSES,
+    FEW_CLASSES,
     OUTLINES,
     Placement,
     blend,
@@ -147,6 +148,8 @@ def test_random_placements_have_every_class():
     drawn = [random_placement(rng, 3, 4, 5) for _ in range(300)]
     assert {placement.label for placement in drawn} == set(range(10))
     assert all((p.x, p.y, p.radius) == (3, 4, 5) and 0.8 <= p.aspect < 1 for p in drawn)
+    few = [random_placement(rng, 3, 4, 5, FEW_CLASSES) for _ in range(100)]
+    assert {CLASSES[placement.label] for placement in few} == set(FEW_CLASSES)
 
 
 def write_note(folder: Path) -> None:

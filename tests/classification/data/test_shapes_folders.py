@@ -5,11 +5,11 @@ import pytest
 
 from classification.data import shapes_folders as shapes
 from classification.data.class_folders import list_folder
-from classification.data.data_sets import DataConfig
+from classification.data.data_sets import OPENERS, DataConfig
 from classification.data.encoded_pictures import EncodedPictures
 from classification.data.shapes_folders import SEED, SIDE, draw_example, ensure_shapes
 from pictures.decoding import load_image
-from pictures.shapes import CLASSES, VERSION
+from pictures.shapes import CLASSES, FEW_CLASSES, VERSION
 
 
 @pytest.fixture(autouse=True)
@@ -31,11 +31,22 @@ def test_files_hold_the_pictures_drawn(tmp_path):
     root = ensure_shapes(tmp_path)
     image = load_image(root / "val" / CLASSES[4] / "0001.png")
     assert image.shape == (SIDE, SIDE, 3)
-    assert np.array_equal(image, np.asarray(draw_example([SEED, 1, 4, 1], 4)))
+    assert np.array_equal(image, np.asarray(draw_example([SEED, 1, 4, 1], CLASSES[4])))
+
+
+def test_few_classes_are_a_set_of_their_own(tmp_path):
+    few, all_of_them = ensure_shapes(tmp_path, FEW_CLASSES), ensure_shapes(tmp_path)
+    assert few != all_of_them
+    assert list_folder(few, "val").classes == FEW_CLASSES
+    name = FEW_CLASSES[0]
+    one, other = (root / "train" / name / "0001.png" for root in (few, all_of_them))
+    assert one.read_bytes() == other.read_bytes()
+    config = DataConfig(kind="few_shapes", root=str(tmp_path), image_size=SIDE, resize=SIDE)
+    assert OPENERS["few_shapes"](config, "val", False).classes == FEW_CLASSES
 
 
 def test_the_seed_decides_a_picture():
-    first, again, other = (np.asarray(draw_example([0, 0, 2, number], 2)) for number in (5, 5, 6))
+    first, again, other = (np.asarray(draw_example([0, 0, 2, number], "crescent")) for number in (5, 5, 6))
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
 

@@ -7,6 +7,7 @@ from PIL import Image
 
 from detection.data import shapes_scenes as module
 from detection.data.coco_dataset import CocoDataset
+from detection.data.dataset_splits import DataConfig, open_dataset
 from detection.data.shapes_scenes import (
     CATEGORY_IDS,
     SPLITS,
@@ -18,8 +19,9 @@ from detection.data.shapes_scenes import (
     ensure_shapes,
 )
 from detection.data.voc_dataset import VocDataset
+from foundation.errors import UserError
 from pictures.decoding import load_image
-from pictures.shapes import CLASSES
+from pictures.shapes import CLASSES, FEW_CLASSES
 
 # Every decoded mask brings one, from inside pycocotools.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -44,6 +46,20 @@ def test_both_layouts_agree(shapes: ShapesFolders, split: str):
         assert one.labels.tolist() == other.labels.tolist()
         assert one.size == other.size
         assert coco.image_path(index).read_bytes() == voc.image_path(index).read_bytes()
+
+
+def test_few_classes_are_a_set_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "SPLITS", {"train": 20, "val": 10})
+    few, all_of_them = ensure_shapes(tmp_path, FEW_CLASSES), ensure_shapes(tmp_path)
+    assert few.coco != all_of_them.coco and few.voc != all_of_them.voc
+    for split in ("train", "val"):
+        dataset = open_dataset(DataConfig(kind="few_shapes", root=str(tmp_path)), split)
+        assert dataset.classes == FEW_CLASSES
+        assert dataset.category_ids == [CATEGORY_IDS[CLASSES.index(name)] for name in FEW_CLASSES]
+    labels = {label for index in range(10) for label in dataset.load_target(index).labels.tolist()}
+    assert labels <= {1, 2, 3, 4, 5} and len(labels) > 3
+    with pytest.raises(UserError, match="Shapes has no split 'vla'; did you mean 'val'"):
+        open_dataset(DataConfig(kind="few_shapes", root=str(tmp_path)), "train+vla")
 
 
 def test_boxes_are_the_extents_of_the_masks(shapes: ShapesFolders):
@@ -121,7 +137,7 @@ def test_written_once(shapes: ShapesFolders, monkeypatch: pytest.MonkeyPatch):
 def test_another_version_goes_beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(module, "SPLITS", {"train": 2, "val": 1})
     first = ensure_shapes(tmp_path)
-    monkeypatch.setattr(module, "VERSION", 999)
+    monkeypatch.setattr("pictures.shapes.VERSION", 999)
     second = ensure_shapes(tmp_path)
     assert second.coco == tmp_path / "coco-version999-seed0"
     assert {path.name for path in tmp_path.iterdir()} == {
