@@ -48,8 +48,8 @@ demo: $(PLAIN)
 	rm -rf runs/demo
 	$(RUN) tools/pretrain.py --config configs/few_shapes_r18.yaml --out runs/demo/pretrain
 	$(RUN) tools/transfer.py --config configs/few_shapes_frcnn_r18_fpn.yaml --weights runs/demo/pretrain/last.safetensors \
-	  --seeds 1 --out runs/demo/transfer
-	$(RUN) tools/predict.py runs/demo/data/few_shapes/coco/val --limit 12 --threshold 0.3 --out runs/demo/pictures \
+	  --seeds 1 --processes 2 --out runs/demo/transfer
+	$(RUN) tools/predict.py runs/demo/data/few_shapes/coco/val --limit 12 --threshold 0.5 --out runs/demo/pictures \
 	  --weights runs/demo/transfer/pretrained_seed0/last.safetensors
 	$(RUN) tools/report.py runs/demo/transfer/pretrained_seed0 runs/demo/transfer/scratch_seed0 --resamples 200 \
 	  --out runs/demo/report.html
@@ -58,7 +58,8 @@ demo: $(PLAIN)
 demo-full: $(PLAIN)
 	rm -rf runs/demo-full
 	$(RUN) tools/pretrain.py --out runs/demo-full/pretrain
-	$(RUN) tools/transfer.py --weights runs/demo-full/pretrain/last.safetensors --seeds 3 --out runs/demo-full/transfer
+	$(RUN) tools/transfer.py --weights runs/demo-full/pretrain/last.safetensors --seeds 3 --processes 2 \
+	  --out runs/demo-full/transfer
 	$(RUN) tools/predict.py runs/demo-full/data/shapes/coco/val --limit 12 --threshold 0.3 --out runs/demo-full/pictures \
 	  --weights runs/demo-full/transfer/pretrained_unfrozen_seed0/last.safetensors
 	$(RUN) tools/analyze.py lesion --weights runs/demo-full/pretrain/last.safetensors --out runs/demo-full/analysis \

@@ -7,20 +7,29 @@ first in what is fixed alone.
 """
 
 import logging
+import signal
 import statistics
+import sys
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from multiprocessing import active_children, get_context
 from pathlib import Path
-from typing import Any, Literal
+from threading import current_thread
+from typing import Any, Literal, NamedTuple
+
+import torch
 
 from detection.config import DetectionConfig
+from detection.data.dataset_splits import locate_splits
 from detection.train import finetune
 from foundation.atomic_files import write_json
 from foundation.errors import UserError
 from pictures.plots import new_axes, save_plot
 from pictures.run_pictures.run_curves import read_metrics
 from reproduction.tables import markdown_table, spread
-from training.devices import is_main
+from training.command import set_up_logging
+from training.devices import is_main, world_size
 
 logger = logging.getLogger(__name__)
 # What each is called in folders and tables; the second only where the configuration fixes anything.
@@ -77,32 +86,92 @@ def variant(config: DetectionConfig, start: str, weights: str, seed: int) -> Det
     return replace(config, backbone=backbone, run=replace(config.run, seed=seed))
 
 
+class Training(NamedTuple):
+    """One fine-tuning of a comparison: what it is called, and the arguments of `finetune`."""
+
+    name: str
+    config: DetectionConfig
+    folder: Path
+    resume: bool
+    overwrite: bool
+
+
 def compare(
-    config: DetectionConfig, weights: str, seeds: int, out: Path, *, resume: bool, overwrite: bool
+    config: DetectionConfig,
+    weights: str,
+    seeds: int,
+    out: Path,
+    *,
+    resume: bool,
+    overwrite: bool,
+    processes: int = 1,
 ) -> Comparison:
     """Fine-tunes from every start with seeds 0 … seeds - 1, one run folder each below `out`.
 
     Writes comparison.json and curves.png beside them.
 
+    Args:
+        processes: so many trainings at once, each with its share of the CPU's cores. Sums are rounded in
+            another order with another number of cores, so figures differ a little.
     Raises:
-        UserError: fewer than one seed, or whatever `finetune` refuses.
+        UserError: fewer than one seed or process, or whatever `finetune` refuses.
     """
-    if seeds < 1:
-        raise UserError(f"--seeds must be 1 or more, got {seeds}")
-    results: dict[str, list[dict[str, Any]]] = {start: [] for start in starts_of(config)}
+    for option, value in (("--seeds", seeds), ("--processes", processes)):
+        if value < 1:
+            raise UserError(f"{option} must be 1 or more, got {value}")
+    if processes > 1 and world_size() > 1:
+        raise UserError(f"--processes {processes} has no effect under torchrun; leave it out")
+    starts = starts_of(config)
+    trainings = []
     for seed in range(seeds):
-        for start in results:
+        for start in starts:
             folder = out / f"{start}_seed{seed}"
-            logger.info("%s, seed %d", start, seed)
             begun = (folder / "config.yaml").is_file()  # of a comparison that was cut off, some runs are not
-            result = finetune(
-                variant(config, start, weights, seed), folder, resume=resume and begun, overwrite=overwrite
-            )
-            results[start].append(result)
+            changed = variant(config, start, weights, seed)
+            trainings.append(Training(f"{start}, seed {seed}", changed, folder, resume and begun, overwrite))
+    if processes == 1:
+        done = [_train(training) for training in trainings]
+    else:
+        locate_splits(config.data, config.data.train)  # what is generated is there before several look
+        done = _train_at_once(trainings, processes)
+    results = {start: done[place :: len(starts)] for place, start in enumerate(starts)}
     if is_main():
         write_json(out / "comparison.json", results, indent=1)
-        draw_curves(out, list(results), seeds)
+        draw_curves(out, starts, seeds)
     return Comparison(results)
+
+
+def _train(training: Training) -> dict[str, Any]:
+    logger.info("%s", training.name)
+    resume, overwrite = training.resume, training.overwrite
+    return finetune(training.config, training.folder, resume=resume, overwrite=overwrite)
+
+
+def _train_at_once(trainings: Sequence[Training], processes: int) -> list[dict[str, Any]]:
+    """The results of trainings that each run in one of so many processes; if one fails all end."""
+    cores = max(1, torch.get_num_threads() // processes)
+    pool = ProcessPoolExecutor(processes, get_context("spawn"), initializer=_begin, initargs=(cores,))
+    try:
+        return list(pool.map(_train_beside_others, trainings))
+    except BaseException:
+        for process in active_children():
+            process.terminate()  # it saves the step at hand
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _begin(cores: int) -> None:
+    """Prepares a process for trainings: Ctrl-C and SIGTERM end it quietly where none is under way."""
+    torch.set_num_threads(cores)
+    set_up_logging()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: sys.exit(128 + signal.SIGTERM))
+
+
+def _train_beside_others(training: Training) -> dict[str, Any]:
+    current_thread().name = training.name  # its lines in the log say so, and it draws no bar
+    return _train(training)
 
 
 def draw_curves(out: Path, starts: Sequence[str], seeds: int) -> None:

@@ -24,6 +24,8 @@ def parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--weights", required=True, metavar="FILE", help="backbone weights of the pretrained runs")
     add("--seeds", type=int, default=3, metavar="N", help="runs of each start (default: 3)")
+    text = "so many runs at once, each on its share of the CPU's cores (default: 1)"
+    add("--processes", type=int, default=1, metavar="N", help=text)
     return parser
 
 
@@ -35,7 +37,7 @@ def main(arguments: argparse.Namespace) -> None:
 
     config = load_config(DetectionConfig, arguments.config, arguments.overrides)
     out = arguments.out or Path("runs") / f"{arguments.config.stem}_transfer"
-    flags = {"resume": arguments.resume, "overwrite": arguments.overwrite}
+    flags = {name: getattr(arguments, name) for name in ("resume", "overwrite", "processes")}
     comparison = compare(config, arguments.weights, arguments.seeds, out, **flags)
     if is_main():
         say(comparison.table())

@@ -147,7 +147,7 @@ def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentPar
     ends a command as Ctrl-C does, so that nothing half written is left behind.
     """
     arguments = parser.parse_intermixed_args()
-    _set_up_logging()
+    set_up_logging()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     resumable = hasattr(arguments, "resume")
     try:
@@ -205,7 +205,8 @@ class _LineHandler(logging.StreamHandler):
             super().emit(record)
 
 
-def _set_up_logging() -> None:
+def set_up_logging() -> None:
+    """Lines of the log on standard error; called once in a process."""
     # torchrun sets RANK; only the main process reports, the others warn.
     level = logging.INFO if os.environ.get("RANK", "0") == "0" else logging.WARNING
     if not logging.getLogger().handlers:

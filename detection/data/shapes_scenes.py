@@ -1,7 +1,7 @@
 """Generates the Shapes detection set as files, in COCO's and in the VOC devkit's layout."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -67,18 +67,20 @@ def ensure_shapes(root: Path, classes: Sequence[str] = CLASSES) -> ShapesFolders
     Args:
         classes: of the shapes that are drawn.
     """
+    voc = generated_folder(root / "VOCdevkit", stamp_of(SEED, classes), partial(write_voc, classes=classes))
+    return ShapesFolders(ensure_coco(root, classes), voc)
 
-    def ensure(name: str, write: Callable[[Path, Sequence[str]], None]) -> Path:
-        return generated_folder(root / name, stamp_of(SEED, classes), partial(write, classes=classes))
 
-    return ShapesFolders(coco=ensure("coco", write_coco), voc=ensure("VOCdevkit", write_voc))
+def ensure_coco(root: Path, classes: Sequence[str]) -> Path:
+    """The part of `ensure_shapes` in COCO's layout."""
+    return generated_folder(root / "coco", stamp_of(SEED, classes), partial(write_coco, classes=classes))
 
 
 def shapes_of_split(root: Path, split: str, classes: Sequence[str]) -> Path:
     """COCO's root folder of the set, written if need be; a UserError if a part of "train+val" is none."""
     for unknown in set(split.split("+")) - set(SPLITS):
         raise UserError(f"Shapes has no split {unknown!r}{suggest(unknown, SPLITS)}")
-    return ensure_shapes(root, classes).coco
+    return ensure_coco(root, classes)
 
 
 def draw_scenes(classes: Sequence[str]) -> list[Scene]:

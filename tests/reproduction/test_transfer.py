@@ -121,7 +121,15 @@ def test_runs_of_a_comparison(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     assert Image.open(tmp_path / "curves.png").format == "PNG"
 
 
-def test_no_seeds(tmp_path: Path):
-    with pytest.raises(UserError, match="--seeds must be 1 or more, got 0"):
-        compare(CONFIG, "w", 0, tmp_path / "out", resume=False, overwrite=False)
+@pytest.mark.parametrize("option", ["seeds", "processes"])
+def test_numbers_that_are_none(tmp_path: Path, option: str):
+    numbers = {"seeds": 1, "processes": 1, option: 0}
+    with pytest.raises(UserError, match=f"--{option} must be 1 or more, got 0"):
+        compare(CONFIG, "w", out=tmp_path / "out", resume=False, overwrite=False, **numbers)
     assert not (tmp_path / "out").exists()
+
+
+def test_processes_of_torchrun_are_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UserError, match="--processes 2 has no effect under torchrun"):
+        compare(CONFIG, "w", 1, tmp_path / "out", resume=False, overwrite=False, processes=2)

@@ -20,8 +20,9 @@ tqdm.monitor_interval = 0  # its thread redraws bars that wait for many items; o
 
 
 def shows_bars() -> bool:
-    """Whether this thread may draw on the terminal."""
-    return is_main() and sys.stderr.isatty() and current_thread() is main_thread()
+    """Whether this thread may draw on the terminal: not where others train beside it, which have names."""
+    alone = current_thread() is main_thread() and current_thread().name == "MainThread"
+    return is_main() and sys.stderr.isatty() and alone
 
 
 def watched(
