@@ -195,10 +195,13 @@ class BatchLoader(Generic[Batch]):
         )
 
     def __iter__(self) -> Iterator[Batch]:
-        for batch in self._loader:
-            if isinstance(batch, UserError):
-                raise batch
-            yield batch
+        try:
+            for batch in self._loader:
+                if isinstance(batch, UserError):
+                    raise batch
+                yield batch
+        except (ConnectionError, EOFError) as error:  # torch names a dead worker only between two batches
+            raise RuntimeError(f"DataLoader worker ended while it gave a batch: {error}") from error
 
 
 def _outlive_requests_to_stop(worker: int) -> None:

@@ -35,3 +35,15 @@ def test_other_errors_keep_their_traceback(workers):
 def test_iterating_again_starts_again():
     loader = BatchLoader(read, ITEMS[:1], 0)
     assert list(loader) == list(loader) == [[0, 1]]
+
+
+def test_a_worker_that_dies_while_it_gives_a_batch(monkeypatch: pytest.MonkeyPatch):
+    """Then torch raises whatever the connection does, and not what `training.command` knows."""
+    loader = BatchLoader(read, ITEMS, 0)
+
+    def reset() -> None:
+        raise ConnectionResetError(104, "Connection reset by peer")
+
+    monkeypatch.setattr(loader, "_loader", (reset() for _ in range(1)))
+    with pytest.raises(RuntimeError, match="^DataLoader worker ended while it gave a batch: .*reset by peer"):
+        next(iter(loader))
