@@ -117,8 +117,8 @@ def tell_evaluation(folder: Path, name: str, resamples: int) -> tuple[Story, Det
 
 
 def _charts_of(folder: Path) -> list[Section]:
-    """Charts that tools/eval_det.py --report drew, but curves.png, which the page draws itself."""
-    files = [file for file in sorted(folder.glob("*.png")) if file.name != "curves.png"]
+    """Charts that tools/eval_det.py --report drew, but the curve that the page draws itself."""
+    files = [file for file in sorted(folder.glob("*.png")) if file.name != "precision_recall.png"]
     return [Section("Charts in the folder", gallery(files, wide=True, plot=True))] if files else []
 
 

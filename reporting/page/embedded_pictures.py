@@ -8,6 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from foundation.file_reading import readable
+from pictures.opening import open_picture
 from reporting.page.page_parts import Gallery, Note, Picture
 
 MOST = 12  # pictures of one kind on the page
@@ -27,7 +28,7 @@ def embed(file: Path, *, plot: bool = False, caption: str = "") -> Picture:
     """
     with readable(file, "remove it, or make the pictures again"):
         content = file.read_bytes()
-        picture = Image.open(io.BytesIO(content), formats=["PNG", "JPEG"])
+        picture = open_picture(content)
         picture.load()
     text = caption or file.stem
     if plot and picture.format == "PNG" and len(content) <= PLOT_BYTES:

@@ -11,7 +11,7 @@ from detection.results.detection_report import ReportOptions
 from detection.results.evaluation import score_predictions_file
 from foundation.errors import UserError
 from reporting.detector_story import tell_evaluation, tell_training
-from reporting.page.page_parts import Facts, Note, Section, Story, Table
+from reporting.page.page_parts import Facts, Gallery, Note, Section, Story, Table
 
 DetectorRun = Callable[..., Path]
 
@@ -74,7 +74,11 @@ def test_of_an_evaluation(detector_run: DetectorRun, coco_set: Path, tmp_path: P
     assert isinstance(facts, Facts)
     assert dict(facts.rows)["Result file"] == str(predictions) and dict(facts.rows)["Data"] == truth
     assert run.truth is not None and " to " in story.headline
-    assert not [section for section in story.sections if section.title == "Charts in the folder"]
+    (charts,) = part(story, "Charts in the folder").parts
+    assert isinstance(charts, Gallery)
+    assert [picture.caption for picture in charts.pictures] == [
+        *("confidence", "confusion", "confusion_normalised"),
+    ]
     Image.new("RGB", (4, 4)).save(tmp_path / "out" / "f1.png")
     assert part(tell_evaluation(tmp_path / "out", "out", 50)[0], "Charts in the folder").parts
     assert not [section for section in story.sections if section.title in ("Curves", "Repeat it")]
