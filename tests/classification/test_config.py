@@ -29,7 +29,8 @@ def test_nothing_is_mixed_or_smoothed_by_default():
         ("data.agument=paper", "data.agument: unknown key; did you mean 'data.augment'?"),
         (
             "data.kind=imagenet",
-            "data: unknown kind 'imagenet'; choose from shapes, cifar10, folder, shards, huggingface",
+            "data: unknown kind 'imagenet'; choose from shapes, few_shapes, cifar10, folder, shards, "
+            "huggingface",
         ),
         ("model.shortcut=D", "model.shortcut: expected 'A', 'B' or 'C', got 'D'"),
     ],

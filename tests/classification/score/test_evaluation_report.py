@@ -49,7 +49,10 @@ def test_report_by_hand(scores, tmp_path):
         {"label": "bee", "taken_for": "cow, brown", "pictures": 1},
     ]
     out = tmp_path / "new" / "out"
-    assert json.loads((out / "result.json").read_text()) == {**result, "evaluated": {}}
+    assert json.loads((out / "result.json").read_text()) == {
+        **result,
+        "evaluated": {"weights": "w.safetensors", "sha256": "0"},
+    }
     assert {path.name for path in out.iterdir()} == {"result.json", "predictions.csv", "confusion.csv"}
 
 

@@ -135,7 +135,7 @@ def test_splits_of_command_lines(text: str, split: object):
 def test_unknown_kinds_are_refused():
     with pytest.raises(ValueError, match="unknown kind of data set 'pascal'; choose from voc, coco, yolo"):
         DataConfig(kind="pascal")
-    assert {kind.folder for kind in DATASETS.values()} == {"VOCdevkit", "coco", "shapes", None}
+    assert {kind.folder for kind in DATASETS.values()} == {"VOCdevkit", "coco", "shapes", "few_shapes", None}
 
 
 @pytest.mark.parametrize(

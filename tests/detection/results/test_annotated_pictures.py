@@ -238,7 +238,9 @@ def test_predictions_of_pictures_score_as_those_of_the_weights(
     file, truth = tmp_path / "out" / "predictions.json", coco_root / "annotations" / "instances_val.json"
     found = score_predictions_file(str(file), f"coco:{truth}", "area", tmp_path / "scores")
     assert found == expected
-    assert json.loads((tmp_path / "scores" / "result.json").read_text()) == expected
+    written = json.loads((tmp_path / "scores" / "result.json").read_text())
+    evaluated = {"predictions": str(file), "dataset": f"coco:{truth}", "pictures": None}
+    assert written == {**expected, "evaluated": evaluated}
 
 
 def test_everything_is_written_below_the_folder(detector_weights: Path, tmp_path: Path, monkeypatch):

@@ -191,6 +191,7 @@ def test_a_new_metric_is_one_entry_of_the_table(
     score_weights(detector_weights, overrides, tmp_path)
     result = json.loads((tmp_path / "result.json").read_text())
     records = json.loads((tmp_path / "predictions.json").read_text())
+    assert result.pop("evaluated")["config"]["metric"] == "boxes"
     assert result == {
         "metric": "boxes",
         "scores": {"boxes": pytest.approx(len(records) / 3)},
