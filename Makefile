@@ -17,9 +17,8 @@ test -x $(RUN) || $(PYTHON) -m venv $(VENV)
 $(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt
 endef
 
-# Python compiles what the demo imports; compiling every file of every package takes longer.
 $(PLAIN): pyproject.toml constraints.txt
-	$(INSTALL) --no-compile -e .
+	$(INSTALL) -e .
 	@touch $@
 
 $(DEVELOPER): pyproject.toml constraints.txt
