@@ -21,7 +21,6 @@ from typing import Any, Literal, NamedTuple
 import torch
 
 from detection.config import DetectionConfig
-from detection.data.dataset_splits import locate_splits
 from detection.train import finetune
 from foundation.atomic_files import write_json
 from foundation.errors import UserError
@@ -129,11 +128,7 @@ def compare(
             begun = (folder / "config.yaml").is_file()  # of a comparison that was cut off, some runs are not
             changed = variant(config, start, weights, seed)
             trainings.append(Training(f"{start}, seed {seed}", changed, folder, resume and begun, overwrite))
-    if processes == 1:
-        done = [_train(training) for training in trainings]
-    else:
-        locate_splits(config.data, config.data.train)  # what is generated is there before several look
-        done = _train_at_once(trainings, processes)
+    done = [*map(_train, trainings)] if processes == 1 else _train_at_once(trainings, processes)
     results = {start: done[place :: len(starts)] for place, start in enumerate(starts)}
     if is_main():
         write_json(out / "comparison.json", results, indent=1)
