@@ -16,8 +16,7 @@ from classification.score.error_intervals import wilson
 from foundation.errors import UserError
 from foundation.file_reading import read_text, readable
 from reporting import run_facts
-from reporting.learning_curves import TITLES, draw_curves, last_scores, read_entries
-from reporting.page.embedded_pictures import gallery
+from reporting.learning_curves import TITLES, draw_curves, read_entries
 from reporting.page.page_parts import Note, Part, Section, Story, Table
 from reporting.page.svg_charts import interval_mark
 from reporting.page.wording import figure, per_cent, plural, with_interval
@@ -83,11 +82,7 @@ def tell_training(folder: Path, name: str, resamples: int) -> tuple[Story, Class
     """
     config = load_config(PretrainConfig, folder / "config.yaml")
     entries, notes = read_entries(folder / "metrics.jsonl")
-    result = run_facts.read_result(folder)
-    if result is None:
-        step, scores = last_scores(entries)
-        notes.append(Note(f"The run has not ended: its figures are of step {step:,}.", warning=True))
-        result = {"scores": scores, "step": step}
+    result = run_facts.result_so_far(folder, entries, notes)
     scores, pictures = result["scores"], result.get("pictures")
     where = f"{config.data.kind} {config.data.val_split}"
     rows = [
@@ -111,7 +106,7 @@ def tell_training(folder: Path, name: str, resamples: int) -> tuple[Story, Class
         *paper_section(classifier_rows(config, folder, {k: v for k, v in scores.items() if v is not None})),
         *_classes(kept, answers),
         *(_mistakes(answers) if answers else []),
-        *pictures_of(folder),
+        *run_facts.pictures_of(folder),
         run_facts.repeat("pretrain", folder),
         *run_facts.appendix(folder, config),
     ]
@@ -248,17 +243,3 @@ def _mistakes(answers: Answers) -> list[Section]:
     heading = ["picture", "label", "taken for", "probability, %"]
     parts: list[Part] = [Table(heading, rows, (0, 1, 2))] if rows else [Note("It makes no mistake.")]
     return [Section("Surest mistakes", parts)]
-
-
-def pictures_of(folder: Path) -> list[Section]:
-    """Pictures that a training leaves in its folder: validation, first batches, statistics of the labels."""
-    found = (
-        ("Validation pictures", sorted((folder / "validation").rglob("*.[pj][np]g")), True),
-        ("First training batches", sorted((folder / "batches").rglob("*.[pj][np]g")), False),
-    )
-    sections = [Section(title, gallery(files, wide=True, last=last)) for title, files, last in found if files]
-    labels = folder / "labels.png"
-    return [
-        *sections,
-        *([Section("Labels", gallery([labels], wide=True, plot=True))] if labels.is_file() else []),
-    ]

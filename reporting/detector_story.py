@@ -13,9 +13,8 @@ from detection.results.error_analysis import ERRORS
 from detection.results.metrics_by_name import METRICS
 from foundation.errors import UserError
 from reporting import run_facts
-from reporting.classifier_story import pictures_of
 from reporting.detector_findings import MASKS, Findings, Truth, find
-from reporting.learning_curves import draw_curves, last_scores, read_entries
+from reporting.learning_curves import draw_curves, read_entries
 from reporting.page.embedded_pictures import gallery
 from reporting.page.page_parts import Chart, Charts, Gallery, Note, Part, Section, Story, Table
 from reporting.page.svg_charts import SERIES, Axis, Line, bar_mark, interval_mark, line_chart
@@ -64,11 +63,7 @@ def tell_training(folder: Path, name: str, resamples: int) -> tuple[Story, Detec
     """
     config = load_config(DetectionConfig, folder / "config.yaml")
     entries, notes = read_entries(folder / "metrics.jsonl")
-    result = run_facts.read_result(folder)
-    if result is None:
-        step, scores = last_scores(entries)
-        notes.append(Note(f"The run has not ended: its figures are of step {step:,}.", warning=True))
-        result = {"scores": scores, "step": step, "metric": config.metric}
+    result = {"metric": config.metric, **run_facts.result_so_far(folder, entries, notes)}
     found = find(folder, result, config, resamples)
     rows = [
         *_network(config),
@@ -82,7 +77,7 @@ def tell_training(folder: Path, name: str, resamples: int) -> tuple[Story, Detec
         Section("Curves", draw_curves(entries)),
         *paper_section(detector_rows(config, result["scores"])),
         *_detections(result, found),
-        *pictures_of(folder),
+        *run_facts.pictures_of(folder),
         run_facts.repeat("train_det", folder),
         *run_facts.appendix(folder, config),
     ]

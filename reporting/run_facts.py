@@ -10,6 +10,8 @@ from typing import Any
 from backbones.weights.downloads import digest
 from foundation.errors import UserError
 from foundation.file_reading import read_json, read_text
+from reporting.learning_curves import Entries, last_scores
+from reporting.page.embedded_pictures import gallery
 from reporting.page.page_parts import Code, Facts, Note, Part, Section
 from reporting.page.wording import plural, size
 from training.config import dump_config
@@ -35,6 +37,23 @@ def read_result(folder: Path) -> dict[str, Any] | None:
     result = read_json(file, remedy)
     if not isinstance(result, dict) or not isinstance(result.get("scores", {}), dict):
         raise UserError(f"{file} holds no result of this toolkit; {remedy}")
+    return result
+
+
+def result_so_far(folder: Path, entries: Entries, notes: list[Note]) -> dict[str, Any]:
+    """What result.json of a training holds, or of one under way its last evaluation, which a note then says.
+
+    Args:
+        entries: of its metrics.jsonl.
+        notes: a note is added here.
+    Raises:
+        UserError: the result is damaged, or the run was never evaluated.
+    """
+    result = read_result(folder)
+    if result is None:
+        step, scores = last_scores(entries)
+        notes.append(Note(f"The run has not ended: its figures are of step {step:,}.", warning=True))
+        result = {"scores": scores, "step": step}
     return result
 
 
@@ -123,3 +142,17 @@ def appendix(folder: Path, config: Any | None) -> list[Section]:
 def facts(rows: Sequence[tuple[str, str]]) -> Section:
     """The first section of every story."""
     return Section("What was run", [Facts(rows)])
+
+
+def pictures_of(folder: Path) -> list[Section]:
+    """Pictures that a training leaves in its folder: validation, first batches, statistics of the labels."""
+    found = (
+        ("Validation pictures", sorted((folder / "validation").rglob("*.[pj][np]g")), True),
+        ("First training batches", sorted((folder / "batches").rglob("*.[pj][np]g")), False),
+    )
+    sections = [Section(title, gallery(files, wide=True, last=last)) for title, files, last in found if files]
+    labels = folder / "labels.png"
+    return [
+        *sections,
+        *([Section("Labels", gallery([labels], wide=True, plot=True))] if labels.is_file() else []),
+    ]
