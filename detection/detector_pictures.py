@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from detection.data.annotations import DetectionDataset
@@ -75,11 +76,9 @@ def draw_batch(batch: Batch, classes: Sequence[str]) -> Image.Image:
         picture, scale = fitting(whole, SIDE)
         valid = batch.valid[index]
         labels = batch.labels[index][valid].tolist()
-        masks = []
+        masks = None
         if batch.masks is not None:
-            for rows in batch.masks[index][valid].numpy():
-                mask = Image.fromarray(np.unpackbits(rows, axis=1).astype(bool))
-                masks.append(np.asarray(mask.resize(picture.size, Image.Resampling.NEAREST)))
+            masks = [_resized(packed, picture.size) for packed in batch.masks[index][valid].numpy()]
         texts, colours = [classes[label - 1] for label in labels], [class_colour(label) for label in labels]
         boxes = (batch.boxes[index][valid] * scale).tolist()
         cells.append(captioned(draw_objects(picture, boxes, texts, colours, masks), image_id, "black", 0))
@@ -96,3 +95,9 @@ def counted_objects(dataset: DetectionDataset) -> tuple[np.ndarray, np.ndarray, 
         labels.append(target.labels.numpy()[kept])
         sizes.append(np.tile(np.array(target.size, dtype=float), (int(kept.sum()), 1)))
     return np.concatenate(boxes), np.concatenate(labels), np.concatenate(sizes)
+
+
+def _resized(packed: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.bool_]:
+    """A mask of a batch, eight pixels in a byte, at the size (width, height) of a drawn picture."""
+    mask = Image.fromarray(np.unpackbits(packed, axis=1).astype(bool))
+    return np.asarray(mask.resize(size, Image.Resampling.NEAREST))

@@ -39,14 +39,14 @@ def draw(
         for label, score in zip(labels, prediction.scores[shown].tolist(), strict=True)
     ]
     colours = [class_colour(label) for label in labels]
-    masks = map(decode_mask, [prediction.masks[i] for i in shown.tolist()]) if prediction.masks else ()
+    masks = map(decode_mask, [prediction.masks[i] for i in shown.tolist()]) if prediction.masks else None
     found = draw_objects(picture, prediction.boxes[shown].tolist(), texts, colours, masks)
     if target is None:
         return found
     labels, ignore = target.labels.tolist(), target.ignore.tolist()
     texts = [class_names[label - 1] for label in labels]
     colours = [GREY if hidden else class_colour(n) for n, hidden in zip(labels, ignore, strict=True)]
-    drawn = map(target.mask, range(len(labels))) if target.mask is not None else ()
+    drawn = map(target.mask, range(len(labels))) if target.mask is not None else None
     truth = draw_objects(picture, target.boxes.tolist(), texts, colours, drawn)
     both = Image.new("RGB", (found.width + truth.width, found.height))
     both.paste(found, (0, 0))
@@ -59,10 +59,11 @@ def draw_objects(
     boxes: Sequence[list[float]],
     texts: Sequence[str],
     colours: Sequence[Colour],
-    masks: Iterable[NDArray[np.bool_]] = (),
+    masks: Iterable[NDArray[np.bool_]] | None = None,
 ) -> Image.Image:
-    """A copy of the picture with objects: boxes xyxy in pixels, texts, and (H, W) masks if there are any."""
-    return _draw_boxes(_tint(picture, masks, colours), boxes, texts, colours)
+    """A copy of the picture with objects: boxes xyxy in pixels, texts, and (H, W) masks, one each or none."""
+    tinted = picture if masks is None else _tint(picture, masks, colours)
+    return _draw_boxes(tinted, boxes, texts, colours)
 
 
 def _line(picture: Image.Image) -> int:
@@ -73,7 +74,7 @@ def _line(picture: Image.Image) -> int:
 def _tint(picture: Image.Image, masks: Iterable[NDArray[np.bool_]], colours: Sequence[Colour]) -> Image.Image:
     """The picture with each mask (H, W) half in its colour and outlined in it, in order."""
     pixels, line = np.array(picture), _line(picture)
-    for mask, colour in zip(masks, colours, strict=False):  # there may be no masks
+    for mask, colour in zip(masks, colours, strict=True):
         pixels[mask] = (pixels[mask] + np.array(colour, dtype=np.uint16)) // 2
         pixels[outline(mask, line)] = colour
     return Image.fromarray(pixels)
