@@ -1,10 +1,11 @@
 """The figures of a training between two steps, as a line of the log and beside the bar."""
 
 import math
-import resource
+import os
 import sys
 from dataclasses import dataclass
 from datetime import timedelta
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -50,7 +51,8 @@ class StepFigures:
     def line(self) -> str:
         """All of it, for the log."""
         course = [*self._speed, *self._left, self.memory]
-        return "  ".join([self.place, *self._epoch, *self.terms, f"lr {self.lr:.5g}", *course])
+        parts = [self.place, *self._epoch, *self.terms, f"lr {self.lr:.5g}", *course]
+        return "  ".join(filter(None, parts))
 
     def beside_bar(self, columns: int) -> str:
         """As much of it as fits into so many columns, the most telling first; no figure is cut."""
@@ -91,17 +93,24 @@ def describe_seconds(seconds: float) -> str:
 
 
 def describe_memory(device: torch.device) -> str:
-    """The most of a GPU's memory that tensors took so far; elsewhere what the process holds of the host's."""
+    """The most of a GPU's memory that tensors took so far; elsewhere what the process holds of the host's.
+
+    Nothing where the system does not say.
+    """
     if device.type in ("cuda", "xpu"):
         name, size = "GPU", getattr(torch, device.type).max_memory_allocated(device)
     else:
         name, size = "RAM", resident_bytes()
-    return f"{name} {three_digits(size / 1e9)} GB"
+    return "" if size is None else f"{name} {three_digits(size / 1e9)} GB"
 
 
-def resident_bytes() -> int:
-    """What of this process lies in memory now; where the system does not say, the most that did so far."""
+def resident_bytes() -> int | None:
+    """What of this process lies in memory now, or else the most that did so far; None on Windows."""
     if STATM.is_file():
-        return int(STATM.read_text().split()[1]) * resource.getpagesize()
+        return int(STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    if find_spec("resource") is None:
+        return None
+    import resource
+
     # Linux and the BSDs count in kilobytes, macOS in bytes.
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -97,6 +97,8 @@ def test_memory_of_this_process(monkeypatch: pytest.MonkeyPatch, tmp_path):
     assert re.fullmatch(r"RAM [\d.]+ GB", describe_memory(torch.device("cpu")))
     monkeypatch.setattr(step_figures, "STATM", tmp_path / "absent")
     assert 50e6 < resident_bytes() < 50e9
+    monkeypatch.setattr(step_figures, "find_spec", lambda name: None)  # Windows
+    assert resident_bytes() is None and describe_memory(torch.device("cpu")) == ""
 
 
 def test_memory_of_a_gpu(monkeypatch: pytest.MonkeyPatch):
