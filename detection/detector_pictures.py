@@ -56,15 +56,13 @@ class DetectorPictures:
             save_picture(drawn, folder / portable_name(f"{number}_{target.image_id}", ".jpg"))
 
     def _draw_labels(self, out: Path) -> None:
-        counts = {}
-        for name, dataset in (("validation", self.validation), ("training", self.training)):
-            boxes, labels, sizes = counted_objects(dataset)
-            counts[name] = np.bincount(labels, minlength=len(dataset.classes) + 1)[1:]
-        pictures = len(self.training)
-        what = f"{len(boxes):,} training objects"
+        found = {"training": counted_objects(self.training), "validation": counted_objects(self.validation)}
+        number = len(self.training.classes) + 1
+        counts = {name: np.bincount(labels, minlength=number)[1:] for name, (_, labels, _) in found.items()}
+        boxes, _, sizes = found["training"]
+        what, pictures = f"{len(boxes):,} training objects", len(self.training)
         if pictures > MOST_COUNTED:
             what += f", those of every picture in {-(-pictures // MOST_COUNTED)}"
-        counts = {"training": counts["training"], "validation": counts["validation"]}
         draw_box_statistics(counts, self.training.classes, boxes, sizes, out / "labels", of=what)
 
 
