@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from detection.build import build_detector, load_detector
 from detection.config import DetectionConfig
 from detection.data.annotations import DetectionDataset
+from detection.heads.roi_heads import Detections
 from detection.metrics.proposal_recall import proposal_recall
 from detection.model.detector import FasterRCNN, TwoTrunkRCNN
-from detection.model.roi_heads import Detections
 from detection.predictor import guess_evaluation, predict_dataset
 from detection.types import Batch
 from foundation.atomic_files import replace_atomically

@@ -8,10 +8,10 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator
 
 from detection.data.dataset_splits import DataConfig
+from detection.heads.mask_head import MaskConfig
+from detection.heads.roi_heads import RoiConfig
 from detection.model.detector import DetectorOptions
 from detection.model.detector_kinds import KINDS
-from detection.model.mask_head import MaskConfig
-from detection.model.roi_heads import RoiConfig
 from detection.model.rpn import RpnConfig
 from detection.results.metrics_by_name import METRICS
 from foundation.errors import check_choice

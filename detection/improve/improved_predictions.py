@@ -10,11 +10,11 @@ from torch import Tensor
 
 from detection.config import DetectionConfig
 from detection.data.detection_batches import view_batch
+from detection.heads.roi_heads import Detections
 from detection.improve.augmented_testing import Augmentation, augmentations_of, boxes_of_file, grids_of_file
 from detection.improve.box_fusion import Fused, fuse, suppress
 from detection.improve.improve_options import ImproveOptions
 from detection.improve.tiles import may_speak, regions_of
-from detection.model.roi_heads import Detections
 from detection.results.pasted_masks import paste_means
 from detection.types import Batch, Prediction, Window
 

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from backbones.features import FeatureNetwork
 from backbones.pyramid import Pyramid
 from backbones.simple_pyramid import SimplePyramid
-from detection.model.mask_head import MaskConfig
-from detection.model.roi_heads import Detections, RoiConfig, RoiHeads
+from detection.heads.mask_head import MaskConfig
+from detection.heads.roi_heads import Detections, RoiConfig, RoiHeads
 from detection.model.rpn import Proposals, RegionProposalNetwork, RpnConfig
 from detection.types import Batch
 from foundation.errors import UserError

@@ -22,9 +22,9 @@ from detection.config import DetectionConfig, DetectorConfig
 from detection.data.annotations import DetectionDataset
 from detection.data.dataset_splits import DataConfig, open_dataset
 from detection.data.shapes_scenes import ShapesFolders, ensure_shapes
+from detection.heads.mask_head import MaskConfig
+from detection.heads.roi_heads import RoiConfig
 from detection.model.detector import DetectorOptions
-from detection.model.mask_head import MaskConfig
-from detection.model.roi_heads import RoiConfig
 from detection.model.rpn import RpnConfig
 from training.config import load_config
 

@@ -17,9 +17,9 @@ from backbones.spec import IMAGENET_INPUT, FeatureSpec
 from detection.build import LoadedDetector
 from detection.config import DetectionConfig, DetectorConfig
 from detection.export import SHAPES, TRACED, ExportedDetector, check_export, export
+from detection.heads.mask_head import MaskConfig
+from detection.heads.roi_heads import RoiConfig
 from detection.model.detector_kinds import KINDS
-from detection.model.mask_head import MaskConfig
-from detection.model.roi_heads import RoiConfig
 from detection.model.rpn import RpnConfig
 from detection.types import Batch
 from foundation.errors import ExportError

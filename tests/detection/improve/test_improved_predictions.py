@@ -15,12 +15,12 @@ from backbones import save_weights
 from detection.build import build_detector, detector_header
 from detection.config import DetectionConfig
 from detection.data.dataset_splits import DataConfig
+from detection.heads.roi_heads import Detections, RoiConfig
 from detection.improve import improved_predictions as module
 from detection.improve.improve_options import ImproveOptions
 from detection.improve.improved_predictions import Improver
 from detection.improve.tiles import regions_of, seen_whole
 from detection.loaded_detector import Detector
-from detection.model.roi_heads import Detections, RoiConfig
 from detection.results.pasted_masks import decode_mask, paste_masks
 from detection.types import Batch, Prediction
 from training.config import load_config

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from backbones import create_backbone
 from backbones.spec import IMAGENET_INPUT, FeatureSpec
 from detection.config import DetectionConfig
+from detection.heads.roi_heads import RoiConfig
 from detection.model.detector import DetectorOptions, FasterRCNN
 from detection.model.detector_kinds import build_c4, build_fpn
-from detection.model.roi_heads import RoiConfig
 from detection.model.rpn import RpnConfig
 from detection.types import Batch
 

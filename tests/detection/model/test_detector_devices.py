@@ -11,7 +11,8 @@ from torch.utils._pytree import tree_flatten, tree_map
 
 from backbones.norm import fold_batchnorm
 from backbones.spec import scale_and_shift
-from detection.model import anchors, roi_pooling
+from detection.heads import roi_pooling
+from detection.model import anchors
 from detection.model.detector import FasterRCNN
 from detection.predictor import predict
 from detection.types import Batch

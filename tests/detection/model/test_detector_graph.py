@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from detection.config import DetectionOptimConfig
-from detection.model import roi_pooling as pooling
+from detection.heads import roi_pooling as pooling
 from detection.model.detector import FasterRCNN
 from detection.predictor import detect, predict
 from detection.types import Batch, Prediction

@@ -2,7 +2,7 @@
 
 What differs and is made equal here: torchvision pools without the half-pixel shift; it averages losses over
 all samples of a batch, we over those of each picture (so its losses are taken picture by picture); its mask
-targets are averages over each cell, ours are 0 or 1 (tests/detection/model/test_roi_pooling.py).
+targets are averages over each cell, ours are 0 or 1 (tests/detection/heads/test_roi_pooling.py).
 """
 
 from collections import OrderedDict
@@ -21,10 +21,10 @@ from torchvision.ops.poolers import LevelMapper
 
 from backbones import IMAGENET_INPUT, create_backbone
 from backbones.adapters.torchvision import detector_arguments
+from detection.heads.mask_head import of_class
+from detection.heads.roi_pooling import mask_targets
 from detection.model.detector import DetectorOptions, FasterRCNN
 from detection.model.detector_kinds import build_fpn
-from detection.model.mask_head import of_class
-from detection.model.roi_pooling import mask_targets
 from detection.types import Batch
 
 ALL = 1_000_000

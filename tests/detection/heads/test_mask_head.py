@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from detection.model.mask_head import MaskConfig, MaskHead, of_class
+from detection.heads.mask_head import MaskConfig, MaskHead, of_class
 
 
 @pytest.mark.parametrize(("convolutions", "weights"), [(0, 2), (4, 6)])

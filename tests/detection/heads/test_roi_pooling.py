@@ -10,8 +10,8 @@ from torch import Tensor
 from torchvision.ops import roi_align
 from torchvision.ops.poolers import LevelMapper
 
-from detection.model import roi_pooling
-from detection.model.roi_pooling import (
+from detection.heads import roi_pooling
+from detection.heads.roi_pooling import (
     _pool_by_kernel,
     _sum_of_columns,
     _weighted_rows,

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from detection.model.roi_heads import RoiConfig, RoiHeads
+from detection.heads.roi_heads import RoiConfig, RoiHeads
 from detection.model.rpn import Proposals
 from detection.types import Batch
 from foundation.errors import UserError

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from detection.heads.mask_head import MaskHead, of_class
+from detection.heads.roi_pooling import mask_targets
 from detection.model.box_targets import Regions, box_targets, match, random_keys, sample, sampled_mean
 from detection.model.boxes import at_least, box_iou, clip_boxes, decode_boxes, take
-from detection.model.mask_head import MaskHead, of_class
-from detection.model.roi_pooling import mask_targets
 from detection.model.rpn import Proposals
 from detection.model.suppression import padded_nms
 from detection.types import Batch

@@ -1,0 +1,1 @@
+"""What looks at regions of the feature maps: pooling, classes and boxes, masks."""
