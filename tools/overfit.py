@@ -24,7 +24,7 @@ def main(arguments: argparse.Namespace) -> None:
     from detection.config import DetectionConfig
     from detection.results.metrics_by_name import describe
     from foundation.errors import UserError
-    from reproduction.overfit import overfit
+    from reproduction.detectors.overfit import overfit
     from training.config import load_config
     from training.devices import is_main
 

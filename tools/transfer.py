@@ -31,7 +31,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: argparse.Namespace) -> None:
     from detection.config import DetectionConfig
-    from reproduction.transfer import compare
+    from reproduction.detectors.transfer import compare
     from training.config import load_config
     from training.devices import is_main
 

@@ -11,7 +11,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from backbones import read_weights
-from reproduction.transfer import STARTS
+from reproduction.detectors.transfer import STARTS
 
 TOOLS = sorted(path.stem for path in (Path(__file__).resolve().parents[2] / "tools").glob("*.py"))
 SMALL = [

@@ -10,8 +10,15 @@ from PIL import Image
 
 from detection.config import DetectionConfig
 from foundation.errors import UserError
-from reproduction import transfer as module
-from reproduction.transfer import STARTS, Comparison, compare, read_losses_and_scores, starts_of, variant
+from reproduction.detectors import transfer as module
+from reproduction.detectors.transfer import (
+    STARTS,
+    Comparison,
+    compare,
+    read_losses_and_scores,
+    starts_of,
+    variant,
+)
 from training.config import load_config
 
 CONFIG = load_config(DetectionConfig, None, ["optim.lr=0.02", "run.seed=9", "backbone.name=resnet18"])

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from foundation.errors import UserError
-from reproduction.overfit import choose
+from reproduction.detectors.overfit import choose
 
 
 def image(number: int) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""Comparisons of detectors over complete runs, and the detection tables of the paper."""
