@@ -9,8 +9,8 @@ from classification.config import PretrainConfig
 from detection.config import DetectionConfig
 from reporting.page.page_parts import Note, Part, Section, Table
 from reporting.page.wording import figure, signed
-from reproduction.paper import DETECTION_TABLES, TABLES, Row
-from reproduction.paper import Table as PaperTable
+from reproduction.detectors.detection_tables import DETECTION_TABLES
+from reproduction.paper import TABLES, Printed
 from reproduction.runs import CONFIGS, row_config
 from reproduction.tables import PROTOCOLS, protocol_scores, recipe_changes, said
 from training.config import differences, dump_config, load_config
@@ -24,13 +24,17 @@ class Beside:
     """A row of a table, and what the run has to show beside it.
 
     Attributes:
+        label: of the row.
+        source: paper, number of the table, section.
+        printed: the row's scores by name.
         changes: how the run's recipe differs from the paper's, in words.
         ours: scores in per cent by name; empty where the table's protocol was not applied.
         protocol: in words.
     """
 
-    table: PaperTable
-    row: Row
+    label: str
+    source: str
+    printed: Mapping[str, Printed]
     changes: Sequence[str]
     ours: Mapping[str, float]
     protocol: str
@@ -54,23 +58,30 @@ def classifier_rows(config: PretrainConfig, folder: Path, last: Mapping[str, flo
                 continue
             kept = last if table.protocol == "last" else protocol_scores(folder, table.protocol, score=False)
             changes = [said(change) for change in recipe_changes(theirs, config)]
-            found.append(Beside(table, row, changes, kept, PROTOCOLS[table.protocol]))
+            of_row = row.label, table.source, row.scores
+            found.append(Beside(*of_row, changes, kept, PROTOCOLS[table.protocol]))
     return found
 
 
 def detector_rows(config: DetectionConfig, scores: Mapping[str, float | None]) -> list[Beside]:
-    """The rows that a detector's training is a run of; scores 0…1."""
-    found = []
+    """The rows that a detector's training is a run of; scores 0…1.
+
+    Of rows that stand in several tables only the first is found.
+    """
+    found: dict[str, Beside] = {}
     for table in DETECTION_TABLES.values():
         for row in table.rows:
-            theirs = _detector_config(row.config or "")
+            if row.config is None or row.config in found or row.overrides or not row.scores:
+                continue
+            theirs = _detector_config(row.config)
             if _is_of(theirs) != _is_of(config):
                 continue
             lines = differences(dump_config(theirs), dump_config(config))
             changes = [said(line) for line in lines if not line.startswith(EXECUTION)]
             ours = {name: 100 * value for name, value in scores.items() if value is not None}
-            found.append(Beside(table, row, changes, ours, "the last evaluation of the run"))
-    return found
+            of_row = row.label, table.source, row.scores
+            found[row.config] = Beside(*of_row, changes, ours, "the last evaluation of the run")
+    return [*found.values()]
 
 
 @cache
@@ -88,16 +99,16 @@ def paper_section(rows: Sequence[Beside]) -> list[Section]:
         return []
     cells, notes = [], dict[str, None]()
     for beside in rows:
-        for name, printed in beside.row.scores.items():
+        for name, printed in beside.printed.items():
             ours = beside.ours.get(name)
             difference = signed(None if ours is None else ours - printed.value, 2)
-            source = f"{beside.row.label}: {beside.table.source}"
+            source = f"{beside.label}: {beside.source}"
             shown = "not scored so" if ours is None else figure(ours, 2)
             cells.append([source, name.replace("_", " "), str(printed), shown, difference])
-        notes[f"Ours of {beside.row.label}: {beside.protocol}."] = None
+        notes[f"Ours of {beside.label}: {beside.protocol}."] = None
         if beside.changes:
             notes[
-                f"The difference from {beside.row.label} does not compare like with like; this run has "
+                f"The difference from {beside.label} does not compare like with like; this run has "
                 f"{'; '.join(change.replace('`', '') for change in beside.changes)}."
             ] = None
     heading = ["row of the paper", "figure", "paper, %", "ours, %", "difference"]

@@ -1,4 +1,4 @@
-"""What papers print, with where it stands: Tables 2 to 8 of He et al. 2015, and its learning curves' frames.
+"""What papers print, with where it stands: Tables 2 to 6 of He et al. 2015, and its learning curves' frames.
 
 Errors are in per cent. The curves have no numbers in print, so none are held here: only their networks, axes
 and what the text says of them.
@@ -76,11 +76,6 @@ def _cifar(
     config = f"cifar10_{_short(network)}" if network else None
     scores = {"top1_error": error} if error else {}
     return Row(label, scores, f"{network}_cifar" if network else None, None, config, parameters, remark)
-
-
-def _average_precision(ap50: float, ap: float) -> dict[str, Printed]:
-    """COCO's two figures of Table 8."""
-    return {"AP50": Printed(ap50), "AP": Printed(ap)}
 
 
 def _short(network: str) -> str:
@@ -174,30 +169,6 @@ TABLES = {
                 for depth in (20, 32, 44, 56)
             ),
             _cifar("plain-110", None, network="plain110", remark="above 60, Fig. 6"),
-        ),
-    ),
-}
-
-# In per cent, as TABLES; the scores are those of the runs themselves.
-DETECTION_TABLES = {
-    "7": Table(
-        "Mean average precision on PASCAL VOC 2007 test, trained on VOC 2007 and 2012 trainval",
-        f"{HE_2015}, Table 7, §4.3",
-        ("mAP",),
-        None,
-        (
-            Row("VGG-16", {"mAP": Printed(73.2)}, "vgg16", config="voc0712_frcnn_vgg16"),
-            Row("ResNet-101", {"mAP": Printed(76.4)}, "resnet101", config="voc0712_frcnn_r101"),
-        ),
-    ),
-    "8": Table(
-        "Average precision on COCO 2014 val, trained on COCO 2014 train",
-        f"{HE_2015}, Table 8, §4.3",
-        ("AP50", "AP"),
-        None,
-        (
-            Row("VGG-16", _average_precision(41.5, 21.2), "vgg16", config="coco_frcnn_vgg16"),
-            Row("ResNet-101", _average_precision(48.4, 27.2), "resnet101", config="coco_frcnn_r101"),
         ),
     ),
 }

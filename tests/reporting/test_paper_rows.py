@@ -9,7 +9,7 @@ from classification.config import PretrainConfig
 from detection.config import DetectionConfig
 from reporting.page.page_parts import Note, Table
 from reporting.paper_rows import classifier_rows, detector_rows, paper_section
-from reproduction.paper import DETECTION_TABLES
+from reproduction.detectors.detection_tables import DETECTION_TABLES
 from reproduction.runs import CONFIGS
 from training.config import load_config
 
@@ -49,7 +49,7 @@ def test_protocols_of_imagenet(tmp_path: Path):
     assert [row[2:] for row in table3] == [["24.52", "24.60", "+0.08"], ["7.46", "7.50", "+0.04"]]
 
 
-@pytest.mark.parametrize("number", DETECTION_TABLES)
+@pytest.mark.parametrize("number", ["7", "8"])
 def test_rows_of_detectors(number: str):
     for row in DETECTION_TABLES[number].rows:
         file = CONFIGS / f"{row.config}.yaml"
