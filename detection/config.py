@@ -10,6 +10,7 @@ from pydantic import AfterValidator
 from detection.data.dataset_splits import DataConfig
 from detection.heads.mask_head import MaskConfig
 from detection.heads.roi_heads import RoiConfig
+from detection.model.category_maps import check_map_name
 from detection.model.detector import DetectorOptions
 from detection.model.detector_kinds import KINDS
 from detection.model.rpn import RpnConfig
@@ -70,9 +71,20 @@ class ModelConfig:
     Attributes:
         weights: a detector's file, or a published one's name, to start from, whatever its classes are; see
             `detection.starting_weights`. backbone.weights is then left out.
+        category_map: which class of that file each class of the data set is, as {sofa: couch, …} with all of
+            them, or "coco_to_voc" for VOC's classes among COCO's; null looks for the same names. The
+            predictors of mapped classes are kept.
     """
 
     weights: str | None = None
+    category_map: Annotated[str | dict[str, str] | None, AfterValidator(check_map_name)] = None
+
+    def __post_init__(self) -> None:
+        if self.category_map is not None and self.weights is None:
+            raise ValueError(
+                "category_map is of the classes of a detector to start from, and weights names none; set "
+                "model.weights, or model.category_map=null"
+            )
 
 
 @dataclass(frozen=True)

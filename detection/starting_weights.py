@@ -2,7 +2,7 @@
 
 Backbone, pyramid, region proposals and the layers that read a region are kept. Of the predictors, whose
 outputs are classes, those of classes with the same name are kept, wherever they stand in the two lists; the
-others are made anew.
+others are made anew. `model.category_map` says what classes are called where the names differ.
 """
 
 import json
@@ -19,6 +19,7 @@ from backbones import load_into
 from backbones.norm import norm_eps
 from detection.build import LoadedDetector, adopt, assemble, build_detector, load_detector
 from detection.config import DetectionConfig
+from detection.model.category_maps import names_in_file
 from detection.model.detector import FasterRCNN
 from foundation.errors import UserError
 
@@ -56,29 +57,35 @@ def starting_detector(
         classes: names of the labels 1…K.
         known: as of `build_detector`; no weights are read then.
     Raises:
-        UserError: the file holds no detector, or one of another architecture; the keys are listed.
+        UserError: the file holds no detector, or one of another architecture, whose keys are listed; or
+            `model.category_map` does not fit, see `names_in_file`.
     """
     if config.model.weights is None or known is not None:
         return build_detector(config, len(classes), known)
-    source = source_detector(config.model.weights, config)
+    source, names = source_detector(config.model.weights, config, classes)
     model = assemble(config, len(classes), weights=None)
     adopt(model, source.model.trunk.input_spec, norm_eps(source.model))
     own = model.state_dict()
     masks = [name for name in {**own, **source.model.state_dict()} if name.startswith(_MASK_HEAD)]
     if config.detector.mask and source.config.detector.mask:
         masks = []
-    state = _with_known_classes(source, classes, own)
+    state = _with_known_classes(source, names, own)
     report = load_into(model, state, allow_missing=masks, allow_unexpected=masks)
     _tell(config.model.weights, report.loaded, report.missing, report.unexpected)
-    _tell_classes(source.classes, classes)
+    _tell_classes(source.classes, dict(zip(classes, names, strict=True)))
     return model
 
 
-def source_detector(weights: str, config: DetectionConfig) -> LoadedDetector:
-    """The detector to start from, which must be of the configured architecture; errors as above."""
+def source_detector(
+    weights: str, config: DetectionConfig, classes: Sequence[str]
+) -> tuple[LoadedDetector, list[str]]:
+    """The detector to start from, of the configured architecture, and what it calls each of our classes.
+
+    A name is one of its classes, or without `model.category_map` perhaps none. Errors as above.
+    """
     source = load_detector(weights)
     _check(weights, source.config, config)
-    return source
+    return source, names_in_file(config.model.category_map, classes, source.classes, weights)
 
 
 def _architecture(config: DetectionConfig, *, masks: bool) -> dict[str, str]:
@@ -111,14 +118,17 @@ def _check(weights: str, theirs: DetectionConfig, ours: DetectionConfig) -> None
 
 
 def _with_known_classes(
-    source: LoadedDetector, classes: Sequence[str], own: Mapping[str, Tensor]
+    source: LoadedDetector, names: Sequence[str], own: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
     """The source's tensors with predictors of our classes: the rows of known ones theirs, the others ours.
 
     Of no known class even the background is ours, whose rows were learnt against all others.
+
+    Args:
+        names: what the source calls our classes, or would call them.
     """
     state = source.model.state_dict()
-    known = [(source.classes.index(name), i) for i, name in enumerate(classes) if name in source.classes]
+    known = [(source.classes.index(name), i) for i, name in enumerate(names) if name in source.classes]
     rows = torch.tensor(known, dtype=torch.int64).reshape(-1, 2)
     four = torch.arange(4)
     background = torch.zeros(min(1, len(known)), 2, dtype=torch.int64)
@@ -160,11 +170,15 @@ def _tell(weights: str, kept: Sequence[str], new: Sequence[str], left_out: Seque
             logger.info("model.weights=%s: %s: %s", weights, title, text)
 
 
-def _tell_classes(theirs: Sequence[str], ours: Sequence[str]) -> None:
-    """Says which outputs of the predictors are kept."""
-    known, new = [n for n in ours if n in theirs], [n for n in ours if n not in theirs]
+def _tell_classes(theirs: Sequence[str], names: Mapping[str, str]) -> None:
+    """Says which outputs of the predictors are kept; `names` are what the file calls our classes."""
+    known, new = [n for n in names if names[n] in theirs], [n for n in names if names[n] not in theirs]
+    renamed = ", ".join(f"{ours} from {name}" for ours, name in names.items() if ours != name)
     if not new:
-        logger.info("predictors of class, box and mask: kept, since all %d classes are the file's", len(ours))
+        text = f"; by model.category_map {renamed}" if renamed else ""
+        logger.info(
+            "predictors of class, box and mask: kept, since all %d classes are the file's%s", len(names), text
+        )
     else:
         logger.info(
             "predictors of class, box and mask: made anew for %s; kept for %s",

@@ -60,7 +60,7 @@ def check_config(
         config = in_steps(config, lambda: pictures)
     sizes, boxes = _resized(config, training)
     _check_schedule(report, config, len(sizes))
-    _check_weights(report, config)
+    _check_weights(report, config, training[0].classes)
     if len(sizes):
         _check_pictures(report, config, training, sizes)
     if len(boxes):
@@ -130,12 +130,12 @@ def _check_schedule(report: ConfigReport, config: DetectionConfig, pictures: int
         report.find("many_epochs", f"{text}; lower schedule.total_steps unless it is meant")
 
 
-def _check_weights(report: ConfigReport, config: DetectionConfig) -> None:
+def _check_weights(report: ConfigReport, config: DetectionConfig, classes: Sequence[str]) -> None:
     backbone, detector = config.backbone, config.model.weights
     if detector is not None:
         try:
             if not published_name(detector):  # names are not fetched here
-                source_detector(detector, config)
+                source_detector(detector, config, classes)
         except UserError as error:
             report.find("wrong_weights", str(error))
         return

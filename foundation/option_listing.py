@@ -144,6 +144,8 @@ def _in_words(hint: Any) -> str:
         return " | ".join(map(str, parts))
     if origin in (Union, UnionType):
         return " or ".join(_in_words(part) for part in parts)
+    if origin is dict:
+        return f"mapping of {_in_words(parts[0])}s to {_in_words(parts[1])}s"
     if origin is tuple:
         return f"list of {_in_words(parts[0])}s"
     return NAMES.get(hint, getattr(hint, "__name__", str(hint)))

@@ -6,7 +6,7 @@ import pytest
 
 from detection.config import DetectionConfig
 from foundation.errors import UserError
-from training.config import dump_config, load_config
+from training.config import complete_config, differences, dump_config, load_config
 from training.optim import scaled_lr
 
 
@@ -65,9 +65,29 @@ def test_dump_reads_back_equal(tmp_path: Path):
     assert load_config(DetectionConfig, tmp_path / "config.yaml") == config
 
 
+def test_a_map_of_classes_is_written_and_read_and_changed(tmp_path: Path):
+    file, start = tmp_path / "config.yaml", "model.weights=a.safetensors"
+    given = [start, "model.category_map={pottedplant: potted plant, 'no': 'yes', '1': '2'}"]
+    config = load_config(DetectionConfig, None, given)
+    assert config.model.category_map == {"pottedplant": "potted plant", "no": "yes", "1": "2"}
+    text = dump_config(config)
+    file.write_text(text)
+    assert load_config(DetectionConfig, file) == config
+    assert complete_config(DetectionConfig, text, source="a") == text
+    named = load_config(DetectionConfig, file, ["model.category_map=coco_to_voc"])
+    assert named.model.category_map == "coco_to_voc"
+    other = load_config(DetectionConfig, file, ["model.category_map.no=maybe"])
+    assert differences(text, dump_config(other)) == ["model.category_map.no: yes before, maybe now"]
+    # Without a detector to start from a map has no effect.
+    with pytest.raises(UserError, match=r"set model\.weights, or model\.category_map=null"):
+        load_config(DetectionConfig, file, ["model.weights=null"])
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [
+        ("model.category_map=coco_voc", "model.category_map: unknown map 'coco_voc'; did you mean 'coco_to_"),
+        ("model.category_map={sofa: 1}", "model.category_map: expected a valid string, got 1"),
         ("metric=voc", "metric: unknown metric 'voc'; did you mean 'voc12'?"),
         ("metric=[coco]", "metric: expected a valid string, got ['coco']"),
         ("detector.kind=fnp", "detector.kind: unknown kind of detector 'fnp'; did you mean 'fpn'?"),

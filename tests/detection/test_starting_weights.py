@@ -82,6 +82,38 @@ def test_the_same_classes_keep_everything(
     assert "kept, since all 2 classes are the file's" in caplog.text
 
 
+def test_mapped_classes_answer_as_the_files(
+    tiny_options: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level(logging.INFO)
+    theirs, masks = ("airplane", "cat", "couch", "person"), ["detector.mask=true", "roi.size=4"]
+    file = save(tiny_options, tmp_path / "a.safetensors", *masks, classes=theirs)
+    source = load_detector(file).model
+    given = "model.category_map={sofa: couch, person: person, aeroplane: airplane}"
+    options = [*masks, "backbone.norm=frozen", given]
+    model = starting_detector(configured(tiny_options, file, *options), ["person", "aeroplane", "sofa"])
+    columns = torch.tensor([0, 4, 1, 3])  # of the file: the background, person, airplane, couch
+    with torch.no_grad():
+        for name in ("classifier", "regressor", "mask_head.classifier"):
+            before, after = (m.roi_heads.get_submodule(name) for m in (source, model))
+            shape = before.weight.shape  # type: ignore[union-attr]
+            seen = torch.randn(5, shape[1], *(6 for _ in shape[2:]))
+            wanted, found = before(seen), after(seen)
+            if name == "regressor":
+                wanted = wanted.unflatten(1, (4, 4))[:, columns[1:] - 1].flatten(1)
+            else:
+                wanted = wanted[:, columns if name == "classifier" else columns[1:] - 1]
+            assert wanted.shape == found.shape and torch.allclose(wanted, found, atol=1e-5), name
+    said = "all 3 classes are the file's; by model.category_map aeroplane from airplane, sofa from couch"
+    assert said in caplog.text
+
+
+def test_a_map_that_does_not_fit_is_refused(tiny_options: list[str], detector_weights: Path):
+    config = configured(tiny_options, detector_weights, "model.category_map={man: persn}")
+    with pytest.raises(UserError, match=r"no class of .*; did you mean 'person'\?"):
+        starting_detector(config, ["man"])
+
+
 @pytest.mark.parametrize("before", [False, True])
 @pytest.mark.parametrize("agnostic", [False, True])
 def test_masks_and_boxes_of_any_class(
@@ -138,7 +170,7 @@ def test_the_architecture_of_a_file_makes_any_configuration_fit(
 
 def test_a_checkpoint_needs_no_file(tiny_options: list[str], detector_weights: Path, tmp_path: Path):
     model = starting_detector(configured(tiny_options, detector_weights), ["cat"])
-    gone = configured(tiny_options, tmp_path / "gone.safetensors")
+    gone = configured(tiny_options, tmp_path / "gone.safetensors", "model.category_map={cat: dog}")
     again = starting_detector(gone, ["cat"], network_facts(model))
     assert network_facts(again) == network_facts(model)
     with pytest.raises(WeightsError, match=r"no weights at .*gone\.safetensors"):

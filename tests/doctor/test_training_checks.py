@@ -8,7 +8,9 @@ import pytest
 import torch
 
 from backbones import IMAGENET_INPUT, WeightsHeader, save_weights
+from detection.build import build_detector, detector_header
 from detection.config import DetectionConfig
+from detection.starting_weights import architecture
 from doctor.diagnosis import sets_of
 from doctor.survey import Survey, SurveyedObject, SurveyedPicture
 from doctor.training_checks import check_config
@@ -70,6 +72,19 @@ def test_a_sound_configuration(check: Callable):
 def test_each_fault_is_found(check: Callable, overrides: list[str], name: str, text: str):
     _, found = check(*overrides)
     assert text in found[name]
+
+
+def test_a_map_of_classes_is_compared_with_the_file(check: Callable, sets: Path, tmp_path: Path):
+    tiny = ["backbone.name=resnet18", "backbone.norm=batch", "backbone.frozen_stages=0"]
+    config = load_config(DetectionConfig, None, tiny)
+    model = build_detector(config, 1)
+    file = tmp_path / "a.safetensors"
+    header = detector_header(model, config, ["thing"], {}, category_ids=[1])
+    save_weights(file, model.state_dict(), header)
+    start = [f"model.weights={file}", *architecture(file)]
+    assert "wrong_weights" not in check(*start)[1]
+    _, found = check(*start, "model.category_map.nothing=thing")
+    assert "'nothing' is no class of the data set" in found["wrong_weights"]
 
 
 @pytest.mark.parametrize(

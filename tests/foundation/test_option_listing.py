@@ -55,6 +55,14 @@ def test_types_defaults_and_meanings():
     ]
 
 
+def test_a_mapping_in_words():
+    @dataclass(frozen=True)
+    class Named:
+        names: dict[str, int] | None = None
+
+    assert list_keys(Named) == [Key("names", "mapping of texts to integers or null", "null", "")]
+
+
 @pytest.mark.parametrize(
     ("pattern", "names"),
     [
