@@ -29,6 +29,7 @@ from foundation.errors import UserError
 from pictures.file_names import find_file
 from training.config import load_config, override_values
 from training.devices import is_main, process_group, resolve_device
+from training.progress.computing_cost import measured
 
 
 def evaluate(
@@ -114,7 +115,7 @@ def score_weights(
     check_pictures(dataset)
     device = resolve_device(config.run.device)
     improver = Improver(improve, config) if improve.anything else None
-    with process_group(device), without_blocks(model, without):
+    with process_group(device), without_blocks(model, without), measured(device, len(dataset)) as cost:
         predictions = predict_dataset(model.to(device), dataset, config.data, config.run, improver)
     if not is_main():
         return None
@@ -128,7 +129,7 @@ def score_weights(
     kind: Literal["voc", "coco"] = "voc" if config.data.kind == "voc" else "coco"
     split = EvaluatedSplit(dataset, kind, config.data.val, config.metric)
     result |= write_reports(options, predictions, records, split, out)
-    about = {"weights": str(weights), "sha256": digest(find_detector(weights))}
+    about = {"weights": str(weights), "sha256": digest(find_detector(weights)), "cost": cost}
     return _written(result, out, {**about, "config": json.loads(json.dumps(asdict(config)))})
 
 

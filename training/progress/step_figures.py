@@ -92,15 +92,20 @@ def describe_seconds(seconds: float) -> str:
     return str(timedelta(seconds=round(seconds)))
 
 
-def describe_memory(device: torch.device) -> str:
+def memory_in_use(device: torch.device) -> tuple[str, int | None]:
     """The most of a GPU's memory that tensors took so far; elsewhere what the process holds of the host's.
 
-    Nothing where the system does not say.
+    Returns:
+        "GPU" or "RAM", and bytes; None where the system does not say.
     """
     if device.type in ("cuda", "xpu"):
-        name, size = "GPU", getattr(torch, device.type).max_memory_allocated(device)
-    else:
-        name, size = "RAM", resident_bytes()
+        return "GPU", getattr(torch, device.type).max_memory_allocated(device)
+    return "RAM", resident_bytes()
+
+
+def describe_memory(device: torch.device) -> str:
+    """`memory_in_use` for people; nothing where the system does not say."""
+    name, size = memory_in_use(device)
     return "" if size is None else f"{name} {three_digits(size / 1e9)} GB"
 
 

@@ -154,6 +154,7 @@ def test_weights_are_scored_and_nothing_is_written_unless_asked(
     assert written == result
     assert about["weights"] == str(detector_weights) and about["sha256"] == digest(detector_weights)
     assert about["config"]["data"]["root"] == str(coco_root)  # with the changes of the command
+    assert 0 < about["cost"]["seconds_a_picture"] < 60 and about["cost"]["memory_of"] == "RAM"
     assert sorted(path.name for path in out.iterdir()) == ["predictions.json", "result.json"]
     truth = coco_root / "annotations" / "instances_val.json"
     assert score_predictions_file(str(out / "predictions.json"), f"coco:{truth}", "area") == result
