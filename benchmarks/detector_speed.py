@@ -15,7 +15,7 @@ from torchvision.ops import poolers, roi_align
 from backbones.norm import fold_batchnorm
 from benchmarks.backbone_speed import Call, Pair, bytes_table
 from benchmarks.peers import NUM_CLASSES, detectors
-from detection.heads.roi_heads import Detections
+from detection.heads.candidates import Detections
 from detection.model.detector import FasterRCNN
 from detection.types import Batch
 from foundation.errors import UserError

@@ -22,7 +22,7 @@ from backbones import WeightsHeader, create_backbone, create_model, create_trunk
 from backbones.norm import calibrate_batchnorm
 from backbones.pyramid import Pyramid
 from detection.config import DetectionConfig, DetectorConfig
-from detection.heads.roi_heads import RoiConfig
+from detection.heads.roi_options import RoiConfig
 from detection.model.detector import FasterRCNN
 from detection.model.detector_kinds import build_c4, build_fpn
 from detection.model.rpn import RpnConfig

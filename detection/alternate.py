@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from detection.build import build_detector, load_detector
 from detection.config import DetectionConfig
 from detection.data.annotations import DetectionDataset
-from detection.heads.roi_heads import Detections
+from detection.heads.candidates import Detections
 from detection.metrics.proposal_recall import proposal_recall
 from detection.model.detector import FasterRCNN, TwoTrunkRCNN
 from detection.predictor import guess_evaluation, predict_dataset

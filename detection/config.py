@@ -9,7 +9,8 @@ from pydantic import AfterValidator
 
 from detection.data.dataset_splits import DataConfig
 from detection.heads.mask_head import MaskConfig
-from detection.heads.roi_heads import RoiConfig
+from detection.heads.roi_options import RoiConfig
+from detection.improve.inference_options import InferenceConfig
 from detection.model.category_maps import check_map_name
 from detection.model.detector import DetectorOptions
 from detection.model.detector_kinds import KINDS
@@ -97,12 +98,15 @@ class DetectorConfig:
             plain transformers; all but "c4" end in two fully connected layers.
         class_agnostic: predicts one box a region instead of one for every class.
         mask: also predicts a mask for every object (Mask R-CNN; He et al. 2017).
+        context: the predictors see beside each region the whole picture, pooled as a region (He et al. 2015,
+            appendix B).
         pyramid_channels: channels of every level of the pyramid of kinds "fpn" and "simple_fpn".
     """
 
     kind: Annotated[str, AfterValidator(OneOf("kind of detector", KINDS))] = "c4"
     class_agnostic: bool = False
     mask: bool = False
+    context: bool = False
     pyramid_channels: int = 256
 
     def __post_init__(self) -> None:
@@ -138,6 +142,7 @@ class DetectionConfig:
     rpn: RpnConfig = field(default_factory=RpnConfig)
     roi: RoiConfig = field(default_factory=RoiConfig)
     mask: MaskConfig = field(default_factory=MaskConfig)
+    testing: InferenceConfig = field(default_factory=InferenceConfig)
     optim: DetectionOptimConfig = field(default_factory=DetectionOptimConfig)
     schedule: ScheduleConfig = field(
         default_factory=lambda: ScheduleConfig(total_steps=320_000, milestones=(240_000,))
@@ -156,6 +161,16 @@ class DetectionConfig:
             )
         if self.model.weights is not None and self.training != "joint":
             raise ValueError(f"model.weights goes with training=joint, got training={self.training}")
+        if self.roi.stages > 1 and not self.detector.class_agnostic:
+            raise ValueError(
+                f"roi.stages={self.roi.stages} hands one box a region from stage to stage; give "
+                "detector.class_agnostic=true"
+            )
+        if self.testing.scales and self.run.cuda_graph:
+            raise ValueError(
+                "testing.scales reads other regions from every picture, which cannot be captured; give "
+                "run.cuda_graph=false, or testing.scales=[]"
+            )
         kind = KINDS[self.detector.kind]
         for section, values in (("rpn", kind.rpn), ("roi", kind.roi)):
             before = getattr(self, section)
@@ -165,5 +180,12 @@ class DetectionConfig:
     @property
     def detector_options(self) -> DetectorOptions:
         """All options of the detector but its backbone's."""
-        mask, agnostic = self.mask if self.detector.mask else None, self.detector.class_agnostic
-        return DetectorOptions(self.rpn, self.roi, mask, agnostic, self.detector.pyramid_channels)
+        return DetectorOptions(
+            self.rpn,
+            self.roi,
+            self.mask if self.detector.mask else None,
+            class_agnostic=self.detector.class_agnostic,
+            context=self.detector.context,
+            pyramid_channels=self.detector.pyramid_channels,
+            testing=self.testing,
+        )

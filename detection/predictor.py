@@ -15,8 +15,9 @@ from backbones.norm import fold_batchnorm
 from detection.data.annotations import DetectionDataset
 from detection.data.dataset_splits import DataConfig
 from detection.data.detection_batches import PreparedPictures, evaluation_batches
+from detection.heads.candidates import Detections
 from detection.improve.improved_predictions import Improver
-from detection.model.detector import Detections, FasterRCNN
+from detection.model.detector import FasterRCNN
 from detection.results.pasted_masks import paste_masks
 from detection.types import Batch, Prediction
 from pictures.decoding import load_image

@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 # Keys of which the tensors' shapes or their meaning depend.
 _KEYS = (
     *("backbone.name", "backbone.shortcut", "backbone.stride_on", "backbone.stem_pool", "backbone.dilation"),
-    *("detector.kind", "detector.class_agnostic"),
+    *("detector.kind", "detector.class_agnostic", "detector.context", "roi.stages"),
     *("rpn.channels", "rpn.anchor_sizes", "rpn.anchor_ratios", "rpn.anchor_grid", "roi.size", "roi.aligned"),
 )
 _KEYS_OF_KIND = {

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from detection.config import DetectionConfig
 from detection.data.detection_batches import view_batch
-from detection.heads.roi_heads import Detections
+from detection.heads.candidates import Detections
 from detection.improve.augmented_testing import Augmentation, augmentations_of, boxes_of_file, grids_of_file
 from detection.improve.box_fusion import Fused, fuse, suppress
 from detection.improve.improve_options import ImproveOptions

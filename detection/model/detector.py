@@ -8,8 +8,11 @@ from torch import Tensor, nn
 from backbones.features import FeatureNetwork
 from backbones.pyramid import Pyramid
 from backbones.simple_pyramid import SimplePyramid
+from detection.heads.candidates import Detections
 from detection.heads.mask_head import MaskConfig
-from detection.heads.roi_heads import Detections, RoiConfig, RoiHeads
+from detection.heads.roi_heads import RoiHeads
+from detection.heads.roi_options import RoiConfig
+from detection.improve.inference_options import InferenceConfig
 from detection.model.rpn import Proposals, RegionProposalNetwork, RpnConfig
 from detection.types import Batch
 from foundation.errors import UserError
@@ -21,14 +24,16 @@ Trunk = FeatureNetwork | Pyramid | SimplePyramid  # what gives a detector its ma
 class DetectorOptions:
     """What a detector is made with, its backbone apart; without `mask` it makes no masks.
 
-    `DetectionConfig` composes it, rpn and roi complete; `DetectorConfig` explains the last two.
+    `DetectionConfig` composes it, rpn and roi complete; `DetectorConfig` explains what is no section.
     """
 
     rpn: RpnConfig
     roi: RoiConfig
     mask: MaskConfig | None
     class_agnostic: bool
+    context: bool
     pyramid_channels: int
+    testing: InferenceConfig
 
 
 class FasterRCNN(nn.Module):
@@ -56,8 +61,8 @@ class FasterRCNN(nn.Module):
         """Trains on N pictures, or finds their objects.
 
         Returns:
-            In training the losses, means over pictures: loss_rpn_objectness, loss_rpn_box, loss_roi_class,
-            loss_roi_box, and loss_mask. Otherwise the detections, with boxes in the batch's resized pixels.
+            In training the losses, means over pictures: loss_rpn_objectness, loss_rpn_box, and those of
+            `RoiHeads.losses`. Otherwise the detections, with boxes in the batch's resized pixels.
         """
         features = self.extract(batch)
         proposals, losses = self.propose(batch, features)

@@ -3,6 +3,7 @@
 A new kind is a module with a function as `build_fpn`, and an entry of `KINDS`.
 """
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -30,7 +31,7 @@ def build_c4(
 ) -> FasterRCNN:
     """Faster R-CNN on conv4 (He et al. 2015, appendix A): conv1–conv4 shared, conv5 and up for every region.
 
-    Masks are made of conv5's output (He et al. 2017, figure 4).
+    Masks are made of conv5's output (He et al. 2017, figure 4). Each stage of a cascade has its own conv5.
 
     Trunk and head are as `create_trunk_and_head` returns; num_classes is K, without background.
 
@@ -48,9 +49,8 @@ def build_c4(
                 "another backbone, or detector.kind=dc5 or fpn"
             )
         mask_head = MaskHead(regions.map_channels, num_classes, replace(options.mask, convolutions=0))
-    roi_heads = RoiHeads(
-        regions, num_classes, options.roi, class_agnostic=options.class_agnostic, mask_head=mask_head
-    )
+    stages = [regions, *(copy.deepcopy(regions) for _ in range(options.roi.stages - 1))]
+    roi_heads = _roi_heads(stages, num_classes, options, mask_head=mask_head)
     return FasterRCNN(trunk, RegionProposalNetwork([spec], options.rpn), roi_heads)
 
 
@@ -99,14 +99,31 @@ def _with_pooled_regions(
 ) -> FasterRCNN:
     assert options.roi.size is not None
     roi = options.roi
-    regions = PooledRegions(pooled, size=options.roi.size, aligned=roi.aligned, channels=roi.channels)
+    stages = [
+        PooledRegions(pooled, size=options.roi.size, aligned=roi.aligned, channels=roi.channels)
+        for _ in range(roi.stages)
+    ]
     masks: dict[str, Any] = {}
     if options.mask is not None:
-        mask_head = MaskHead(regions.map_channels, num_classes, options.mask)
+        mask_head = MaskHead(stages[0].map_channels, num_classes, options.mask)
         masks = {"mask_head": mask_head, "mask_size": options.mask.size}
-    roi_heads = RoiHeads(regions, num_classes, options.roi, class_agnostic=options.class_agnostic, **masks)
+    roi_heads = _roi_heads(stages, num_classes, options, **masks)
     rpn = RegionProposalNetwork(list(trunk.feature_specs.values()), options.rpn)
     return FasterRCNN(trunk, rpn, roi_heads)
+
+
+def _roi_heads(
+    stages: Sequence[nn.Module], num_classes: int, options: DetectorOptions, **masks: Any
+) -> RoiHeads:
+    return RoiHeads(
+        stages,
+        num_classes,
+        options.roi,
+        class_agnostic=options.class_agnostic,
+        context=options.context,
+        testing=options.testing,
+        **masks,
+    )
 
 
 def _only_spec(trunk: FeatureNetwork) -> FeatureSpec:

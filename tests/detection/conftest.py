@@ -23,7 +23,8 @@ from detection.data.annotations import DetectionDataset
 from detection.data.dataset_splits import DataConfig, open_dataset
 from detection.data.shapes_scenes import ShapesFolders, ensure_shapes
 from detection.heads.mask_head import MaskConfig
-from detection.heads.roi_heads import RoiConfig
+from detection.heads.roi_options import RoiConfig
+from detection.improve.inference_options import InferenceConfig
 from detection.model.detector import DetectorOptions
 from detection.model.rpn import RpnConfig
 from training.config import load_config
@@ -149,13 +150,20 @@ def detector_options() -> Callable[..., DetectorOptions]:
     """Options of a kind of detector; what is not given has its default, and without `mask` none are made."""
 
     def make(
-        kind: str, *, rpn: dict, roi: dict, mask: dict | None = None, **detector: Any
+        kind: str,
+        *,
+        rpn: dict,
+        roi: dict,
+        mask: dict | None = None,
+        testing: dict | None = None,
+        **detector: Any,
     ) -> DetectorOptions:
         return DetectionConfig(
             detector=DetectorConfig(kind, mask=mask is not None, **detector),
             rpn=RpnConfig(**rpn),
             roi=RoiConfig(**roi),
             mask=MaskConfig(**(mask or {})),
+            testing=InferenceConfig(**(testing or {})),
         ).detector_options
 
     return make

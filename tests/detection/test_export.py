@@ -18,7 +18,7 @@ from detection.build import LoadedDetector
 from detection.config import DetectionConfig, DetectorConfig
 from detection.export import SHAPES, TRACED, ExportedDetector, check_export, export
 from detection.heads.mask_head import MaskConfig
-from detection.heads.roi_heads import RoiConfig
+from detection.heads.roi_options import RoiConfig
 from detection.model.detector_kinds import KINDS
 from detection.model.rpn import RpnConfig
 from detection.types import Batch

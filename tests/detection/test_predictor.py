@@ -17,7 +17,7 @@ from detection.build import load_detector
 from detection.data.dataset_splits import DataConfig
 from detection.data.detection_batches import PreparedPictures, evaluation_batches
 from detection.data.picture_folder import PictureFolder
-from detection.heads.roi_heads import Detections
+from detection.heads.candidates import Detections
 from detection.predictor import guess_evaluation, predict, predict_dataset, to_predictions
 from detection.results.pasted_masks import decode_mask
 from detection.types import Batch

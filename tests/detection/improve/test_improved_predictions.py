@@ -15,7 +15,8 @@ from backbones import save_weights
 from detection.build import build_detector, detector_header
 from detection.config import DetectionConfig
 from detection.data.dataset_splits import DataConfig
-from detection.heads.roi_heads import Detections, RoiConfig
+from detection.heads.candidates import Detections
+from detection.heads.roi_options import RoiConfig
 from detection.improve import improved_predictions as module
 from detection.improve.improve_options import ImproveOptions
 from detection.improve.improved_predictions import Improver

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -9,8 +10,9 @@ from torch import Tensor, nn
 
 from backbones import create_backbone
 from backbones.spec import IMAGENET_INPUT, FeatureSpec
-from detection.config import DetectionConfig
-from detection.heads.roi_heads import RoiConfig
+from detection.config import DetectionConfig, DetectorConfig
+from detection.heads.roi_options import RoiConfig
+from detection.improve.inference_options import InferenceConfig
 from detection.model.detector import DetectorOptions, FasterRCNN
 from detection.model.detector_kinds import build_c4, build_fpn
 from detection.model.rpn import RpnConfig
@@ -48,13 +50,19 @@ def make_detector(num_classes: int = 4, *, seed: int = 0, **keywords: dict) -> F
     options |= {"pre_nms_train": 400, "post_nms_train": 60, "pre_nms_test": 300, "post_nms_test": 40}
     roi = {"size": 6, "regions_per_image": 16, "detections_per_image": 30} | keywords.get("roi", {})
     rpn = options | keywords.get("rpn", {})
-    config = DetectionConfig(rpn=RpnConfig(**rpn), roi=RoiConfig(**roi))
+    config = DetectionConfig(
+        detector=DetectorConfig(**keywords.get("detector", {})),
+        rpn=RpnConfig(**rpn),
+        roi=RoiConfig(**roi),
+        testing=InferenceConfig(**keywords.get("testing", {})),
+    )
     model = build_c4(TinyTrunk(), TinyHead(), num_classes, config.detector_options)
     with torch.no_grad():  # at their usual scale all scores are alike, and all boxes are anchors
         model.rpn.head.objectness.weight.mul_(40)
         model.rpn.head.deltas.weight.mul_(20)
-        model.roi_heads.classifier.weight.mul_(300)
-        model.roi_heads.regressor.weight.mul_(1000)
+        for reader, _ in model.roi_heads.stages:
+            reader.classifier.weight.mul_(300)
+            reader.regressor.weight.mul_(1000)
     return model
 
 
@@ -121,22 +129,25 @@ def batches() -> Callable[..., Batch]:
 @pytest.fixture
 def detectors(
     detector: Callable[..., FasterRCNN], detector_options: Callable[..., DetectorOptions]
-) -> Callable[[str], FasterRCNN]:
-    """By kind: c4, fpn, and mask, a pyramid with masks."""
+) -> Callable[..., FasterRCNN]:
+    """By kind: c4, fpn, and mask, a pyramid with masks; `options` are of the detector."""
 
-    def make(kind: str) -> FasterRCNN:
+    def make(kind: str, *, stages: int = 1, testing: dict | None = None, **options: Any) -> FasterRCNN:
+        options["class_agnostic"] = stages > 1
         if kind == "c4":
-            return detector()
+            return detector(roi={"stages": stages}, testing=testing or {}, detector=options)
         torch.manual_seed(0)
         network = create_backbone("resnet18", out_features=("res2", "res3", "res4", "res5"))
         rpn = {"anchors_per_image": 32, "pre_nms_train": 100, "post_nms_train": 60, "pre_nms_test": 100}
-        roi, mask = {"channels": 16, "regions_per_image": 16}, {"channels": 8} if kind == "mask" else None
+        roi = {"channels": 16, "regions_per_image": 16, "stages": stages}
+        options |= {"mask": {"channels": 8} if kind == "mask" else None, "testing": testing}
         rpn["channels"] = 16
-        options = detector_options("fpn", pyramid_channels=16, rpn=rpn, roi=roi, mask=mask)
-        model = build_fpn(network, 4, options)
+        made = detector_options("fpn", pyramid_channels=16, rpn=rpn, roi=roi, **options)
+        model = build_fpn(network, 4, made)
         with torch.no_grad():  # at their usual scale all scores are alike
             model.rpn.head.objectness.weight.mul_(40)
-            model.roi_heads.classifier.weight.mul_(100)
+            for reader, _ in model.roi_heads.stages:
+                reader.classifier.weight.mul_(100)
         return model
 
     return make

@@ -92,7 +92,8 @@ def test_predictors_compute_in_float32_whatever_the_precision(detector: Callable
     boxes = torch.tensor([[[0.0, 0, 50, 50], [3, 5, 60, 80]]])
     with torch.autocast("cpu", torch.bfloat16):
         maps = model.roi_heads.region_features.maps(features, boxes)
-        values = [*model.rpn.head(features[0]), *model.roi_heads.predict(maps, boxes)]
+        vectors = model.roi_heads.regions.vectors(maps).unflatten(0, boxes.shape[:2])
+        values = [*model.rpn.head(features[0]), *model.roi_heads.predict(vectors)]
     for value in values:
         assert value.dtype == torch.float32
         assert not torch.equal(value, value.bfloat16().float())
