@@ -4,6 +4,7 @@ python tools/eval_det.py --weights runs/voc07_frcnn_r50/best.safetensors
 python tools/eval_det.py --predictions FILE --dataset coco:ANNOTATIONS.json
 python tools/eval_det.py --predictions FILE --dataset yolo:MY_SET       # or of any kind that trains; [:SPLIT]
 python tools/eval_det.py --predictions FILE --dataset voc:VOCdevkit/VOC2007:test --method 11point
+python tools/eval_det.py --predictions A --predictions B --dataset SET --merge wbf   # an ensemble
 python tools/eval_det.py --weights FILE --explain --bootstrap 1000 --report --out runs/looked_at
 python tools/eval_det.py --weights FILE --operating-point precision=0.9 --out runs/looked_at
 python tools/eval_det.py --weights FILE data.val=2012:test --submission runs/for_the_server
@@ -27,12 +28,13 @@ def parser() -> argparse.ArgumentParser:
     source.add_argument(
         "--weights", metavar="FILE", help="a detector's, or a published name; scored as in training"
     )
-    source.add_argument("--predictions", metavar="FILE", help="a COCO-style result file")
+    text = "a COCO-style result file; given again, what several files say together (--merge)"
+    source.add_argument("--predictions", action="append", metavar="FILE", help=text)
     add = parser.add_argument
     text = "KIND:ROOT[:SPLIT], KIND as data.kind; coco:ANNOTATIONS.json, voc:DEVKIT/VOC<year>:<split>"
     add("--dataset", metavar="SET", help=text)
     add("--method", choices=["area", "11point"], help="of VOC AP (default: area)")
-    add("--out", type=Path, metavar="DIR", help="for result.json, and predictions.json of --weights")
+    add("--out", type=Path, metavar="DIR", help="for result.json and predictions.json")
     text = "leave out the residuals of these blocks of the backbone, for instance res3.1 res4.0"
     add("--without", nargs="+", default=[], metavar="BLOCK", help=text)
     add("--explain", action="store_true", help="why VOC2007, VOC2012 and COCO figures of these differ")
@@ -59,10 +61,11 @@ def main(arguments: argparse.Namespace) -> None:
     from detection.results.evaluation import evaluate
 
     given = vars(arguments)
+    merge = {"merge": given.pop("merge")} if given["predictions"] else {}
     improve = take_improve_options(given)
     named = {field.name for field in fields(ReportOptions)} & given.keys()
     options = ReportOptions(**{name: given.pop(name) for name in named})
-    result = evaluate(**given, options=options, improve=improve)
+    result = evaluate(**given, **merge, options=options, improve=improve)
     if result:
         say(describe_all(result))
 

@@ -151,5 +151,5 @@ def add_improve_options(parser: argparse.ArgumentParser) -> None:
 
 
 def take_improve_options(given: dict[str, Any]) -> ImproveOptions:
-    """Takes what `add_improve_options` added out of a command's arguments."""
-    return ImproveOptions(**{field.name: given.pop(field.name) for field in fields(ImproveOptions)})
+    """Takes what `add_improve_options` added out of a command's arguments, as far as it is there."""
+    return ImproveOptions(**{field.name: given.pop(field.name, None) for field in fields(ImproveOptions)})

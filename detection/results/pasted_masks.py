@@ -45,17 +45,36 @@ def paste_means(
     Returns:
         R run-lengths.
     """
-    merged = []
-    for rows in objects:
-        pasted = list(_pasted(masks[rows], boxes[rows], size))
-        first = np.min([start for start, _ in pasted], axis=0)
-        after = np.max([start + values.shape for start, values in pasted], axis=0)
-        mean, shares = np.zeros(after - first), weights[rows].double()
-        for (start, values), share in zip(pasted, (shares / shares.sum()).tolist(), strict=True):
-            left, top = start - first
-            mean[left : left + values.shape[0], top : top + values.shape[1]] += share * values
-        merged.append(_run_length(mean >= 0.5, first, size))
-    return merged
+    return [_mean(list(_pasted(masks[rows], boxes[rows], size)), weights[rows], size) for rows in objects]
+
+
+def mean_masks(
+    masks: Sequence[RunLength], weights: Tensor, objects: Sequence[Tensor], size: tuple[int, int]
+) -> list[RunLength]:
+    """As `paste_means`, of masks of whole pictures; an object that was found once keeps its mask."""
+    means = []
+    for rows in map(Tensor.tolist, objects):
+        parts = [_cut_out(masks[row]) for row in rows] if len(rows) > 1 else []
+        means.append(_mean(parts, weights[rows], size) if parts else masks[rows[0]])
+    return means
+
+
+def _cut_out(mask: RunLength) -> tuple[_Pixels, _Floats]:
+    """A mask's part with pixels, as `_pasted` gives it."""
+    left, top, width, height = np.array(mask_boxes([mask])[0]).astype(int).tolist()
+    inside = decode_mask(mask)[top : top + height, left : left + width]
+    return np.array([left, top]), inside.T.astype(np.float64)
+
+
+def _mean(parts: list[tuple[_Pixels, _Floats]], weights: Tensor, size: tuple[int, int]) -> RunLength:
+    """Where the weighted mean of masks as `_pasted` gives them is at least 0.5."""
+    first = np.min([start for start, _ in parts], axis=0)
+    after = np.max([start + values.shape for start, values in parts], axis=0)
+    mean, shares = np.zeros(after - first), weights.double()
+    for (start, values), share in zip(parts, (shares / shares.sum()).tolist(), strict=True):
+        left, top = start - first
+        mean[left : left + values.shape[0], top : top + values.shape[1]] += share * values
+    return _run_length(mean >= 0.5, first, size)
 
 
 def _pasted(masks: Tensor, boxes: Tensor, size: tuple[int, int]) -> Iterator[tuple[_Pixels, _Floats]]:

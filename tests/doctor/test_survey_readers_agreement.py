@@ -14,7 +14,7 @@ from typing import Any
 from detection.data.coco_dataset import CocoDataset, CocoSplit
 from detection.data.voc_dataset import VocDataset, VocSplit
 from detection.metrics.coco_ap import evaluate
-from detection.results.evaluation import score_predictions_file
+from detection.results.evaluation import score_predictions
 from doctor.survey import Survey
 from doctor.survey_readers import survey_coco, survey_voc
 from foundation.errors import UserError
@@ -120,7 +120,7 @@ def test_coco(tmp_path: Path):
         sound = not errors(survey) - {"damaged_segmentation"}
         said = {
             "loader": accepts(lambda: CocoDataset(file, tmp_path)),
-            "scorer": accepts(lambda: score_predictions_file(str(found), f"coco:{file}", "area")),
+            "scorer": accepts(lambda: score_predictions([str(found)], f"coco:{file}")),
         }
         assert said == dict.fromkeys(said, sound), (case, content, survey.findings)
         legal += sound
@@ -168,7 +168,7 @@ def test_voc(tmp_path: Path):
         survey = survey_voc(split)
         said = {
             "loader": accepts(lambda: VocDataset(split.folder.parent, [(split.year, split.name)]).targets),
-            "scorer": accepts(lambda: score_predictions_file(str(found), f"voc:{folder}:train", "area")),
+            "scorer": accepts(lambda: score_predictions([str(found)], f"voc:{folder}:train")),
         }
         assert said == dict.fromkeys(said, not errors(survey)), (case, text, survey.findings)
         legal += said["loader"]

@@ -251,6 +251,7 @@ def test_a_full_disk_keeps_what_was_computed(
         ),
         (["--weights", "none.safetensors", "--tta", "flop"], "unknown 'flop'"),
         (["--weights", "none.safetensors", "--merge", "wbf"], "give tiles or tta"),
+        (["--predictions", "a.json", "--dataset", "coco:x", "--merge", "nms"], "--merge joins several"),
         (["--predictions", "a.json", "--dataset", "coco:x", "--tta", "flip"], "--tta belong to --weights"),
     ],
 )

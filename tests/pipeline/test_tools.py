@@ -66,6 +66,9 @@ def test_pretrain_transfer_evaluate_predict(
     truth = data_folder / "coco" / "annotations" / "instances_val.json"
     tool("eval_det", "--predictions", detector / "predictions.json", "--dataset", f"coco:{truth}")
     assert capsys.readouterr().out == printed
+    twice = ["--predictions", detector / "predictions.json"] * 2
+    tool("eval_det", *twice, "--dataset", f"coco:{truth}", "--merge", "wbf")
+    assert capsys.readouterr().out.startswith("files 2, merge wbf\ncoco in %: AP ")
     looked = ["--explain", "--bootstrap", 20, "--report", "--worst", 2, "--submission", tmp_path / "sent"]
     tool("eval_det", "--weights", detector / "last.safetensors", *looked, "--out", tmp_path / "evaluated")
     text = capsys.readouterr().out

@@ -8,7 +8,7 @@ import pytest
 
 from detection.config import DetectionConfig
 from detection.results.detection_report import ReportOptions
-from detection.results.evaluation import score_predictions_file
+from detection.results.evaluation import score_predictions
 from reporting.detector_findings import find
 from training.config import load_config
 
@@ -39,7 +39,7 @@ def test_the_figures_are_those_of_the_evaluation(coco_set: Path, detector_run: D
     run, out = detector_run("mine", 8.0), tmp_path / "out"
     truth = f"coco:{coco_set / 'annotations' / 'instances_val.json'}"
     options = ReportOptions(bootstrap=150, report=True, worst=2)
-    score_predictions_file(str(run / "predictions.json"), truth, "area", out, options)
+    score_predictions([str(run / "predictions.json")], truth, None, out, options)
     result = json.loads((out / "result.json").read_text())
     anew = find(out, result, None, 150)
     (run / "predictions.json").unlink()

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from detection.results.detection_report import ReportOptions
-from detection.results.evaluation import score_predictions_file
+from detection.results.evaluation import score_predictions
 from foundation.errors import UserError
 from reporting.detector_story import tell_evaluation, tell_training
 from reporting.page.page_parts import Facts, Gallery, Note, Section, Story, Table
@@ -68,7 +68,7 @@ def test_of_an_evaluation(detector_run: DetectorRun, coco_set: Path, tmp_path: P
     predictions = detector_run("run", 8.0) / "predictions.json"
     truth = f"coco:{coco_set / 'annotations' / 'instances_val.json'}"
     options = ReportOptions(report=True, worst=1)
-    score_predictions_file(str(predictions), truth, "area", tmp_path / "out", options)
+    score_predictions([str(predictions)], truth, None, tmp_path / "out", options)
     story, run = tell_evaluation(tmp_path / "out", "out", 50)
     facts = part(story, "What was run").parts[0]
     assert isinstance(facts, Facts)
@@ -87,9 +87,7 @@ def test_of_an_evaluation(detector_run: DetectorRun, coco_set: Path, tmp_path: P
 def test_damaged_curves_are_named(detector_run: DetectorRun, coco_set: Path, tmp_path: Path):
     run, out = detector_run("run", 8.0), tmp_path / "out"
     truth = f"coco:{coco_set / 'annotations' / 'instances_val.json'}"
-    score_predictions_file(
-        str(run / "predictions.json"), truth, "area", out, ReportOptions(report=True, worst=0)
-    )
+    score_predictions([str(run / "predictions.json")], truth, None, out, ReportOptions(report=True, worst=0))
     (run / "predictions.json").unlink()
     (out / "curves.json").write_text('{"cat": {"AP": 0.5, "recall": [0.5]}}')
     with pytest.raises(UserError, match=r"curves\.json is damaged .*; make it anew"):

@@ -10,7 +10,7 @@ from PIL import Image, ImageChops
 
 from detection.metrics import coco_ap
 from detection.results.annotated_pictures import predict_pictures
-from detection.results.evaluation import score_predictions_file, score_weights
+from detection.results.evaluation import score_predictions, score_weights
 from foundation.errors import UserError
 from pictures import decoding as images
 
@@ -236,7 +236,7 @@ def test_predictions_of_pictures_score_as_those_of_the_weights(
     expected = score_weights(detector_weights, [f"data.root={coco_root}", "run.device=cpu"], None)
     detect(coco_root / "val", detector_weights, tmp_path / "out", overrides=["run.device=cpu"])
     file, truth = tmp_path / "out" / "predictions.json", coco_root / "annotations" / "instances_val.json"
-    found = score_predictions_file(str(file), f"coco:{truth}", "area", tmp_path / "scores")
+    found = score_predictions([str(file)], f"coco:{truth}", None, tmp_path / "scores")
     assert found == expected
     written = json.loads((tmp_path / "scores" / "result.json").read_text())
     evaluated = {"predictions": str(file), "dataset": f"coco:{truth}", "pictures": None}

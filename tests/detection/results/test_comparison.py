@@ -14,7 +14,7 @@ from detection.data.coco_dataset import CocoDataset
 from detection.data.voc_dataset import VOC_CLASSES
 from detection.results.comparison import Comparison
 from detection.results.detection_report import ReportOptions
-from detection.results.evaluation import score_predictions_file
+from detection.results.evaluation import score_predictions
 from detection.results.result_records import from_coco_records
 
 HEIGHT, WIDTH = 60, 80
@@ -69,7 +69,7 @@ def test_every_figure_of_a_coco_set_is_the_headline(
 ):
     file, records = coco_set
     annotations = json.loads(file.read_text())
-    result = score_predictions_file(str(tmp_path / "found.json"), f"coco:{file}", "area", tmp_path, ALL)
+    result = score_predictions([str(tmp_path / "found.json")], f"coco:{file}", None, tmp_path, ALL)
     assert result is not None
     scores, stats = result["scores"], reference_stats(annotations, records)
     assert [scores["AP"], scores["AP50"]] == stats[:2]
@@ -106,7 +106,7 @@ def test_boxes_clipped_to_the_picture_would_score_otherwise(coco_set: tuple[Path
 
 def test_the_worst_pictures_are_those_the_figure_counts(coco_set: tuple[Path, list], tmp_path: Path):
     file, _ = coco_set
-    score_predictions_file(str(tmp_path / "found.json"), f"coco:{file}", "area", tmp_path, ALL)
+    score_predictions([str(tmp_path / "found.json")], f"coco:{file}", None, tmp_path, ALL)
     names = sorted(path.name for path in (tmp_path / "false_alarms").iterdir())
     assert [name.split("_")[0] for name in names] == ["001", "002", "003"]
     assert all("_0.90_" in name for name in names)
@@ -137,7 +137,7 @@ def test_every_figure_of_a_voc_set_is_the_headline(
         Image.new("RGB", (353, 500)).save(devkit / "VOC2007" / "JPEGImages" / f"{name}.jpg")
     file.write_text(json.dumps(records))
     place = f"voc:{devkit / 'VOC2007'}:train"
-    result = score_predictions_file(str(file), place, method, tmp_path, ALL)  # type: ignore[arg-type]
+    result = score_predictions([str(file)], place, method, tmp_path, ALL)  # type: ignore[arg-type]
     assert result is not None
     figure, rows = result["scores"]["mAP"], {r["what"]: r["mAP"] for r in result["conventions"]}
     assert 0.2 < figure < 0.8

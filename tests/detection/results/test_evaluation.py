@@ -18,7 +18,7 @@ from detection.improve.improve_options import ImproveOptions
 from detection.metrics import coco_ap, voc_ap
 from detection.results import evaluation as module
 from detection.results.detection_report import ReportOptions, describe_all
-from detection.results.evaluation import score_predictions_file, score_weights
+from detection.results.evaluation import score_predictions, score_weights
 from detection.types import Prediction
 from foundation.errors import UserError
 
@@ -46,7 +46,7 @@ def test_a_result_file_on_voc(devkit: Path, tmp_path: Path, method: Any, metric:
     records = [record("000001", CAT, box, s) for box, s in zip(boxes, (0.9, 0.8, 0.7), strict=True)]
     (tmp_path / "found.json").write_text(json.dumps(records))
     place = f"voc:{devkit / 'VOC2007'}:train"
-    result = score_predictions_file(str(tmp_path / "found.json"), place, method)
+    result = score_predictions([str(tmp_path / "found.json")], place, method)
     assert result["metric"] == metric and result["scores"] == {"mAP": pytest.approx(cat / 2)}
     known = {name: ap for name, ap in result["class_ap"].items() if ap is not None}
     assert known == {"cat": pytest.approx(cat), "dog": 0}
@@ -63,7 +63,7 @@ def test_a_result_file_on_coco(coco_root: Path, tmp_path: Path):
     records = [record(10, 18, [1, 0, 3, 2], 0.6), record(30, 1, [2, 0, 1, 4], 0.9)]
     annotations, file = coco_root / "annotations" / "instances_val.json", tmp_path / "found.json"
     file.write_text(json.dumps(records))
-    result = score_predictions_file(str(file), f"coco:{annotations}", "area")
+    result = score_predictions([str(file)], f"coco:{annotations}")
     assert result["metric"] == "coco"
     assert result["class_ap"] == {"person": 0, "dog": pytest.approx(1)}
     expected = coco_ap.evaluate(annotations, records).stats.tolist()
@@ -83,7 +83,7 @@ def test_masks_without_boxes_get_the_boxes_around_them(coco_root: Path, tmp_path
 
     def scored(entry: dict[str, Any], **options: Any) -> dict[str, Any] | None:
         file.write_text(json.dumps([entry]))
-        return score_predictions_file(str(file), f"coco:{annotations}", "area", **options)
+        return score_predictions([str(file)], f"coco:{annotations}", **options)
 
     result = scored(bare)
     assert result == scored({**bare, "bbox": [1, 0, 3, 2]})
@@ -101,10 +101,50 @@ def test_masks_without_boxes_are_explained_on_voc_too(devkit: Path, tmp_path: Pa
     bare = {"image_id": "000001", "category_id": CAT, "score": 0.6, "segmentation": run_length}
     (tmp_path / "found.json").write_text(json.dumps([bare]))
     place, options = f"voc:{devkit / 'VOC2007'}:train", ReportOptions(explain=True)
-    result = score_predictions_file(str(tmp_path / "found.json"), place, "area", options=options)
+    result = score_predictions([str(tmp_path / "found.json")], place, options=options)
     assert result is not None and result["class_ap"]["cat"] == pytest.approx(1 / 2)
     # One of two cats by 51 of COCO's 101 recalls, no dog.
     assert result["conventions"][2]["mAP"] == pytest.approx(51 / 101 / 2)
+
+
+class TestSeveralFiles:
+    """Files of two detectors, of which one finds the first cat and the other the second and the dog."""
+
+    @pytest.fixture
+    def files(self, tmp_path: Path) -> list[str]:
+        found = {
+            "a": [record("000001", CAT, [0, 0, 10, 10], 0.8)],
+            "b": [record("000001", CAT, [20, 20, 10, 10], 0.6), record("000002", DOG, [4, 4, 5, 5], 0.4)],
+        }
+        for name, records in found.items():
+            (tmp_path / f"{name}.json").write_text(json.dumps(records))
+        return [str(tmp_path / f"{name}.json") for name in found]
+
+    def test_together_they_find_more(self, files: list[str], devkit: Path, tmp_path: Path):
+        place, out = f"voc:{devkit / 'VOC2007'}:train", tmp_path / "out"
+        alone = [score_predictions([file], place)["scores"]["mAP"] for file in files]
+        assert alone == [pytest.approx(1 / 4), pytest.approx(3 / 4)]
+        result = score_predictions(files, place, None, out)
+        assert result["scores"] == {"mAP": pytest.approx(1)}
+        assert result["improve"] == {"files": 2, "merge": "nms"}
+        assert describe_all(result).startswith("files 2, merge nms\n")
+        about = json.loads((out / "result.json").read_text())["evaluated"]
+        assert about == {"predictions": ", ".join(files), "dataset": place, "pictures": None}
+        written = str(out / "predictions.json")
+        scores = [entry["score"] for entry in json.loads(Path(written).read_text())]
+        assert scores == [0.8, 0.6, 0.4] and score_predictions([written], place)["scores"]["mAP"] == 1
+        # Of each object one of two detectors tells.
+        score_predictions(files, place, None, out, merge="wbf")
+        scores = [entry["score"] for entry in json.loads(Path(written).read_text())]
+        assert scores == [pytest.approx(0.4), pytest.approx(0.3), pytest.approx(0.2)]
+
+    def test_what_has_no_effect_or_would_be_lost_is_refused(self, files: list[str], devkit: Path):
+        place = f"voc:{devkit / 'VOC2007'}:train"
+        with pytest.raises(UserError, match="--merge joins several --predictions, and there is one"):
+            score_predictions(files[:1], place, merge="nms")
+        read = Path(files[0]).rename(Path(files[0]).with_name("predictions.json"))
+        with pytest.raises(UserError, match=r"would overwrite the predictions.json that is read"):
+            score_predictions([str(read), files[1]], place, None, read.parent)
 
 
 @pytest.mark.parametrize(
@@ -113,7 +153,7 @@ def test_masks_without_boxes_are_explained_on_voc_too(devkit: Path, tmp_path: Pa
         (None, "got None"),
         ("kitti:x", "or coco:ANNOTATIONS.json or voc:DEVKIT/VOC<year>:<split>, got 'kitti:x'"),
         ("coco:", "got 'coco:'"),
-        ("voc:{devkit}/VOC2007", "for instance voc:data/VOCdevkit/VOC2007:test"),
+        ("voc:", "for instance voc:data/VOCdevkit/VOC2007:test"),
         ("voc:{devkit}/VOC2007:tran", "has no split 'tran'; did you mean 'train'"),
         ("voc:{devkit}/VOC2012:train", "no VOC pictures in"),
         ("coco:{devkit}/none.json", "none.json: no such file"),
@@ -123,14 +163,14 @@ def test_sets_that_are_not_there(devkit: Path, tmp_path: Path, place: str | None
     (tmp_path / "found.json").write_text("[]")
     place = place and place.format(devkit=devkit)
     with pytest.raises(UserError) as refused:
-        score_predictions_file(str(tmp_path / "found.json"), place, "area")
+        score_predictions([str(tmp_path / "found.json")], place)
     assert part in str(refused.value)
 
 
 def test_a_wrong_record_names_its_file(devkit: Path, tmp_path: Path):
     (tmp_path / "found.json").write_text(json.dumps([record(1, CAT, [0, 0, 1, 1], 0.5)]))
     with pytest.raises(UserError, match=r"found\.json: record 0: image_id 1"):
-        score_predictions_file(str(tmp_path / "found.json"), f"voc:{devkit / 'VOC2007'}:train", "area")
+        score_predictions([str(tmp_path / "found.json")], f"voc:{devkit / 'VOC2007'}:train")
 
 
 def stop(*arguments: object) -> None:
@@ -157,7 +197,7 @@ def test_weights_are_scored_and_nothing_is_written_unless_asked(
     assert 0 < about["cost"]["seconds_a_picture"] < 60 and about["cost"]["memory_of"] == "RAM"
     assert sorted(path.name for path in out.iterdir()) == ["predictions.json", "result.json"]
     truth = coco_root / "annotations" / "instances_val.json"
-    assert score_predictions_file(str(out / "predictions.json"), f"coco:{truth}", "area") == result
+    assert score_predictions([str(out / "predictions.json")], f"coco:{truth}") == result
     monkeypatch.setattr(module, "score", stop)
     with pytest.raises(KeyboardInterrupt):
         score_weights(detector_weights, overrides, out)
@@ -175,7 +215,7 @@ def test_a_score_of_several_looks_says_so(detector_weights: Path, coco_root: Pat
     assert describe_all(result).startswith("tta flip,scales=48:64, merge wbf\n")
     assert json.loads((tmp_path / "result.json").read_text())["improve"] == result["improve"]
     found = str(tmp_path / "predictions.json")
-    again = score_predictions_file(found, f"coco:{truth / 'instances_val.json'}", "area")
+    again = score_predictions([found], f"coco:{truth / 'instances_val.json'}")
     assert again == {name: value for name, value in result.items() if name != "improve"}
     plain = score_weights(detector_weights, overrides, tmp_path / "plain")
     records = [
@@ -202,14 +242,14 @@ def test_predictions_of_pictures_score_on_voc(devkit: Path, tmp_path: Path):
     content = {"images": [{"id": 1, "file_name": "000001.jpg"}], "annotations": records}
     file, place = tmp_path / "found.json", f"voc:{devkit / 'VOC2007'}:train"
     file.write_text(json.dumps(content))
-    result = score_predictions_file(str(file), place, "area")
+    result = score_predictions([str(file)], place)
     assert result is not None and result["class_ap"]["cat"] == pytest.approx(0.5)
     file.write_text(json.dumps(content).replace("000001.jpg", "else.jpg"))
     with pytest.raises(UserError, match=r"found\.json: picture 'else.jpg' is not in the data set"):
-        score_predictions_file(str(file), place, "area")
+        score_predictions([str(file)], place)
     file.write_text(json.dumps({**content, "images": [1]}))
     with pytest.raises(UserError, match="images must be a list of entries with id and file_name"):
-        score_predictions_file(str(file), place, "area")
+        score_predictions([str(file)], place)
 
 
 def test_only_the_main_process_scores(
@@ -218,7 +258,7 @@ def test_only_the_main_process_scores(
     monkeypatch.setattr(module, "is_main", lambda: False)
     overrides = [f"data.root={coco_root}", "run.device=cpu"]
     assert score_weights(detector_weights, overrides, tmp_path / "out") is None
-    assert score_predictions_file("none.json", "coco:none.json", "area", tmp_path / "out") is None
+    assert score_predictions(["none.json"], "coco:none.json", None, tmp_path / "out") is None
     assert not (tmp_path / "out").exists()
 
 
@@ -230,7 +270,7 @@ def test_whatever_is_asked_of_a_result_file(devkit: Path, tmp_path: Path):
     out = tmp_path / "out"
     options = ReportOptions(explain=True, bootstrap=10, report=True, worst=1, submission=tmp_path / "sent")
     place = f"voc:{devkit / 'VOC2007'}:train"
-    result = score_predictions_file(str(tmp_path / "found.json"), place, "11point", out, options)
+    result = score_predictions([str(tmp_path / "found.json")], place, "11point", out, options)
     written = json.loads((out / "result.json").read_text())
     assert written.pop("evaluated")["dataset"].startswith("voc:") and written == result
     # One of two cats found, so 6 of 11 recalls are reached; no dog.
@@ -257,7 +297,7 @@ def test_without_objects_every_report_says_so(coco_root: Path, tmp_path: Path):
     file.write_text(json.dumps({**content, "annotations": []}))
     (tmp_path / "found.json").write_text("[]")
     options = ReportOptions(explain=True, bootstrap=5, report=True)
-    result = score_predictions_file(str(tmp_path / "found.json"), f"coco:{file}", "area", tmp_path, options)
+    result = score_predictions([str(tmp_path / "found.json")], f"coco:{file}", None, tmp_path, options)
     assert result is not None
     json.dumps(result, allow_nan=False)
     assert result["interval"]["low"] is None and result["conventions"][0]["mAP"] is None
@@ -303,7 +343,7 @@ class TestWithoutTruth:
         record = {"image_id": 1, "category_id": 3, "bbox": [0, 0, 2, 2], "score": 0.5}
         found.write_text(json.dumps([record]))
         with pytest.raises(UserError, match="test-dev2017 has no annotations, so nothing can be scored"):
-            score_predictions_file(str(found), f"coco:{truth}", "area")
+            score_predictions([str(found)], f"coco:{truth}")
         options = ReportOptions(submission=tmp_path / "sent.json")
-        assert score_predictions_file(str(found), f"coco:{truth}", "area", None, options) == {}
+        assert score_predictions([str(found)], f"coco:{truth}", None, None, options) == {}
         assert json.loads((tmp_path / "sent.json").read_text()) == [record]

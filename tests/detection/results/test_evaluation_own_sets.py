@@ -35,7 +35,7 @@ def score(place: Callable, tmp_path: Path) -> Callable[..., dict[str, Any]]:
         file.write_text(json.dumps(content))
         of_weights: dict[str, Any] = {"weights": None, "without": [], "overrides": overrides}
         options = asked.pop("options", ReportOptions())
-        given = {"predictions": str(file), "dataset": f"yolo:{root}{split}", "out": out, "options": options}
+        given = {"predictions": [str(file)], "dataset": f"yolo:{root}{split}", "out": out, "options": options}
         return evaluate(**given, **of_weights, **{"method": None, **asked})
 
     return run

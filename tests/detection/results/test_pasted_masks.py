@@ -9,7 +9,7 @@ from pycocotools import mask as coco_mask
 from torch.nn import functional as F
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 
-from detection.results.pasted_masks import as_run_length, decode_mask, paste_masks, paste_means
+from detection.results.pasted_masks import as_run_length, decode_mask, mean_masks, paste_masks, paste_means
 
 
 def pasted(masks: torch.Tensor, boxes: torch.Tensor, size: tuple[int, int]) -> np.ndarray:
@@ -146,3 +146,26 @@ def test_the_mean_of_one_is_the_mask_itself():
     weights = torch.linspace(0.05, 0.97, 20)
     assert paste_means(masks, boxes, weights, alone, (70, 90)) == paste_masks(masks, boxes, (70, 90))
     assert paste_means(masks[:0], boxes[:0], weights[:0], [], (70, 90)) == []
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_mean_of_whole_masks_by_the_definition(seed: int):
+    rng, size = np.random.default_rng(seed), (30, 40)
+    masks = rng.random((6, *size)) < rng.uniform(0, 1, (6, 1, 1))
+    masks[4] = False  # a mask without pixels
+    masks[:3, :, 25:] = masks[:3, :8] = False
+    given_masks = [as_run_length(coco_run_length(mask), size) for mask in masks]
+    weights = torch.from_numpy(rng.uniform(0.1, 1, 6))
+    objects = [torch.tensor(rows) for rows in ([0, 1, 2], [3], [4], [5, 4], [2, 5, 3, 0])]
+    found = mean_masks(given_masks, weights, objects, size)
+    for rows, mask in zip(objects, found, strict=True):
+        share = np.tensordot(weights[rows].numpy(), masks[rows.numpy()].astype(float), 1)
+        whole = float(weights[rows].sum())
+        clear = abs(share / whole - 0.5) > 1e-9
+        assert (decode_mask(mask) == (share / whole >= 0.5))[clear].all() and mask["size"] == list(size)
+    assert found[1:3] == given_masks[3:5]
+
+
+def coco_run_length(mask: np.ndarray) -> dict:
+    encoded = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
+    return {"size": encoded["size"], "counts": encoded["counts"].decode()}
