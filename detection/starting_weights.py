@@ -7,6 +7,7 @@ others are made anew. `model.category_map` says what classes are called where th
 
 import json
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -35,8 +36,11 @@ _KEYS_OF_KIND = {
     "dc5": ("roi.channels",),
     "fpn": ("roi.channels", "detector.pyramid_channels"),
 }
-_MASK_HEAD, _MASKS = "roi_heads.mask_head.", "roi_heads.mask_head.classifier"
-_CLASSES, _BOXES = "roi_heads.classifier", "roi_heads.regressor"
+_MASK_HEAD = "roi_heads.mask_head."
+# Of every stage, where a detector has several.
+_PREDICTOR = re.compile(
+    r"roi_heads\.(?:later_stages\.\d+\.)?(classifier|regressor|mask_head\.classifier)\.(?:weight|bias)"
+)
 
 
 def architecture(weights: str | Path) -> list[str]:
@@ -133,26 +137,25 @@ def _with_known_classes(
     four = torch.arange(4)
     background = torch.zeros(min(1, len(known)), 2, dtype=torch.int64)
     of_part = {
-        _CLASSES: torch.cat([background, rows + 1]),
-        _BOXES: (rows[:, None] * 4 + four[:, None]).flatten(0, 1),
-        _MASKS: rows,
+        "classifier": torch.cat([background, rows + 1]),
+        "regressor": (rows[:, None] * 4 + four[:, None]).flatten(0, 1),
+        "mask_head.classifier": rows,
     }
     if source.config.detector.class_agnostic:
-        of_part.pop(_BOXES)
-    for part, pairs in of_part.items():
-        for name in (f"{part}.weight", f"{part}.bias"):
-            if name in own and name in state:
-                mixed = own[name].clone()
-                mixed[pairs[:, 1]] = state[name][pairs[:, 0]]
-                state[name] = mixed
+        of_part.pop("regressor")
+    for name in own.keys() & state.keys():
+        predictor = _PREDICTOR.fullmatch(name)
+        if predictor and predictor[1] in of_part:
+            pairs, mixed = of_part[predictor[1]], own[name].clone()
+            mixed[pairs[:, 1]] = state[name][pairs[:, 0]]
+            state[name] = mixed
     return state
 
 
 def _tell(weights: str, kept: Sequence[str], new: Sequence[str], left_out: Sequence[str]) -> None:
     """Says what became of which part's tensors."""
-    predictors = (_CLASSES, _BOXES, _MASKS)
     parts = [
-        ("kept", [name for name in kept if not name.startswith(predictors)]),
+        ("kept", [name for name in kept if not _PREDICTOR.fullmatch(name)]),
         (
             "made anew, which the file lacks",
             [name for name in new if not name.endswith("num_batches_tracked")],

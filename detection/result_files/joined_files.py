@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from detection.data.annotations import DetectionDataset
-from detection.heads.roi_heads import RoiConfig
+from detection.heads.roi_options import RoiConfig
 from detection.improve.box_fusion import fuse, suppress
 from detection.results.pasted_masks import mean_masks
 from detection.results.result_records import from_coco_records

@@ -108,6 +108,24 @@ def test_mapped_classes_answer_as_the_files(
     assert said in caplog.text
 
 
+def test_every_stage_of_a_cascade_keeps_known_classes(tiny_options: list[str], tmp_path: Path):
+    options = ["roi.stages=3", "detector.class_agnostic=true", "detector.context=true"]
+    file = save(tiny_options, tmp_path / "a.safetensors", *options)
+    source = load_detector(file).model.state_dict()
+    given = configured(tiny_options, file, *options, "model.category_map={hound: dog, man: person}")
+    for config, classes in (
+        (given, ["hound", "man"]),
+        (configured(tiny_options, file, *options), ["dog", "cat"]),
+    ):
+        state = starting_detector(config, classes).state_dict()
+        for stage in ("", "later_stages.0.", "later_stages.1."):
+            name = f"roi_heads.{stage}classifier.weight"
+            assert torch.equal(state[name][:2], source[name][[0, 2]]), name
+            assert torch.equal(state[name][2], source[name][1]) == ("man" in classes), name
+            name = f"roi_heads.{stage}regressor.weight"
+            assert torch.equal(state[name], source[name]), name
+
+
 def test_a_map_that_does_not_fit_is_refused(tiny_options: list[str], detector_weights: Path):
     config = configured(tiny_options, detector_weights, "model.category_map={man: persn}")
     with pytest.raises(UserError, match=r"no class of .*; did you mean 'person'\?"):
