@@ -84,9 +84,7 @@ def plan_runs(
         UserError: fewer than one seed or training at once, a wrong override, a folder made with another
             configuration, or a training that cannot run beside others.
     """
-    for option, value in (("--seeds", seeds), ("--together", together)):
-        if value < 1:
-            raise UserError(f"{option} must be 1 or more, got {value}")
+    require_counts(seeds=seeds, together=together)
     for override in overrides:
         if override.partition("=")[0] in OURS_TO_SET:
             raise UserError(
@@ -104,6 +102,13 @@ def plan_runs(
         if together > 1:
             refuse_shared(config)
     return runs
+
+
+def require_counts(**options: int) -> None:
+    """Refuses options of a command, by their names, that are below 1."""
+    for option, value in options.items():
+        if value < 1:
+            raise UserError(f"--{option} must be 1 or more, got {value}")
 
 
 def row_config(row: Row, overrides: Sequence[str] = ()) -> PretrainConfig:

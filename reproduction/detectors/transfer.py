@@ -6,31 +6,20 @@ is a third start, from weights with nothing fixed. It differs from scratch in th
 first in what is fixed alone.
 """
 
-import logging
-import signal
 import statistics
-import sys
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
-from multiprocessing import active_children, get_context
 from pathlib import Path
-from threading import current_thread
-from typing import Any, Literal, NamedTuple
-
-import torch
+from typing import Any, Literal
 
 from detection.config import DetectionConfig
-from detection.train import finetune
 from foundation.atomic_files import write_json
-from foundation.errors import UserError
 from pictures.plots import new_axes, save_plot
 from pictures.run_pictures.run_curves import read_metrics
+from reproduction.detectors.trainings import train_variants, with_seed
 from reproduction.tables import markdown_table, spread
-from training.command import set_up_logging
-from training.devices import is_main, world_size
+from training.devices import is_main
 
-logger = logging.getLogger(__name__)
 # What each is called in folders and tables; the second only where the configuration fixes anything.
 STARTS = ("pretrained", "pretrained_unfrozen", "scratch")
 COLUMNS = ("AP", "AP50", "AP75", "mAP")
@@ -82,17 +71,7 @@ def variant(config: DetectionConfig, start: str, weights: str, seed: int) -> Det
     if start != "pretrained":
         norm: Literal["batch", "sync"] = "batch" if backbone.norm == "frozen" else backbone.norm
         backbone = replace(backbone, norm=norm, frozen_stages=0)
-    return replace(config, backbone=backbone, run=replace(config.run, seed=seed))
-
-
-class Training(NamedTuple):
-    """One fine-tuning of a comparison: what it is called, and the arguments of `finetune`."""
-
-    name: str
-    config: DetectionConfig
-    folder: Path
-    resume: bool
-    overwrite: bool
+    return with_seed(replace(config, backbone=backbone), seed)
 
 
 def compare(
@@ -110,63 +89,24 @@ def compare(
     Writes comparison.json and curves.png beside them.
 
     Args:
-        processes: so many trainings at once, each with its share of the CPU's cores. Sums are rounded in
-            another order with another number of cores, so figures differ a little.
+        processes: so many trainings at once, see `train_variants`.
     Raises:
-        UserError: fewer than one seed or process, or whatever `finetune` refuses.
+        UserError: as `train_variants`.
     """
-    for option, value in (("--seeds", seeds), ("--processes", processes)):
-        if value < 1:
-            raise UserError(f"{option} must be 1 or more, got {value}")
-    if processes > 1 and world_size() > 1:
-        raise UserError(f"--processes {processes} has no effect under torchrun; leave it out")
     starts = starts_of(config)
-    trainings = []
-    for seed in range(seeds):
-        for start in starts:
-            folder = out / f"{start}_seed{seed}"
-            begun = (folder / "config.yaml").is_file()  # of a comparison that was cut off, some runs are not
-            changed = variant(config, start, weights, seed)
-            trainings.append(Training(f"{start}, seed {seed}", changed, folder, resume and begun, overwrite))
-    done = [*map(_train, trainings)] if processes == 1 else _train_at_once(trainings, processes)
-    results = {start: done[place :: len(starts)] for place, start in enumerate(starts)}
+    results = train_variants(
+        starts,
+        lambda start, seed: variant(config, start, weights, seed),
+        lambda start, seed: out / f"{start}_seed{seed}",
+        seeds=seeds,
+        resume=resume,
+        overwrite=overwrite,
+        processes=processes,
+    )
     if is_main():
         write_json(out / "comparison.json", results, indent=1)
         draw_curves(out, starts, seeds)
     return Comparison(results)
-
-
-def _train(training: Training) -> dict[str, Any]:
-    logger.info("%s", training.name)
-    resume, overwrite = training.resume, training.overwrite
-    return finetune(training.config, training.folder, resume=resume, overwrite=overwrite)
-
-
-def _train_at_once(trainings: Sequence[Training], processes: int) -> list[dict[str, Any]]:
-    """The results of trainings that each run in one of so many processes; if one fails all end."""
-    cores = max(1, torch.get_num_threads() // processes)
-    pool = ProcessPoolExecutor(processes, get_context("spawn"), initializer=_begin, initargs=(cores,))
-    try:
-        return list(pool.map(_train_beside_others, trainings))
-    except BaseException:
-        for process in active_children():
-            process.terminate()  # it saves the step at hand
-        raise
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _begin(cores: int) -> None:
-    """Prepares a process for trainings: Ctrl-C and SIGTERM end it quietly where none is under way."""
-    torch.set_num_threads(cores)
-    set_up_logging()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: sys.exit(128 + signal.SIGTERM))
-
-
-def _train_beside_others(training: Training) -> dict[str, Any]:
-    current_thread().name = training.name  # its lines in the log say so, and it draws no bar
-    return _train(training)
 
 
 def draw_curves(out: Path, starts: Sequence[str], seeds: int) -> None:

@@ -9,8 +9,7 @@ import pytest
 from PIL import Image
 
 from detection.config import DetectionConfig
-from foundation.errors import UserError
-from reproduction.detectors import transfer as module
+from reproduction.detectors import trainings
 from reproduction.detectors.transfer import (
     STARTS,
     Comparison,
@@ -109,7 +108,7 @@ def test_runs_of_a_comparison(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         (out / "metrics.jsonl").write_text('{"step": 1, "loss": 2.0}\n{"step": 1, "val/AP": null}\n')
         return result(AP=0.1 * config.run.seed)
 
-    monkeypatch.setattr(module, "finetune", stand_in)
+    monkeypatch.setattr(trainings, "finetune", stand_in)
     first = compare(CONFIG, "w", 1, tmp_path, resume=False, overwrite=False)
     assert calls == [
         ("pretrained_seed0", 0, "w", False, False),
@@ -126,17 +125,3 @@ def test_runs_of_a_comparison(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     assert both.scores("pretrained", "AP") == [0, 10]
     assert json.loads((tmp_path / "comparison.json").read_text()) == both.results
     assert Image.open(tmp_path / "curves.png").format == "PNG"
-
-
-@pytest.mark.parametrize("option", ["seeds", "processes"])
-def test_numbers_that_are_none(tmp_path: Path, option: str):
-    numbers = {"seeds": 1, "processes": 1, option: 0}
-    with pytest.raises(UserError, match=f"--{option} must be 1 or more, got 0"):
-        compare(CONFIG, "w", out=tmp_path / "out", resume=False, overwrite=False, **numbers)
-    assert not (tmp_path / "out").exists()
-
-
-def test_processes_of_torchrun_are_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(UserError, match="--processes 2 has no effect under torchrun"):
-        compare(CONFIG, "w", 1, tmp_path / "out", resume=False, overwrite=False, processes=2)
