@@ -2,21 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
+from typing import Any
 
 from classification.config import PretrainConfig
 from detection.config import DetectionConfig
 from reporting.page.page_parts import Note, Part, Section, Table
 from reporting.page.wording import figure, signed
 from reproduction.detectors.detection_tables import DETECTION_TABLES
+from reproduction.detectors.row_configs import detector_changes, detector_config
 from reproduction.paper import TABLES, Printed
-from reproduction.runs import CONFIGS, row_config
+from reproduction.runs import row_config
 from reproduction.tables import PROTOCOLS, protocol_scores, recipe_changes, said
-from training.config import differences, dump_config, load_config
-
-# Where a detector's run may differ from the paper's configuration and still be its row.
-EXECUTION = ("run.", "data.root")
 
 
 @dataclass(frozen=True)
@@ -68,29 +65,26 @@ def detector_rows(config: DetectionConfig, scores: Mapping[str, float | None]) -
 
     Of rows that stand in several tables only the first is found.
     """
-    found: dict[str, Beside] = {}
+    found: dict[tuple[str, ...], Beside] = {}
     for table in DETECTION_TABLES.values():
         for row in table.rows:
-            if row.config is None or row.config in found or row.overrides or not row.scores:
+            key = (row.config or "", *row.overrides)
+            if row.config is None or row.networks > 1 or key in found or not row.scores:
                 continue
-            theirs = _detector_config(row.config)
+            theirs = detector_config(row)
             if _is_of(theirs) != _is_of(config):
                 continue
-            lines = differences(dump_config(theirs), dump_config(config))
-            changes = [said(line) for line in lines if not line.startswith(EXECUTION)]
+            changes = [said(line) for line in detector_changes(theirs, config)]
             ours = {name: 100 * value for name, value in scores.items() if value is not None}
             of_row = row.label, table.source, row.scores
-            found[row.config] = Beside(*of_row, changes, ours, "the last evaluation of the run")
+            found[key] = Beside(*of_row, changes, ours, "the last evaluation of the run")
     return [*found.values()]
 
 
-@cache
-def _detector_config(stem: str) -> DetectionConfig:
-    return load_config(DetectionConfig, CONFIGS / f"{stem}.yaml")
-
-
-def _is_of(config: DetectionConfig) -> tuple[str, ...]:
-    return config.backbone.name, config.detector.kind, config.data.kind, config.data.train, config.data.val
+def _is_of(config: DetectionConfig) -> tuple[Any, ...]:
+    detector, data = config.detector, config.data
+    network = config.backbone.name, detector.kind, detector.context, config.testing
+    return *network, data.kind, data.train, data.val
 
 
 def paper_section(rows: Sequence[Beside]) -> list[Section]:

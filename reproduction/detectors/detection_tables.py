@@ -33,11 +33,6 @@ class DetectionRow:
     networks: int = 1
     elsewhere: dict[str, Scores] = field(default_factory=dict)
 
-    @property
-    def trained(self) -> tuple[str, ...]:
-        """The overrides that a training needs."""
-        return tuple(override for override in self.overrides if not override.startswith("testing."))
-
 
 @dataclass(frozen=True)
 class DetectionTable:

@@ -63,6 +63,18 @@ def test_rows_of_detectors(number: str):
         assert any("optim.lr 0.5 instead of" in note.text for note in shown(detector_rows(other, ours))[1])
 
 
+def test_a_row_of_the_ablation_is_told_by_what_it_switches_on():
+    file = CONFIGS / "coco_frcnn_r101.yaml"
+    refined = load_config(DetectionConfig, file, ["testing.refine=1"])
+    rows, notes = shown(detector_rows(refined, {"AP50": 0.5, "AP": 0.3}))
+    assert [row[:3] for row in rows] == [
+        ["+ box refinement: He et al. 2015, Table 9, appendix B", "AP50", "49.90"],
+        ["+ box refinement: He et al. 2015, Table 9, appendix B", "AP", "29.90"],
+    ]
+    assert not any(note.warning for note in notes)
+    assert detector_rows(load_config(DetectionConfig, file, ["testing.refine=2"]), {"AP": 0.3}) == []
+
+
 def test_no_row_no_section():
     config = load_config(PretrainConfig, CONFIGS / "shapes_r18.yaml")
     assert paper_section(classifier_rows(config, Path("none"), {"top1_error": 1.0})) == []

@@ -62,12 +62,6 @@ def test_each_row_of_the_ablation_adds_one_thing_to_the_row_before():
     assert [row.networks for row in rows] == [1, 1, 1, 1, 3]
 
 
-def test_rows_are_trained_alike_where_only_testing_differs():
-    trained = {row.key: row.trained for row in DETECTION_TABLES["9"].rows}
-    assert trained["baseline"] == trained["refinement"] == ()
-    assert trained["context"] == trained["multi-scale"] == trained["ensemble"] == ("detector.context=true",)
-
-
 @pytest.mark.parametrize(("number", "row"), ROWS, ids=lambda value: getattr(value, "key", value))
 def test_rows_have_names_and_configurations(number: str, row: DetectionRow):
     assert [other.key for other in DETECTION_TABLES[number].rows].count(row.key) == 1
