@@ -25,7 +25,7 @@ from detection.predictor import guess_evaluation, predict_dataset
 from detection.published_detectors import refuse_detector
 from detection.results.metrics_by_name import METRICS, score
 from detection.results.result_records import to_coco_records
-from detection.starting_weights import starting_detector
+from detection.starting_weights import source_detector, starting_detector
 from detection.types import Batch, Prediction
 from foundation.atomic_files import write_json
 from foundation.errors import UserError
@@ -76,7 +76,6 @@ def finetune(
     ):
         if folder.result is not None:
             return folder.result
-        seed_everything(config.run.seed)
         training = open_training()
         # What scoring masks will need is checked now, not at the first evaluation.
         scored = config.detector.mask and METRICS[config.metric].masks
@@ -97,7 +96,10 @@ def finetune(
         if config.backbone.weights is not None and folder.network is None:
             refuse_detector(config.backbone.weights)
             find_weights(config.backbone.weights)  # a failing download is told before all pictures are read
+        if config.model.weights is not None and folder.network is None:
+            source_detector(config.model.weights, config, training.classes)  # nor is what does not fit
         check_scoring(validation, config)
+        seed_everything(config.run.seed)
         if not joint:
             return Alternation(config, training, validation, out, device, detection_task).run(folder)
         model = starting_detector(config, training.classes, folder.network).to(device)

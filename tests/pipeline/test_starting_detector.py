@@ -39,6 +39,14 @@ def test_from_one_set_to_another(tool: Callable, refused: Callable, tiny_detecto
     detector = detection.load(second / "best.safetensors", device="cpu")
     assert (detector.classes, detector.category_ids) == (["mark"], [7])
     assert f"weights: {first}" in (second / "config.yaml").read_text()
+    # By a map the predictors of another class go on; one that does not fit is told before pictures are read.
+    tool("train_det", "--out", tmp_path / "mapped", *options, "model.category_map={mark: disc}")
+    picture = tmp_path / "set" / "val" / "3.png"
+    content = picture.read_bytes()
+    picture.write_bytes(b"broken")
+    message = refused("train_det", "--out", tmp_path / "c", *options, "model.category_map={mark: dsic}")
+    assert "'dsic' is no class of" in message and "did you mean 'disc'?" in message
+    picture.write_bytes(content)
     # A run goes on without the file that it started from; a new one does not begin.
     first.unlink()
     (second / "result.json").unlink()
