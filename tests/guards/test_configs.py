@@ -5,11 +5,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from backbones import create_model
+from backbones import create_model, save_weights
 from backbones.weights.published import published_name, stated_header
 from classification.config import PretrainConfig
-from detection.build import build_detector
+from detection.build import assemble, build_detector, detector_header
 from detection.config import BackboneConfig, DetectionConfig
+from detection.data.voc_dataset import VOC_CLASSES
+from detection.model.category_maps import CATEGORY_MAPS
+from detection.starting_weights import source_detector
 from training.config import dump_config, load_config
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,9 +48,29 @@ def test_detection_config_builds(path: Path, tmp_path: Path):
     stand_in = ["backbone.weights=null", "backbone.norm=batch", "backbone.frozen_stages=0"]
     build_detector(load_config(DetectionConfig, path, stand_in), num_classes=3)
     config = load_config(DetectionConfig, path)
-    assert config.backbone.weights
+    assert config.backbone.weights or config.model.weights
     assert path.stem in FREEZE_NOTHING or config.backbone.norm == BackboneConfig().norm
     assert reloaded(config, tmp_path) == config
+
+
+GO_ON = [path for path in CONFIGS if is_detection(path) and load_config(DetectionConfig, path).model.weights]
+
+
+@pytest.mark.parametrize("path", GO_ON, ids=lambda path: path.stem)
+def test_a_detector_to_go_on_from_is_of_a_configuration_here(path: Path, tmp_path: Path):
+    config = load_config(DetectionConfig, path)
+    assert config.model.weights is not None
+    file = Path(config.model.weights)
+    first = load_config(DetectionConfig, ROOT / "configs" / f"{file.parent.name}.yaml")
+    assert (file.parent.parent, file.name) == (Path("runs"), "last.safetensors")
+    # Random weights stand in, of the classes that both sets have.
+    theirs = sorted(CATEGORY_MAPS[str(config.model.category_map)].values())
+    model = assemble(first, len(theirs), weights=None)
+    header = detector_header(model, first, theirs, {}, category_ids=range(1, len(theirs) + 1))
+    save_weights(tmp_path / "last.safetensors", model.state_dict(), header)
+    here = load_config(DetectionConfig, path, [f"model.weights={tmp_path / 'last.safetensors'}"])
+    source_detector(str(here.model.weights), here, VOC_CLASSES)
+    assert config.testing.refine == 1 and len(config.testing.scales) == 5
 
 
 def test_published_weights_fit_the_network_that_names_them():
