@@ -19,6 +19,7 @@ from detection.config import DetectionConfig, DetectorConfig
 from detection.export import SHAPES, TRACED, ExportedDetector, check_export, export
 from detection.heads.mask_head import MaskConfig
 from detection.heads.roi_options import RoiConfig
+from detection.improve.inference_options import InferenceConfig
 from detection.model.detector_kinds import KINDS
 from detection.model.rpn import RpnConfig
 from detection.types import Batch
@@ -67,15 +68,20 @@ class TinyHead(nn.Module):
         return self.conv(x).relu()
 
 
-def make(kind: str, *, threshold: float = 0.1, mask: bool = True) -> LoadedDetector:
+def make(
+    kind: str, *, mask: bool = True, context: bool = False, stages: int = 1, refine: int = 0
+) -> LoadedDetector:
     """A detector of three classes whose random weights are scaled until it finds various things."""
     torch.manual_seed(0)
     sizes = (16.0, 32.0, 64.0, 128.0, 256.0) if kind == "fpn" else (16.0, 32.0)
     config = DetectionConfig(
-        detector=DetectorConfig(kind, mask=mask, pyramid_channels=8),
+        detector=DetectorConfig(
+            kind, mask=mask, context=context, class_agnostic=stages > 1, pyramid_channels=8
+        ),
         rpn=RpnConfig(channels=16, pre_nms_test=100, post_nms_test=30, anchor_sizes=sizes),
-        roi=RoiConfig(size=4, channels=24, score_threshold=threshold, detections_per_image=20),
+        roi=RoiConfig(size=4, stages=stages, channels=24, score_threshold=0.1, detections_per_image=20),
         mask=MaskConfig(size=4, channels=8, convolutions=1),
+        testing=InferenceConfig(refine=refine),
     )
     if kind == "c4":
         networks: tuple = (TinyTrunk("res4"), TinyHead())
@@ -89,17 +95,22 @@ def make(kind: str, *, threshold: float = 0.1, mask: bool = True) -> LoadedDetec
                 module.bias.zero_()
         model.rpn.head.objectness.weight.mul_(40)
         model.rpn.head.deltas.weight.mul_(20)
-        model.roi_heads.classifier.weight.mul_(100)
-        model.roi_heads.regressor.weight.mul_(300)
+        for reader, _ in model.roi_heads.stages:
+            reader.classifier.weight.mul_(100)
+            reader.regressor.weight.mul_(300)
     return LoadedDetector(model.eval(), DetectionConfig(), ["a", "b", "c"], [1, 5, 18])
 
 
 @onnx_only
 @pytest.mark.skipif(os.environ.get("RUN_SLOW") != "1", reason="takes minutes; RUN_SLOW=1 runs it")
 @pytest.mark.parametrize("suffix", [".onnx", ".pt2"])
-@pytest.mark.parametrize("kind", ["c4", "fpn", "dc5"])
-def test_equal_to_the_detector(kind: str, suffix: str, tmp_path: Path):
-    loaded, file = make(kind), tmp_path / f"detector{suffix}"
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [("c4", {}), ("fpn", {}), ("dc5", {}), ("fpn", {"refine": 1, "context": True}), ("fpn", {"stages": 3})],
+    ids=str,
+)
+def test_equal_to_the_detector(kind: str, options: dict, suffix: str, tmp_path: Path):
+    loaded, file = make(kind, **options), tmp_path / f"detector{suffix}"
     export(loaded, file, fold=kind == "c4")
     assert check_export(loaded.model, file) < 1e-4
     module = ExportedDetector(loaded.model)
@@ -107,6 +118,17 @@ def test_equal_to_the_detector(kind: str, suffix: str, tmp_path: Path):
     with torch.no_grad():
         found = [module(example_pictures("uint8", shape)) for shape in SHAPES]
     assert all(values["valid"].sum() > 3 for values in found)  # equal is more than equally empty
+
+
+@onnx_only
+@pytest.mark.parametrize("suffix", [".onnx", ".pt2"])
+def test_equal_to_a_detector_that_looks_more_than_once(suffix: str, tmp_path: Path):
+    loaded = make("c4", mask=False, refine=1, context=True, stages=2)
+    assert loaded.model.roi_heads.testing.votes
+    export(loaded, tmp_path / f"detector{suffix}")
+    assert check_export(loaded.model, tmp_path / f"detector{suffix}") < 1e-4
+    with torch.no_grad():
+        assert ExportedDetector(loaded.model)(example_pictures("uint8", SHAPES[0]))["valid"].sum() > 3
 
 
 @onnx_only
