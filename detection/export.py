@@ -23,7 +23,7 @@ from detection.build import LoadedDetector
 from detection.data.detection_batches import SIZE_MULTIPLE
 from detection.model.detector import FasterRCNN
 from detection.types import Batch
-from foundation.errors import check_choice
+from foundation.errors import UserError, check_choice
 
 Pixels = Literal["uint8", "float32"]
 TRACED = (2, 3, 128, 192)  # the top of a pyramid, too, has more than one cell, which torch would fix
@@ -83,7 +83,14 @@ def export(
         loaded: as `detection.build.load_detector` returns.
         pixels: the type of the pictures.
         path, fold, overwrite: as of `backbones.export.export`, as are the errors.
+    Raises:
+        UserError: the detector reads regions from several sizes of a picture; a file takes one.
     """
+    if scales := loaded.model.roi_heads.testing.scales:
+        raise UserError(
+            f"testing.scales={list(scales)} reads regions from several sizes of a picture, and a file takes "
+            "pictures of one; give testing.scales=[]"
+        )
     path = free_target(path, overwrite=overwrite)
     module, images = (
         ExportedDetector(loaded.model, pixels=pixels, fold=fold),

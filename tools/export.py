@@ -2,7 +2,7 @@
 
 python tools/export.py runs/imagenet_r50/best.safetensors r50.onnx --pixels uint8 --fold
 python tools/export.py r50.safetensors features.pt2 --features res4 res5
-python tools/export.py runs/coco_frcnn_r50/best.safetensors detector.onnx
+python tools/export.py runs/coco_frcnn_r50/best.safetensors detector.onnx roi.score_threshold=0.3
 """
 
 import argparse
@@ -16,10 +16,11 @@ from training.command import new_parser, run, say
 
 
 def parser() -> argparse.ArgumentParser:
-    parser = new_parser(__doc__)
+    parser = new_parser(__doc__, keys="detection.config:DetectionConfig")
     add = parser.add_argument
     add("weights", type=Path, metavar="WEIGHTS", help="of a classifier or detector, ours")
     add("out", type=Path, metavar="OUT", help=".onnx or .pt2")
+    add("overrides", nargs="*", metavar="key=value", help="of a detector's training configuration")
     add("--features", nargs="+", default=[], metavar="NAME", help="feature maps in place of the logits")
     text = """what it takes: RGB in 0-255 that it normalises itself (uint8 is a detector's default), or
         normalised pictures (a classifier's default; not for detectors)"""
@@ -31,26 +32,29 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: argparse.Namespace) -> None:
     from backbones.weights.weight_files import read_header
+    from foundation.errors import UserError
 
     for name in ("onnxscript", "onnx_ir"):  # they tell every step of theirs
         logging.getLogger(name).setLevel(logging.WARNING)
     options = vars(arguments)
-    weights, out, features = (options.pop(name) for name in ("weights", "out", "features"))
+    names = ("weights", "out", "features", "overrides")
+    weights, out, features, overrides = (options.pop(name) for name in names)
     header = read_header(weights)
     if header is not None and header.model == "FasterRCNN":
         from detection.build import load_detector
         from detection.export import check_export, export
-        from foundation.errors import UserError
 
         if features:
             raise UserError("--features are for classifiers' weights; a detector's file gives detections")
-        loaded = load_detector(weights)
+        loaded = load_detector(weights, overrides)
         export(loaded, out, **options)
         difference = check_export(loaded.model, out)
     else:
         from backbones import load_network
         from backbones.export import check_export, export
 
+        if overrides:
+            raise UserError(f"{overrides[0]}: keys are for detectors' weights, {weights} holds none")
         network = load_network(weights, out_features=features)
         export(network, out, classes=[] if features or header is None else header.classes, **options)
         difference = check_export(network, out)

@@ -23,7 +23,7 @@ from detection.improve.inference_options import InferenceConfig
 from detection.model.detector_kinds import KINDS
 from detection.model.rpn import RpnConfig
 from detection.types import Batch
-from foundation.errors import ExportError
+from foundation.errors import ExportError, UserError
 
 HAS_ONNX = all(importlib.util.find_spec(name) for name in ("onnx", "onnxscript", "onnxruntime"))
 onnx_only = pytest.mark.skipif(not HAS_ONNX, reason="needs the extra onnx")
@@ -186,12 +186,18 @@ def test_what_cannot_be_exported(tmp_path: Path):
         export(loaded, tmp_path / "net.onx")
     with pytest.raises(OptionError, match="unknown kind of pixels 'normalised'"):
         export(loaded, tmp_path / "net.pt2", pixels="normalised")
+    several = loaded._replace(model=make("c4").model)
+    several.model.roi_heads.testing = InferenceConfig(scales=(200, 400))
+    with pytest.raises(UserError, match=r"testing.scales=\[200, 400\] .* give testing.scales=\[\]"):
+        export(several, tmp_path / "net.pt2")
     (tmp_path / "net.pt2").touch()
     with pytest.raises(OptionError, match=r"net\.pt2 exists; choose another name, or .* --overwrite"):
         export(loaded, tmp_path / "net.pt2")
 
 
-def test_the_command_line(tmp_path: Path, root: Path, detector_weights: Path, capsys, monkeypatch):
+def test_the_command_line(
+    tmp_path: Path, root: Path, detector_weights: Path, classifier_weights: Path, capsys, monkeypatch
+):
     spec = importlib.util.spec_from_file_location("tool_export", root / "tools" / "export.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -200,14 +206,20 @@ def test_the_command_line(tmp_path: Path, root: Path, detector_weights: Path, ca
     monkeypatch.setattr("detection.export.export", lambda *args, **options: written.append((*args, options)))
     monkeypatch.setattr("detection.export.check_export", lambda model, path: 0.0)
     command = ["export", str(detector_weights), str(tmp_path / "net.onnx")]
-    monkeypatch.setattr("sys.argv", [*command, "--fold"])
+    monkeypatch.setattr("sys.argv", [*command, "--fold", "testing.refine=1"])
     module.run(module.main, module.parser())
     ((loaded, path, options),) = written
+    assert loaded.model.roi_heads.testing.refine == 1
     assert loaded.classes == ["person", "dog"] and path == tmp_path / "net.onnx"
     assert options == {"fold": True, "overwrite": False}
     assert inspect.signature(export).parameters["pixels"].default == "uint8"
     assert "net.onnx: largest difference" in capsys.readouterr().out
-    monkeypatch.setattr("sys.argv", [*command, "--features", "res4"])
-    with pytest.raises(SystemExit) as left:
-        module.run(module.main, module.parser())
-    assert left.value.code == 2 and "a detector's file gives detections" in capsys.readouterr().err
+    of_classifier = ["export", str(classifier_weights), str(tmp_path / "net.pt2")]
+    for wrong, message in (
+        ([*command, "--features", "res4"], "a detector's file gives detections"),
+        ([*of_classifier, "testing.refine=1"], "testing.refine=1: keys are for detectors' weights"),
+    ):
+        monkeypatch.setattr("sys.argv", wrong)
+        with pytest.raises(SystemExit) as left:
+            module.run(module.main, module.parser())
+        assert left.value.code == 2 and message in capsys.readouterr().err
