@@ -33,7 +33,7 @@ from classification.data.opened_splits import open_split
 from classification.losses import classification_loss, dominant_labels
 from classification.mixing import network_input
 from classification.score.classifier_errors import evaluate, predict
-from foundation.errors import UserError
+from foundation.errors import UserError, plural
 from training import devices
 from training.command import Interrupted, stop_requests
 from training.devices import is_main, process_group, resolve_device, world_size
@@ -71,8 +71,11 @@ def pretrain(
                 f"data.train_split has {len(training.classes)} classes and data.val_split "
                 f"{len(validation.classes)}, or their names differ; expected the same class folders in both"
             )
-        counts = len(training), len(validation), len(training.classes)
-        logger.info("%d pictures to train on, %d to validate, %d classes", *counts)
+        to_train, classes = (
+            plural(len(training), "picture"),
+            plural(len(training.classes), "class", "classes"),
+        )
+        logger.info("%s to train on, %d to validate, %s", to_train, len(validation), classes)
         if isinstance(validation, EncodedPictures):
             view = partial(validation.view, seed=0)
             read_once(view, len(validation), config.run.workers, what="validation pictures")

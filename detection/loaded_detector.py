@@ -11,7 +11,7 @@ from torch import nn
 
 from backbones.norm import fold_batchnorm
 from detection.build import LoadedDetector, load_detector
-from detection.charts.score_thresholds import at_least, class_thresholds
+from detection.charts.score_thresholds import at_least, read_thresholds
 from detection.data.detection_batches import picture_batch
 from detection.improve.improve_options import ONE_LOOK, ImproveOptions
 from detection.improve.improved_predictions import Improver
@@ -84,7 +84,7 @@ class Detector(nn.Module):
             UserError: not a picture, an impossible threshold, one of other classes, or weights of half
                 precision.
         """
-        thresholds = class_thresholds(threshold, self.classes, "threshold")
+        thresholds = read_thresholds(threshold, "threshold").of(self.classes)
         several = pictures if isinstance(pictures, list | tuple) else [pictures]
         given = [rgb_pixels(picture) for picture in several]
         results = [

@@ -28,7 +28,7 @@ from detection.results.result_records import to_coco_records
 from detection.starting_weights import source_detector, starting_detector
 from detection.types import Batch, Prediction
 from foundation.atomic_files import write_json
-from foundation.errors import UserError
+from foundation.errors import UserError, plural
 from pictures.decoding import load_image
 from training.devices import (
     broadcast_object,
@@ -89,10 +89,11 @@ def finetune(
         for dataset, name in ((training, config.data.train), (validation, config.data.val)):
             require_truth(dataset, name)
             check_pictures(dataset)
-        logger.info(
-            "%d pictures to train on, %d to validate, %d classes",
-            *(len(training), len(validation), len(training.classes)),
+        to_train, classes = (
+            plural(len(training), "picture"),
+            plural(len(training.classes), "class", "classes"),
         )
+        logger.info("%s to train on, %d to validate, %s", to_train, len(validation), classes)
         if config.backbone.weights is not None and folder.network is None:
             refuse_detector(config.backbone.weights)
             find_weights(config.backbone.weights)  # a failing download is told before all pictures are read

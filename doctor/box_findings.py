@@ -13,6 +13,7 @@ from detection.data.annotations import turned_problem
 from doctor.findings import Finding, find
 from doctor.picture_checks import PictureFacts
 from doctor.survey import Survey, clipped
+from foundation.errors import plural
 
 TOLERANCE = 0.5  # pixels beyond the border that rounding explains
 TINY = 1.0  # pixels of a side
@@ -26,7 +27,10 @@ def check_objects(survey: Survey) -> list[Finding]:
         names = [survey.classes[item.category] for item in survey.objects]
         findings += [*_check_borders(survey), *_check_duplicates(survey), *_health(survey)]
     counts = ", ".join(f"{name} {count:,}" for name, count in Counter(names).most_common())
-    sums = f"{len(survey.pictures):,} pictures, {len(names):,} objects, {len(survey.classes)} classes"
+    sums = (
+        f"{plural(len(survey.pictures), 'picture')}, {plural(len(names), 'object')}, "
+        f"{plural(len(survey.classes), 'class', 'classes')}"
+    )
     findings.append(find("class_counts", survey.name, f"{sums}: {counts}"))
     if not survey.annotated:
         return findings

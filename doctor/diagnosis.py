@@ -33,7 +33,7 @@ from doctor.survey_readers import (
 from doctor.training_checks import check_config
 from doctor.twins import check_twins
 from foundation.atomic_files import write_text
-from foundation.errors import UserError
+from foundation.errors import UserError, plural
 from training.command import say
 from training.config import load_config
 
@@ -151,10 +151,10 @@ def _described(survey: Survey) -> str:
     """What was found of a set that was looked for; nothing of one whose files were named."""
     if not survey.layout:
         return ""
-    classes = f"{len(survey.classes)} classes ({', '.join(survey.classes[:20])})"
+    classes = f"{plural(len(survey.classes), 'class', 'classes')} ({', '.join(survey.classes[:20])})"
     return (
-        f"{survey.name}: {survey.layout}, {len(survey.pictures)} pictures, {len(survey.objects)} objects, "
-        f"{classes}"
+        f"{survey.name}: {survey.layout}, {plural(len(survey.pictures), 'picture')}, "
+        f"{plural(len(survey.objects), 'object')}, {classes}"
     )
 
 

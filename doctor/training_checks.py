@@ -22,7 +22,7 @@ from detection.starting_weights import source_detector
 from doctor.findings import Finding, find
 from doctor.step_memory import estimate
 from doctor.survey import Survey, SurveyedObject, clipped
-from foundation.errors import UserError, WeightsError
+from foundation.errors import UserError, WeightsError, plural
 from training.optim import describe_lr
 from training.schedule import in_steps, lr_factor
 
@@ -111,7 +111,8 @@ def _check_schedule(report: ConfigReport, config: DetectionConfig, pictures: int
         detail = f"optim.batch_size {optim.batch_size} cannot be shared by {optim.accumulate} micro-batches"
         report.find("wrong_batch", detail)
     report.lines += [
-        f"batch: {optim.batch_size} pictures a step over all processes, in {optim.accumulate} micro-batches",
+        f"batch: {plural(optim.batch_size, 'picture')} a step over all processes, in "
+        f"{plural(optim.accumulate, 'micro-batch', 'micro-batches')}",
         f"{describe_lr(optim)}, from the first step {lr_factor(schedule, 0, []):g} times that",
     ]
     late = [step for step in schedule.milestones if step >= schedule.total_steps]
@@ -121,7 +122,7 @@ def _check_schedule(report: ConfigReport, config: DetectionConfig, pictures: int
     if not pictures:
         return
     epochs = schedule.total_steps * optim.batch_size / pictures
-    text = f"{schedule.total_steps:,} steps are {epochs:.3g} epochs of {pictures:,} pictures"
+    text = f"{plural(schedule.total_steps, 'step')} are {epochs:.3g} epochs of {plural(pictures, 'picture')}"
     each = "" if config.training == "joint" else f", of each step of training={config.training}"
     report.lines.append(text + each)
     if epochs < EPOCHS[0]:
@@ -187,7 +188,9 @@ def _check_pictures(
     counts = np.array([owners[s.name, index] for s in surveys for index in range(len(s.pictures))])
     report.lines.append(f"objects a picture: median {np.median(counts):g}, most {counts.max()}")
     if crowded := int((counts > data.max_boxes).sum()):
-        detail = f"{crowded} pictures have more than data.max_boxes {data.max_boxes}, up to {counts.max()}"
+        detail = (
+            f"more than data.max_boxes {data.max_boxes} in {plural(crowded, 'picture')}, up to {counts.max()}"
+        )
         report.find("too_many_objects", f"{detail}; a random choice is kept")
 
 
@@ -215,7 +218,7 @@ def _memory(config: DetectionConfig, model: FasterRCNN, sizes: Sides) -> str:
     )
     recompute = ", which run.recompute lowers" if config.run.recompute else ""
     return (
-        f"memory of a step of {pictures} pictures of {width}x{height}, one process: about "
+        f"memory of a step of {plural(pictures, 'picture')} of {width}x{height}, one process: about "
         f"{memory.total / 2**30:.1f} GiB (parameters {own}, gradients and optimiser {training}, kept for the "
         f"backward pass {activations}{recompute}); leave a quarter free, see docs/doctor.md"
     )

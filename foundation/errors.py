@@ -29,6 +29,11 @@ class ExportError(UserError):
     """An exported file that does not compute what its network does."""
 
 
+def plural(count: int, one: str, several: str = "") -> str:
+    """A count in a message: "1 picture", "2 pictures", "12,000 pictures"."""
+    return f"{count:,} {one if count == 1 else several or one + 's'}"
+
+
 def suggest(name: str, choices: Iterable[str]) -> str:
     """The end of an error message about an unknown name: the closest choice, or all of them."""
     choices = list(choices)

@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from foundation.errors import UserError
+from foundation.errors import UserError, plural
 from reporting import run_facts
 from reporting.page.embedded_pictures import gallery
 from reporting.page.page_parts import Code, Note, Part, Section, Story, Table
-from reporting.page.wording import plural
 
 TITLES = {
     "responses": "standard deviations of layer responses (He et al. 2015, Figure 7)",

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from classification.config import PretrainConfig
 from classification.score.error_intervals import wilson
-from foundation.errors import UserError
+from foundation.errors import UserError, plural
 from foundation.file_reading import read_text, readable
 from reporting import run_facts
 from reporting.learning_curves import TITLES, draw_curves, read_entries
 from reporting.page.page_parts import Note, Part, Section, Story, Table
 from reporting.page.svg_charts import interval_mark
-from reporting.page.wording import figure, per_cent, plural, with_interval
+from reporting.page.wording import figure, per_cent, with_interval
 from reporting.paper_rows import classifier_rows, paper_section
 from training.config import load_config
 

@@ -11,14 +11,14 @@ from detection.config import DetectionConfig
 from detection.metrics.voc_ap import Curve, sampled_precision
 from detection.results.error_analysis import ERRORS
 from detection.results.metrics_by_name import METRICS
-from foundation.errors import UserError
+from foundation.errors import UserError, plural
 from reporting import run_facts
 from reporting.detector_findings import MASKS, Findings, Truth, find
 from reporting.learning_curves import draw_curves, read_entries
 from reporting.page.embedded_pictures import gallery
 from reporting.page.page_parts import Chart, Charts, Gallery, Note, Part, Section, Story, Table
 from reporting.page.svg_charts import SERIES, Axis, Line, bar_mark, interval_mark, line_chart
-from reporting.page.wording import figure, per_cent, plural, with_interval
+from reporting.page.wording import figure, per_cent, with_interval
 from reporting.paper_rows import detector_rows, paper_section
 from training.config import load_config, parse_config
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from backbones.weights.downloads import digest
-from foundation.errors import UserError
+from foundation.errors import UserError, plural
 from foundation.file_reading import read_json, read_text
 from reporting.learning_curves import Entries, last_scores
 from reporting.page.embedded_pictures import gallery
 from reporting.page.page_parts import Code, Facts, Note, Part, Section
-from reporting.page.wording import plural, size
+from reporting.page.wording import size
 from training.config import dump_config
 from training.optim import describe_lr
 

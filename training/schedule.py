@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import Field, dataclass, replace
 from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
-from foundation.errors import UserError
+from foundation.errors import UserError, plural
 from training.config import RunConfig, refuse_both, require_between, require_positive
 from training.optim import OptimConfig
 
@@ -136,7 +136,8 @@ def describe_steps(config: TrainingConfig, pictures: int) -> str:
     """One line for the log on how long a training in steps is, of this many training pictures."""
     schedule, batch = config.schedule, config.optim.batch_size
     epochs = schedule.total_steps * batch / pictures
-    text = f"{schedule.total_steps} steps of {batch} pictures are {epochs:.4g} epochs of {pictures}"
+    steps, each = plural(schedule.total_steps, "step"), plural(batch, "picture")
+    text = f"{steps} of {each} are {epochs:.4g} epochs of {pictures}"
     if schedule.warmup_steps:
         text += f"; warm-up until step {schedule.warmup_steps}"
     if schedule.milestones:

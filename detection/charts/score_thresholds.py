@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,22 +15,48 @@ from foundation.errors import UserError
 from foundation.file_reading import read_json
 
 
-def class_thresholds(given: float | str | Path, classes: Sequence[str], name: str) -> Tensor:
-    """The least scores of the classes, (K,) float64.
+class Thresholds(NamedTuple):
+    """Least scores, not yet of a detector.
+
+    Attributes:
+        given: one probability for all classes, or one for each of `names`.
+        names: the file's classes; None of a single probability.
+        file: named in errors.
+    """
+
+    given: list[float]
+    names: list[str] | None = None
+    file: Path | None = None
+
+    def of(self, classes: Sequence[str]) -> Tensor:
+        """Those of a detector's classes, (K,) float64; a UserError where the file is of others."""
+        values = self.given * len(classes) if self.names is None else self.given
+        for number, (theirs, ours) in enumerate(zip_longest(self.names or classes, classes), start=1):
+            if theirs != ours:
+                raise UserError(
+                    f"{self.file} is of other classes: class {number} is {_quoted(theirs)} there, "
+                    f"{_quoted(ours)} in the detector; choose the operating point of this detector, on a set "
+                    "of its classes"
+                )
+        return torch.tensor(values, dtype=torch.float64)
+
+
+def read_thresholds(given: float | str | Path, name: str) -> Thresholds:
+    """What a command or a caller gives as least scores.
 
     Args:
-        given: a probability, or a path of an operating_point.json for the same classes in the same order.
+        given: a probability, or a path of an operating_point.json.
         name: of the argument, for errors.
     Raises:
-        UserError: no probability and no such file, or one of other classes.
+        UserError: no probability and no such file.
     """
     try:
         number = float(given)  # type: ignore[arg-type]  # a path is no number
     except (TypeError, ValueError):
-        return torch.tensor(_read_thresholds(Path(given), classes, name), dtype=torch.float64)  # type: ignore[arg-type]
+        return _read_file(Path(given), name)  # type: ignore[arg-type]
     if not 0 <= number <= 1:
         raise UserError(f"{name} must be a probability from 0 to 1, got {given}")
-    return torch.full((len(classes),), number, dtype=torch.float64)
+    return Thresholds([number])
 
 
 def at_least(found: Prediction, thresholds: Tensor) -> Prediction:
@@ -40,7 +67,7 @@ def at_least(found: Prediction, thresholds: Tensor) -> Prediction:
     return replace(found.of_rows(rows), masks=masks)
 
 
-def _read_thresholds(file: Path, classes: Sequence[str], name: str) -> list[float]:
+def _read_file(file: Path, name: str) -> Thresholds:
     written = "what tools/eval_det.py --operating-point writes"
     content = read_json(file, f"{name} must be a probability from 0 to 1, or a file: {written}")
     entries = content.get("classes") if isinstance(content, dict) else None
@@ -54,14 +81,7 @@ def _read_thresholds(file: Path, classes: Sequence[str], name: str) -> list[floa
                 f"{file}: the threshold of {entry['name']} must be a probability from 0 to 1, got "
                 f"{shown(entry['threshold'])}"
             )
-    names = [entry["name"] for entry in entries]
-    for number, (theirs, ours) in enumerate(zip_longest(names, classes), start=1):
-        if theirs != ours:
-            raise UserError(
-                f"{file} is of other classes: class {number} is {_quoted(theirs)} there, {_quoted(ours)} in "
-                "the detector; choose the operating point of this detector, on a set of its classes"
-            )
-    return [entry["threshold"] for entry in entries]
+    return Thresholds([entry["threshold"] for entry in entries], [entry["name"] for entry in entries], file)
 
 
 def _quoted(name: str | None) -> str:

@@ -31,7 +31,7 @@ from detection.field_checks import (
     unknown_id,
 )
 from foundation import file_reading
-from foundation.errors import UserError
+from foundation.errors import UserError, plural
 from pictures.decoding import image_size
 from pictures.file_names import find_file
 
@@ -136,7 +136,7 @@ def with_sizes(content: Any, pictures: Path, where: str) -> Any:
     without = [row for row, image in enumerate(entries) if _is_without_size(image)]
     if not without:
         return content
-    _log.warning("%s states no size of %d pictures: that of their files is taken", where, len(without))
+    _log.warning("%s states no size of %s: that of the file is taken", where, plural(len(without), "picture"))
     images = list(entries)
     for row in without:
         try:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from detection.data.coco_dataset import coco_split, coco_split_name
-from foundation.errors import UserError
+from foundation.errors import UserError, plural
 from pictures.file_names import find_file
 from pictures.suffixes import is_hidden, is_picture
 
@@ -67,8 +67,8 @@ def locate_pictures(names: Sequence[str], folders: Sequence[Path], where: str) -
     if place is None and names:
         shown = ", ".join(map(str, looked)) or "no folder"
         raise UserError(
-            f"{where}: none of its {len(names)} pictures was found, for instance {names[0]!r}; looked in "
-            f"{shown}: name their folder with data.pictures=FOLDER"
+            f"{where}: none of its {plural(len(names), 'picture')} was found, for instance {names[0]!r}; "
+            f"looked in {shown}: name their folder with data.pictures=FOLDER"
         )
     return place or (folders[0], list(names))
 

@@ -25,7 +25,7 @@ from detection.layouts.picture_places import (
     require_folder,
     subfolder,
 )
-from foundation.errors import UserError, suggest
+from foundation.errors import UserError, plural, suggest
 from foundation.file_reading import read_text
 from pictures.file_names import find_file, fitting_files
 from pictures.suffixes import PICTURE_SUFFIXES, is_hidden
@@ -206,5 +206,5 @@ def _tell_of_others(folder: Path, used: set[Path]) -> None:
     others = [path for path in pictures_below(folder) if path not in used]
     below = [path for path in others if path.parent == folder]
     if below:
-        text = "%s: %d pictures have no XML file and are left out, for instance %s; write one without objects"
-        _log.warning(text, folder, len(below), below[0].name)
+        text = "%s: no XML file of %s, left out, for instance %s; write one without objects"
+        _log.warning(text, folder, plural(len(below), "picture"), below[0].name)

@@ -17,7 +17,7 @@ from typing import Any
 from detection.layouts.layout import ROLES, FoundSet, Layout, SetOptions
 from detection.layouts.picture_places import SUBSETS, pictures_below, require_folder, subfolder
 from detection.layouts.yolo_labels import Labelled, read_labels
-from foundation.errors import UserError
+from foundation.errors import UserError, plural
 from foundation.file_reading import read_text, readable
 from foundation.yaml12 import read_yaml
 from pictures.suffixes import is_hidden, is_picture
@@ -94,7 +94,7 @@ def _read(root: Path, places: Sequence[Path], names: Sequence[str], keypoints: b
     without = sum(labels is None for _, labels in labelled)
     if without == len(labelled):
         raise UserError(
-            f"{where}: none of {len(labelled)} pictures has labels; looked for that of "
+            f"{where}: none of {plural(len(labelled), 'picture')} has labels; looked for that of "
             f"{labelled[0].picture} beside it, and in labels/ and Annotations/ in place of images/, as "
             f"{labelled[0].picture.stem}.txt"
         )

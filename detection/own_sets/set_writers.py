@@ -10,7 +10,7 @@ from typing import Any
 from detection.layouts.layout import Layout, checked
 from detection.layouts.yolo_labels import in_pixels
 from foundation.atomic_files import write_json, write_text
-from foundation.errors import UserError
+from foundation.errors import UserError, plural
 from pictures.decoding import image_size
 from pictures.file_names import find_file
 
@@ -39,8 +39,8 @@ def write_coco(layout: Layout, out: Path) -> str:
     }
     write_json(out, written)
     return (
-        f"{out}: {len(images)} pictures, {len(content['annotations'])} objects; read it with data.kind=coco "
-        f"data.train={out} data.pictures={layout.pictures}"
+        f"{out}: {plural(len(images), 'picture')}, {plural(len(content['annotations']), 'object')}; "
+        f"read it with data.kind=coco data.train={out} data.pictures={layout.pictures}"
     )
 
 
@@ -154,7 +154,7 @@ def _write_split(
     if names != sorted(names):  # folders are read by name
         write_text(out / f"{split}.txt", "".join(f"images/{split}/{name.as_posix()}\n" for name in names))
     count = sum(map(len, objects.values()))
-    told = f"{split}: {len(pictures)} pictures, {count} objects"
+    told = f"{split}: {plural(len(pictures), 'picture')}, {plural(count, 'object')}"
     told += f", {crowds} crowds or difficult objects left out" if crowds else ""
     return told + (f", {changed} boxes rounded to a millionth of a pixel" if changed else "")
 

@@ -22,7 +22,7 @@ from detection.recipes.machine_scale import CPU, GPU, Scale
 from detection.recipes.set_facts import SetFacts, kind_of, survey_set
 from detection.starting_weights import architecture
 from detection.train import finetune
-from foundation.errors import WeightsError
+from foundation.errors import WeightsError, plural
 from training.config import load_config, override_values, parse_config
 from training.devices import gather_objects, is_main, process_group, resolve_device, world_size
 
@@ -124,8 +124,9 @@ def choose(facts: SetFacts, given: Mapping[str, Any], scale: Scale, *, processes
     recipe = Recipe()
     short, long = facts.median_sides
     recipe.add(
-        f"{facts.pictures} pictures of {long:.0f}x{short:.0f} (median), {len(facts.boxes)} objects of "
-        f"{facts.classes} classes, {'with' if facts.masks else 'without'} masks"
+        f"{plural(facts.pictures, 'picture')} of {long:.0f}x{short:.0f} (median), "
+        f"{plural(len(facts.boxes), 'object')} of {plural(facts.classes, 'class', 'classes')}, "
+        f"{'with' if facts.masks else 'without'} masks"
     )
     _choose_network(recipe, facts, given, scale)
     _choose_sides(recipe, facts, given, scale)

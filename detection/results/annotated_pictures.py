@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from detection.charts.score_thresholds import at_least, class_thresholds
+from detection.charts.score_thresholds import at_least, read_thresholds
 from detection.data.annotation_writers import coco_content, coco_image
 from detection.data.picture_folder import PictureFolder
 from detection.improve.improve_options import ONE_LOOK, ImproveOptions
@@ -22,7 +22,7 @@ from detection.results.prediction_drawing import draw
 from detection.results.result_records import to_coco_records
 from detection.types import Prediction
 from foundation.atomic_files import write_json
-from foundation.errors import UserError
+from foundation.errors import UserError, plural
 from foundation.file_naming import OutputNames
 from pictures.decoding import load_image
 from pictures.suffixes import is_video
@@ -64,8 +64,9 @@ def predict_pictures(
         raise UserError(f"{out} is a file, expected a folder; choose another --out")
     if not overwrite and out.exists() and any(out.iterdir()):
         raise UserError(f"{out} is not empty; choose another --out, or pass --overwrite to write into it")
+    least = read_thresholds(threshold, "--threshold")
     detector = load(weights, overrides=overrides, **asdict(improve))
-    thresholds = class_thresholds(threshold, detector.classes, "--threshold")
+    thresholds = least.of(detector.classes)
     dataset = PictureFolder(pictures, detector.classes, detector.category_ids, limit=limit, leave_out=out)
     (out / "predictions.json").unlink(missing_ok=True)  # written last, it is of the pictures beside it
     drawing = _Drawing(detector, dataset, out, thresholds, limit)
@@ -73,10 +74,12 @@ def predict_pictures(
         broken = drawing.draw_all()
     finally:
         write_json(out / "predictions.json", drawing.content())
-    logger.info("%d pictures and predictions.json are in %s", len(drawing.found), out)
+    logger.info("%s and predictions.json are in %s", plural(len(drawing.found), "picture"), out)
     if broken:
         raise UserError(
-            "\n  ".join([f"{len(broken)} pictures could not be read; the others are done:", *broken[:20]])
+            "\n  ".join(
+                [f"{plural(len(broken), 'picture')} could not be read; the others are done:", *broken[:20]]
+            )
         )
 
 

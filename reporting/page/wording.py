@@ -29,11 +29,6 @@ def signed(value: float | None, digits: int = 1) -> str:
     return text if text == NOTHING or text.startswith(MINUS) else f"+{text}"
 
 
-def plural(count: int, one: str, several: str = "") -> str:
-    """ "1 picture", "2 pictures", "12,000 pictures"."""
-    return f"{count:,} {one if count == 1 else several or one + 's'}"
-
-
 def size(count: int) -> str:
     """Bytes in MB or kB."""
     return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count / 1e3:.0f} kB"

@@ -101,7 +101,7 @@ def test_a_set_in_a_folder_is_looked_for(tmp_path: Path, capsys: pytest.CaptureF
     (tmp_path / "data.yaml").write_text("train: train/images\nval: valid/images\nnames: [cat]\n")
     assert not diagnose([f"yolo:{tmp_path}"], quick=True)
     printed = capsys.readouterr().out
-    assert f"yolo:{tmp_path}:train: YOLO with data.yaml, 1 pictures, 1 objects, 1 classes (cat)" in printed
+    assert f"yolo:{tmp_path}:train: YOLO with data.yaml, 1 picture, 1 object, 1 class (cat)" in printed
     assert not diagnose([str(tmp_path)], quick=True)  # without a kind, which the files tell
     assert capsys.readouterr().out == f"{tmp_path} looks like yolo:{tmp_path}\n{printed}"
     with pytest.raises(UserError, match=f"'{tmp_path}/valid/images' is no set; expected .* a ROOT alone"):

@@ -63,7 +63,7 @@ def test_a_sound_configuration(check: Callable):
         ),
         (["backbone.weights=msra/resnet"], "wrong_weights", "did you mean 'msra/resnet50'?"),
         (["rpn.anchor_sizes=[128, 256]"], "poor_anchors", "100% of the boxes stay below"),
-        (["data.max_boxes=1"], "too_many_objects", "3 pictures"),
+        (["data.max_boxes=1"], "too_many_objects", "in 3 pictures"),
         (["data.short_side=150", "data.max_side=400"], "enlarged_pictures", "100%"),
         (["data.short_side=24"], "below_stride", "below 16 pixels"),
         (["detector.kind=fpn"], "does_not_build", "cannot be dealt out to 5 feature maps"),

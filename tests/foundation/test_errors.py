@@ -1,6 +1,6 @@
 import pytest
 
-from foundation.errors import OptionError, UserError, check_choice, first_difference, suggest
+from foundation.errors import OptionError, UserError, check_choice, first_difference, plural, suggest
 
 
 def test_check_choice_names_the_closest_or_all():
@@ -14,6 +14,11 @@ def test_check_choice_names_the_closest_or_all():
 def test_suggestions():
     assert suggest("resnet5", ["resnet50", "vgg16"]) == "; did you mean 'resnet50'?"
     assert suggest("zzz", iter(["apple", "pear"])) == "; choose from apple, pear"
+
+
+def test_counts():
+    assert [plural(n, "picture") for n in (1, 0, 12_000)] == ["1 picture", "0 pictures", "12,000 pictures"]
+    assert plural(2, "class", "classes") == "2 classes"
 
 
 def test_user_errors_are_value_errors_with_an_exit_status():

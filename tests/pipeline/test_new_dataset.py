@@ -86,4 +86,4 @@ def test_it_is_trained_scored_and_examined(
     tool("doctor", "--config", config, *options)
     printed = capsys.readouterr().out
     assert "2 steps are 1 epochs of 4 pictures" in printed and printed.rstrip().endswith("clean")
-    assert "4 pictures, 4 objects, 1 classes: stripe 4" in printed
+    assert "4 pictures, 4 objects, 1 class: stripe 4" in printed

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from detection.charts.operating_points import Goal, choose_operating_point
-from detection.charts.score_thresholds import at_least, class_thresholds
+from detection.charts.score_thresholds import at_least, read_thresholds
 from detection.metrics.conventions import ClassMatches
 from detection.types import Prediction
 from foundation.errors import UserError
@@ -18,14 +18,14 @@ CLASSES = ["ape", "bee"]
 
 def test_a_number_is_of_all_classes():
     for given in (0.25, "0.25"):
-        assert class_thresholds(given, CLASSES, "threshold").tolist() == [0.25, 0.25]
+        assert read_thresholds(given, "threshold").of(CLASSES).tolist() == [0.25, 0.25]
 
 
 def test_a_chosen_operating_point(tmp_path: Path, ape: ClassMatches, bee: ClassMatches):
     point = choose_operating_point([ape, bee], CLASSES, Goal("f1"), 0.5)
     (tmp_path / "point.json").write_text(json.dumps(point))
     for given in (tmp_path / "point.json", str(tmp_path / "point.json")):
-        assert class_thresholds(given, CLASSES, "threshold").tolist() == [0.6, 0.4]
+        assert read_thresholds(given, "threshold").of(CLASSES).tolist() == [0.6, 0.4]
 
 
 def test_what_reaches_the_score_of_its_class():
@@ -42,7 +42,7 @@ def test_what_reaches_the_score_of_its_class():
 @pytest.mark.parametrize("given", [1.5, -0.1, float("nan"), "50"])
 def test_no_probability(given: float | str):
     with pytest.raises(UserError, match=f"--threshold must be a probability from 0 to 1, got {given}"):
-        class_thresholds(given, CLASSES, "--threshold")
+        read_thresholds(given, "--threshold").of(CLASSES)
 
 
 @pytest.mark.parametrize(
@@ -71,17 +71,17 @@ def test_no_probability(given: float | str):
 def test_files_refused(tmp_path: Path, content: Any, message: str):
     (tmp_path / "point.json").write_text(json.dumps({"classes": content}))
     with pytest.raises(UserError, match=message):
-        class_thresholds(tmp_path / "point.json", CLASSES, "threshold")
+        read_thresholds(tmp_path / "point.json", "threshold").of(CLASSES)
     (tmp_path / "point.json").write_text(json.dumps(content))
     with pytest.raises(UserError, match="has no classes with a name and a threshold each"):
-        class_thresholds(tmp_path / "point.json", CLASSES, "threshold")
+        read_thresholds(tmp_path / "point.json", "threshold").of(CLASSES)
 
 
 def test_no_file(tmp_path: Path):
     with pytest.raises(
         UserError, match="--threshold must be a probability from 0 to 1, or a file: what tools/"
     ):
-        class_thresholds("0,5", CLASSES, "--threshold")
+        read_thresholds("0,5", "--threshold")
     (tmp_path / "point.json").write_text("{")
     with pytest.raises(UserError, match="or a file"):
-        class_thresholds(tmp_path / "point.json", CLASSES, "--threshold")
+        read_thresholds(tmp_path / "point.json", "--threshold").of(CLASSES)

@@ -59,7 +59,7 @@ def test_a_picture_without_a_size_has_that_of_its_file(
     with caplog.at_level(logging.WARNING):
         dataset = CocoDataset(file, tmp_path / "images")
     assert dataset.image_sizes == [(6, 4), (1, 2)]
-    assert f"{file} states no size of 1 pictures: that of their files is taken" in caplog.text
+    assert f"{file} states no size of 1 picture: that of the file is taken" in caplog.text
     read = read_coco(file, tmp_path / "images")["images"]
     assert [(image["height"], image["width"]) for image in read] == [(6, 4), (1, 2)]
 

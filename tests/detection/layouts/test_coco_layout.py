@@ -145,7 +145,7 @@ def test_nothing_found(tmp_path: Path):
 
 def test_pictures_that_are_nowhere(write: Callable[..., Path]):
     root = write("train.json", [], ["a.jpg"])
-    text = r"none of its 1 pictures was found, for instance 'a\.jpg'; looked in .*data\.pictures=FOLDER"
+    text = r"none of its 1 picture was found, for instance 'a\.jpg'; looked in .*data\.pictures=FOLDER"
     with pytest.raises(UserError, match=text):
         opened(root=root)
     with pytest.raises(UserError, match=r"data\.pictures: .*/photos: no such folder"):

@@ -146,7 +146,7 @@ def test_what_is_not_there_or_not_clear_is_refused(tmp_path: Path, picture: Call
     with pytest.raises(UserError, match="data.pictures: .*absent: no such folder"):
         find_labelme(tmp_path, SetOptions(pictures=tmp_path / "absent"))
     table(tmp_path / "all.csv", HEADER + "a.jpg,1,2,30,40,dgo\n")
-    with pytest.raises(UserError, match=r"none of its 1 pictures was found, for instance 'a\.jpg'"):
+    with pytest.raises(UserError, match=r"none of its 1 picture was found, for instance 'a\.jpg'"):
         find_csv(tmp_path, SetOptions()).splits["all"]()
     picture(tmp_path / "a.jpg")
     with pytest.raises(UserError, match=r"line 2: label 'dgo' is not in data\.classes; did you mean 'dog'"):
@@ -200,5 +200,5 @@ def test_two_names_of_one_picture_are_refused(tmp_path: Path, picture: Callable)
 
 def test_a_name_longer_than_any_file_is_refused(tmp_path: Path):
     table(tmp_path / "all.csv", HEADER + "a" * 5000 + ".jpg,1,2,30,40,dog\n")
-    with pytest.raises(UserError, match="none of its 1 pictures was found"):
+    with pytest.raises(UserError, match="none of its 1 picture was found"):
         find_csv(tmp_path, SetOptions()).splits["all"]()

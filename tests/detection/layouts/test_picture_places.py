@@ -25,6 +25,6 @@ def test_the_folder_that_has_most_pictures(place: Callable):
     assert locate_pictures(["far/a.jpg"], folders, "x") == (root / "one", ["a.jpg"])
     assert locate_pictures([], [Path("there")], "x") == (Path("there"), [])
     with pytest.raises(
-        UserError, match=r"x: none of its 1 pictures was found, for instance 'd\.jpg'; looked in"
+        UserError, match=r"x: none of its 1 picture was found, for instance 'd\.jpg'; looked in"
     ):
         locate_pictures(["d.jpg"], folders, "x")

@@ -107,7 +107,7 @@ def test_pictures_without_annotation_are_left_out(
     root = place({"a.xml": xml(CAT), "a.jpg": None, "b.jpg": None})
     with caplog.at_level(logging.WARNING):
         assert list(map(len, opened("voc", root))) == [1, 1]
-    assert "1 pictures have no XML file and are left out, for instance b.jpg" in caplog.text
+    assert "no XML file of 1 picture, left out, for instance b.jpg" in caplog.text
 
 
 def test_faults_name_file_and_object(place: Callable, opened: Callable):

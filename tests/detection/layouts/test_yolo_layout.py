@@ -137,7 +137,7 @@ def test_pictures_elsewhere(place: Callable, opened: Callable):
     ("files", "text"),
     [
         ({"classes.txt": "cat"}, r"holds no YOLO set: looked for data\.yaml, obj\.data"),
-        ({"images/a.jpg": None, "classes.txt": "cat"}, r"none of 1 pictures has labels; .*as a\.txt"),
+        ({"images/a.jpg": None, "classes.txt": "cat"}, r"none of 1 picture has labels; .*as a\.txt"),
         ({"data.yaml": "train: images/train\n" + NAMES}, "none of the folders that it names .* exists"),
         ({"data.yaml": "train: images\nnc: 3\n" + NAMES, "images/a.jpg": None}, "nc is 3, but names has 2"),
         ({"data.yaml": "train: images\nnames: {0: cat, 2: dog}\n"}, "expected a list of names or a name for"),

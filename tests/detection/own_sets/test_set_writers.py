@@ -40,7 +40,7 @@ def test_yolo_as_coco_and_back(place: Callable, opened: Callable, tmp_path: Path
     )
     assert as_seen(ours) == as_seen(theirs)
     lines = write_sets([f"yolo:{root}"], None, tmp_path / "again")
-    assert lines[:2] == ["train: 2 pictures, 2 objects", "val: 1 pictures, 1 objects"]
+    assert lines[:2] == ["train: 2 pictures, 2 objects", "val: 1 picture, 1 object"]
     again = opened("yolo", tmp_path / "again")
     assert list(map(as_seen, again)) == list(map(as_seen, opened("yolo", root)))
 

@@ -43,6 +43,12 @@ def changed(drawn: Path, original: Path) -> bool:
     return ImageChops.difference(*both).getbbox() is not None
 
 
+def test_a_threshold_is_read_before_the_weights(pictures: Path, tmp_path: Path):
+    for threshold, message in (("none.json", "none.json"), ("1.5", "from 0 to 1, got 1.5")):
+        with pytest.raises(UserError, match=message):
+            detect(pictures, tmp_path / "none.safetensors", tmp_path / "out", threshold=threshold)
+
+
 def test_pictures_are_drawn_and_listed(pictures: Path, detector_weights: Path, tmp_path: Path):
     # The weights say run.device=cuda; where they were trained does not matter here.
     out = tmp_path / "out"
@@ -93,7 +99,7 @@ def test_a_broken_picture_is_reported_after_the_others(
     with pytest.raises(UserError) as refused:
         detect(with_broken, detector_weights, out)
     text = str(refused.value)
-    assert text.startswith("1 pictures could not be read; the others are done:\n  ")
+    assert text.startswith("1 picture could not be read; the others are done:\n  ")
     assert str(with_broken / "b.jpg") in text and refused.value.exit_status == 2
     assert {path.relative_to(out).as_posix() for path in out.rglob("*.*")} == {
         *("a.png.png", "below/c.jpg.png", "predictions.json")
@@ -104,7 +110,7 @@ def test_a_broken_picture_is_reported_after_the_others(
 
 
 def test_only_broken_pictures(with_broken: Path, detector_weights: Path, tmp_path: Path):
-    with pytest.raises(UserError, match=r"1 pictures could not be read.*\n.*b\.jpg"):
+    with pytest.raises(UserError, match=r"1 picture could not be read.*\n.*b\.jpg"):
         detect(with_broken / "b.jpg", detector_weights, tmp_path / "out")
     assert json.loads((tmp_path / "out" / "predictions.json").read_text())["images"] == []
 

@@ -56,7 +56,7 @@ def test_a_limit_holds_for_each_video(detector_weights: Path, tmp_path: Path):
 def test_no_video_at_all_and_a_cut_one(detector_weights: Path, tmp_path: Path):
     (tmp_path / "bad.mp4").write_bytes(b"no video")
     write_video(tmp_path / "good.mp4", Fraction(10), iter(frames()))
-    with pytest.raises(UserError, match="1 pictures could not be read.*\n.*bad.mp4: not a readable video"):
+    with pytest.raises(UserError, match="1 picture could not be read.*\n.*bad.mp4: not a readable video"):
         detect([tmp_path / "bad.mp4", tmp_path / "good.mp4"], detector_weights, tmp_path / "out")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["good.mp4.mp4", "predictions.json"]
 

@@ -2,7 +2,7 @@
 
 import math
 
-from reporting.page.wording import figure, per_cent, plural, signed, size, with_interval
+from reporting.page.wording import figure, per_cent, signed, size, with_interval
 
 
 def test_figures():
@@ -17,7 +17,5 @@ def test_intervals():
     assert with_interval("40.9", "–", "45.7") == "40.9"
 
 
-def test_counts():
-    assert [plural(n, "picture") for n in (1, 0, 12_000)] == ["1 picture", "0 pictures", "12,000 pictures"]
-    assert plural(2, "class", "classes") == "2 classes"
+def test_sizes():
     assert [size(n) for n in (999, 44_700_000)] == ["1 kB", "44.7 MB"]
