@@ -36,6 +36,7 @@ from training.progress.progress_bar import watched
 
 logger = logging.getLogger(__name__)
 
+LONGEST_NAME = 80  # characters of a label in the name of a file
 CALIBRATED_ON = 100  # pictures, for the normalisation of untrained networks
 OF_DETECTORS = "what its AP owes to single blocks says tools/eval_det.py --weights {} --without BLOCK"
 MEASURES = 1  # to be raised with every change of what an analysis measures: arrays of others are not kept
@@ -172,8 +173,8 @@ def name_networks(files: Sequence[Path], headers: Sequence[WeightsHeader]) -> li
 
 
 def file_name(label: str) -> str:
-    """A label without what file names should not have; different labels have different ones."""
-    plain = re.sub(r"[^\w.-]+", "_", label).strip("_")
+    """A label without what file names should not have, nor too long; different labels have different ones."""
+    plain = re.sub(r"[^\w.-]+", "_", label).strip("_")[:LONGEST_NAME]
     return plain if plain == label else f"{plain}_{hashlib.sha256(label.encode()).hexdigest()[:8]}"
 
 

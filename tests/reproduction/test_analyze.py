@@ -24,6 +24,8 @@ def test_networks_of_one_model_are_told_apart_by_as_much_of_their_paths_as_it_ta
 
 def test_file_names_of_different_labels_differ():
     assert file_name("resnet20_cifar") == "resnet20_cifar"
+    long = [file_name("r" * 300 + end) for end in "ab"]
+    assert len(long[0]) < 100 and long[0] != long[1]
     one, other = file_name("r (a/b)"), file_name("r (a_b)")
     assert one.startswith("r_a_b_") and other.startswith("r_a_b_") and one != other
 

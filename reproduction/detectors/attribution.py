@@ -1,0 +1,189 @@
+"""To what does a detector owe its figure? One group of its settings is swapped at a time, over several seeds.
+
+Everything else is held: backbone, weights, normalisation, stride, or whatever else is swapped, is the only
+difference from the configuration as it is, and each difference comes with an interval.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from detection.build import build_detector
+from detection.config import DetectionConfig
+from detection.own_sets.split_opener import SplitOpener
+from foundation.atomic_files import write_json, write_text
+from foundation.errors import UserError
+from reproduction.analyze import file_name
+from reproduction.detectors.paired_differences import (
+    ABOUT,
+    Difference,
+    Group,
+    Scored,
+    difference,
+    figures_of,
+    read_group,
+)
+from reproduction.detectors.trainings import train_variants, with_seed
+from reproduction.tables import markdown_table, spread
+from training.config import config_values, load_config
+from training.devices import is_main
+
+HELD = "configured"
+# Detectors that differ in these are scored otherwise, or on other pictures, and cannot be paired.
+PAIRING = (
+    *("metric", "data.kind", "data.root", "data.val", "data.pictures", "data.classes", "data.val_share"),
+    "data.split_seed",
+)
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """What was found: the configuration as it is, and each swap, by its text.
+
+    Attributes:
+        groups: of every variant, the first as configured.
+        differences: of every swap from the first, by the name of the figure.
+        steps: of every training.
+        metric: of the figures.
+    """
+
+    groups: Mapping[str, Group]
+    differences: Mapping[str, Mapping[str, Difference]]
+    steps: int
+    metric: str
+
+    def markdown(self) -> str:
+        """The figures, mean ± deviation over the seeds, and the differences, for people."""
+        held = self.groups[HELD]
+        names = [*held.scores]
+        seeds = len(held.scores[names[0]])
+        less = [f"{name} less {HELD}" for name in names]
+        heading = [f"{self.metric}, %, {self.steps} steps, seeds: {seeds}", *names, *less]
+        rows = [
+            [variant, *map(spread, group.scores.values()), *self._differences(variant, len(names))]
+            for variant, group in self.groups.items()
+        ]
+        return f"{markdown_table(heading, rows, right=range(1, len(heading)))}\n\n{ABOUT}"
+
+    def _differences(self, variant: str, count: int) -> list[str]:
+        return (
+            [*map(str, self.differences[variant].values())] if variant in self.differences else [""] * count
+        )
+
+    def record(self) -> dict[str, Any]:
+        """All numbers behind the table."""
+        variants = {
+            variant: {
+                "scores": group.scores,
+                "difference": {
+                    name: found._asdict() for name, found in self.differences.get(variant, {}).items()
+                },
+            }
+            for variant, group in self.groups.items()
+        }
+        return {"metric": self.metric, "steps": self.steps, "variants": variants}
+
+
+def read_swaps(
+    file: Path, overrides: Sequence[str], swaps: Sequence[Sequence[str]]
+) -> dict[str, DetectionConfig]:
+    """The configuration as it is and with each swap, by the swap's text.
+
+    Raises:
+        UserError: no swap, one that changes nothing or what the differences are paired by, two that are
+            equal, or a detector that cannot be built.
+    """
+    if not swaps:
+        raise UserError(
+            "nothing is swapped; say what with --swap section.key=value …, once for each variant, for "
+            "instance --swap backbone.norm=batch backbone.frozen_stages=0"
+        )
+    held = load_config(DetectionConfig, file, overrides)
+    figures_of(held.metric)
+    configs = {HELD: held}
+    for swap in swaps:
+        text = f"--swap {' '.join(swap)}"
+        if "run.seed" in [override.partition("=")[0] for override in swap]:
+            raise UserError(f"{text}: --seeds chooses the seeds; leave run.seed out")
+        config = load_config(DetectionConfig, file, [*overrides, *swap])
+        values = [config_values(each) for each in (held, config)]
+        if changed := [key for key in PAIRING if values[0][key] != values[1][key]]:
+            raise UserError(
+                f"{text} changes {changed[0]}, so that its pictures could not be paired with those of the "
+                f"configuration; give {changed[0]} to all variants, without --swap"
+            )
+        for other, before in configs.items():
+            if config == before:
+                same = "changes nothing" if other == HELD else f"is the same detector as --swap {other}"
+                raise UserError(f"{text} {same}; leave it out")
+        configs[" ".join(swap)] = config
+    return configs
+
+
+def attribute(
+    file: Path,
+    swaps: Sequence[Sequence[str]],
+    seeds: int,
+    out: Path,
+    *,
+    overrides: Sequence[str] = (),
+    resume: bool = False,
+    overwrite: bool = False,
+    processes: int = 1,
+) -> Attribution | None:
+    """Trains the configuration and each swap of it with seeds 0 … seeds - 1, one run folder each below `out`.
+
+    Writes attribution.json and attribution.md beside them.
+
+    Args:
+        file: the configuration that is held.
+        swaps: of each variant, its "section.key=value".
+        overrides: of all variants.
+        processes: so many trainings at once, see `train_variants`.
+    Returns:
+        None in processes other than the main one.
+    Raises:
+        UserError: as `read_swaps`, `train_variants` and `paired_differences.read_group`.
+    """
+    configs = read_swaps(file, overrides, swaps)
+
+    def folder(variant: str, seed: int) -> Path:
+        return out / f"{file_name(variant)}_seed{seed}"
+
+    for variant, config in configs.items():
+        # What cannot be built is told before the trainings of the others; a run that has begun was built.
+        if config.model.weights is None and not (folder(variant, 0) / "config.yaml").is_file():
+            build_detector(config, num_classes=1)
+    results = train_variants(
+        [*configs],
+        lambda variant, seed: with_seed(configs[variant], seed),
+        folder,
+        seeds=seeds,
+        resume=resume,
+        overwrite=overwrite,
+        processes=processes,
+    )
+    if not is_main():
+        return None
+    opened = SplitOpener()
+    groups = {
+        variant: read_group(
+            [
+                Scored(folder(variant, seed), configs[variant], result["scores"])
+                for seed, result in enumerate(results[variant])
+            ],
+            opened,
+        )
+        for variant in configs
+    }
+    differences = {
+        variant: {name: difference(groups[HELD], group, name) for name in group.scores}
+        for variant, group in groups.items()
+        if variant != HELD
+    }
+    first = results[HELD][0]
+    found = Attribution(groups, differences, first["step"], first["metric"])
+    write_json(out / "attribution.json", found.record(), indent=1)
+    write_text(out / "attribution.md", f"{found.markdown()}\n")
+    return found
