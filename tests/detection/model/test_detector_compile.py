@@ -12,11 +12,13 @@ from detection.types import Batch
 from training.compile import blocks, compile_blocks
 
 
+@pytest.mark.parametrize("options", [{}, {"stages": 3, "context": True, "testing": {"refine": 1}}], ids=str)
 def test_equal_to_the_plain_detector(
-    detectors: Callable[[str], FasterRCNN],
+    detectors: Callable[..., FasterRCNN],
     batches: Callable[..., Batch],
     with_masks: Callable[[Batch], Batch],
     monkeypatch: pytest.MonkeyPatch,
+    options: dict,
 ):
     compiled: list[torch.fx.GraphModule] = []
 
@@ -26,7 +28,7 @@ def test_equal_to_the_plain_detector(
 
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend))
     torch._dynamo.reset()
-    network, fast = detectors("mask"), detectors("mask")
+    network, fast = (detectors("mask", **options) for _ in range(2))
     compile_blocks(fast)
     batch = with_masks(batches([(96, 128), (90, 120)], [3, 0]))
     assert gradients(fast, batch) == pytest.approx(gradients(network, batch), rel=1e-4)

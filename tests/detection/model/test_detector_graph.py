@@ -150,16 +150,23 @@ def take(state: TrainState, step: Callable, batches: Iterator[Batch], count: int
 
 
 @pytest.mark.parametrize(
-    ("options", "bf16"), [({}, False), ({}, True), ({"accumulate": 2, "ema_decay": 0.9}, False)]
+    ("made", "options", "bf16"),
+    [
+        ({}, {}, False),
+        ({}, {}, True),
+        ({}, {"accumulate": 2, "ema_decay": 0.9}, False),
+        ({"stages": 2, "context": True}, {}, False),
+    ],
+    ids=str,
 )
 def test_replayed_steps_equal_the_steps(
-    as_on_a_gpu: None, detector: Callable, stream: Callable, options: dict, bf16: bool
+    as_on_a_gpu: None, detectors: Callable, stream: Callable, made: dict, options: dict, bf16: bool
 ):
     optim, pool = dataclasses.replace(OPTIM, **options), Pool()
-    plain, step = training(detector(), optim, bf16=bf16)
+    plain, step = training(detectors("c4", **made), optim, bf16=bf16)
     plain.optimizer.param_groups[0]["fused"] = True  # with rates that are powers of two: equal to the bit
     expected = take(plain, step, stream(0), 40)
-    state, step = training(detector(), optim, bf16=bf16)
+    state, step = training(detectors("c4", **made), optim, bf16=bf16)
     losses = take(state, GraphedSteps(step, pool, steps=1), stream(0), 40)
     assert len(pool.tapes) == (3 if optim.accumulate == 2 else 6)
     torch.testing.assert_close(losses, expected, rtol=0, atol=0)
@@ -168,8 +175,9 @@ def test_replayed_steps_equal_the_steps(
         torch.testing.assert_close(state.average.averages, plain.average.averages, rtol=0, atol=0)
 
 
-def test_detection_replayed(as_on_a_gpu: None, detector: Callable, stream: Callable):
-    model, pool = detector().eval(), Pool()
+@pytest.mark.parametrize("options", [{}, {"context": True, "testing": {"refine": 1}}, {"stages": 3}], ids=str)
+def test_detection_replayed(as_on_a_gpu: None, detectors: Callable, stream: Callable, options: dict):
+    model, pool = detectors("c4", **options).eval(), Pool()
     find = GraphedFunction(lambda batch: detect(model, batch, bf16=False), torch.device("cpu"), pool)
     with torch.inference_mode():
         for batch in islice(stream(0), 3 * (WARM_UP + 2)):
@@ -206,9 +214,9 @@ def test_the_tape_is_strict():
         assert values[0].tolist() == [2 + number] * 2
 
 
-@pytest.mark.parametrize("kind", ["c4", "mask"])
-def test_empty_slots_change_nothing(detectors: Callable, stream: Callable, kind: str):
-    model = detectors(kind).train()
+@pytest.mark.parametrize(("kind", "stages"), [("c4", 1), ("mask", 1), ("mask", 3)])
+def test_empty_slots_change_nothing(detectors: Callable, stream: Callable, kind: str, stages: int):
+    model = detectors(kind, stages=stages).train()
     for batch in islice(stream(0), 6):
         state = {name: value.clone() for name, value in model.state_dict().items()}
         losses = model(batch)
@@ -217,8 +225,13 @@ def test_empty_slots_change_nothing(detectors: Callable, stream: Callable, kind:
 
 
 @pytest.fixture
-def on_gpu(detectors: Callable[[str], FasterRCNN]) -> Callable[[str], FasterRCNN]:
-    return lambda kind: detectors(kind).cuda().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+def on_gpu(detectors: Callable[..., FasterRCNN]) -> Callable[..., FasterRCNN]:
+    def make(kind: str) -> FasterRCNN:
+        options = {"stages": 3, "context": True, "testing": {"refine": 1}} if kind == "cascade" else {}
+        model = detectors("mask" if kind == "cascade" else kind, **options).cuda()
+        return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    return make
 
 
 def follow(state: TrainState, leader: TrainState) -> None:
@@ -239,7 +252,9 @@ def flat(state: TrainState) -> Tensor:
     return torch.cat([parameter.detach().flatten() for parameter in state.model.parameters()])
 
 
-GPU_KINDS = pytest.mark.parametrize(("kind", "bf16"), [("c4", False), ("mask", False), ("mask", True)])
+GPU_KINDS = pytest.mark.parametrize(
+    ("kind", "bf16"), [("c4", False), ("mask", False), ("mask", True), ("cascade", False)]
+)
 
 
 @pytest.mark.gpu

@@ -13,7 +13,12 @@ from detection.model import anchors
 from detection.model.detector import FasterRCNN
 from detection.types import Batch
 
-KINDS = pytest.mark.parametrize("kind", ["c4", "fpn", "mask"])
+TWICE: dict = {"context": True, "testing": {"refine": 1}}  # with voting
+KINDS = pytest.mark.parametrize(
+    ("kind", "options"),
+    [("c4", {}), ("fpn", {}), ("mask", {}), ("c4", TWICE), ("mask", TWICE), ("mask", {"stages": 3})],
+    ids=str,
+)
 
 
 def step(model: FasterRCNN, batch: Batch, optimizer: torch.optim.Optimizer) -> None:
@@ -35,9 +40,14 @@ def waiting_forbidden() -> Iterator[None]:
 @KINDS
 @pytest.mark.parametrize("bf16", [False, True])
 def test_nothing_waits(
-    detectors: Callable, batches: Callable[..., Batch], with_masks: Callable, kind: str, bf16: bool
+    detectors: Callable,
+    batches: Callable[..., Batch],
+    with_masks: Callable,
+    kind: str,
+    options: dict,
+    bf16: bool,
 ):
-    model = detectors(kind).cuda()
+    model = detectors(kind, **options).cuda()
     optimizer = torch.optim.SGD(model.parameters(), 1e-3, momentum=0.9)
     first, second = (
         with_masks(batches([(160, 224), (150, 215)], counts, seed=i)).to("cuda")
@@ -69,12 +79,12 @@ class Copies(TorchDispatchMode):
         return result
 
 
-@pytest.mark.parametrize("kind", ["c4", "mask"])
+@KINDS
 def test_no_shape_depends_on_values(
-    detectors: Callable, batches: Callable[..., Batch], with_masks: Callable, kind: str
+    detectors: Callable, batches: Callable[..., Batch], with_masks: Callable, kind: str, options: dict
 ):
     """Without a GPU, on tensors that only have a shape: whatever reads a value raises."""
-    batch, model = with_masks(batches([(160, 224), (150, 215)], [3, 0])), detectors(kind)
+    batch, model = with_masks(batches([(160, 224), (150, 215)], [3, 0])), detectors(kind, **options)
     forget_copied()
     try:
         with FakeTensorMode(allow_non_fake_inputs=True), Copies() as copies, torch.no_grad():
