@@ -13,10 +13,13 @@ from torch.autograd.graph import saved_tensors_hooks
 from detection.build import build_detector
 from doctor import step_memory as memory
 
+CASCADE = ("roi.stages=3", "detector.class_agnostic=true", "detector.context=true")
 
-def test_memory_is_what_a_whole_step_keeps(configured: Callable, tmp_path: Path):
+
+@pytest.mark.parametrize("options", [(), CASCADE], ids=["plain", "cascade"])
+def test_memory_is_what_a_whole_step_keeps(configured: Callable, tmp_path: Path, options: tuple[str, ...]):
     """Two large pictures measured, against the line through three tiny ones."""
-    config = configured(tmp_path, "roi.regions_per_image=24")
+    config = configured(tmp_path, "roi.regions_per_image=24", *options)
     model = build_detector(config, 3)
     size, pictures = (192, 256), 2
     estimated = memory.estimate(config, model, size, pictures)

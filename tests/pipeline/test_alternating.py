@@ -133,6 +133,19 @@ def test_features_of_their_own(
     assert scores == json.loads((out / "result.json").read_text())["scores"]
 
 
+def test_a_cascade_with_context(tool: Callable, tiny_detector: list[str], short: list[str], tmp_path: Path):
+    options = ["training=four_step", "schedule.total_steps=1", "detector.context=true"]
+    options += ["roi.stages=3", "detector.class_agnostic=true", "testing.refine=1"]
+    tool("train_det", "--out", tmp_path / "run", *tiny_detector, *short, *options)
+    for name in (NAMES[1], NAMES[3]):
+        line = json.loads((tmp_path / "run" / name / "metrics.jsonl").read_text().split("\n")[0])
+        terms = {f"loss_roi_{kind}{stage}" for kind in ("class", "box") for stage in ("", "_2", "_3")}
+        assert {name for name in line if "loss" in name} == terms
+    last = "roi_heads.later_stages.1"
+    assert not same(part(tmp_path / "run", NAMES[2], last), part(tmp_path / "run", NAMES[3], last))
+    assert len(load_detector(tmp_path / "run" / "best.safetensors").model.roi_heads.stages) == 3
+
+
 def test_another_configuration_and_overwriting(
     tool: Callable, refused: Callable, tiny_detector: list[str], short: list[str], tmp_path: Path
 ):
