@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from torch import nn
 
 from backbones.norm import fold_batchnorm
-from detection.build import LoadedDetector, load_detector
+from detection.build import LoadedDetector, load_detectors
 from detection.charts.score_thresholds import at_least, read_thresholds
 from detection.data.detection_batches import picture_batch
 from detection.improve.improve_options import ONE_LOOK, ImproveOptions
-from detection.improve.improved_predictions import Improver
+from detection.improve.improved_predictions import answering
 from detection.predictor import predict, predict_improved
 from detection.results.detection_result import DetectionResult
 from detection.types import Prediction
@@ -24,7 +24,7 @@ from training.devices import on_device
 
 
 def load(
-    weights: str | Path,
+    weights: str | Path | Sequence[str | Path],
     *,
     device: str | torch.device | None = None,
     overrides: Sequence[str] = (),
@@ -36,16 +36,18 @@ def load(
     """A detector to call on pictures, on a GPU where there is one.
 
     Args:
-        weights: what tools/train_det.py writes, or a published detector's name.
+        weights: what tools/train_det.py writes, or a published detector's name; several are an ensemble.
         device: such as "cpu" or "cuda:1".
         overrides: changes to its configuration, as "data.short_side=480" or "roi.nms_threshold=0.5".
         tiles, overlap, tta, merge: as `ImproveOptions` says, for better answers that take longer.
     Raises:
-        WeightsError, UserError: no detector's weights, a wrong override or option, or no such device.
+        WeightsError, UserError: no detector's weights, an ensemble of different classes, a wrong override or
+            option, or no such device.
     """
     improve = ImproveOptions(tiles, overlap, tta, merge)
-    loaded = load_detector(weights, ["run.device=auto", *overrides])
-    return on_device(Detector(loaded, improve), device, loaded.config.run.device)
+    files = [weights] if isinstance(weights, str | Path) else weights
+    first, *others = load_detectors(files, ["run.device=auto", *overrides])
+    return on_device(Detector(first, improve, others), device, first.config.run.device)
 
 
 class Detector(nn.Module):
@@ -54,18 +56,29 @@ class Detector(nn.Module):
     Always in evaluation, whatever its mode: the network is a copy whose batch normalisation is folded into
     the convolutions. To go on training it, start tools/train_det.py with model.weights=FILE.
 
+    Args:
+        loaded: the detector.
+        improve: tiles and augmentation.
+        others: of the same classes, which answer together with the first.
+
     Attributes:
         network: the copy.
-        config: the configuration it was trained with, and the overrides.
+        config: the configuration it was trained with, and the overrides; of an ensemble the first's.
         classes: K names.
         category_ids: their ids in the training set.
         improver: looks at pictures more than once; None looks once at the whole.
     """
 
-    def __init__(self, loaded: LoadedDetector, improve: ImproveOptions = ONE_LOOK) -> None:
+    def __init__(
+        self,
+        loaded: LoadedDetector,
+        improve: ImproveOptions = ONE_LOOK,
+        others: Sequence[LoadedDetector] = (),
+    ) -> None:
         super().__init__()
-        self.improver = Improver(improve, loaded.config) if improve.anything else None
-        self.network = fold_batchnorm(loaded.model)
+        models, configs = zip(*((one.model, one.config) for one in (loaded, *others)), strict=True)
+        network, self.improver = answering(models, configs, improve)
+        self.network = fold_batchnorm(network)
         self.config, self.classes, self.category_ids = loaded.config, loaded.classes, loaded.category_ids
 
     def forward(

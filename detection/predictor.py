@@ -16,6 +16,7 @@ from detection.data.annotations import DetectionDataset
 from detection.data.dataset_splits import DataConfig
 from detection.data.detection_batches import PreparedPictures, evaluation_batches
 from detection.heads.candidates import Detections
+from detection.improve.detector_panel import DetectorPanel
 from detection.improve.improved_predictions import Improver
 from detection.model.detector import FasterRCNN
 from detection.results.pasted_masks import paste_masks
@@ -28,11 +29,12 @@ from training.loader import BatchLoader, Item, evaluation_shard
 from training.progress.progress_bar import watched
 from training.progress.remaining_time import seconds_each
 
+Network = FasterRCNN | DetectorPanel
 TRIED = 5  # pictures, to guess how long all of a set take
 
 
 def predict_dataset(
-    model: FasterRCNN,
+    model: Network,
     dataset: DetectionDataset,
     data: DataConfig,
     run: RunConfig,
@@ -58,18 +60,31 @@ def predict_dataset(
     return [prediction for part in gather_objects(share) for prediction in part]
 
 
-def guess_evaluation(model: FasterRCNN, dataset: DetectionDataset, data: DataConfig, run: RunConfig) -> float:
+def guess_evaluation(
+    model: Network,
+    dataset: DetectionDataset,
+    data: DataConfig,
+    run: RunConfig,
+    improver: Improver | None = None,
+) -> float:
     """How many seconds `predict_dataset` will take, from the first pictures of the data set."""
-    pictures, network = PreparedPictures(dataset, data, training=False), _folded(model)
-    batches = evaluation_batches(pictures, range(min(len(dataset), TRIED)))
+    network, first, bf16 = _folded(model), range(min(len(dataset), TRIED)), run.precision == "bf16"
+    items: Iterable[Any]
+    if improver is None:
+        items = evaluation_batches(PreparedPictures(dataset, data, training=False), first)
+    else:
+        items = (_decoded(dataset, [Item(index, 0)]) for index in first)
 
-    def find(batch: Batch) -> None:
-        predict(network, [batch], bf16=run.precision == "bf16")
+    def find(item: Any) -> None:
+        if improver is None:
+            predict(network, [item], bf16=bf16)
+        else:
+            list(predict_improved(network, [item.numpy()], improver, bf16=bf16))
 
-    return len(dataset) / world_size() * seconds_each(batches, find, workers=run.workers)
+    return len(dataset) / world_size() * seconds_each(items, find, workers=run.workers)
 
 
-def _folded(model: FasterRCNN) -> FasterRCNN:
+def _folded(model: Network) -> Network:
     """A copy for evaluation, with its normalisation folded into its convolutions."""
     was_training = model.training
     folded = fold_batchnorm(model.eval())
@@ -85,7 +100,7 @@ def _decoded(dataset: DetectionDataset, items: Sequence[Item]) -> Tensor:
 
 
 def predict_improved(
-    model: FasterRCNN,
+    model: Network,
     pictures: Iterable[NDArray[np.uint8]],
     improver: Improver,
     *,
@@ -99,15 +114,15 @@ def predict_improved(
             yield improver.find(network, pixels)
 
 
-def _network(model: FasterRCNN, bf16: bool, cuda_graph: bool) -> Callable[[Batch], Detections]:
-    """What finds the objects of a batch."""
-    network: Callable[[Batch], Detections] = partial(detect, model, bf16=bf16)
+def _network(model: Network, bf16: bool, cuda_graph: bool) -> Callable[..., Detections]:
+    """What finds the objects of a batch, or of the same pictures at several sizes."""
+    network: Callable[..., Detections] = partial(detect, model, bf16=bf16)
     return GraphedFunction(network, next(model.parameters()).device) if cuda_graph else network
 
 
 @torch.inference_mode()
 def predict(
-    model: FasterRCNN, batches: Iterable[Batch], *, bf16: bool, cuda_graph: bool = False
+    model: Network, batches: Iterable[Batch], *, bf16: bool, cuda_graph: bool = False
 ) -> list[Prediction]:
     """Predictions for every picture of the batches, in order; leaves the network in its mode.
 
@@ -133,11 +148,11 @@ def predict(
     return predictions
 
 
-def detect(model: FasterRCNN, batch: Batch, *, bf16: bool) -> Detections:
+def detect(model: Network, *batches: Batch, bf16: bool) -> Detections:
     """What a network in evaluation finds in a batch, on the network's device."""
     device = next(model.parameters()).device
     with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-        return model(batch.to(device))
+        return model(*(batch.to(device) for batch in batches))
 
 
 def _when_copied(detections: Detections, wait: Callable[[], None], batch: Batch) -> list[Prediction]:

@@ -19,6 +19,8 @@ from detection.config import DetectionConfig
 from detection.data.annotations import DetectionDataset, require_truth
 from detection.data.detection_batches import PreparedPictures, check_pictures, training_batches
 from detection.detector_pictures import DetectorPictures
+from detection.improve.improve_options import ONE_LOOK
+from detection.improve.improved_predictions import answering
 from detection.model.detector import FasterRCNN
 from detection.own_sets.split_opener import SplitOpener
 from detection.predictor import guess_evaluation, predict_dataset
@@ -161,7 +163,8 @@ def detection_task(
         return network(replace(batch, images=batch.images.contiguous(memory_format=layout)))
 
     def evaluate() -> Evaluation:
-        predictions = predict_dataset(model, validation, config.data, run)
+        network, improver = answering([model], [config], ONE_LOOK)
+        predictions = predict_dataset(network, validation, config.data, run, improver)
         result = broadcast_object(score(predictions, validation, config.metric) if is_main() else {})
         if is_main():
             write_json(out / "predictions.json", to_coco_records(predictions, validation))
@@ -169,6 +172,10 @@ def detection_task(
             pictures.keep(predictions)
         main = result["scores"][METRICS[config.metric].main]
         return Evaluation(math.nan if main is None else -main, result, fractions=True)
+
+    def guess() -> float:
+        network, improver = answering([model], [config], ONE_LOOK)
+        return guess_evaluation(network, validation, config.data, run, improver)
 
     def save(path: Path, scores: Mapping[str, float]) -> None:
         ids = training.category_ids
@@ -191,7 +198,7 @@ def detection_task(
         },
         network=network_facts(model),
         pictures=len(training),
-        guess_seconds=partial(guess_evaluation, model, validation, config.data, run),
+        guess_seconds=guess,
         # Until 0.1.0 all pictures of a step had one orientation, now those of a micro-batch.
         order=1 if world_size() * optim.accumulate == 1 else 2,
     )

@@ -1,7 +1,7 @@
 """Test-time augmentation: mirrored and resized copies of a picture; boxes and masks moved back from them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -28,13 +28,23 @@ class Augmentation:
         """Of a picture (height, width)."""
         return View(size, resized_size(size, self.short_side, self.max_side), mirrored=self.mirrored)
 
+    def times(self, ratio: float, *, mirrored: bool) -> "Augmentation":
+        """The same, so much larger."""
+        short_side = max(1, round(self.short_side * ratio))
+        return Augmentation(short_side, max(short_side, round(self.max_side * ratio)), mirrored)
+
+
+def at_short_side(data: DataConfig, side: int) -> Augmentation:
+    """A picture at another short side than `data.short_side`; the long side's limit grows with it."""
+    return Augmentation(data.short_side, data.max_side).times(side / data.short_side, mirrored=False)
+
 
 def augmentations_of(asked: Augmentations, data: DataConfig) -> list[Augmentation]:
-    """Every short side, each as it is and, if asked for, mirrored; the long side's limit grows with it."""
+    """Every short side, each as it is and, if asked for, mirrored."""
     sides: Sequence[int] = (data.short_side,) if asked.short_sides is None else asked.short_sides
     sides = sides or list(dict.fromkeys(max(1, round(scale * data.short_side)) for scale in SCALES))
     return [
-        Augmentation(side, max(side, round(data.max_side * side / data.short_side)), mirrored)
+        replace(at_short_side(data, side), mirrored=mirrored)
         for side in sides
         for mirrored in ([False, True] if asked.flip else [False])
     ]

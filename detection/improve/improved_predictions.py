@@ -1,6 +1,6 @@
 """A detector that looks at a picture as `ImproveOptions` say, and gives one answer."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,10 +13,13 @@ from detection.data.detection_batches import view_batch
 from detection.heads.candidates import Detections
 from detection.improve.augmented_testing import Augmentation, augmentations_of, boxes_of_file, grids_of_file
 from detection.improve.box_fusion import Fused, fuse, suppress
+from detection.improve.detector_panel import DetectorPanel
 from detection.improve.improve_options import ImproveOptions
+from detection.improve.picture_scales import PictureScales
 from detection.improve.tiles import may_speak, regions_of
+from detection.model.detector import FasterRCNN
 from detection.results.pasted_masks import paste_means
-from detection.types import Batch, Prediction, Window
+from detection.types import Prediction, Window
 
 AT_ONCE = 8  # tiles in a batch; all of a picture have one size, so that nothing is padded
 
@@ -40,31 +43,48 @@ class _Seen(NamedTuple):
         return _Seen(*(None if values is None else values[rows] for values in self))  # type: ignore[arg-type]
 
 
+def answering(
+    models: Sequence[FasterRCNN], configs: Sequence[DetectionConfig], options: ImproveOptions
+) -> tuple[FasterRCNN | DetectorPanel, "Improver | None"]:
+    """What answers for detectors of the same classes: a detector alone that looks once, or a panel.
+
+    Returns:
+        What finds objects in batches, and what shows it pictures; without the latter, pictures are shown as
+        in training.
+    """
+    if len(models) == 1 and not options.anything and not configs[0].testing.scales:
+        return models[0], None
+    return DetectorPanel(models, configs), Improver(options, *configs)
+
+
 class Improver:
     """Looks at pictures with any network that finds objects in a batch.
 
     Args:
         options: what to look at.
-        config: of the detector.
+        configs: of the detectors, of which the first's options join the looks.
     """
 
-    def __init__(self, options: ImproveOptions, config: DetectionConfig) -> None:
-        self.given, self.roi = options.given(), config.roi
-        self.augmentations = augmentations_of(options.augmentations, config.data)
+    def __init__(self, options: ImproveOptions, *configs: DetectionConfig) -> None:
+        self.given, self.roi = options.given(), configs[0].roi
+        scales = PictureScales(configs)
+        self.looks = [scales.at(one) for one in augmentations_of(options.augmentations, configs[0].data)]
 
-    def find(self, network: Callable[[Batch], Detections], pixels: _Pixels) -> Prediction:
+    def find(self, network: Callable[..., Detections], pixels: _Pixels) -> Prediction:
         """Everything in a picture (H, W, 3) RGB; the best of it, as many objects a region as configured.
+
+        The network takes a batch of each size of `PictureScales`, as `DetectorPanel` does.
 
         Of a picture with a single region and no augmentation this is what a plain detector finds, to the bit.
         """
         size = pixels.shape[0], pixels.shape[1]
         windows = self.regions(size)
-        looks = [look for one in self.augmentations for look in _look(network, pixels, windows, one)]
+        looks = [look for sizes in self.looks for look in _look(network, pixels, windows, sizes)]
         seen = _joined(looks)
         if len(windows) > 1:
             speaks = may_speak(seen.boxes, windows, size)
             seen = seen.of_rows(speaks.gather(1, seen.region[:, None])[:, 0])
-        if len(windows) == len(self.augmentations) == 1:
+        if len(windows) == len(self.looks) == 1:
             rows = torch.arange(len(seen.boxes))
             found = Fused(seen.boxes, seen.scores, seen.labels, list(rows[:, None]))
         else:
@@ -88,30 +108,36 @@ class Improver:
 
         def looks(boxes: Tensor) -> Tensor:
             regions = may_speak(boxes, windows, size).sum(dim=1).clamp(min=1)
-            return regions * len(self.augmentations)
+            return regions * len(self.looks)
 
         return fuse(seen.boxes, seen.scores, seen.labels, looks)
 
 
 def _look(
-    network: Callable[[Batch], Detections], pixels: _Pixels, windows: list[Window], augmentation: Augmentation
+    network: Callable[..., Detections], pixels: _Pixels, windows: list[Window], sizes: list[Augmentation]
 ) -> Iterator[_Seen]:
-    """What every region shows to one way of looking; regions of the same size go together."""
+    """What every region shows to one way of looking; regions of the same size go together.
+
+    Args:
+        sizes: that the picture is looked at together, the first being that of the boxes.
+    """
     by_size: dict[tuple[int, int], list[int]] = {}
     for region, window in enumerate(windows):
         by_size.setdefault(window[2:], []).append(region)
     for size, regions in by_size.items():
-        view = augmentation.view(size)
+        views = [augmentation.view(size) for augmentation in sizes]
         for start in range(0, len(regions), AT_ONCE):
             some = regions[start : start + AT_ONCE]
             parts = [_cut(pixels, windows[region]) for region in some]
-            found = network(view_batch(parts, view))
+            found = network(*(view_batch(parts, view) for view in views))
             found = Detections._make(None if values is None else values.cpu() for values in found)
             for row, region in enumerate(some):
                 valid = found.valid[row]
                 top, left = windows[region][:2]
-                boxes = boxes_of_file(found.boxes[row][valid], view) + torch.tensor([left, top, left, top])
-                grids = None if found.masks is None else grids_of_file(found.masks[row][valid], view)
+                boxes = boxes_of_file(found.boxes[row][valid], views[0]) + torch.tensor(
+                    [left, top, left, top]
+                )
+                grids = None if found.masks is None else grids_of_file(found.masks[row][valid], views[0])
                 where = torch.full((len(boxes),), region)
                 yield _Seen(boxes, found.scores[row][valid], found.labels[row][valid], where, grids)
 

@@ -13,7 +13,7 @@ from detection.build import load_detector
 from detection.data.dataset_splits import open_dataset
 from detection.data.detection_batches import check_pictures
 from detection.improve.improve_options import MERGES, ONE_LOOK, ImproveOptions
-from detection.improve.improved_predictions import Improver
+from detection.improve.improved_predictions import answering
 from detection.predictor import predict_dataset
 from detection.published_detectors import find_detector
 from detection.result_files.joined_files import join_files
@@ -104,9 +104,9 @@ def score_weights(
         options.check_without_truth(config.data.val, out)
     check_pictures(dataset)
     device = resolve_device(config.run.device)
-    improver = Improver(improve, config) if improve.anything else None
+    network, improver = answering([model], [config], improve)
     with process_group(device), without_blocks(model, without), measured(device, len(dataset)) as cost:
-        predictions = predict_dataset(model.to(device), dataset, config.data, config.run, improver)
+        predictions = predict_dataset(network.to(device), dataset, config.data, config.run, improver)
     if not is_main():
         return None
     records = to_coco_records(predictions, dataset)
