@@ -9,6 +9,7 @@ python tools/eval_det.py --weights FILE --explain --bootstrap 1000 --report --ou
 python tools/eval_det.py --weights FILE --operating-point precision=0.9 --out runs/looked_at
 python tools/eval_det.py --weights FILE data.val=2012:test --submission runs/for_the_server
 python tools/eval_det.py --weights FILE --tiles 800 --tta flip,scales            # better answers, slower
+python tools/eval_det.py --weights A --weights B testing.refine=1                # an ensemble, boxes refined
 python tools/eval_det.py --weights FILE --without res3.1 --bootstrap 1000        # what hangs on that block?
 """
 
@@ -25,9 +26,8 @@ from training.command import new_parser, run, say
 def parser() -> argparse.ArgumentParser:
     parser = new_parser(__doc__, keys="detection.config:DetectionConfig")
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument(
-        "--weights", metavar="FILE", help="a detector's, or a published name; scored as in training"
-    )
+    text = "a detector's, or a published name, scored as in training; given again, an ensemble"
+    source.add_argument("--weights", action="append", metavar="FILE", help=text)
     text = "a COCO-style result file; given again, what several files say together (--merge)"
     source.add_argument("--predictions", action="append", metavar="FILE", help=text)
     add = parser.add_argument

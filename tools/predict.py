@@ -15,13 +15,8 @@ def parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     text = "pictures, folders of pictures, video files; changes to the configuration, as run.device=cpu"
     add("pictures", nargs="+", metavar="PICTURE | key=value", help=text)
-    add(
-        "--weights",
-        required=True,
-        metavar="FILE",
-        type=Path,
-        help="a detector's weights, or its published name",
-    )
+    text = "a detector's weights, or its published name; given again, an ensemble"
+    add("--weights", action="append", required=True, metavar="FILE", type=Path, help=text)
     add("--out", type=Path, default=Path("runs/predict"), metavar="DIR", help="default: runs/predict")
     add("--overwrite", action="store_true", help="write into a folder that is not empty")
     text = "least score drawn (default: 0.5), or of each class by eval_det.py's operating_point.json"

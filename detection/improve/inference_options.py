@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from training.config import require_between
 
@@ -38,6 +39,11 @@ class InferenceConfig:
                 f"scales {list(self.scales)} is one, which has no neighbour to merge with; give two or more, "
                 f"or data.short_side={self.scales[0]}"
             )
+
+    def given(self) -> dict[str, Any]:
+        """What is asked for, for result files; empty without anything."""
+        found = {"refine": self.refine, "vote": self.votes, "scales": list(self.scales)}
+        return {name: value for name, value in found.items() if value}
 
     @property
     def votes(self) -> bool:

@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 def predict_pictures(
     pictures: Path | Sequence[Path],
-    weights: Path,
+    weights: Path | Sequence[Path],
     out: Path,
     *,
     threshold: float | str | Path,
@@ -52,6 +52,7 @@ def predict_pictures(
     Args:
         threshold: least score that is drawn, or an operating_point.json, which has one for each class;
             predictions.json holds everything the detector reports.
+        weights: as of `detection.load`.
         limit: at most so many pictures, and so many of each video.
         overrides: changes to the detector's configuration, for instance "roi.score_threshold=0.3".
         improve: tiles and augmentation, for better answers that take longer.

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from backbones.lesion import without_blocks
 from backbones.weights.downloads import digest
-from detection.build import load_detector
+from detection.build import load_detectors
 from detection.data.dataset_splits import open_dataset
 from detection.data.detection_batches import check_pictures
 from detection.improve.improve_options import MERGES, ONE_LOOK, ImproveOptions
@@ -30,7 +30,7 @@ from training.progress.computing_cost import measured
 
 def evaluate(
     *,
-    weights: str | None,
+    weights: Sequence[str] | None,
     predictions: Sequence[str] | None,
     dataset: str | None,
     method: str | None,
@@ -57,7 +57,7 @@ def evaluate(
         # Behind --without argparse takes key=value for blocks.
         overrides = [name for name in without if "=" in name] + list(overrides)
         blocks = [name for name in without if "=" not in name]
-        return score_weights(Path(weights), overrides, out, options, without=blocks, improve=improve)
+        return score_weights(weights, overrides, out, options, without=blocks, improve=improve)
     if improve.anything:
         raise UserError("--tiles and --tta belong to --weights: a result file looks at no picture")
     if without:
@@ -68,7 +68,7 @@ def evaluate(
 
 
 def score_weights(
-    weights: Path,
+    weights: str | Path | Sequence[str | Path],
     overrides: Sequence[str],
     out: Path | None,
     options: ReportOptions = NOTHING,
@@ -76,9 +76,10 @@ def score_weights(
     without: Sequence[str] = (),
     improve: ImproveOptions = ONE_LOOK,
 ) -> dict[str, Any] | None:
-    """Runs a detector over the validation split it was trained with and scores it.
+    """Scores a detector, or several as an ensemble, on the validation split it was trained with.
 
     Args:
+        weights: one file, or those of an ensemble, of which the first's configuration counts.
         overrides: changes to its configuration, for instance "data.val=2007:test". A split without
             annotations is predicted, not scored.
         out: folder for predictions.json and result.json; without it nothing is written.
@@ -88,15 +89,19 @@ def score_weights(
         As `metrics_by_name.score`, with what `write_reports` adds and, where given, "without" and "improve";
         None in processes other than the main one.
     Raises:
-        UserError: no detector's weights, data missing, or a data set with other classes.
+        UserError: no detector's weights, no ensemble, data missing, or a data set with other classes.
         OptionError: the backbone has no such block.
     """
     options.check(out)
-    model, config, classes, _ = load_detector(weights, overrides)
+    files = [weights] if isinstance(weights, str | Path) else list(weights)
+    if without and len(files) > 1:
+        raise UserError(f"--without is of one detector's backbone, and there are {len(files)}; leave it out")
+    where, members = ", ".join(map(str, files)), load_detectors(files, overrides)
+    model, config, classes, _ = members[0]
     dataset = open_dataset(config.data, config.data.val)
     if dataset.classes != classes:
         raise UserError(
-            f"{weights} knows the classes {', '.join(classes)}; data.val has {', '.join(dataset.classes)}: "
+            f"{where} knows the classes {', '.join(classes)}; data.val has {', '.join(dataset.classes)}: "
             "choose data to match"
         )
     scored = dataset.has_truth
@@ -104,7 +109,7 @@ def score_weights(
         options.check_without_truth(config.data.val, out)
     check_pictures(dataset)
     device = resolve_device(config.run.device)
-    network, improver = answering([model], [config], improve)
+    network, improver = answering([one.model for one in members], [one.config for one in members], improve)
     with process_group(device), without_blocks(model, without), measured(device, len(dataset)) as cost:
         predictions = predict_dataset(network.to(device), dataset, config.data, config.run, improver)
     if not is_main():
@@ -114,12 +119,15 @@ def score_weights(
         (out / "result.json").unlink(missing_ok=True)  # written last, it is always of what lies beside it
         write_json(out / "predictions.json", records)
     result: dict[str, Any] = {"without": list(without)} if without else {}
-    result |= {"improve": improve.given()} if improve.anything else {}
+    how = {"detectors": len(files)} if len(files) > 1 else {}
+    how |= config.testing.given() | improve.given()
+    result |= {"improve": how} if how else {}
     result |= score(predictions, dataset, config.metric) if scored else {}
     kind: Literal["voc", "coco"] = "voc" if config.data.kind == "voc" else "coco"
     split = EvaluatedSplit(dataset, kind, config.data.val, config.metric)
     result |= write_reports(options, predictions, records, split, out)
-    about = {"weights": str(weights), "sha256": digest(find_detector(weights)), "cost": cost}
+    digests = ", ".join(digest(find_detector(file)) for file in files)
+    about = {"weights": where, "sha256": digests, "cost": cost}
     return _written(result, out, {**about, "config": json.loads(json.dumps(asdict(config)))})
 
 

@@ -1,7 +1,7 @@
 """Data sets and detectors from a configuration, and detectors back from their file alone."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +9,7 @@ import torch
 
 from backbones import WeightsError, read_weights, save_weights
 from backbones.norm import FrozenBatchNorm2d, norm_eps
-from detection.build import build_detector, detector_header, load_detector
+from detection.build import assemble, build_detector, detector_header, load_detector, load_detectors
 from detection.config import DetectionConfig
 from detection.data.dataset_splits import DataConfig, open_dataset
 from detection.data.detection_batches import PreparedPictures, evaluation_batches
@@ -152,3 +152,22 @@ def test_other_weights_are_refused(classifier_weights: Path, tmp_path: Path):
 def test_a_detector_is_no_backbone(tiny_options: list[str], detector_weights: Path):
     with pytest.raises(WeightsError, match="is of FasterRCNN, not of resnet18"):
         build_detector(frozen(tiny_options, detector_weights), 2)
+
+
+def test_an_ensemble_needs_the_same_classes_and_masks(detector_weights: Path, tmp_path: Path):
+    model, config, classes, ids = load_detector(detector_weights)
+    header = detector_header(model, config, ["dog", "person"], {}, category_ids=ids)
+    save_weights(tmp_path / "turned.safetensors", model.state_dict(), header)
+    with pytest.raises(
+        UserError, match="turned.safetensors knows the classes dog, person; .* need the same, in"
+    ):
+        load_detectors([detector_weights, tmp_path / "turned.safetensors"])
+    masked = replace(config, detector=replace(config.detector, mask=True), roi=replace(config.roi, size=4))
+    masks = assemble(masked, 2, weights=None)
+    header = detector_header(masks, masked, classes, {}, category_ids=ids)
+    save_weights(tmp_path / "masks.safetensors", masks.state_dict(), header)
+    with pytest.raises(
+        UserError, match="masks.safetensors makes masks and .*best.safetensors does not; in an"
+    ):
+        load_detectors([tmp_path / "masks.safetensors", detector_weights])
+    assert [one.classes for one in load_detectors([detector_weights] * 2)] == [classes] * 2

@@ -116,6 +116,14 @@ def test_half_precision_is_an_option_not_a_cast(detector_weights: Path, pixels: 
         detection.load(detector_weights, device="cpu").half()(pixels)
 
 
+def test_several_files_answer_together(detector_weights: Path, pixels: np.ndarray):
+    pair = detection.load([detector_weights, detector_weights], device="cpu", overrides=["testing.refine=1"])
+    alone = detection.load(detector_weights, device="cpu", overrides=["testing.refine=1"])
+    one, two = (each(pixels, threshold=0) for each in (alone, pair))
+    assert len(one) > 0 and one.labels.tolist() == two.labels.tolist()
+    assert torch.allclose(torch.as_tensor(one.boxes), torch.as_tensor(two.boxes), atol=1e-3)
+
+
 def test_wrong_inputs_are_refused(
     detector: Detector, detector_weights: Path, classifier_weights: Path, pixels: np.ndarray
 ):

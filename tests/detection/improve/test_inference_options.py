@@ -13,7 +13,8 @@ from training.config import load_config
     [({}, False), ({"refine": 1}, True), ({"refine": 1, "vote": False}, False), ({"vote": True}, True)],
 )
 def test_refined_boxes_are_voted_on_unless_told(options: dict, votes: bool):
-    assert InferenceConfig(**options).votes is votes
+    chosen = InferenceConfig(**options)
+    assert chosen.votes is votes and chosen.given().get("vote", False) is votes
 
 
 @pytest.mark.parametrize(

@@ -228,6 +228,20 @@ def test_a_score_of_several_looks_says_so(detector_weights: Path, coco_root: Pat
     assert json.loads((tmp_path / "tiled" / "predictions.json").read_text()) == records[1]
 
 
+def test_an_ensemble_is_scored_and_says_so(detector_weights: Path, coco_root: Path, tmp_path: Path):
+    overrides = [f"data.root={coco_root}", "run.device=cpu", "testing.refine=1", "testing.scales=[48,64]"]
+    pair = [detector_weights, detector_weights]
+    result = score_weights(pair, overrides, tmp_path)
+    assert result["improve"] == {"detectors": 2, "refine": 1, "vote": True, "scales": [48, 64]}
+    assert describe_all(result).startswith("detectors 2, refine 1, vote True, scales [48, 64]\n")
+    about = json.loads((tmp_path / "result.json").read_text())["evaluated"]
+    assert about["weights"] == f"{detector_weights}, {detector_weights}"
+    with pytest.raises(
+        UserError, match="--without is of one detector's backbone, and there are 2; leave it out"
+    ):
+        score_weights(pair, overrides, None, without=["res3.1"])
+
+
 def test_data_of_other_classes_is_refused(detector_weights: Path, coco_root: Path):
     file = coco_root / "annotations" / "instances_val.json"
     file.write_text(file.read_text().replace("dog", "cat"))
