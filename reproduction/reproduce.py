@@ -8,6 +8,7 @@ from pathlib import Path
 from foundation.atomic_files import write_bytes
 from foundation.errors import UserError, suggest
 from reproduction.cost import costs, plan_table
+from reproduction.detectors.detection_tables import DETECTION_TABLES
 from reproduction.figures import draw_curves, draw_degradation
 from reproduction.paper import FIGURES, TABLES, Row
 from reproduction.runs import choose_rows, execute, plan_runs
@@ -43,7 +44,8 @@ def select(table: str | None, figure: str | None) -> Selection:
         raise UserError("give --table or --figure, for instance --table 6")
     if table is not None:
         if table not in TABLES:
-            raise UserError(f"no table {table!r} is held{suggest(table, TABLES)}")
+            held = ", ".join([*TABLES, *DETECTION_TABLES])
+            raise UserError(f"no table {table!r} is held; choose one of {held}")
         if TABLES[table].protocol is None:
             raise UserError(f"Table {table} comes from ImageNet's test server; choose another")
         figures = [number for number, other in FIGURES.items() if other.table == table]
@@ -64,6 +66,7 @@ def reproduce(
     out: Path,
     *,
     names: Sequence[str] = (),
+    config: Path | None = None,
     seeds: int = 3,
     together: int = 1,
     overrides: Sequence[str] = (),
@@ -74,6 +77,7 @@ def reproduce(
 
     Args:
         names: of rows; without any, all that are trained here.
+        config: of detectors alone, see `reproduction.detectors.reproduce_detectors`.
         together: trainings at once in this process, see `classification.pretrain.pretrain_together`.
         dry_run: stop after the cost; the pictures need not be there.
         only_report: run nothing, use what has ended, of all seeds.
@@ -82,6 +86,8 @@ def reproduce(
             whatever `pretrain` refuses.
     """
     rows = choose_rows(selection.rows, names)
+    if config is not None:
+        raise UserError(f"--config {config} belongs to the tables of detectors, 7 to 10; leave it out")
     if only_report and overrides:
         raise UserError(f"--only-report runs nothing, so {' '.join(overrides)} changes nothing; leave it out")
     if not only_report:

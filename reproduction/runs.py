@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, Protocol, TypeVar
 
 from classification.config import PretrainConfig
 from classification.pretrain import pretrain, pretrain_together, refuse_shared
@@ -21,6 +21,16 @@ CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 OURS_TO_SET = ("run.seed", "model.name", "data.kind")
 
 
+State = Literal["complete", "begun", "missing"]
+
+
+def state_of(folder: Path) -> State:
+    """How far the run of a folder is."""
+    if (folder / "result.json").is_file():
+        return "complete"
+    return "begun" if (folder / "config.yaml").is_file() else "missing"
+
+
 @dataclass(frozen=True)
 class Run:
     """One training of a row."""
@@ -31,11 +41,9 @@ class Run:
     folder: Path
 
     @property
-    def state(self) -> Literal["complete", "begun", "missing"]:
+    def state(self) -> State:
         """As its folder says."""
-        if (self.folder / "result.json").is_file():
-            return "complete"
-        return "begun" if (self.folder / "config.yaml").is_file() else "missing"
+        return state_of(self.folder)
 
     def steps_to_go(self) -> int:
         """From its last checkpoint."""
@@ -45,7 +53,19 @@ class Run:
         return self.config.schedule.total_steps - (checkpoint["step"] if checkpoint else 0)
 
 
-def choose_rows(rows: Sequence[Row], names: Sequence[str]) -> list[Row]:
+class NamedRow(Protocol):
+    """What a row needs to be chosen by `--rows`, and its folders to be found."""
+
+    @property
+    def key(self) -> str: ...
+    @property
+    def config(self) -> str | None: ...
+
+
+SomeRow = TypeVar("SomeRow", bound=NamedRow)
+
+
+def choose_rows(rows: Sequence[SomeRow], names: Sequence[str]) -> list[SomeRow]:
     """The rows called so, in the order of the table; without names all that are trained here.
 
     Args:
@@ -66,7 +86,7 @@ def choose_rows(rows: Sequence[Row], names: Sequence[str]) -> list[Row]:
     return [row for row in rows if row.config and (row in chosen or not names)]
 
 
-def folders(row: Row, out: Path) -> dict[int, Path]:
+def folders(row: NamedRow, out: Path) -> dict[int, Path]:
     """By seed, the run folders of a row below `out` that exist."""
     begin = f"{row.key}_seed"
     ends = {path.name.removeprefix(begin): path for path in out.glob(f"{begin}*") if path.is_dir()}
@@ -98,7 +118,7 @@ def plan_runs(
     for row, seed in order:
         config = row_config(row, [*overrides, f"run.seed={seed}"])
         runs.append(Run(row, seed, config, out / f"{row.key}_seed{seed}"))
-        refuse_other(runs[-1])
+        refuse_other(runs[-1].folder, config)
         if together > 1:
             refuse_shared(config)
     return runs
@@ -123,18 +143,18 @@ def row_config(row: Row, overrides: Sequence[str] = ()) -> PretrainConfig:
     return in_steps(config, lambda: pictures or 0)
 
 
-def refuse_other(run: Run) -> None:
+def refuse_other(folder: Path, config: Any) -> None:
     """Refuses a folder with a run of another configuration before hours go into those ahead of it."""
-    if run.state == "missing":
+    file = folder / "config.yaml"
+    if not file.is_file():
         return
-    file = run.folder / "config.yaml"
     text = read_text(file, "remove the folder to train anew")
-    before = complete_config(PretrainConfig, text, source=str(file))
-    differing = differences(before, dump_config(run.config))
+    before = complete_config(type(config), text, source=str(file))
+    differing = differences(before, dump_config(config))
     if changed := [line for line in differing if line.partition(":")[0] not in FREE_KEYS]:
         lines = "\n  ".join(changed)
         raise UserError(
-            f"{run.folder} was made with another configuration:\n  {lines}\n"
+            f"{folder} was made with another configuration:\n  {lines}\n"
             "give the old values, choose another --out, or render what is there with --only-report"
         )
 

@@ -3,10 +3,10 @@
 import json
 import logging
 import statistics
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from classification.config import PretrainConfig
 from classification.score.weight_evaluation import score_weights
@@ -69,7 +69,7 @@ def read_line(row: Row, protocol: str | None, out: Path, *, score: bool = False)
     found = folders(row, out) if row.config else {}
     finished = {seed: folder for seed, folder in found.items() if (folder / "result.json").is_file()}
     ended = [read_run(seed, folder, protocol, score=score) for seed, folder in finished.items()]
-    refuse_mixture(ended)
+    refuse_mixture(ended, recipe_changes)
     changed = recipe_changes(row_config(row), ended[0].config) if ended else []
     return Line(row, ended, len(found) - len(ended), changed)
 
@@ -115,10 +115,23 @@ def protocol_scores(folder: Path, protocol: str, *, score: bool) -> dict[str, fl
     return score_weights(weights, [], kept.parent, protocol=protocol)["scores"]
 
 
-def refuse_mixture(runs: Sequence[Ended]) -> None:
-    """Runs of one row must differ in the seed alone, for their mean to mean something."""
+class Configured(Protocol):
+    """A run with the folder it lies in."""
+
+    @property
+    def folder(self) -> Path: ...
+    @property
+    def config(self) -> Any: ...
+
+
+def refuse_mixture(runs: Sequence[Configured], changes: Callable[[Any, Any], list[str]]) -> None:
+    """Runs of one row must differ in the seed alone, for their mean to mean something.
+
+    Args:
+        changes: what differs between two configurations, but for the seed and execution.
+    """
     for run in runs[1:]:
-        if changed := recipe_changes(runs[0].config, run.config):
+        if changed := changes(runs[0].config, run.config):
             lines = "\n  ".join(changed)
             raise UserError(
                 f"{runs[0].folder} and {run.folder} were made with different configurations:\n  {lines}\n"

@@ -2,8 +2,10 @@
 
 python tools/reproduce.py --table 6 --rows resnet20 plain20 --seeds 3
 python tools/reproduce.py --figure 6 --only-report
+python tools/reproduce.py --table 9 --rows baseline refinement context
 
-The same command again goes on where it was stopped.
+The keys of Tables 7 to 10 are those of tools/train_det.py --keys. The same command again goes on where it was
+stopped.
 """
 
 import argparse
@@ -18,11 +20,13 @@ from training.command import new_parser, run
 def parser() -> argparse.ArgumentParser:
     parser = new_parser(__doc__, keys="classification.config:PretrainConfig")
     add = parser.add_argument
-    add("--table", metavar="N", help="2, 3, 4 or 6, with the figures of its networks")
+    add("--table", metavar="N", help="2, 3, 4 or 6, with the figures of its networks, or 7 to 10")
     add("--figure", metavar="NAME", help="4, 6 or degradation, alone")
-    add("--rows", nargs="+", default=[], metavar="NAME", help="networks (default: all)")
+    add("--rows", nargs="+", default=[], metavar="NAME", help="networks, or detectors (default: all)")
     add("--seeds", type=int, default=3, metavar="N", help="runs of each row (default: 3)")
-    add("--together", type=int, default=1, metavar="N", help="runs at once on one GPU (default: 1)")
+    text = "runs at once, on one GPU; of detectors each on its share of the CPU's cores (default: 1)"
+    add("--together", type=int, default=1, metavar="N", help=text)
+    add("--config", type=Path, metavar="FILE", help="in place of the own configurations of Tables 7 to 10")
     add("--out", type=Path, default=Path("runs/reproduce"), metavar="DIR", help="default: runs/reproduce")
     add("--dry-run", action="store_true", help="print the plan and its cost only")
     add("--only-report", action="store_true", help="report what has ended, run nothing")
@@ -31,14 +35,18 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: argparse.Namespace) -> None:
+    from reproduction.detectors.detection_tables import DETECTION_TABLES
+    from reproduction.detectors.reproduce_detectors import reproduce_detectors
     from reproduction.reproduce import reproduce, select
 
     options = vars(arguments)
-    selection = select(options.pop("table"), options.pop("figure"))
-    rows = options.pop("rows")
-    names = [name for name in rows if "=" not in name]
+    table, figure, out, rows = (options.pop(name) for name in ("table", "figure", "out", "rows"))
+    options["names"] = [name for name in rows if "=" not in name]
     options["overrides"] = [name for name in rows if "=" in name] + options["overrides"]
-    reproduce(selection, options.pop("out"), names=names, **options)
+    if table in DETECTION_TABLES and figure is None:
+        reproduce_detectors(table, out, **options)
+    else:
+        reproduce(select(table, figure), out, **options)
 
 
 if __name__ == "__main__":
