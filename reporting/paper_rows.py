@@ -68,8 +68,8 @@ def detector_rows(config: DetectionConfig, scores: Mapping[str, float | None]) -
     found: dict[tuple[str, ...], Beside] = {}
     for table in DETECTION_TABLES.values():
         for row in table.rows:
-            key = (row.config or "", *row.overrides)
-            if row.config is None or row.networks > 1 or key in found or not row.scores:
+            key = row.config, *row.overrides
+            if row.networks > 1 or key in found or not row.scores:
                 continue
             theirs = detector_config(row)
             if _is_of(theirs) != _is_of(config):

@@ -114,7 +114,7 @@ def markdown(number: str, table: DetectionTable, lines: Sequence[Line]) -> str:
 def _cells(line: Line, columns: Sequence[str]) -> list[str]:
     printed = _printed(line.row.scores, columns)
     if line.group is None:
-        return [line.row.label, printed, "not run" if line.row.config else "not ours", "0", *[""] * 5]
+        return [line.row.label, printed, "not run", "0", *[""] * 5]
     off = [line.off_paper(name) for name in columns]
     text = " / ".join("–" if value is None else f"{value:+.2f}" for value in off)
     if all(value is None for value in off):

@@ -19,7 +19,7 @@ class DetectionRow:
         key: its name in `--rows` and of its folders.
         scores: what is printed of the split that the configuration scores on; empty where the paper has none.
         elsewhere: what is printed of other splits, by the name of their column.
-        config: stem of the file in `configs/` that trains it; None where there is none.
+        config: stem of the file in `configs/` that trains it.
         overrides: what the row switches on beyond its configuration. Those of the section `testing` change
             what a trained detector does with a picture, all others what is trained.
         networks: so many networks, trained with as many seeds, answer together.
@@ -28,7 +28,7 @@ class DetectionRow:
     label: str
     key: str
     scores: Scores
-    config: str | None
+    config: str
     overrides: tuple[str, ...] = ()
     networks: int = 1
     elsewhere: dict[str, Scores] = field(default_factory=dict)
@@ -54,7 +54,7 @@ def _ap(ap50: float, ap: float) -> Scores:
     return {"AP50": Printed(ap50), "AP": Printed(ap)}
 
 
-def _voc(label: str, key: str, value: float, config: str | None, voc12: float | None = None) -> DetectionRow:
+def _voc(label: str, key: str, value: float, config: str, voc12: float | None = None) -> DetectionRow:
     elsewhere = {} if voc12 is None else {"VOC 2012 test, trained on 07++12": {"mAP": Printed(voc12)}}
     return DetectionRow(label, key, {"mAP": Printed(value)}, config, elsewhere=elsewhere)
 
@@ -112,7 +112,7 @@ DETECTION_TABLES = {
         (
             _voc("baseline, VGG-16", "vgg16", 73.2, "voc0712_frcnn_vgg16"),
             _voc("baseline, ResNet-101", "baseline", 76.4, "voc0712_frcnn_r101"),
-            _voc("baseline+++, ResNet-101", BASELINE_3, 85.6, None),
+            _voc("baseline+++, ResNet-101", BASELINE_3, 85.6, "voc0712_frcnn_r101_coco"),
         ),
     ),
     "11": DetectionTable(
@@ -124,7 +124,7 @@ DETECTION_TABLES = {
             for label, key, value, config in (
                 ("baseline, VGG-16", "vgg16", 70.4, "voc0712pp_frcnn_vgg16"),
                 ("baseline, ResNet-101", "baseline", 73.8, "voc0712pp_frcnn_r101"),
-                ("baseline+++, ResNet-101", BASELINE_3, 83.8, None),
+                ("baseline+++, ResNet-101", BASELINE_3, 83.8, "voc0712pp_frcnn_r101_coco"),
             )
         ),
     ),

@@ -112,6 +112,3 @@ def test_seeds_of_different_recipes_have_no_mean(place: Place):
 def test_nothing_was_run(tmp_path: Path):
     lines = read_lines(TABLE.rows, tmp_path)
     assert cells(markdown("9", TABLE, lines), "ensemble of three")[1:4] == ["", "not run", "0"]
-    tables = DETECTION_TABLES["10"]
-    text = markdown("10", tables, read_lines(tables.rows, tmp_path))
-    assert cells(text, "baseline+++, ResNet-101")[1:3] == ["85.60", "not ours"]

@@ -65,7 +65,7 @@ def test_each_row_of_the_ablation_adds_one_thing_to_the_row_before():
 @pytest.mark.parametrize(("number", "row"), ROWS, ids=lambda value: getattr(value, "key", value))
 def test_rows_have_names_and_configurations(number: str, row: DetectionRow):
     assert [other.key for other in DETECTION_TABLES[number].rows].count(row.key) == 1
-    assert row.config is None or (CONFIGS / f"{row.config}.yaml").is_file()
+    assert (CONFIGS / f"{row.config}.yaml").is_file()
     columns = [row.scores, *row.elsewhere.values()]
     assert any(columns)
     assert all(tuple(column) == DETECTION_TABLES[number].scores for column in columns if column)

@@ -101,7 +101,6 @@ def test_several_at_once(tool: Tool, tiny_config: Path, monkeypatch: pytest.Monk
         (["--table", "12"], ["no table '12' is held", "9"]),
         (["--table", "11"], ["Table 11", "evaluation server"]),
         (["--table", "9", "--rows", "contxt"], ["'contxt'", "did you mean 'context'"]),
-        (["--table", "10", "--rows", "baseline+++"], ["'baseline+++' is not ours"]),
         (["--table", "9", "--rows", "ensemble", "--seeds", "1"], ["ensemble needs 3 trainings"]),
         (["--table", "9", "--together", "0"], ["--together must be 1 or more, got 0"]),
         (["--table", "9", "--rows", "baseline", "optim.rate=1"], ["optim.rate: unknown key"]),

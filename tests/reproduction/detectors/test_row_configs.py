@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from detection.config import DetectionConfig
 from foundation.errors import UserError
 from reproduction.detectors.detection_tables import DETECTION_TABLES, DetectionRow
 from reproduction.detectors.row_configs import (
@@ -14,14 +15,13 @@ from reproduction.detectors.row_configs import (
     training_key,
 )
 from reproduction.runs import CONFIGS
+from training.config import load_config
 
 ROWS = {row.key: row for row in DETECTION_TABLES["9"].rows}
 SMALL = CONFIGS / "voc07_frcnn_r18.yaml"
 
 
-@pytest.mark.parametrize(
-    "row", [row for table in DETECTION_TABLES.values() for row in table.rows if row.config], ids=repr
-)
+@pytest.mark.parametrize("row", [row for table in DETECTION_TABLES.values() for row in table.rows], ids=repr)
 def test_rows_load(row: DetectionRow):
     config = detector_config(row)
     assert config.backbone.name == ("vgg16" if row.key == "vgg16" else "resnet101")
@@ -41,6 +41,11 @@ def test_rows_that_differ_in_testing_alone_are_trained_alike():
     scored = detector_config(ROWS["multi-scale"], file=SMALL)
     assert scored.testing.refine == 1 and scored.testing.scales == (200, 400, 600, 800, 1000)
     assert scored.backbone.name == "resnet18"
+
+
+def test_the_file_of_the_detector_with_context_is_what_the_row_trains():
+    file = CONFIGS / "coco_frcnn_r101_context.yaml"
+    assert training_config(ROWS["context"], 0) == load_config(DetectionConfig, file)
 
 
 def test_a_command_sets_the_value_of_what_a_row_switches_on_and_switches_nothing_on():
