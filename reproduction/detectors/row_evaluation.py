@@ -66,4 +66,4 @@ def evaluate(evaluation: Evaluation) -> None:
     if broadcast_object(is_current(evaluation) if is_main() else False):
         return
     logger.info("scoring %s", evaluation.folder.name)
-    score_weights(evaluation.weights[0], evaluation.overrides, evaluation.folder)
+    score_weights(evaluation.weights, evaluation.overrides, evaluation.folder)

@@ -71,3 +71,17 @@ def test_other_weights_are_scored_again(evaluation: Evaluation, scorings: list, 
     assert len(scorings) == 2
     (evaluation.networks[0] / "last.safetensors").unlink()
     assert not is_current(evaluation)
+
+
+def test_an_ensemble_is_scored_once_and_is_of_all_its_networks(
+    evaluation: Evaluation, scorings: list, tiny_config: Path, tmp_path: Path
+):
+    for seed in (1, 2):
+        write_detector(load_config(DetectionConfig, tiny_config), tmp_path / f"run{seed}", seed)
+    together = replace(evaluation, networks=(*evaluation.networks, tmp_path / "run1", tmp_path / "run2"))
+    evaluate(together)
+    evaluate(together)
+    assert len(scorings) == 1 and is_current(together)
+    assert not is_current(replace(together, networks=together.networks[:2]))
+    write_detector(load_config(DetectionConfig, tiny_config), tmp_path / "run2", seed=3)
+    assert not is_current(together)
