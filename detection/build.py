@@ -146,8 +146,8 @@ def load_detector(path: str | Path, overrides: Sequence[str] = ()) -> LoadedDete
         load_into(model, state)
     except WeightsError as error:
         raise WeightsError(
-            f"{path}: {error}\nleave its classes, backbone, anchors and rpn.channels as they were trained; "
-            "only other keys can be overridden"
+            f"{path}: {error}\nleave its classes, backbone, anchors, rpn.channels, detector.context and "
+            "roi.stages as they were trained; only other keys can be overridden"
         ) from error
     # Files of the first release do not say.
     category_ids = header.options.get("category_ids", list(range(1, len(header.classes) + 1)))

@@ -273,7 +273,7 @@ def _explain(schema: type, problem: Any) -> str:
     if problem["type"] == "dataclass_type":
         return f"{key or 'configuration'}: expected a section with keys, got {problem['input']!r}"
     if problem["type"] == "value_error":
-        return f"{key}: {problem['msg'].removeprefix('Value error, ')}"
+        return (f"{key}: " if key else "") + problem["msg"].removeprefix("Value error, ")
     return f"{key}: {problem['msg'].replace('Input should be', 'expected')}, got {problem['input']!r}"
 
 
