@@ -108,16 +108,23 @@ def predict_improved(
     cuda_graph: bool = False,
 ) -> Iterator[Prediction]:
     """What an improver finds in each of the pictures (H, W, 3) RGB, with a network in evaluation."""
-    network = _network(model, bf16, cuda_graph)
+    assert isinstance(model, DetectorPanel)  # see `answering`
+    network, masks_of = _network(model, bf16, cuda_graph), partial(_masks_of, model, bf16=bf16)
     for pixels in pictures:
         with torch.inference_mode():
-            yield improver.find(network, pixels)
+            yield improver.find(network, pixels, masks_of)
 
 
 def _network(model: Network, bf16: bool, cuda_graph: bool) -> Callable[..., Detections]:
     """What finds the objects of a batch, or of the same pictures at several sizes."""
     network: Callable[..., Detections] = partial(detect, model, bf16=bf16)
     return GraphedFunction(network, next(model.parameters()).device) if cuda_graph else network
+
+
+def _masks_of(model: DetectorPanel, boxes: Tensor, labels: Tensor, *batches: Batch, bf16: bool) -> Tensor:
+    device = next(model.parameters()).device
+    with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+        return model.masks(boxes.to(device), labels.to(device), *(batch.to(device) for batch in batches))
 
 
 @torch.inference_mode()

@@ -6,6 +6,7 @@ union of its members' proposals, and averages what they say of each region.
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -44,11 +45,7 @@ class DetectorPanel(nn.Module):
         Returns:
             Detections with boxes in the pixels of the first batch.
         """
-        frame = batches[0]
-        sights = [
-            _Sight(model, [batches[place] for place in places], frame, config.testing.region_side)  # type: ignore[arg-type]
-            for model, places, config in zip(self.models, self.places, self.configs, strict=True)
-        ]
+        frame, sights = batches[0], self._sights(batches)
         found = [sight.propose() for sight in sights]
         proposals = Proposals(*(torch.cat(parts, dim=1) for parts in zip(*found, strict=True)))
 
@@ -58,10 +55,17 @@ class DetectorPanel(nn.Module):
             clipped = clip_boxes(mean.flatten(1, 2), frame.sizes).view_as(mean)
             return sum(scores) / len(sights), clipped
 
-        def masks(boxes: Tensor, labels: Tensor) -> Tensor:
-            return _mean_of_grids([sight.masks(boxes, labels) for sight in sights])
+        return sights[0].model.roi_heads.answer(score, partial(_mean_masks, sights), proposals)
 
-        return sights[0].model.roi_heads.answer(score, masks, proposals)
+    def masks(self, boxes: Tensor, labels: Tensor, *batches: Batch) -> Tensor:
+        """Masks (N, D, M, M), probabilities, of boxes in pixels of the first batch, labels (N, D)."""
+        return _mean_masks(self._sights(batches), boxes, labels)
+
+    def _sights(self, batches: Sequence[Batch]) -> "list[_Sight]":
+        return [
+            _Sight(model, [batches[place] for place in places], batches[0], config.testing.region_side)  # type: ignore[arg-type]
+            for model, places, config in zip(self.models, self.places, self.configs, strict=True)
+        ]
 
 
 class _Sight:
@@ -148,6 +152,10 @@ def lower_scales(boxes: Tensor, factors: Tensor, region_side: float) -> Tensor:
 def _factor(batch: Batch, frame: Batch) -> Tensor:
     """(N, 1, 4): pixels of the batch for one of the frame, along x, y, x, y."""
     return (batch.scales / frame.scales).flip(1).repeat(1, 2)[:, None]
+
+
+def _mean_masks(sights: "Sequence[_Sight]", boxes: Tensor, labels: Tensor) -> Tensor:
+    return _mean_of_grids([sight.masks(boxes, labels) for sight in sights])
 
 
 def _mean_of_grids(grids: Sequence[Tensor]) -> Tensor:

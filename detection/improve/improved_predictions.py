@@ -18,7 +18,7 @@ from detection.improve.improve_options import ImproveOptions
 from detection.improve.picture_scales import PictureScales
 from detection.improve.tiles import may_speak, regions_of
 from detection.model.detector import FasterRCNN
-from detection.results.pasted_masks import paste_means
+from detection.results.pasted_masks import paste_masks, paste_means
 from detection.types import Prediction, Window
 
 AT_ONCE = 8  # tiles in a batch; all of a picture have one size, so that nothing is padded
@@ -70,12 +70,21 @@ class Improver:
         scales = PictureScales(configs)
         self.looks = [scales.at(one) for one in augmentations_of(options.augmentations, configs[0].data)]
 
-    def find(self, network: Callable[..., Detections], pixels: _Pixels) -> Prediction:
+    def find(
+        self,
+        network: Callable[..., Detections],
+        pixels: _Pixels,
+        masks_of: Callable[..., Tensor] | None = None,
+    ) -> Prediction:
         """Everything in a picture (H, W, 3) RGB; the best of it, as many objects a region as configured.
 
-        The network takes a batch of each size of `PictureScales`, as `DetectorPanel` does.
-
         Of a picture with a single region and no augmentation this is what a plain detector finds, to the bit.
+
+        Args:
+            network: takes a batch of each size of `PictureScales`, as `DetectorPanel` does.
+            masks_of: gives masks of boxes, as `DetectorPanel.masks` does. With it the masks of a picture that
+                is looked at several times, but not in tiles, are read for the final boxes in every look, and
+                are their mean (as in detectron2). Without, they are those of the boxes that were joined.
         """
         size = pixels.shape[0], pixels.shape[1]
         windows = self.regions(size)
@@ -92,9 +101,28 @@ class Improver:
         most = self.roi.detections_per_image * len(windows)
         boxes, scores, labels = (values[:most] for values in found[:3])
         masks = None
-        if seen.grids is not None:
+        if (
+            seen.grids is not None
+            and masks_of is not None
+            and len(windows) == 1 < len(self.looks)
+            and len(boxes)
+        ):
+            masks = paste_masks(self._mean_grids(masks_of, pixels, boxes, labels), boxes, size)
+        elif seen.grids is not None:
             masks = paste_means(seen.grids, seen.boxes, seen.scores, found.members[:most], size)
         return Prediction(boxes, labels, scores, masks=masks)
+
+    def _mean_grids(
+        self, masks_of: Callable[..., Tensor], pixels: _Pixels, boxes: Tensor, labels: Tensor
+    ) -> Tensor:
+        """Masks (R, M, M) over boxes of the picture, the mean of all ways to look at it."""
+        grids = []
+        for sizes in self.looks:
+            views = [augmentation.view((pixels.shape[0], pixels.shape[1])) for augmentation in sizes]
+            shown = views[0].boxes(boxes.float())
+            found = masks_of(shown[None], labels[None], *(view_batch([pixels], view) for view in views))
+            grids.append(grids_of_file(found[0].cpu(), views[0]))
+        return torch.stack(grids).mean(dim=0)
 
     def regions(self, size: tuple[int, int]) -> list[Window]:
         """What is looked at of a picture (height, width)."""

@@ -145,6 +145,24 @@ def test_mirrored_and_resized_copies_agree():
     assert found.masks == paste_masks(torch.ones(1, 4, 4), found.boxes, (60, 120))
 
 
+def test_masks_of_augmented_pictures_are_read_for_the_final_boxes_and_averaged():
+    block, asked = (20, 10, 50, 40), []
+    looks = [torch.tensor([[0.9, 0.2], [0.9, 0.2]]), torch.tensor([[0.7, 0.3], [0.3, 0.3]])]
+
+    def masks_of(boxes: Tensor, labels: Tensor, batch: Batch) -> Tensor:
+        asked.append((boxes.tolist(), labels.tolist(), tuple(batch.images.shape[2:])))
+        return looks[len(asked) - 1][None, None]
+
+    data = DataConfig(short_side=60, max_side=120)
+    picture = blocks_picture((60, 120), [block])
+    found = improver(data, tta="flip").find(BlockFinder(), picture, masks_of)
+    mirrored = [120 - block[2], block[1], 120 - block[0], block[3]]
+    assert asked == [([[list(block)]], [[1]], (64, 128)), ([[mirrored]], [[1]], (64, 128))]
+    # The second look is mirrored back: (0.9 + 0.3) / 2, (0.2 + 0.7) / 2; (0.9 + 0.3) / 2, (0.2 + 0.3) / 2.
+    mean = torch.tensor([[[0.6, 0.45], [0.6, 0.25]]])
+    assert found.masks == paste_masks(mean, found.boxes, (60, 120))
+
+
 def test_a_region_gives_as_many_objects_as_configured():
     picture = blocks_picture((64, 64), [(0, 0, 20, 20), (30, 0, 60, 30), (0, 40, 64, 60)])
     config = DetectionConfig(
