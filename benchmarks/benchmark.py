@@ -22,6 +22,7 @@ from benchmarks.cifar_speed import cifar_calls, recompute_table
 from benchmarks.detector_speed import detection_calls, detector_memory
 from benchmarks.evaluation_speed import evaluation_calls
 from benchmarks.picture_speed import picture_calls, pixel_errors
+from benchmarks.switch_speed import switch_calls, switch_memory
 from reproduction.tables import markdown_table
 from training.compile import compile_blocks
 from training.devices import emulates_bf16
@@ -109,6 +110,7 @@ def classification_part(device: str) -> Iterator[Pair]:
 PARTS: dict[str, Callable[[str], Iterator[Pair]]] = {
     "analysis": analysis_calls,
     "annotations": lambda device: annotation_calls(),
+    "appendix_b": switch_calls,
     "backbones": speed_calls,
     "cifar": cifar_calls,
     "classification": classification_part,
@@ -134,6 +136,7 @@ def benchmark(rounds: int, device: str, parts: Sequence[str] = tuple(PARTS)) -> 
         markdown_table(["what", "ours, ms", "peer, ms", "peer / ours"], rows),
         *([memory_table(device)] if "backbones" in parts else []),
         *([detector_memory()] if "detectors" in parts and device == "cuda" else []),
+        *([switch_memory(device)] if "appendix_b" in parts else []),
         *([recompute_table()] if "cifar" in parts else []),
         *(["\n".join(pixel_errors())] if "pictures" in parts else []),
     ]
