@@ -45,12 +45,15 @@ def vote(found: Detections, candidates: Candidates) -> Tensor:
     Returns:
         Boxes (N, D, 4); those of rows that are not valid as they were.
     """
-    voters = candidates.boxes.flatten(1, 2)
-    num_classes = candidates.scores.shape[2]
-    labels = torch.arange(1, num_classes + 1, device=voters.device).expand(candidates.scores.shape).flatten(1)
-    weights = candidates.scores.masked_fill(~candidates.valid[..., None], 0).flatten(1)
-    near = box_iou(found.boxes, voters) >= VOTE_IOU  # NaN, of two boxes without area, is not
-    weights = (near & (found.labels[..., None] == labels[:, None])) * weights[:, None]
+    # Of every region only what it says of the detection's own class: all classes would take K times as much.
+    regions = candidates.scores.shape[1]
+    scores = candidates.scores.masked_fill(~candidates.valid[..., None], 0)
+    own = (found.labels - 1).clamp(min=0)[..., None]
+    weights = scores.transpose(1, 2).gather(1, own.expand(-1, -1, regions))
+    own = own[..., None].expand(-1, -1, regions, 4)
+    voters = candidates.boxes.transpose(1, 2).gather(1, own)
+    overlap = box_iou(found.boxes.flatten(0, 1)[:, None], voters.flatten(0, 1)).view_as(weights)
+    weights = weights * (overlap >= VOTE_IOU)  # NaN, of two boxes without area, is not
     total = weights.sum(dim=2, keepdim=True)
-    means = weights @ voters / total
+    means = (weights[:, :, None] @ voters).squeeze(2) / total
     return torch.where(found.valid[..., None] & (total > 0), means, found.boxes)
