@@ -3,10 +3,12 @@
 import logging
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
-from multiprocessing import active_children, get_context
+from multiprocessing import get_context
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from threading import current_thread
 from typing import Any, NamedTuple
@@ -17,10 +19,11 @@ from detection.config import DetectionConfig
 from detection.train import finetune
 from foundation.errors import UserError
 from reproduction.runs import require_counts
-from training.command import set_up_logging
+from training.command import Interrupted, set_up_logging, stop_requested, stop_requests
 from training.devices import world_size
 
 logger = logging.getLogger(__name__)
+TICK_SECONDS = 0.5  # between looks at whether the command is asked to stop
 
 
 class Training(NamedTuple):
@@ -31,6 +34,11 @@ class Training(NamedTuple):
     folder: Path
     resume: bool
     overwrite: bool
+
+    def train(self) -> dict[str, Any]:
+        """The result, as `finetune` gives it."""
+        logger.info("%s", self.name)
+        return finetune(self.config, self.folder, resume=self.resume, overwrite=self.overwrite)
 
 
 def with_seed(config: DetectionConfig, seed: int) -> DetectionConfig:
@@ -81,37 +89,79 @@ def refuse_processes(processes: int, option: str) -> None:
 
 def train_all(trainings: Sequence[Training], processes: int) -> list[dict[str, Any]]:
     """The results of all, each as `finetune` gives it; the arguments are those of `train_variants`."""
-    return [*map(_train, trainings)] if processes == 1 else _train_at_once(trainings, processes)
-
-
-def _train(training: Training) -> dict[str, Any]:
-    logger.info("%s", training.name)
-    resume, overwrite = training.resume, training.overwrite
-    return finetune(training.config, training.folder, resume=resume, overwrite=overwrite)
+    if processes == 1:
+        return [training.train() for training in trainings]
+    with stop_requests():
+        results = _train_at_once(trainings, processes)
+    if stop_requested():
+        raise Interrupted("stopped; every training that was under way is saved")
+    return results
 
 
 def _train_at_once(trainings: Sequence[Training], processes: int) -> list[dict[str, Any]]:
-    """The results of trainings that each run in one of so many processes; if one fails all end."""
-    cores = max(1, torch.get_num_threads() // processes)
-    pool = ProcessPoolExecutor(processes, get_context("spawn"), initializer=_begin, initargs=(cores,))
+    """The results of trainings that each have a process of their own, so many at a time.
+
+    If one fails, or if the command is asked to stop, the others save the step at hand and end.
+    """
+    context, cores = get_context("spawn"), max(1, torch.get_num_threads() // processes)
+    waiting, results = list(enumerate(trainings)), dict[int, dict[str, Any]]()
+    running: dict[Connection, tuple[int, SpawnProcess]] = {}
+    failure, ending = None, False
     try:
-        return list(pool.map(_train_beside_others, trainings))
-    except BaseException:
-        for process in active_children():
-            process.terminate()  # it saves the step at hand
+        while running or (waiting and not ending):
+            while waiting and len(running) < processes and not ending:
+                number, training = waiting.pop(0)
+                ours, theirs = context.Pipe(duplex=False)
+                process = context.Process(target=_train_beside_others, args=(training, cores, theirs))
+                process.start()
+                theirs.close()
+                running[ours] = number, process
+            wait([*running], timeout=TICK_SECONDS)
+            for connection in [one for one in running if one.poll()]:
+                number, process = running.pop(connection)
+                outcome = _outcome(connection, trainings[number].name, process)
+                if isinstance(outcome, BaseException):
+                    failure = failure or outcome
+                else:
+                    results[number] = outcome
+            if not ending and (failure is not None or stop_requested()):
+                ending = True
+                for _, process in running.values():
+                    process.terminate()  # it saves the step at hand
+    except BaseException:  # asked a second time
+        for _, process in running.values():
+            process.kill()
         raise
-    finally:
-        pool.shutdown(cancel_futures=True)
+    if failure is not None and not stop_requested():
+        raise failure
+    return [results[number] for number in sorted(results)]
 
 
-def _begin(cores: int) -> None:
-    """Prepares a process for trainings: Ctrl-C and SIGTERM end it quietly where none is under way."""
+def _outcome(connection: Connection, name: str, process: SpawnProcess) -> dict[str, Any] | BaseException:
+    """What a training ended with: its result, or why it has none."""
+    try:
+        outcome: dict[str, Any] | BaseException = connection.recv()
+    except EOFError:
+        outcome = UserError(
+            f"{name}: its process has died, most often for want of memory; continue with --resume, or let "
+            "fewer run at once"
+        )
+    process.join()
+    return outcome
+
+
+def _train_beside_others(training: Training, cores: int, connection: Connection) -> None:
+    """A training in a process of its own; its result, or what went wrong, goes through the connection."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # before its first step and behind its last
+        signal.signal(number, lambda *_: sys.exit(128 + signal.SIGTERM))
     torch.set_num_threads(cores)
     set_up_logging()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: sys.exit(128 + signal.SIGTERM))
-
-
-def _train_beside_others(training: Training) -> dict[str, Any]:
     current_thread().name = training.name  # its lines in the log say so, and it draws no bar
-    return _train(training)
+    try:
+        connection.send(training.train())
+    except (KeyboardInterrupt, SystemExit):
+        connection.send(Interrupted(f"{training.name} was stopped"))
+    except Exception as error:
+        # What is the user's to fix says so in a line; of everything else the place is wanted.
+        known = error if hasattr(error, "exit_status") else RuntimeError(traceback.format_exc())
+        connection.send(known)

@@ -1,18 +1,26 @@
-"""Which trainings of some variants run, in what order, and which go on; none takes place here.
+"""Which trainings of some variants run, in what order, which go on, and how several at once end.
 
-That several run at once `tests/pipeline/` shows.
+None takes place here; `tests/pipeline/` shows real ones.
 """
 
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
 from detection.config import DetectionConfig
 from foundation.errors import UserError
 from reproduction.detectors import trainings as module
-from reproduction.detectors.trainings import train_variants, with_seed
+from reproduction.detectors.trainings import train_all, train_variants, with_seed
+from training.command import Interrupted, stop_requested, stop_requests
 
+ROOT = Path(__file__).resolve().parents[3]
 CONFIG = DetectionConfig()
 
 
@@ -65,3 +73,73 @@ def test_processes_of_torchrun_are_enough(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(UserError, match="--processes 2 has no effect under torchrun"):
         train(tmp_path, processes=2)
+
+
+class Quick(NamedTuple):
+    """Stands for a training, in processes that no fixture reaches."""
+
+    name: str
+    seconds: float = 0.0
+    error: str = ""
+    place: Path | None = None
+
+    def train(self) -> dict[str, Any]:
+        if self.place is not None:
+            (self.place / f"{self.name} has begun").touch()
+        with stop_requests():
+            end = time.monotonic() + self.seconds
+            while time.monotonic() < end and not stop_requested():
+                time.sleep(0.05)
+        if stop_requested():
+            raise Interrupted(f"{self.name} is saved")
+        if self.error == "dies":
+            os._exit(1)
+        if self.error:
+            raise UserError(self.error)
+        return {"of": self.name}
+
+
+def test_results_stand_in_the_order_of_the_trainings_whichever_ends_first():
+    quick: list[Any] = [Quick("slow", 2.0), Quick("fast"), Quick("last")]
+    assert train_all(quick, 2) == [{"of": "slow"}, {"of": "fast"}, {"of": "last"}]
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [("no such picture", "^no such picture$"), ("dies", "^bad: its process has died, most often for want")],
+)
+def test_if_one_fails_the_others_end_and_none_begins(tmp_path: Path, error: str, message: str):
+    quick: list[Any] = [
+        Quick("bad", error=error),
+        Quick("long", 60.0, place=tmp_path),
+        Quick("never", place=tmp_path),
+    ]
+    with pytest.raises(UserError, match=message):
+        train_all(quick, 2)
+    assert not (tmp_path / "never has begun").exists()
+
+
+def test_a_request_that_reaches_every_process_twice_ends_all(tmp_path: Path):
+    """As `timeout` and terminals send it: to the command and to its processes, at any moment."""
+    script = (
+        "import sys; from pathlib import Path\n"
+        "from tests.reproduction.detectors.test_trainings import Quick\n"
+        "from reproduction.detectors.trainings import train_all; from training.command import Interrupted\n"
+        "try: train_all([Quick(n, 60.0, place=Path(sys.argv[1])) for n in 'abc'], 2)\n"
+        "except Interrupted as error: print(error)"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    started = subprocess.Popen(command, start_new_session=True, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    wait_for(lambda: len([*tmp_path.iterdir()]) == 2)
+    for _ in range(2):
+        os.killpg(started.pid, signal.SIGTERM)
+    out, _ = started.communicate(timeout=60)
+    assert out == "stopped; every training that was under way is saved\n"
+    assert sorted(path.name[0] for path in tmp_path.iterdir()) == ["a", "b"]
+
+
+def wait_for(happened: Callable[[], bool]) -> None:
+    end = time.monotonic() + 120
+    while not happened():
+        assert time.monotonic() < end
+        time.sleep(0.05)
