@@ -94,25 +94,6 @@ def detector_header(
     )
 
 
-def load_detectors(paths: Sequence[str | Path], overrides: Sequence[str] = ()) -> "list[LoadedDetector]":
-    """The members of an ensemble, or one detector alone.
-
-    Raises:
-        UserError: no two of them can answer together; else as `load_detector`.
-    """
-    members = [load_detector(path, overrides) for path in paths]
-    for path, member in zip(paths[1:], members[1:], strict=True):
-        if member.classes != members[0].classes:
-            raise UserError(
-                f"{path} knows the classes {', '.join(member.classes)}; {paths[0]} knows "
-                f"{', '.join(members[0].classes)}: the detectors of an ensemble need the same, in one order"
-            )
-        if member.config.detector.mask != members[0].config.detector.mask:
-            having, lacking = (path, paths[0]) if member.config.detector.mask else (paths[0], path)
-            raise UserError(f"{having} makes masks and {lacking} does not; in an ensemble all must, or none")
-    return members
-
-
 class LoadedDetector(NamedTuple):
     """A network in evaluation mode, its configuration, its class names and their ids in the training set."""
 
@@ -152,3 +133,22 @@ def load_detector(path: str | Path, overrides: Sequence[str] = ()) -> LoadedDete
     # Files of the first release do not say.
     category_ids = header.options.get("category_ids", list(range(1, len(header.classes) + 1)))
     return LoadedDetector(model.eval(), config, header.classes, category_ids)
+
+
+def load_detectors(paths: Sequence[str | Path], overrides: Sequence[str] = ()) -> list[LoadedDetector]:
+    """The members of an ensemble, or one detector alone.
+
+    Raises:
+        UserError: no two of them can answer together; else as `load_detector`.
+    """
+    members = [load_detector(path, overrides) for path in paths]
+    for path, member in zip(paths[1:], members[1:], strict=True):
+        if member.classes != members[0].classes:
+            raise UserError(
+                f"{path} knows the classes {', '.join(member.classes)}; {paths[0]} knows "
+                f"{', '.join(members[0].classes)}: the detectors of an ensemble need the same, in one order"
+            )
+        if member.config.detector.mask != members[0].config.detector.mask:
+            having, lacking = (path, paths[0]) if member.config.detector.mask else (paths[0], path)
+            raise UserError(f"{having} makes masks and {lacking} does not; in an ensemble all must, or none")
+    return members
