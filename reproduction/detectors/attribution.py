@@ -166,16 +166,29 @@ def attribute(
     )
     if not is_main():
         return None
+    folders = {variant: [folder(variant, seed) for seed in range(seeds)] for variant in configs}
+    found = _compared(configs, results, folders)
+    write_json(out / "attribution.json", found.record(), indent=1)
+    write_text(out / "attribution.md", f"{found.markdown()}\n")
+    return found
+
+
+def _compared(
+    configs: Mapping[str, DetectionConfig],
+    results: Mapping[str, Sequence[Mapping[str, Any]]],
+    folders: Mapping[str, Sequence[Path]],
+) -> Attribution:
+    """The figures of every variant over its seeds, and the differences of each swap."""
     opened = SplitOpener()
     groups = {
         variant: read_group(
             [
-                Scored(folder(variant, seed), configs[variant], result["scores"])
-                for seed, result in enumerate(results[variant])
+                Scored(place, config, result["scores"])
+                for place, result in zip(folders[variant], results[variant], strict=True)
             ],
             opened,
         )
-        for variant in configs
+        for variant, config in configs.items()
     }
     differences = {
         variant: {name: difference(groups[HELD], group, name) for name in group.scores}
@@ -183,7 +196,4 @@ def attribute(
         if variant != HELD
     }
     first = results[HELD][0]
-    found = Attribution(groups, differences, first["step"], first["metric"])
-    write_json(out / "attribution.json", found.record(), indent=1)
-    write_text(out / "attribution.md", f"{found.markdown()}\n")
-    return found
+    return Attribution(groups, differences, first["step"], first["metric"])
