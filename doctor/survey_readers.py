@@ -155,7 +155,7 @@ def survey_voc(split: VocSplit) -> Survey:
             survey.findings.append(find("duplicate_image_id", name, detail))
         survey.image_ids.append(name)
         path, picture = split.annotation_file(name), split.image_path(name)
-        read = VocAnnotation(None, [], []) if secret else read_annotation(path, survey.classes, picture)
+        read = VocAnnotation(None, [], []) if secret else split.read(name, survey.classes)
         survey.findings += [
             _refusal(p, f"{name}.xml {p.where}" if p.where else path)
             for p in read.problems

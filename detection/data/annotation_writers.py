@@ -4,6 +4,8 @@ import xml.etree.ElementTree as ET
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from detection.data.voc_checks import VOC_FORM, XmlForm
+
 Box = tuple[float, float, float, float]
 
 
@@ -56,9 +58,13 @@ def coco_annotation(
 
 
 def voc_annotation(
-    folder: str, file_name: str, size: tuple[int, int, int], objects: Sequence[tuple[str, Box, bool]]
+    folder: str,
+    file_name: str,
+    size: tuple[int, int, int],
+    objects: Sequence[tuple[str, Box, bool]],
+    form: XmlForm = VOC_FORM,
 ) -> ET.ElementTree:
-    """The devkit's XML of one picture.
+    """The XML of one picture, as VOC's devkit has it unless another form is given.
 
     Args:
         folder: of the year, such as "VOC2007".
@@ -74,14 +80,14 @@ def voc_annotation(
         set_texts(
             node, ".", {"name": name, "pose": "Unspecified", "truncated": 0, "difficult": int(difficult)}
         )
-        set_texts(node, "bndbox", voc_corners(box))
+        set_texts(node, "bndbox", voc_corners(box, form))
     return ET.ElementTree(root)
 
 
-def voc_corners(box: Box) -> dict[str, float]:
-    """The elements of a `bndbox`: 1-based and inclusive, that is x1 + 1, y1 + 1, x2, y2."""
-    x1, y1, x2, y2 = box
-    return {"xmin": x1 + 1, "ymin": y1 + 1, "xmax": x2, "ymax": y2}
+def voc_corners(box: Box, form: XmlForm = VOC_FORM) -> dict[str, float]:
+    """The elements of a `bndbox`, inclusive; of VOC, which counts from 1, x1 + 1, y1 + 1, x2, y2."""
+    (x1, y1, x2, y2), first = box, form.first_pixel
+    return {"xmin": x1 + first, "ymin": y1 + first, "xmax": x2 + (first - 1), "ymax": y2 + (first - 1)}
 
 
 def set_texts(root: ET.Element, path: str, texts: Mapping[str, str | float]) -> None:

@@ -1,4 +1,4 @@
-"""What a legal annotation of PASCAL VOC is; the loader, the doctor and its repairs all ask here."""
+"""What a legal annotation in PASCAL VOC's XML is; the loaders, the doctor and its repairs all ask here."""
 
 import math
 import xml.etree.ElementTree as ET
@@ -15,12 +15,24 @@ from foundation.file_reading import UNREADABLE, parse_xml, why_unreadable
 from pictures.decoding import image_size, upright_and_stored_size
 
 
-class VocObject(NamedTuple):
-    """One object of an annotation.
+class XmlForm(NamedTuple):
+    """What one family of data sets means by the elements of VOC's XML.
 
-    The box is x1, y1, x2, y2 in pixels. The file's are 1-based and inclusive; (xmin − 1, ymin − 1, xmax,
-    ymax) makes a plain IoU equal to the devkit's with its "+1".
+    Corners are inclusive in all of them: with `first_pixel` f the box is (xmin − f, ymin − f, xmax − f + 1,
+    ymax − f + 1), which makes a plain IoU equal to that of the devkits with their "+1".
     """
+
+    first_pixel: int  # the number of the first row and of the first column
+    names: str  # what <name> holds, and where that is listed; for messages
+    spelt: bool  # whether those are words, of which the closest can be what was meant
+    lists: str  # the folder of the lists that name annotations; for messages
+
+
+VOC_FORM = XmlForm(1, "your own stand in classes.txt beside Annotations, one a line", True, "ImageSets/Main")
+
+
+class VocObject(NamedTuple):
+    """One object of an annotation; the box is x1, y1, x2, y2 in pixels, as `XmlForm` says."""
 
     number: int  # its place in the file, 1 first
     label: int  # 1…K
@@ -36,23 +48,26 @@ class VocAnnotation(NamedTuple):
     problems: list[Problem]
 
 
-def read_annotation(path: Path, classes: Sequence[str], picture: Path | None = None) -> VocAnnotation:
+def read_annotation(
+    path: Path, names: Sequence[str], picture: Path | None = None, form: XmlForm = VOC_FORM
+) -> VocAnnotation:
     """One annotation, and everything for which the loader refuses it.
 
     Args:
+        names: what <name> may be, in the order of the labels.
         picture: its file, if it may be looked at: its size counts where none is stated, and boxes that fit it
             only turned by EXIF are a problem.
     """
-    root = read_xml(path)
+    root = read_xml(path, form)
     if isinstance(root, Problem):
         return VocAnnotation(None, [], [root])
     stated = read_size(root)
     if picture is not None and not (root.findtext("size/height") or root.findtext("size/width")):
         stated = _size_of_file(picture) or stated
     size, problems = (None, [stated]) if isinstance(stated, Problem) else (stated, [])
-    objects, found = _read_objects(root, classes, size)
+    objects, found = _read_objects(root, names, size, form)
     if size is not None and picture is not None and not _are_inside(objects, found, size):
-        anywhere, others = _read_objects(root, classes, None)
+        anywhere, others = _read_objects(root, names, None, form)
         if turned := _turned(anywhere, size, picture):
             objects, found = anywhere, [turned, *others]
     return VocAnnotation(size, objects, problems + found)
@@ -65,11 +80,11 @@ def _are_inside(objects: Sequence[VocObject], found: Sequence[Problem], size: tu
 
 
 def _read_objects(
-    root: ET.Element, classes: Sequence[str], size: tuple[int, int] | None
+    root: ET.Element, names: Sequence[str], size: tuple[int, int] | None, form: XmlForm
 ) -> tuple[list[VocObject], list[Problem]]:
     objects, problems = [], []
     for number, node in enumerate(root.findall("object"), start=1):
-        found = read_object(node, number, classes, size)
+        found = read_object(node, number, names, size, form)
         if isinstance(found, VocObject):
             objects.append(found)
         else:
@@ -92,12 +107,12 @@ def _turned(objects: Sequence[VocObject], size: tuple[int, int], picture: Path) 
     return turned_problem(boxes, size, *upright_and_stored_size(picture))
 
 
-def read_xml(path: Path) -> ET.Element | Problem:
+def read_xml(path: Path, form: XmlForm = VOC_FORM) -> ET.Element | Problem:
     """The root of an annotation, or why there is none."""
     try:
         return parse_xml(path.read_bytes())
     except FileNotFoundError:
-        text = f"missing, though ImageSets/Main lists {path.stem}; restore it"
+        text = f"missing, though {form.lists} lists {path.stem}; restore it"
     except UNREADABLE as error:
         text = f"{why_unreadable(error)}, expected an XML file; restore it"
     return Problem("malformed_entry", "", text)
@@ -119,19 +134,23 @@ def read_size(root: ET.Element) -> tuple[int, int] | Problem:
 
 
 def read_object(
-    node: ET.Element, number: int, classes: Sequence[str], size: tuple[int, int] | None
+    node: ET.Element,
+    number: int,
+    names: Sequence[str],
+    size: tuple[int, int] | None,
+    form: XmlForm = VOC_FORM,
 ) -> VocObject | list[Problem]:
     """One object, or everything that is wrong with it.
 
     Args:
         number: its place in the file, 1 first.
+        names: what <name> may be, in the order of the labels.
         size: (height, width) of the picture; where it is not known, a box may lie anywhere.
     """
     where, problems = f"object {number}", []
     name = (node.findtext("name") or "").strip()
-    if name not in classes:
-        own = "your own stand in classes.txt beside Annotations, one a line"
-        text = f"{name!r} is not among the classes ({own}){suggest(name, classes)}"
+    if name not in names:
+        text = f"{name!r} is not among the classes ({form.names}){suggest(name, names) if form.spelt else ''}"
         problems.append(Problem("unknown_category", where, text))
     difficult = decimal((node.findtext("difficult") or "").strip() or "0")
     if difficult not in (0, 1):
@@ -142,17 +161,19 @@ def read_object(
         return [*problems, Problem("malformed_box", where, numbers)]
     xmin, ymin, xmax, ymax = numbers
     height, width = size or (math.inf, math.inf)
-    turned = xmax < xmin or ymax < ymin
-    if turned or xmin > width or ymin > height or xmax < 1 or ymax < 1:
+    first, turned = form.first_pixel, xmax < xmin or ymax < ymin
+    outside = xmin > width - 1 + first or ymin > height - 1 + first or xmax < first or ymax < first
+    if turned or outside:
         text = (
             f"box xmin {xmin:g}, ymin {ymin:g}, xmax {xmax:g}, ymax {ymax:g} covers nothing of the "
-            f"{width:g}x{height:g} picture; expected 1 <= xmin <= xmax and 1 <= ymin <= ymax: correct or "
-            "remove it"
+            f"{width:g}x{height:g} picture; expected {first} <= xmin <= xmax and {first} <= ymin <= ymax: "
+            "correct or remove it"
         )
         problems.append(Problem("negative_box" if turned else "outside_box", where, text))
     if problems:
         return problems
-    return VocObject(number, classes.index(name) + 1, (xmin - 1, ymin - 1, xmax, ymax), difficult == 1)
+    box = (xmin - first, ymin - first, xmax + (1 - first), ymax + (1 - first))
+    return VocObject(number, names.index(name) + 1, box, difficult == 1)
 
 
 def _numbers(node: ET.Element, *names: str) -> list[float] | str:

@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from detection.data.annotations import PackedObjects, Problem, no_objects
-from detection.data.voc_checks import read_annotation, read_xml
+from detection.data.voc_checks import VocAnnotation, read_annotation, read_xml
 from detection.types import Target
 from foundation.errors import UserError, first_difference, suggest
 from foundation.file_reading import read_text
@@ -21,6 +21,27 @@ _NAMES = """aeroplane bicycle bird boat bottle bus car cat chair cow diningtable
 pottedplant sheep sofa train tvmonitor"""
 VOC_CLASSES = tuple(_NAMES.split())
 CLASSES_FILE = "classes.txt"  # labelImg's name for it
+
+
+class XmlSplit(Protocol):
+    """A split of a set whose annotations are VOC's XML, one file a picture."""
+
+    @property
+    def list_file(self) -> Path:
+        """Where the split's pictures are listed."""
+
+    def image_ids(self) -> list[str]:
+        """The names of the split's pictures, as they are listed; UserError where they cannot be read."""
+
+    def annotation_file(self, image_id: str) -> Path: ...
+
+    def image_path(self, image_id: str) -> Path: ...
+
+    def read(self, image_id: str, names: Sequence[str]) -> VocAnnotation:
+        """The annotation of a picture, with all that is wrong with it; `names` are what <name> may be."""
+
+    def is_secret(self) -> bool:
+        """Whether only the evaluation server knows the objects."""
 
 
 class VocSplit(NamedTuple):
@@ -67,6 +88,10 @@ class VocSplit(NamedTuple):
         named = "" if isinstance(root, Problem) else (root.findtext("filename") or "").strip()
         file = find_file(folder, named) if named else jpeg
         return file if file.is_file() else jpeg
+
+    def read(self, image_id: str, names: Sequence[str]) -> VocAnnotation:
+        """The annotation of a picture, with all that is wrong with it; `names` are the classes."""
+        return read_annotation(self.annotation_file(image_id), names, self.image_path(image_id))
 
     def classes(self) -> list[str]:
         """VOC's 20 classes, or those of classes.txt in the folder, one a line in the order of the labels."""
@@ -143,54 +168,85 @@ class VocDataset:
         parts = [VocSplit.of(Path(devkit), year, name) for year, name in splits]
         self.classes = _common_classes(parts) if classes is None else list(classes)
         self.category_ids = list(range(1, len(self.classes) + 1))
-        listed = _list_images(parts)
-        self._split_of = list(listed.values())
-        self.image_ids: list[int | str] = list(listed)
-        self.has_truth = not any(split.is_secret() for split in parts)
-        self._objects = _read_objects(listed, self.classes) if self.has_truth else None
+        self._pictures = XmlPictures(parts, self.classes)
+        self.image_ids = self._pictures.image_ids
+        self.has_truth = self._pictures.has_truth
 
     def __len__(self) -> int:
         return len(self.image_ids)
 
-    @cached_property
+    @property
     def image_sizes(self) -> list[tuple[int, int]]:
         """(height, width) of every picture; without annotations from the headers of all."""
-        if self._objects is not None:
-            return [(height, width) for height, width in self._objects.sizes.tolist()]
-        return [image_size(self.image_path(index)) for index in range(len(self))]
+        return self._pictures.sizes
 
     @cached_property
     def targets(self) -> list[Target]:
         """One Target per picture, with the boxes as the files state them."""
-        return [self._target(index) for index in range(len(self))]
+        return [self._pictures.target(index) for index in range(len(self))]
 
     def image_path(self, index: int) -> Path:
         """The picture's file."""
-        return self._split_of[index].image_path(str(self.image_ids[index]))
+        return self._pictures.path(index)
+
+    def fingerprint(self) -> str:
+        """A digest of the pictures' names and their annotations, which must be known."""
+        return self._pictures.fingerprint()
+
+    def load_target(self, index: int) -> Target:
+        """The objects of one picture for training; none where there are no annotations."""
+        return self._pictures.training_target(index)
+
+
+class XmlPictures:
+    """The pictures of splits whose annotations are VOC's XML, each read once."""
+
+    def __init__(self, splits: Sequence[XmlSplit], names: Sequence[str]) -> None:
+        """Read the annotations of all pictures; UserError where one is malformed or listed twice.
+
+        Args:
+            names: what <name> may be, in the order of the labels.
+        """
+        listed = _list_images(splits)
+        self.splits = list(listed.values())  # of each picture
+        self.image_ids: list[int | str] = list(listed)
+        self.has_truth = not any(split.is_secret() for split in splits)
+        self._objects = _read_objects(listed, names) if self.has_truth else None
+
+    @cached_property
+    def sizes(self) -> list[tuple[int, int]]:
+        """(height, width) of every picture; without annotations from the headers of all."""
+        if self._objects is not None:
+            return [(height, width) for height, width in self._objects.sizes.tolist()]
+        return [image_size(self.path(index)) for index in range(len(self.image_ids))]
+
+    def path(self, index: int) -> Path:
+        """The picture's file."""
+        return self.splits[index].image_path(str(self.image_ids[index]))
 
     def fingerprint(self) -> str:
         """A digest of the pictures' names and their annotations, which must be known."""
         assert self._objects is not None
         return self._objects.fingerprint(list(map(str, self.image_ids)))
 
-    def load_target(self, index: int) -> Target:
-        """The objects of one picture for training; none where there are no annotations."""
-        target = self._target(index)
-        return replace(target, boxes=target.boxes.float())
-
-    def _target(self, index: int) -> Target:
+    def target(self, index: int) -> Target:
+        """The objects of one picture as its file states them; none where there are no annotations."""
         if self._objects is not None:
             return self._objects.target(index)
-        return no_objects(self.image_ids[index], image_size(self.image_path(index)))
+        return no_objects(self.image_ids[index], image_size(self.path(index)))
+
+    def training_target(self, index: int) -> Target:
+        """The same with single precision."""
+        target = self.target(index)
+        return replace(target, boxes=target.boxes.float())
 
 
-def _read_objects(listed: Mapping[str, VocSplit], classes: Sequence[str]) -> PackedObjects:
+def _read_objects(listed: Mapping[str, XmlSplit], names: Sequence[str]) -> PackedObjects:
     sizes, rows = [], []
     for index, (image_id, split) in enumerate(listed.items()):
-        path = split.annotation_file(image_id)
-        size, objects, problems = read_annotation(path, classes, split.image_path(image_id))
+        size, objects, problems = split.read(image_id, names)
         if problems or size is None:
-            raise problems[0].error(path)
+            raise problems[0].error(split.annotation_file(image_id))
         sizes.append(size)
         rows += [(index, *found.box, found.label, found.difficult) for found in objects]
     table = np.array(rows, dtype=np.float64).reshape(-1, 7)
@@ -215,9 +271,9 @@ def _common_classes(splits: Sequence[VocSplit]) -> list[str]:
     return classes
 
 
-def _list_images(splits: Sequence[VocSplit]) -> dict[str, VocSplit]:
+def _list_images(splits: Sequence[XmlSplit]) -> dict[str, XmlSplit]:
     """Every picture of the splits, in order."""
-    listed: dict[str, VocSplit] = {}
+    listed: dict[str, XmlSplit] = {}
     for split in splits:
         for image_id in split.image_ids():
             if image_id in listed:

@@ -11,7 +11,7 @@ from detection.data.annotation_writers import (
     voc_corners,
 )
 from detection.data.coco_checks import check_coco
-from detection.data.voc_checks import VocObject, read_object
+from detection.data.voc_checks import VocObject, XmlForm, read_object
 
 
 def test_a_coco_file_by_hand():
@@ -40,6 +40,13 @@ def test_a_voc_annotation_by_hand():
     assert "<width>6</width><height>5</height><depth>3</depth>" in text
     (node,) = tree.getroot().findall("object")
     assert read_object(node, 1, ["ring"], (5, 6)) == VocObject(1, 1, (2, 1, 5, 3), True)
+
+
+def test_a_form_that_counts_from_0_is_read_back():
+    form, box = XmlForm(0, "", spelt=False, lists=""), (2, 1, 5, 3)
+    (node,) = voc_annotation("x", "a", (5, 6, 3), [("ring", box, False)], form).getroot().findall("object")
+    assert [node.findtext(f"bndbox/{side}") for side in ("xmin", "ymin", "xmax", "ymax")] == list("2142")
+    assert read_object(node, 1, ["ring"], (5, 6), form) == VocObject(1, 1, box, False)
 
 
 def test_texts_are_changed_or_added():

@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from detection.data.voc_checks import VocObject, read_annotation, read_object
+from detection.data.voc_checks import VocObject, XmlForm, read_annotation, read_object
 
 CAT = "<object><name>cat</name><difficult>1</difficult><bndbox>{}</bndbox></object>"
 CLASSES = ["bird", "cat"]
@@ -55,6 +55,23 @@ def test_a_box_between_the_border_and_the_first_pixel_is_outside():
     node = ElementTree.fromstring(corners(-3, 1, 0.5, 2))
     (problem,) = read_object(node, 1, CLASSES, (4, 6))
     assert problem.check == "outside_box"  # type: ignore[union-attr]
+
+
+FROM_ZERO = XmlForm(0, "numbers, listed in map.txt", spelt=False, lists="Lists")
+
+
+def test_a_form_that_counts_from_0(tmp_path: Path):
+    path = write(tmp_path / "1.xml", SIZE, corners(0, 1, 5, 3), corners(5, 0, 5, 0))
+    read = read_annotation(path, CLASSES, form=FROM_ZERO)
+    # 0-based and inclusive (0, 1, 5, 3) ends at edge 6, 4; one pixel has an area.
+    assert [found.box for found in read.objects] == [(0, 1, 6, 4), (5, 0, 6, 1)]
+    wrong = [corners(6, 0, 7, 2), corners(-2, 0, -1, 2), corners(0, 0, 1, 1).replace("cat", "cow")]
+    read = read_annotation(write(path, SIZE, *wrong), CLASSES, form=FROM_ZERO)
+    assert [problem.check for problem in read.problems] == ["outside_box", "outside_box", "unknown_category"]
+    assert "expected 0 <= xmin <= xmax" in read.problems[0].text
+    assert read.problems[2].text == "'cow' is not among the classes (numbers, listed in map.txt)"
+    absent = read_annotation(tmp_path / "2.xml", CLASSES, form=FROM_ZERO)
+    assert absent.problems[0].text == "missing, though Lists lists 2; restore it"
 
 
 def test_unreadable_files(tmp_path: Path):
