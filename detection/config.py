@@ -132,7 +132,8 @@ class DetectionConfig:
             proposals and detections come from features of their own; see `detection.alternate`. The schedule
             is then that of each step.
         metric: figures of an evaluation, which also choose best.safetensors: "coco" is COCO's AP, "voc07" and
-            "voc12" PASCAL VOC's mAP at IoU 0.5, over eleven points of recall and over the whole curve.
+            "voc12" PASCAL VOC's mAP at IoU 0.5, over eleven points of recall and over the whole curve,
+            "ilsvrc_det" the mAP of ImageNet's detection task, at IoU 0.5 and less for small objects.
     """
 
     model: ModelConfig = field(default_factory=ModelConfig)

@@ -84,6 +84,18 @@ def no_objects(image_id: int | str, size: tuple[int, int]) -> Target:
     )
 
 
+def void_pairs(dataset: DetectionDataset) -> frozenset[tuple[int, int]]:
+    """The pictures, by their numbers from 0, and labels that do not count together: ILSVRC's blacklist.
+
+    A data set that has some says so by an attribute of this name; most have none.
+    """
+    if isinstance(dataset, JoinedDataset):
+        starts = np.cumsum([0, *map(len, dataset.parts)]).tolist()
+        parts = zip(starts, dataset.parts, strict=False)
+        return frozenset((start + index, label) for start, part in parts for index, label in void_pairs(part))
+    return getattr(dataset, "void_pairs", frozenset())
+
+
 def require_truth(dataset: DetectionDataset, name: str) -> None:
     """Refuse the split `name` with a UserError where its objects are not published."""
     if not dataset.has_truth:

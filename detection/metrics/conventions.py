@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from detection.metrics.ilsvrc_ap import VoidPairs, match_pairs
 from detection.metrics.matching import (
     Flags,
     Floats,
@@ -33,7 +34,7 @@ class Conventions:
 
     Attributes:
         recalls: at which precision is averaged: all ("area"), 11 (VOC2007) or 101 (COCO).
-        thresholds: least overlaps of a hit, whose APs are averaged.
+        thresholds: least overlaps of a hit, whose APs are averaged; of ILSVRC that of large objects.
         rule: of matching, see matching.py.
         ignored: what becomes of difficult objects and crowds: neither found nor missed ("ignored"), objects
             like all others ("counted"), or left out, so that detections of them are false ("dropped").
@@ -44,7 +45,7 @@ class Conventions:
 
     recalls: Literal["11point", "area", "101point"] = "area"
     thresholds: tuple[float, ...] = (0.5,)
-    rule: Literal["voc", "coco"] = "voc"
+    rule: Literal["voc", "coco", "ilsvrc"] = "voc"
     ignored: Literal["ignored", "counted", "dropped"] = "ignored"
     limit: int | None = None
     rounded: bool = False
@@ -55,6 +56,7 @@ VOC12 = Conventions()
 VOC07 = Conventions(recalls="11point")
 COCO = Conventions(recalls="101point", thresholds=COCO_THRESHOLDS, rule="coco", limit=100)
 COCO50 = replace(COCO, thresholds=COCO_THRESHOLDS[:1])
+ILSVRC = Conventions(rule="ilsvrc")
 
 PROTOCOLS = [
     ("VOC2012: area under the curve, IoU .5", VOC12),
@@ -99,12 +101,18 @@ class ClassMatches:
 
 
 def match_pictures(
-    predictions: Sequence[Prediction], targets: Sequence[Target], num_classes: int, how: Conventions
+    predictions: Sequence[Prediction],
+    targets: Sequence[Target],
+    num_classes: int,
+    how: Conventions,
+    *,
+    void_pairs: VoidPairs = (),
 ) -> Matched:
     """What each detection found.
 
     Args:
         predictions, targets: one of each per picture, in the same order.
+        void_pairs: of ILSVRC's rule alone, see `ilsvrc_ap.evaluate`.
     Raises:
         UserError: a label is not one of 1…K.
     """
@@ -114,6 +122,8 @@ def match_pictures(
     if how.limit is not None:
         kept = best_of_each_group(found, scores, how.limit)
         found, scores = found.chosen(kept), scores[kept]
+    if how.rule == "ilsvrc":
+        return match_pairs(found, scores, truth, ignore, void_pairs)
     if how.rule == "coco":
         match = match_coco(found, scores, truth, ignore, ignore, how.thresholds)
     else:

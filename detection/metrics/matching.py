@@ -1,14 +1,16 @@
-"""Which object each detection found, by the rule of VOC and by that of COCO, for all pictures at once.
+"""Which object each detection found, by the rules of VOC, COCO and ILSVRC, for all pictures at once.
 
 VOC: a detection belongs to the object of its class and picture that it overlaps most, and of those that
 belong to one object and overlap it enough, the one of the highest score is a hit. So every detection's object
 is fixed before scores are looked at. COCO: detections choose in order of score, each the object it overlaps
 most among those that none has taken yet; an ignored object is chosen only if no other is left, by any number
-of detections, and overlap with it is measured against the detection alone.
+of detections, and overlap with it is measured against the detection alone. ILSVRC: detections choose in the
+same order, but each object has a threshold of its own, and overlap is always the IoU.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -183,6 +185,68 @@ def match_coco(
     least = np.minimum(np.array(thresholds), 1 - 1e-10)[:, None]
     match = np.full((len(thresholds), len(scores)), -1)
     taken = np.zeros((len(thresholds), len(ignore)), dtype=bool)
+    for turn in _turns(found, scores, truth):
+        objects = turn.objects
+        overlap = pair_iou(found, turn.rows, truth, objects, crowd[objects])
+        free = (overlap >= least) & (crowd[objects] | ~taken[:, objects])
+        ignored = turn.best(np.where(free & ignore[objects], overlap, -1), last=True)
+        single = turn.best(np.where(free & ~ignore[objects], overlap, -1), last=True)
+        match[:, turn.detections] = chosen = np.where(single >= 0, single, ignored)
+        threshold, detection = np.nonzero(chosen >= 0)
+        taken[threshold, chosen[threshold, detection]] = True
+    return match
+
+
+def match_ilsvrc(found: Rows, scores: Floats, truth: Rows, ignore: Flags, least: Floats) -> Indices:
+    """(D,) the object each detection takes (ILSVRC's eval_detection.m); −1 without one.
+
+    Args:
+        ignore: (G,) objects that count neither as found nor as missed. The devkit knows none: as with COCO,
+            one is chosen only if no other is left, by any number of detections.
+        least: (G,) the overlap from which on an object is found.
+    """
+    match = np.full(len(scores), -1)
+    taken = np.zeros(len(ignore), dtype=bool)
+    for turn in _turns(found, scores, truth):
+        objects = turn.objects
+        overlap = pair_iou(found, turn.rows, truth, objects)
+        free = (overlap >= least[objects]) & (overlap > 0) & ~(taken & ~ignore)[objects]
+        ignored = turn.best(np.where(free & ignore[objects], overlap, -1)[None], last=False)[0]
+        single = turn.best(np.where(free & ~ignore[objects], overlap, -1)[None], last=False)[0]
+        match[turn.detections] = chosen = np.where(single >= 0, single, ignored)
+        taken[chosen[chosen >= 0]] = True
+    return match
+
+
+class _Turn(NamedTuple):
+    """Detections of different groups, each beside all objects of its group.
+
+    Attributes:
+        detections: (R,)
+        sizes, firsts: (R,) how many pairs each has, at least one, and which is its first.
+        rows, objects: (P,) the detection and the object of each pair.
+    """
+
+    detections: Indices
+    sizes: Indices
+    firsts: Indices
+    rows: Indices
+    objects: Indices
+
+    def best(self, overlap: Floats, *, last: bool) -> Indices:
+        """(T, R) the first or the last object of the greatest overlap (T, P); −1 if that is −1."""
+        best = np.maximum.reduceat(overlap, self.firsts, axis=1)
+        is_best = (overlap == np.repeat(best, self.sizes, axis=1)) & (overlap >= 0)
+        pairs = np.arange(overlap.shape[1])
+        if last:
+            chosen = np.maximum.reduceat(np.where(is_best, pairs, -1), self.firsts, axis=1)
+        else:
+            chosen = np.minimum.reduceat(np.where(is_best, pairs, len(pairs)), self.firsts, axis=1)
+        return np.append(self.objects, -1)[chosen]
+
+
+def _turns(found: Rows, scores: Floats, truth: Rows) -> Iterator[_Turn]:
+    """First the best detection of every group that has an object, then the second …"""
     by_group, start, stop = _candidates(found, truth)
     order = best_first(found.group, scores)
     group = found.group[order]
@@ -190,28 +254,12 @@ def match_coco(
     chosen = stop[order] > start[order]
     order, rank = order[chosen], rank[chosen]
     by_rank = order[np.argsort(rank, kind="stable")]
-    # First the best detection of every group, then the second …
-    for turn in np.split(by_rank, np.cumsum(np.bincount(rank)))[:-1]:
-        sizes = stop[turn] - start[turn]
+    for detections in np.split(by_rank, np.cumsum(np.bincount(rank)))[:-1]:
+        sizes = stop[detections] - start[detections]
         firsts = np.cumsum(sizes) - sizes
-        rows = np.repeat(turn, sizes)
-        objects = by_group[np.arange(len(rows)) - np.repeat(firsts - start[turn], sizes)]
-        overlap = pair_iou(found, rows, truth, objects, crowd[objects])
-        free = (overlap >= least) & (crowd[objects] | ~taken[:, objects])
-        last = _last_best(np.where(free & ignore[objects], overlap, -1), objects, firsts, sizes)
-        single = _last_best(np.where(free & ~ignore[objects], overlap, -1), objects, firsts, sizes)
-        match[:, turn] = chosen = np.where(single >= 0, single, last)
-        threshold, detection = np.nonzero(chosen >= 0)
-        taken[threshold, chosen[threshold, detection]] = True
-    return match
-
-
-def _last_best(overlap: Floats, objects: Indices, firsts: Indices, sizes: Indices) -> Indices:
-    """(T, R) of each detection's pairs (T, P) the last object of the greatest overlap; −1 if that is −1."""
-    best = np.maximum.reduceat(overlap, firsts, axis=1)
-    is_best = (overlap == np.repeat(best, sizes, axis=1)) & (overlap >= 0)
-    last = np.maximum.reduceat(np.where(is_best, np.arange(overlap.shape[1]), -1), firsts, axis=1)
-    return np.where(last >= 0, objects[last], -1)
+        rows = np.repeat(detections, sizes)
+        objects = by_group[np.arange(len(rows)) - np.repeat(firsts - start[detections], sizes)]
+        yield _Turn(detections, sizes, firsts, rows, objects)
 
 
 def _candidates(found: Rows, truth: Rows) -> tuple[Indices, Indices, Indices]:

@@ -12,7 +12,15 @@ from typing import Literal
 
 import numpy as np
 
-from detection.metrics.matching import Floats, Indices, best_first, first_of_each, flatten_all, match_voc
+from detection.metrics.matching import (
+    Floats,
+    Indices,
+    Matched,
+    best_first,
+    first_of_each,
+    flatten_all,
+    match_voc,
+)
 from detection.types import Prediction, Target
 from foundation.errors import UserError
 
@@ -65,16 +73,36 @@ def evaluate(
     Raises:
         UserError: the pictures differ, or a label, score or method is not what it should be.
     """
-    _check_arguments(predictions, targets, iou_threshold, method)
+    if method not in ("area", "11point"):
+        raise UserError(f"method must be 'area' or '11point', got {method!r}")
+    if not 0 < iou_threshold <= 1:
+        raise UserError(f"iou_threshold must be above 0 and at most 1, got {iou_threshold}")
+    check_pictures_match(predictions, targets)
     found, scores, truth, difficult = flatten_all(predictions, targets, num_classes)
+    match = match_voc(found, truth, [iou_threshold])
+    return scores_of(Matched(found, scores, truth, difficult, match), method)
+
+
+def scores_of(matched: Matched, recalls: Recalls = "area") -> VocScores:
+    """The scores of detections matched at one threshold, by any rule.
+
+    Raises:
+        UserError: a score is not finite.
+    """
+    found, truth, scores, num_classes = (
+        matched.found,
+        matched.truth,
+        matched.scores,
+        matched.truth.num_classes,
+    )
     if not np.isfinite(scores).all():
         raise UserError(
             "a prediction has a score that is not finite; expected probabilities: check the detector"
         )
-    (match,) = match_voc(found, truth, [iou_threshold])
-    num_objects = np.bincount(truth.labels[~difficult], minlength=num_classes + 1)[1:]
+    (match,), (counts,) = matched.match, matched.counts
+    num_objects = np.bincount(truth.labels[~matched.ignore], minlength=num_classes + 1)[1:]
     order = best_first(found.labels, scores)
-    order = order[~np.append(difficult, False)[match[order]]]  # a match of -1 looks up the appended False
+    order = order[counts[order]]
     bounds = np.searchsorted(found.labels[order], np.arange(1, num_classes + 1))
     curves, ap = [], np.full(num_classes, np.nan)
     of_class = np.split(first_of_each(match[order]), bounds)[1:], np.split(scores[order], bounds)[1:]
@@ -83,18 +111,13 @@ def evaluate(
         recall = hits / count if count else np.full(len(hits), np.nan)
         curves.append(Curve(recall, hits / np.arange(1, len(hits) + 1), best))
         if count:
-            ap[i] = average_precision(curves[i], method)
+            ap[i] = average_precision(curves[i], recalls)
     mean = float(np.mean(ap[num_objects > 0])) if num_objects.any() else np.nan
     return VocScores(ap, mean, curves, num_objects)
 
 
-def _check_arguments(
-    predictions: Sequence[Prediction], targets: Sequence[Target], iou_threshold: float, method: str
-) -> None:
-    if method not in ("area", "11point"):
-        raise UserError(f"method must be 'area' or '11point', got {method!r}")
-    if not 0 < iou_threshold <= 1:
-        raise UserError(f"iou_threshold must be above 0 and at most 1, got {iou_threshold}")
+def check_pictures_match(predictions: Sequence[Prediction], targets: Sequence[Target]) -> None:
+    """Refuse with a UserError predictions that are not one per target in the same order."""
     if len(predictions) != len(targets):
         raise UserError(
             f"{len(predictions)} predictions for {len(targets)} targets; expected one per picture"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from detection.data.annotations import DetectionDataset
+from detection.data.annotations import DetectionDataset, void_pairs
 from detection.metrics.coco_matches import match_records
 from detection.metrics.conventions import Conventions, match_pictures
 from detection.metrics.matching import Matched
@@ -42,4 +42,7 @@ class Comparison:
         """Matched as the figure with these conventions counts."""
         if how.rule == "coco":
             return self.coco
-        return match_pictures(self.predictions, self.dataset.targets, len(self.dataset.classes), how)
+        targets, num_classes = self.dataset.targets, len(self.dataset.classes)
+        return match_pictures(
+            self.predictions, targets, num_classes, how, void_pairs=void_pairs(self.dataset)
+        )

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
-from detection.data.annotations import DetectionDataset, JoinedDataset
+from detection.data.annotations import DetectionDataset, JoinedDataset, void_pairs
 from detection.data.coco_dataset import CocoDataset
-from detection.metrics import coco_ap, voc_ap
-from detection.metrics.conventions import COCO, VOC07, VOC12, Conventions
+from detection.metrics import coco_ap, ilsvrc_ap, voc_ap
+from detection.metrics.conventions import COCO, ILSVRC, VOC07, VOC12, Conventions
 from detection.metrics.record_checks import Record
 from detection.results.result_records import has_masks, to_coco_annotations, to_coco_records
 from detection.types import Prediction
@@ -61,6 +61,13 @@ def _voc(
     return {"mAP": found.mean}, dict(zip(dataset.classes, found.ap.tolist(), strict=True))
 
 
+def _ilsvrc(predictions: Sequence[Prediction], dataset: DetectionDataset) -> Figures:
+    found = ilsvrc_ap.evaluate(
+        predictions, dataset.targets, len(dataset.classes), void_pairs=void_pairs(dataset)
+    )
+    return {"mAP": found.mean}, dict(zip(dataset.classes, found.ap.tolist(), strict=True))
+
+
 def _coco(predictions: Sequence[Prediction], dataset: DetectionDataset) -> Figures:
     """COCO's twelve figures, and twelve of the masks, where predictions and truth have them."""
     records, masks = to_coco_records(predictions, dataset), any(p.masks is not None for p in predictions)
@@ -107,6 +114,7 @@ METRICS = {
     "coco": Metric(_coco, "AP", COCO, masks=True),
     "voc07": Metric(partial(_voc, method="11point"), "mAP", VOC07),
     "voc12": Metric(partial(_voc, method="area"), "mAP", VOC12),
+    "ilsvrc_det": Metric(_ilsvrc, "mAP", ILSVRC),
 }
 
 

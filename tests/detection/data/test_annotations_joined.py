@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from detection.data.annotations import JoinedDataset
+from detection.data.annotations import JoinedDataset, void_pairs
 from detection.data.coco_dataset import CocoDataset
 from detection.data.dataset_splits import DataConfig, open_dataset
 from detection.data.detection_batches import PreparedPictures, aspect_groups
@@ -50,6 +50,15 @@ def test_one_after_the_other(two: Path):
     got = PreparedPictures(joined, DataConfig(short_side=3, max_side=6, flip=False), masks=True)[Item(3, 0)]
     assert got.masks is not None
     assert np.unpackbits(got.masks[0].numpy(), axis=1)[:, :3].tolist() == [[0, 0, 0], *[[1, 1, 0]] * 3]
+
+
+def test_the_blacklist_moves_with_its_pictures(two: Path):
+    first, second = (open_coco(two, split) for split in ("val", "more"))
+    joined = JoinedDataset([first, second], "val+more")
+    assert void_pairs(joined) == void_pairs(first) == frozenset()
+    first.void_pairs, second.void_pairs = frozenset({(2, 1)}), frozenset({(0, 2), (0, 1)})
+    assert void_pairs(joined) == {(2, 1), (3, 2), (3, 1)}
+    assert void_pairs(JoinedDataset([second, first], "more+val")) == {(0, 2), (0, 1), (3, 1)}
 
 
 def test_an_empty_split_shifts_nothing(two: Path):

@@ -12,9 +12,11 @@ from pycocotools import mask as coco_mask
 
 from detection.data.coco_dataset import CocoDataset
 from detection.data.voc_dataset import VOC_CLASSES
+from detection.metrics.conventions import ILSVRC, class_matches, mean_of
 from detection.results.comparison import Comparison
 from detection.results.detection_report import ReportOptions
 from detection.results.evaluation import score_predictions
+from detection.results.metrics_by_name import score
 from detection.results.result_records import from_coco_records
 
 HEIGHT, WIDTH = 60, 80
@@ -146,3 +148,29 @@ def test_every_figure_of_a_voc_set_is_the_headline(
     assert {name: curve["AP"] for name, curve in curves.items()} == {
         name: ap for name, ap in result["class_ap"].items() if ap is not None
     }
+
+
+def test_every_figure_of_ilsvrc_is_the_headline(coco_set: tuple[Path, list], tmp_path: Path):
+    file, _ = coco_set
+    options = ["metric=ilsvrc_det", f"data.pictures={tmp_path / 'val'}"]
+    place = f"coco:{tmp_path}:{file.relative_to(tmp_path)}"
+    result = score_predictions([str(tmp_path / "found.json")], place, None, tmp_path, ALL, overrides=options)
+    assert result is not None and result["metric"] == "ilsvrc_det"
+    figure = result["scores"]["mAP"]
+    assert 0.2 < figure < 0.9 and result["interval"]["figure"] == figure
+    assert result["interval"]["low"] < figure < result["interval"]["high"]
+    curves = json.loads((tmp_path / "curves.json").read_text())
+    assert {name: curve["AP"] for name, curve in curves.items()} == result["class_ap"]
+
+
+def test_the_blacklist_counts_in_no_figure_of_ilsvrc(coco_set: tuple[Path, list], tmp_path: Path):
+    file, records = coco_set
+    dataset: Any = CocoDataset(file, tmp_path)
+    found = from_coco_records(records, dataset)
+    whole = score(found, dataset, "ilsvrc_det")["class_ap"]
+    dataset.void_pairs = frozenset({(0, 1), (2, 2)})
+    figures = score(found, dataset, "ilsvrc_det")
+    assert all(figures["class_ap"][name] != whole[name] for name in whole)
+    matches = class_matches(Comparison(dataset, found, records).matched(ILSVRC))
+    assert mean_of(matches, ILSVRC) == figures["scores"]["mAP"]
+    assert all(one.objects[index] == 0 for one, index in zip(matches, (0, 2), strict=True))

@@ -54,6 +54,16 @@ def test_voc(metric: Any, ape: float):
     assert result["class_ap"] == {"ape": pytest.approx(ape), "bee": 0, "cow": None}
 
 
+def test_ilsvrc_leaves_out_the_blacklist():
+    # The bee is on it, so the mean is the ape's alone.
+    assert score(FOUND, TRUTH, "ilsvrc_det")["scores"] == {"mAP": pytest.approx((0.5 + 0.5 * 2 / 3) / 2)}
+    listed = dataset([[0, 0, 10, 10], [20, 20, 30, 30], [50, 50, 90, 90]], [1, 1, 2])
+    listed.void_pairs = frozenset({(0, 2)})
+    result = score(FOUND, listed, "ilsvrc_det")
+    assert result["scores"] == {"mAP": pytest.approx(0.5 + 0.5 * 2 / 3)}
+    assert result["class_ap"] == {"ape": pytest.approx(0.5 + 0.5 * 2 / 3), "bee": None, "cow": None}
+
+
 def test_coco_of_a_set_that_is_not_cocos():
     # The ape's AP by COCO's 101 recalls: 51 up to .5 have precision 1, 50 have 2/3, at every threshold.
     # At IoU .9 as well: the second detection, of IoU .9 with the object the first has taken, is false.
@@ -123,7 +133,7 @@ def test_any_set_by_any_metric(write_voc: Callable[..., Path]):
     voc = VocDataset(root, [("2007", "train")])
     label = voc.classes.index("cat") + 1
     found = [prediction([[10, 20, 30, 40]], [label], [0.4], "000007"), prediction([], [], [], "000009")]
-    assert list(METRICS) == ["coco", "voc07", "voc12"]
+    assert list(METRICS) == ["coco", "voc07", "voc12", "ilsvrc_det"]
     for metric, how in METRICS.items():
         result = score(found, voc, metric)
         assert result["scores"][how.main] == pytest.approx(1)
@@ -131,7 +141,7 @@ def test_any_set_by_any_metric(write_voc: Callable[..., Path]):
         assert known == {"cat"}  # the difficult dog does not count
 
 
-@pytest.mark.parametrize("metric", ["coco", "voc07", "voc12"])
+@pytest.mark.parametrize("metric", METRICS)
 def test_nothing_anywhere(metric: Any):
     result = score([prediction([], [], [], 7)], dataset([], []), metric)
     assert set(result["scores"].values()) == {None}
