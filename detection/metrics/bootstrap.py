@@ -1,20 +1,21 @@
-"""How far a mean average precision would move with other pictures of the same kind (Efron 1979).
+"""How far a mean over pictures would move with other pictures of the same kind (Efron 1979).
 
 Pictures are drawn with replacement and the metric is computed again, without matching anything again: a
 picture's matches do not depend on the others, so drawing it twice counts its detections and objects twice.
 The interval speaks of the choice of pictures, not of another training of the same network.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from detection.metrics.conventions import ClassMatches, Conventions, mean_of
-from detection.metrics.matching import Floats, Indices
+from detection.metrics.matching import Flags, Floats, Indices
 from detection.metrics.voc_ap import RECALLS
 from foundation.errors import UserError
 
+RESAMPLES, LEVEL = 1000, 0.95  # by default
 _AT_ONCE = 100  # resamples, which bounds the memory
 _ELEMENTS = 2**18  # of the arrays computed with, which keeps them in the processor's cache
 
@@ -39,8 +40,8 @@ def bootstrap(
     num_pictures: int,
     how: Conventions,
     *,
-    resamples: int = 1000,
-    level: float = 0.95,
+    resamples: int = RESAMPLES,
+    level: float = LEVEL,
     seed: int = 0,
 ) -> Interval:
     """The interval of `mean_of(matches, how)` over the choice of pictures.
@@ -81,16 +82,53 @@ def class_resamples(
     Raises:
         UserError: no resamples.
     """
+    _require_some(resamples)
+    values = np.full((len(matches), resamples), np.nan)
+    for places, drawn in _draws(num_pictures if matches else 0, resamples, seed):
+        for row, of_class in zip(values, matches, strict=True):
+            row[places] = _resampled_ap(of_class, drawn, how)
+    return values
+
+
+def mean_resamples(values: Floats | Flags, resamples: int, seed: int) -> Floats:
+    """(resamples,) the mean of one value a picture (N,), such as its error; NaN without a picture.
+
+    The same seed draws the same pictures, as with `class_resamples`.
+
+    Raises:
+        UserError: no resamples.
+    """
+    _require_some(resamples)
+    means = np.full(resamples, np.nan)
+    for places, drawn in _draws(len(values), resamples, seed):
+        means[places] = drawn @ values / len(values)
+    return means
+
+
+def bootstrap_mean(
+    values: Floats | Flags, *, resamples: int = RESAMPLES, level: float = LEVEL, seed: int = 0
+) -> Interval:
+    """The interval of the mean of one value a picture (N,); of the differences of two, that of a comparison.
+
+    Raises:
+        UserError: no resamples.
+    """
+    edges = interval_of(mean_resamples(values, resamples, seed), level)
+    return Interval(float(np.mean(values)) if len(values) else None, *edges, resamples, level, seed)
+
+
+def _require_some(resamples: int) -> None:
     if resamples < 1:
         raise UserError(f"--bootstrap must be 1 or more resamples, got {resamples}")
+
+
+def _draws(num_pictures: int, resamples: int, seed: int) -> Iterator[tuple[slice, Floats]]:
+    """Some resamples after the other: which they are, and how often each picture was drawn (B, N)."""
     rng = np.random.default_rng(seed)
-    values = np.full((len(matches), resamples), np.nan)
-    for start in range(0, resamples if num_pictures and matches else 0, _AT_ONCE):
+    for start in range(0, resamples if num_pictures else 0, _AT_ONCE):
         count = min(_AT_ONCE, resamples - start)
         drawn = rng.multinomial(num_pictures, np.full(num_pictures, 1 / num_pictures), size=count)
-        for row, of_class in zip(values, matches, strict=True):
-            row[start : start + count] = _resampled_ap(of_class, drawn.astype(np.float64), how)
-    return values
+        yield slice(start, start + count), drawn.astype(np.float64)
 
 
 def _resampled_ap(matches: ClassMatches, drawn: Floats, how: Conventions) -> Floats:

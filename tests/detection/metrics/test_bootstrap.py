@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from detection.metrics.bootstrap import bootstrap, class_resamples, interval_of, resampled
+from detection.metrics.bootstrap import (
+    bootstrap,
+    bootstrap_mean,
+    class_resamples,
+    interval_of,
+    mean_resamples,
+    resampled,
+)
 from detection.metrics.conventions import (
     COCO,
     VOC07,
@@ -97,3 +104,16 @@ def test_two_detectors_are_resampled_on_the_same_pictures():
     assert np.array_equal(resampled(same), values[0])
     assert interval_of(values[0] - values[0], 0.95) == (0, 0)
     assert interval_of(np.full(3, np.nan), 0.95) == (None, None)
+
+
+def test_means_of_values_are_drawn_as_the_figures_are():
+    values = np.array([0.0, 1.0, 5.0])
+    drawn = np.random.default_rng(3).multinomial(
+        3, np.full(3, 1 / 3), size=150
+    )  # more than are drawn at once
+    assert mean_resamples(values, 150, seed=3) == pytest.approx(drawn @ values / 3)
+    interval = bootstrap_mean(values, resamples=150, seed=3)
+    assert interval.figure == 2 and interval.low == np.quantile(drawn @ values / 3, (1 - interval.level) / 2)
+    assert bootstrap_mean(np.zeros(0), resamples=3).figure is None
+    with pytest.raises(UserError, match="1 or more resamples, got 0"):
+        mean_resamples(values, 0, seed=0)
