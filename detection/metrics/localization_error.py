@@ -14,6 +14,8 @@ from detection.metrics.matching import Flags, Floats, Indices, Rows, flatten_all
 from detection.types import Prediction, Target
 from foundation.errors import UserError
 
+_CLASSES = 2**31  # more than there are: labels are only compared
+
 
 @dataclass(frozen=True)
 class LocalizationScores:
@@ -34,6 +36,16 @@ class LocalizationScores:
     localization_errors: Floats
     classification_errors: Floats
     all_classification_errors: Floats
+
+    @property
+    def wrong(self) -> Flags:
+        """(C,) `localization_wrong` of the counted pictures, for `bootstrap.bootstrap_mean`."""
+        return self.localization_wrong[self.counted]
+
+    @property
+    def misclassified(self) -> Flags:
+        """(C,) `classification_wrong` of the counted pictures."""
+        return self.classification_wrong[self.counted]
 
     @property
     def error(self) -> float:
@@ -65,10 +77,7 @@ def evaluate(
     """
     _check_arguments(guesses, targets, image_labels, iou_threshold, most)
     labels = np.array(image_labels, dtype=np.int64)
-    highest = max(
-        [1, *labels.tolist(), *(int(p.labels.max()) for p in (*guesses, *targets) if len(p.labels))]
-    )
-    found, _, truth, _ = flatten_all(guesses, targets, highest)
+    found, _, truth, _ = flatten_all(guesses, targets, _CLASSES)
     # Two classes are enough, the picture's own and all others; a thousand would need a number for each pair.
     found, truth = (
         replace(rows, labels=np.where(rows.labels == labels[rows.pictures], 1, 2), num_classes=2)
@@ -80,14 +89,13 @@ def evaluate(
     first_right = _first_place(found, named & (overlap >= iou_threshold), most)
     counted = np.ones(len(labels), dtype=bool)
     counted[[*left_out]] = False
-    every = np.ones(len(labels), dtype=bool)
     return LocalizationScores(
         localization_wrong=first_right == most,
         classification_wrong=first_named == most,
         counted=counted,
         localization_errors=_errors(first_right, counted, most),
         classification_errors=_errors(first_named, counted, most),
-        all_classification_errors=_errors(first_named, every, most),
+        all_classification_errors=_errors(first_named, np.ones_like(counted), most),
     )
 
 
@@ -111,7 +119,7 @@ def _check_arguments(
         raise UserError(f"image_labels must be 1…K, got {min(image_labels)}")
 
 
-def whole_picture_scores(
+def whole_picture_error(
     targets: Sequence[Target], image_labels: Sequence[int], *, left_out: Collection[int] = ()
 ) -> LocalizationScores:
     """The error of one guess a picture, its true class and the whole picture as the box.

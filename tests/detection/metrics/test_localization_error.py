@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detection.metrics.bootstrap import bootstrap_mean
-from detection.metrics.localization_error import evaluate, whole_picture_scores
+from detection.metrics.localization_error import evaluate, whole_picture_error
 from detection.types import Prediction, Target
 from foundation.errors import UserError
 
@@ -121,6 +121,7 @@ def test_errors_by_the_number_of_guesses():
     without = evaluate(found, truth, [1] * 4, left_out=[3])
     assert without.error == 0 and without.counted.tolist() == [True, True, True, False]
     assert without.all_classification_errors[-1] == 0.25 and without.localization_wrong[3]
+    assert without.wrong.tolist() == without.misclassified.tolist() == [False] * 3
     assert math.isnan(evaluate(found, truth, [1] * 4, left_out=range(4)).error)
     assert math.isnan(evaluate([], [], []).error)
 
@@ -128,10 +129,10 @@ def test_errors_by_the_number_of_guesses():
 def test_the_whole_picture_as_a_box():
     # 100 of 200 x 100 pixels are just enough, 99 of them are not.
     truth = [target([[0, 0, 100, 100]], [3], (100, 200)), target([[0, 0, 99, 100]], [5], (100, 200))]
-    scores = whole_picture_scores(truth, [3, 5])
+    scores = whole_picture_error(truth, [3, 5])
     assert scores.localization_wrong.tolist() == [False, True] and scores.error == 0.5
     assert scores.classification_errors.tolist() == [0]
-    assert whole_picture_scores(truth, [3, 5], left_out={1}).error == 0
+    assert whole_picture_error(truth, [3, 5], left_out={1}).error == 0
 
 
 def test_the_interval_of_an_error_and_of_a_difference():
@@ -160,4 +161,4 @@ def test_refuses(labels: list, options: dict, text: str):
     with pytest.raises(UserError, match=text):
         evaluate([guesses((1, BOX))], [target([BOX], [1])], labels, **options)
     with pytest.raises(UserError, match="2 classes"):
-        whole_picture_scores([target([BOX], [1])], [1, 1])
+        whole_picture_error([target([BOX], [1])], [1, 1])
