@@ -46,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
     add("--operating-point", metavar="GOAL", help=text)
     add("--worst", type=int, default=argparse.SUPPRESS, metavar="N", help="of each kind (default: 20)")
     add("--pictures", type=Path, metavar="DIR", help="where they lie elsewhere than the set's layout says")
-    text = "write the files that the evaluation server wants: a folder, or of COCO a .json file"
+    text = "the files for the evaluation server: a folder, or of COCO a .json file, of ILSVRC a .txt"
     add("--submission", type=Path, metavar="PLACE", help=text)
     text = "of the training configuration; with --predictions data.… and metric, of KIND:ROOT"
     add_improve_options(parser)

@@ -14,6 +14,7 @@ from detection.metrics.matching import Flags, Floats, Indices, Rows, flatten_all
 from detection.types import Prediction, Target
 from foundation.errors import UserError
 
+GUESSES = 5  # of the challenge
 _CLASSES = 2**31  # more than there are: labels are only compared
 
 
@@ -60,7 +61,7 @@ def evaluate(
     *,
     left_out: Collection[int] = (),
     iou_threshold: float = 0.5,
-    most: int = 5,
+    most: int = GUESSES,
 ) -> LocalizationScores:
     """Scores the guesses of each picture.
 

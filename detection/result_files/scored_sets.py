@@ -16,6 +16,9 @@ from detection.results.detection_report import EvaluatedSplit, ReportOptions
 from foundation.errors import UserError
 from training.config import load_config, override_values
 
+# Of kinds with another metric than COCO's.
+OWN_METRICS = {"voc": "voc12", "imagenet_det": "ilsvrc_det", "shapes_det": "ilsvrc_det"}
+
 
 class ScoredSet(NamedTuple):
     """A set to score on.
@@ -40,7 +43,7 @@ def open_scored_set(
         text: "coco:ANNOTATIONS.json", "voc:DEVKIT/VOC<year>:<split>", or KIND:ROOT[:SPLIT] of a set in any
             layout, which is what a training with data.kind, data.root and data.val validates on.
         method: of VOC AP, "area" or "11point". Without it the metric of KIND:ROOT is that of `overrides`,
-            else VOC AP by area of kind voc and COCO's of all others.
+            else VOC AP by area of kind voc, ILSVRC's of its detection task, and COCO's of all others.
         overrides: of KIND:ROOT alone: data.… as the training had them, for instance data.classes, and metric.
         options: their `pictures` is the folder of the pictures, where it is not found by itself.
     Raises:
@@ -48,9 +51,8 @@ def open_scored_set(
     """
     metric = {"11point": "voc07", "area": "voc12"}[method or "area"]
     if given := parse_given(text or ""):
-        return _open_given(
-            given, metric if method or given.kind == "voc" else "coco", method, overrides, options
-        )
+        own = metric if method else OWN_METRICS.get(given.kind, "coco")
+        return _open_given(given, own, method, overrides, options)
     if overrides:
         raise UserError(
             f"{overrides[0]} changes a detector's configuration, which belongs to --weights; with "
@@ -87,8 +89,7 @@ def _open_given(
     chosen += [f"data.pictures={options.pictures.absolute()}"] if options.pictures else []
     config = load_config(DetectionConfig, None, [*chosen, f"metric={metric}", *overrides])
     truth = open_dataset(config.data, config.data.val)
-    kind: Any = "voc" if given.kind == "voc" else "coco"
     parents = {str(truth.image_path(index).parent) for index in range(len(truth))}
     common = [Path(os.path.commonpath(parents))] if parents else []
-    split = EvaluatedSplit(truth, kind, config.data.val, config.metric)
+    split = EvaluatedSplit(truth, given.kind, config.data.val, config.metric)
     return ScoredSet(split, [Path(given.root), *common], {"config": json.loads(json.dumps(asdict(config)))})

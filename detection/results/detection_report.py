@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from detection.charts.confidence_charts import confidence_table, draw_confidence
 from detection.charts.confusion_chart import draw_confusion, write_confusion
@@ -113,10 +113,10 @@ NOTHING = ReportOptions()
 
 @dataclass(frozen=True)
 class EvaluatedSplit:
-    """What predictions are of: a data set, its layout, its split as in `data.val`, and its metric."""
+    """What predictions are of: a data set, its `data.kind`, its split as in `data.val`, and its metric."""
 
     dataset: DetectionDataset
-    kind: Literal["voc", "coco"]
+    kind: str
     name: str
     metric: str
 

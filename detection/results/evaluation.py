@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from backbones.lesion import without_blocks
 from backbones.weights.downloads import digest
@@ -123,8 +123,7 @@ def score_weights(
     how |= config.testing.given() | improve.given()
     result |= {"improve": how} if how else {}
     result |= score(predictions, dataset, config.metric) if scored else {}
-    kind: Literal["voc", "coco"] = "voc" if config.data.kind == "voc" else "coco"
-    split = EvaluatedSplit(dataset, kind, config.data.val, config.metric)
+    split = EvaluatedSplit(dataset, config.data.kind, config.data.val, config.metric)
     result |= write_reports(options, predictions, records, split, out)
     digests = ", ".join(digest(find_detector(file)) for file in files)
     about = {"weights": where, "sha256": digests, "cost": cost}

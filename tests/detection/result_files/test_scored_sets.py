@@ -41,7 +41,7 @@ def test_a_devkit(write_voc: Callable[..., Path], method: str | None, metric: st
 def test_a_set_of_ones_own(place: Callable[..., Path]):
     root = place(YOLO)
     split, folders, about = open_scored_set(f"yolo:{root}:valid", None, [], NOTHING)
-    assert (split.kind, split.name, split.metric) == ("coco", "valid", "coco")
+    assert (split.kind, split.name, split.metric) == ("yolo", "valid", "coco")
     assert [folder.resolve() for folder in folders] == [root, root / "images" / "valid"]
     assert about["config"]["data"]["val"] == "valid" and json.dumps(about)
     assert open_scored_set(f"yolo:{root}", "11point", [], NOTHING).split.metric == "voc07"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from detection.results.submission import write_submission
+from detection.results.submission import write_localization_submission, write_submission
 from detection.types import Prediction
 from foundation.errors import UserError
 
@@ -112,3 +112,68 @@ def test_nothing_is_written_outside(tmp_path: Path, split: str):
     if split == "2012:test":
         names = ["comp4_det_test_..-..-..-cat.txt", "comp4_det_test_A.txt", "comp4_det_test_a~2.txt"]
         assert [file.name for file in files[:3]] == names
+
+
+@pytest.mark.parametrize("place", ["", "mine.txt"])
+@pytest.mark.parametrize("kind", ["imagenet_det", "shapes_det"])
+def test_ilsvrcs_file(tmp_path: Path, place: str, kind: str):
+    found = [*FOUND[::-1], prediction("2008_000003", [[1, 2, 4, 8]], [1], [1.0])]
+    files = write_submission(found, DATASET, kind, "val2", tmp_path / place)
+    assert files == [tmp_path / (place or "detections_val2_residual-backbones.txt")]
+    # Place in the list, number of the class, score, then corners from 0, the last pixel inside.
+    assert files[0].read_text().splitlines() == [
+        "2 18 0.750000000 0.000000 0.000000 9.000000 19.500000",
+        "2 18 0.100000001 3.000000 4.000000 49.000000 59.000000",
+        "3 17 1.000000000 1.000000 2.000000 3.000000 7.000000",
+    ]
+    with pytest.raises(UserError, match="one split, got data.val=train\\+val1"):
+        write_submission(found, DATASET, kind, "train+val1", tmp_path)
+
+
+class Localized(SimpleNamespace):
+    """Three pictures, not in the order of their files' names; the classes by WordNet id, unlike the kit."""
+
+    classes = ["n01", "n02"]
+    category_ids = [2, 1]
+
+    def image_path(self, index: int) -> Path:
+        return Path("Data") / ["val_3.JPEG", "val_1.JPEG", "val_2.JPEG"][index]
+
+
+GUESSES = [
+    prediction("val_3", [[0, 0, 10, 20]], [1], [0.1]),
+    prediction("val_1", [[n, n, n + 2, n + 3] for n in range(6)], [2, 1, 2, 1, 2, 1], [0.1] * 6),
+    prediction("val_2", [[1, 2, 3.5, 4], [0, 0, 1, 1]], [1, 2], [0.1, 0.9]),
+]
+
+
+def test_the_localization_tasks_file(tmp_path: Path):
+    dataset: Any = Localized()
+    write_localization_submission(GUESSES, dataset, tmp_path / "out.txt")
+    lines = (tmp_path / "out.txt").read_text().splitlines()
+    assert [[float(number) for number in line.split()] for line in lines] == [
+        # Five of six guesses of val_1.
+        [1, 0, 0, 1, 2, 2, 1, 1, 2, 3, 1, 2, 2, 3, 4, 2, 3, 3, 4, 5, 1, 4, 4, 5, 6],
+        [2, 1, 2, 2.5, 3, 1, 0, 0, 0, 0],
+        [2, 0, 0, 9, 19],
+    ]
+    assert lines[2].split()[0] == "2"  # a whole number
+
+
+def test_kaggles_form_of_it(tmp_path: Path):
+    dataset: Any = Localized()
+    write_localization_submission(GUESSES, dataset, tmp_path / "out.csv")
+    lines = (tmp_path / "out.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in lines] == ["ImageId", "val_3", "val_1", "val_2"]
+    assert lines[0] == "ImageId,PredictionString"
+    assert lines[1] == "val_3,n01 0.000000 0.000000 9.000000 19.000000"
+    assert lines[2].count("n01") == 2 and lines[2].count("n02") == 3
+    assert lines[3].startswith("val_2,n01 1.000000 2.000000 2.500000 3.000000 n02 0.000000")
+
+
+def test_a_picture_without_a_guess_has_no_line(tmp_path: Path):
+    dataset: Any = Localized()
+    guesses = [GUESSES[0], prediction("val_1", [], [], []), GUESSES[2]]
+    with pytest.raises(UserError, match="val_1.JPEG has no guess"):
+        write_localization_submission(guesses, dataset, tmp_path / "out.txt")
+    assert not list(tmp_path.iterdir())
