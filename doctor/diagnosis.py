@@ -9,12 +9,8 @@ from typing import NamedTuple
 from detection.config import DetectionConfig
 from detection.data.annotations import joining_problems
 from detection.data.coco_dataset import CocoSplit
-from detection.data.dataset_splits import (
-    DATASETS,
-    DataConfig,
-    locate_splits,
-    parse_split,
-)
+from detection.data.dataset_splits import DataConfig, locate_splits, parse_split
+from detection.own_sets.dataset_kinds import DATASETS, SplitFiles
 from detection.own_sets.given_sets import find_given, write_sets
 from detection.own_sets.kind_guess import guess_kind
 from detection.own_sets.split_opener import SplitOpener
@@ -38,7 +34,8 @@ from training.command import say
 from training.config import load_config
 
 FORMS = (
-    "coco:ANNOTATIONS.json[:PICTURE_FOLDER], voc:DEVKIT/VOC2007:trainval, folder:DIR, or "
+    "coco:ANNOTATIONS.json[:PICTURE_FOLDER], voc:DEVKIT/VOC2007:trainval, folder:DIR, "
+    "imagenet_det:ILSVRC[:SPLIT], imagenet_loc:ILSVRC[:SPLIT], or "
     "KIND:ROOT[:SPLIT] of a folder in any layout, KIND as data.kind; a ROOT alone is looked at for its kind"
 )
 
@@ -94,7 +91,7 @@ def diagnose(
         lines, findings = report.lines, report.findings
         surveys = training + validation
     if repair is not None:
-        if len(sets) != 1 or sets[0].startswith("folder:"):
+        if len(sets) != 1 or not (surveys[0].layout or parse_split(sets[0])):
             given = " ".join(sets) or "a configuration"
             raise UserError(f"--repair takes one coco: or voc: set, got {given}")
         if surveys[0].layout:
@@ -138,6 +135,8 @@ def open_set(text: str) -> list[Survey]:
         for given, survey in zip(found, surveys, strict=True):
             survey.layout = given.what
         return surveys
+    if files := _located(text):
+        return [survey_split(split) for split in files]
     split = parse_split(text)
     if split is None:
         raise UserError(f"{text!r} is no set; expected {FORMS}")
@@ -145,6 +144,17 @@ def open_set(text: str) -> list[Survey]:
         file, folder = split
         raise UserError(f"{folder}: no such folder for the pictures of {file}; write coco:{file}:FOLDER")
     return [survey_split(split)]
+
+
+def _located(text: str) -> list[SplitFiles]:
+    """The splits of KIND:ROOT[:SPLIT] of a kind whose files lie where it says; none of other texts."""
+    kind, _, rest = text.partition(":")
+    entry = DATASETS.get(kind)
+    if entry is None or entry.find is not None or entry.locate is None or not rest:
+        return []
+    root, _, split = (rest, "", "") if Path(rest).is_dir() or ":" not in rest else rest.rpartition(":")
+    names = [split] if split else entry.splits(None)
+    return [files for name in names for files in entry.locate(Path(root), name)]
 
 
 def _described(survey: Survey) -> str:

@@ -16,7 +16,7 @@ WIDTH = 100  # characters of an example's detail
 # docs/doctor.md explains each. An error stops a training or teaches it something wrong.
 _ERRORS = """
 malformed_entry duplicate_image_id duplicate_annotation_id duplicate_category_id
-unknown_image unknown_category malformed_box negative_box damaged_segmentation
+unknown_image unknown_category other_class malformed_box negative_box damaged_segmentation
 missing_picture empty_picture unreadable_picture huge_picture wrong_size turned_boxes leak
 empty_class_folder no_class_folders different_classes no_pictures
 nothing_to_freeze wrong_weights other_stride_on wrong_batch does_not_build

@@ -21,16 +21,21 @@ from detection.data.coco_dataset import CocoSplit
 from detection.data.coco_masks import segmentation_problems
 from detection.data.voc_checks import VocAnnotation, read_annotation
 from detection.data.voc_dataset import VocSplit
+from detection.imagenet.ilsvrc_split import IlsvrcSplit
 from detection.layouts.layout import Layout
+from detection.own_sets.dataset_kinds import SplitFiles
 from doctor.findings import Finding, find
 from doctor.survey import Survey, SurveyedObject, SurveyedPicture
+from doctor.survey_imagenet import survey_imagenet
 from foundation.errors import UserError
 from pictures.file_names import find_file, fitting_files
 from pictures.suffixes import PICTURE_SUFFIXES, count_others, is_hidden, is_picture
 
 
-def survey_split(split: CocoSplit | VocSplit) -> Survey:
+def survey_split(split: SplitFiles) -> Survey:
     """A split whose files are known; UserError where its annotations or its list are missing."""
+    if isinstance(split, IlsvrcSplit):
+        return survey_imagenet(split)
     return survey_coco(split) if isinstance(split, CocoSplit) else survey_voc(split)
 
 

@@ -1,110 +1,25 @@
-"""Data sets by their kind: the options of a configuration, where the splits lie, and how they are opened.
+"""Data sets of a configuration: their options, where the splits lie, and how they are opened.
 
-A data set is added by its module, which says where its splits lie, and one line of the table `DATASETS`; a
-layout of other programs by its reader, as `detection/layouts/layout.py` says, and one line.
+The kinds of data sets stand in `detection/own_sets/dataset_kinds.py`.
 """
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from detection.data.annotations import DetectionDataset, JoinedDataset
-from detection.data.coco_dataset import CocoDataset, CocoSplit, coco_split, coco_split_of_file
-from detection.data.shapes_scenes import shapes_of_split
-from detection.data.voc_dataset import VocDataset, VocSplit
-from detection.layouts.coco_layout import find_coco, is_official, official_splits
-from detection.layouts.drawn_sets import find_csv, find_labelme, find_via
+from detection.data.coco_dataset import CocoSplit, coco_split_of_file
+from detection.data.voc_dataset import VocSplit
+from detection.imagenet.ilsvrc_lists import TrainSample
 from detection.layouts.layout import FoundSet, Layout, SetOptions, open_layout, read_split, told_apart
 from detection.layouts.picture_places import is_file_name
-from detection.layouts.voc_layout import devkit_splits, find_voc, is_devkit
-from detection.layouts.yolo_layout import find_yolo
+from detection.own_sets.dataset_kinds import DATASETS, DatasetKind, SplitFiles
 from detection.own_sets.kind_guess import guess_kind
 from foundation.errors import UserError, suggest
-from pictures.shapes import CLASSES, FEW_CLASSES
 from training.config import data_root, require_between
-
-
-@dataclass(frozen=True)
-class DatasetKind:
-    """One kind of data set.
-
-    Attributes:
-        folder: its place below $DATA_ROOT; None of sets that have none, whose `data.root` must be named.
-        open: (root, split, masks) gives the data set; a split is the configuration's text, several joined by
-            "+"; with masks `load_target` must give them.
-        locate: (root, split) gives the files of each split. The doctor reads these itself, because a loader
-            stops at the first fault; without them it examines what the opened data set gives.
-        find: (root, options) finds a set in the layouts in which other programs write it; see
-            `detection/layouts/layout.py`. Whatever `open` does not take is read so.
-        opens: (root, split, options) says whether `open` takes a set of somebody's own.
-        splits: (root, None for the place below $DATA_ROOT) gives the defaults of `data.train` and `data.val`.
-    """
-
-    folder: str | None
-    open: Callable[[Path, str, bool], DetectionDataset] | None = None
-    locate: Callable[[Path, str], Sequence[CocoSplit | VocSplit]] | None = None
-    find: Callable[[Path, SetOptions], FoundSet] | None = None
-    opens: Callable[[Path, str, SetOptions], bool] = lambda root, split, options: False
-    splits: Callable[[Path | None], tuple[str, str]] = lambda root: ("train", "val")
-
-
-def _locate_coco(root: Path, split: str) -> list[CocoSplit]:
-    return [coco_split(root, part) for part in split.split("+")]
-
-
-def _open_coco(root: Path, split: str, masks: bool) -> DetectionDataset:
-    parts = [CocoDataset(*files, masks=masks) for files in _locate_coco(root, split)]
-    return parts[0] if len(parts) == 1 else JoinedDataset(parts, split)
-
-
-def _generated(folder: str, classes: Sequence[str]) -> DatasetKind:
-    """Shapes, drawn with these classes."""
-    return DatasetKind(
-        folder,
-        lambda root, split, masks: _open_coco(shapes_of_split(root, split, classes), split, masks),
-        lambda root, split: _locate_coco(shapes_of_split(root, split, classes), split),
-    )
-
-
-def _voc_parts(split: str) -> list[tuple[str, str]]:
-    parts = [part.partition(":") for part in split.split("+")]
-    for year, separator, _ in parts:
-        if not separator:
-            raise UserError(f"a VOC split is written year:split, for instance 2007:trainval, got {year!r}")
-    return [(year, name) for year, _, name in parts]
-
-
-def _open_voc(root: Path, split: str, masks: bool) -> DetectionDataset:
-    if masks:
-        raise UserError(
-            "masks are wanted of a VOC data set, whose annotations are boxes only; take data.kind=coco "
-            "or shapes, or do without (detector.mask=false)"
-        )
-    return VocDataset(root, _voc_parts(split))
-
-
-DATASETS = {
-    "voc": DatasetKind(
-        "VOCdevkit",
-        _open_voc,
-        lambda root, split: [VocSplit.of(root, *part) for part in _voc_parts(split)],
-        find=find_voc,
-        opens=is_devkit,
-        splits=devkit_splits,
-    ),
-    "coco": DatasetKind(
-        "coco", _open_coco, _locate_coco, find=find_coco, opens=is_official, splits=official_splits
-    ),
-    "yolo": DatasetKind(None, find=find_yolo),
-    "shapes": _generated("shapes", CLASSES),
-    "few_shapes": _generated("few_shapes", FEW_CLASSES),
-    "labelme": DatasetKind(None, find=find_labelme),
-    "csv": DatasetKind(None, find=find_csv),
-    "via": DatasetKind(None, find=find_via),
-}
 
 
 @dataclass(frozen=True)
@@ -113,18 +28,20 @@ class DataConfig:
 
     Attributes:
         kind: of `DATASETS`: "coco" (JSON), "voc" (XML), "yolo" (text files), "labelme", "csv" (tables),
-            "via", or "shapes" (generated on first use; "few_shapes" with five classes, not ten);
-            docs/data_layouts.md says which layouts are read.
+            "via", "imagenet_det" and "imagenet_loc" (ILSVRC's archives), or "shapes" (generated on first use;
+            "few_shapes" with five classes, not ten); docs/data_layouts.md says which layouts are read.
         root: folder of the set; None means its place under $DATA_ROOT.
         train, val: splits, several joined by "+": COCO "train2017", or a file of annotations below root
             (without root, below the working folder); VOC's devkit "2007:trainval"; of other sets "train",
             "val", "test", or as they call theirs. "" takes what the kind has: COCO's 2017 or VOC's 2007, of
-            sets of your own "train" and "val", drawn from all pictures where the set is not divided.
+            sets of your own "train" and "val", drawn from all pictures where the set is not divided; ImageNet
+            DET's "train+val1" and "val2".
         pictures: folder of the pictures below root, where it is not found by itself.
         classes: names in the order of the labels, or "auto", all labels that occur by name. None takes the
             set's own list, of VOC's devkit the 20 classes unless it has a classes.txt, else as "auto".
         val_share: of an undivided set, the share of the pictures to validate on.
-        split_seed: draws them.
+        split_seed: draws them, and the pictures of train_per_class.
+        train_per_class: of ImageNet DET's "train", how many positive pictures of each class; None takes all.
         short_side, max_side: pixels; the short side is scaled to the first unless the long one would exceed
             the second.
         train_short_sides: one of them at random for every training picture, instead of short_side
@@ -147,6 +64,7 @@ class DataConfig:
     classes: Literal["auto"] | tuple[str, ...] | None = None
     val_share: float = SetOptions.val_share
     split_seed: int = SetOptions.split_seed
+    train_per_class: int | None = None
     short_side: int = 600
     max_side: int = 1000
     train_short_sides: tuple[int, ...] = ()
@@ -171,6 +89,12 @@ class DataConfig:
         given = [key for key in ("pictures", "classes") if getattr(self, key) is not None]
         if given and kind.find is None:
             raise ValueError(f"{given[0]} has no effect with kind={self.kind}; leave it out")
+        if self.train_per_class is not None and kind.sampled is None:
+            raise ValueError(
+                f"train_per_class is for kind=imagenet_det, whose training pictures are listed by class, got "
+                f"kind={self.kind}; leave it out"
+            )
+        require_between(self, 1, math.inf, "train_per_class")
         if not 0 < self.val_share < 1:
             raise ValueError(f"val_share must be above 0 and below 1, got {self.val_share}")
         if self.difficult == "train" and self.kind != "voc":
@@ -207,7 +131,23 @@ class DataConfig:
     def set_options(self) -> SetOptions:
         """What readers of layouts need to know; paths are relative to `root`, or to the working folder."""
         pictures = None if self.pictures is None else Path(self.root or ".") / self.pictures
-        return SetOptions(self.train, self.val, pictures, self.classes, self.val_share, self.split_seed)
+        return SetOptions(
+            self.train,
+            self.val,
+            pictures,
+            self.classes,
+            self.val_share,
+            self.split_seed,
+            self.train_per_class,
+        )
+
+    @property
+    def dataset_kind(self) -> DatasetKind:
+        """The entry of `DATASETS`, with the sample of its training pictures that is asked for."""
+        kind = DATASETS[self.kind]
+        if kind.sampled is None or self.train_per_class is None:
+            return kind
+        return kind.sampled(TrainSample(self.train_per_class, self.split_seed))
 
 
 def open_dataset(config: DataConfig, split: str, *, masks: bool = False) -> DetectionDataset:
@@ -226,7 +166,7 @@ def open_read(
 ) -> DetectionDataset:
     """The data set of a split whose `layouts` were read; None of a kind that opens it itself."""
     if layouts is None:
-        opener = DATASETS[config.kind].open
+        opener = config.dataset_kind.open
         assert opener is not None  # `layout_root` gives one of whatever has none
         return opener(config.folder, split, masks)
     parts = [open_layout(layout, masks=masks) for layout in layouts]
@@ -271,13 +211,13 @@ def read_found(found: FoundSet, config: DataConfig, split: str) -> list[Layout]:
     return told_apart([read_split(found, part, config.set_options) for part in split.split("+")], found.root)
 
 
-def locate_splits(config: DataConfig, split: str) -> Sequence[CocoSplit | VocSplit]:
+def locate_splits(config: DataConfig, split: str) -> Sequence[SplitFiles]:
     """The files of the splits that `open_dataset` would open, a UserError where the set has no such split.
 
     There are none of a kind that does not say.
     """
-    kind = DATASETS[config.kind]
-    return [] if kind.locate is None else kind.locate(config.folder, split)
+    locate = config.dataset_kind.locate
+    return [] if locate is None else locate(config.folder, split)
 
 
 def parse_split(text: str) -> CocoSplit | VocSplit | None:

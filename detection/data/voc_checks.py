@@ -63,7 +63,7 @@ def read_annotation(
         return VocAnnotation(None, [], [root])
     stated = read_size(root)
     if picture is not None and not (root.findtext("size/height") or root.findtext("size/width")):
-        stated = _size_of_file(picture) or stated
+        stated = size_of_file(picture) or stated
     size, problems = (None, [stated]) if isinstance(stated, Problem) else (stated, [])
     objects, found = _read_objects(root, names, size, form)
     if size is not None and picture is not None and not _are_inside(objects, found, size):
@@ -92,7 +92,8 @@ def _read_objects(
     return objects, problems
 
 
-def _size_of_file(picture: Path) -> tuple[int, int] | None:
+def size_of_file(picture: Path) -> tuple[int, int] | None:
+    """(height, width) of a picture, None where its file cannot be read."""
     try:
         return image_size(picture)
     except UserError:  # what is wrong with it, those who read it say

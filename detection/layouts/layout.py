@@ -38,6 +38,7 @@ class SetOptions:
     classes: Literal["auto"] | tuple[str, ...] | None = None
     val_share: float = 0.2
     split_seed: int = 0
+    train_per_class: int | None = None
 
 
 @dataclass(frozen=True)

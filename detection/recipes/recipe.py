@@ -13,9 +13,9 @@ from typing import Any
 
 from backbones.weights.published import find_weights
 from detection.config import DetectionConfig
-from detection.data.dataset_splits import DATASETS
 from detection.model.anchor_fit import best_iou
 from detection.model.detector_kinds import KINDS
+from detection.own_sets.dataset_kinds import DATASETS
 from detection.own_sets.split_opener import SplitOpener
 from detection.published_detectors import find_detector
 from detection.recipes.machine_scale import CPU, GPU, Scale

@@ -8,8 +8,9 @@ import torch
 from numpy.typing import NDArray
 
 from detection.data.annotations import DetectionDataset
-from detection.data.dataset_splits import DATASETS, DataConfig
+from detection.data.dataset_splits import DataConfig
 from detection.layouts.picture_places import require_folder
+from detection.own_sets.dataset_kinds import DATASETS
 from detection.own_sets.kind_guess import guess_kind
 from detection.own_sets.split_opener import SplitOpener
 from foundation.errors import UserError

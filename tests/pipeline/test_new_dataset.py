@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from detection.data.annotations import DetectionDataset, no_objects
-from detection.data.dataset_splits import DATASETS, DatasetKind
+from detection.own_sets.dataset_kinds import DATASETS, DatasetKind
 from detection.types import Target
 
 

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from detection.data.annotation_writers import coco_annotation, coco_image
-from detection.data.dataset_splits import DATASETS, DatasetKind
 from detection.layouts.layout import FoundSet, Layout, SetOptions, categories
+from detection.own_sets.dataset_kinds import DATASETS, DatasetKind
 from foundation.errors import UserError
 from pictures.decoding import image_size
 

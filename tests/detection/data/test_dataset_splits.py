@@ -8,9 +8,10 @@ import pytest
 
 from detection.config import DetectionConfig
 from detection.data.coco_dataset import CocoSplit, coco_split, coco_split_of_file
-from detection.data.dataset_splits import DATASETS, DataConfig, locate_splits, open_dataset, parse_split
+from detection.data.dataset_splits import DataConfig, locate_splits, open_dataset, parse_split
 from detection.data.shapes_scenes import CLASSES, ShapesFolders
 from detection.data.voc_dataset import VocSplit
+from detection.own_sets.dataset_kinds import DATASETS
 from foundation.errors import UserError
 from training.config import load_config
 
@@ -135,7 +136,8 @@ def test_splits_of_command_lines(text: str, split: object):
 def test_unknown_kinds_are_refused():
     with pytest.raises(ValueError, match="unknown kind of data set 'pascal'; choose from voc, coco, yolo"):
         DataConfig(kind="pascal")
-    assert {kind.folder for kind in DATASETS.values()} == {"VOCdevkit", "coco", "shapes", "few_shapes", None}
+    folders = {"VOCdevkit", "coco", "shapes", "few_shapes", "ILSVRC", "shapes_ilsvrc", None}
+    assert {kind.folder for kind in DATASETS.values()} == folders
 
 
 @pytest.mark.parametrize(
