@@ -11,7 +11,7 @@ from detection.data.annotations import joining_problems
 from detection.data.coco_dataset import CocoSplit
 from detection.data.dataset_splits import DataConfig, locate_splits, parse_split
 from detection.own_sets.dataset_kinds import DATASETS, SplitFiles
-from detection.own_sets.given_sets import find_given, write_sets
+from detection.own_sets.given_sets import find_given, parse_given, write_sets
 from detection.own_sets.kind_guess import guess_kind
 from detection.own_sets.split_opener import SplitOpener
 from doctor.box_findings import check_objects, check_turned
@@ -148,13 +148,12 @@ def open_set(text: str) -> list[Survey]:
 
 def _located(text: str) -> list[SplitFiles]:
     """The splits of KIND:ROOT[:SPLIT] of a kind whose files lie where it says; none of other texts."""
-    kind, _, rest = text.partition(":")
-    entry = DATASETS.get(kind)
-    if entry is None or entry.find is not None or entry.locate is None or not rest:
+    given = parse_given(text)
+    if given is None or DATASETS[given.kind].find is not None:
         return []
-    root, _, split = (rest, "", "") if Path(rest).is_dir() or ":" not in rest else rest.rpartition(":")
-    names = [split] if split else entry.splits(None)
-    return [files for name in names for files in entry.locate(Path(root), name)]
+    kind = DATASETS[given.kind]
+    names = [given.split] if given.split else kind.splits(None)
+    return [files for name in names for files in (kind.locate(Path(given.root), name) if kind.locate else ())]
 
 
 def _described(survey: Survey) -> str:

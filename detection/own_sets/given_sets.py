@@ -34,12 +34,12 @@ class GivenSet(NamedTuple):
 
 
 def parse_given(text: str) -> GivenSet | None:
-    """The parts of KIND:ROOT[:SPLIT]; None of a text of another form, and of kinds without a layout.
+    """The parts of KIND:ROOT[:SPLIT]; None of a text of another form.
 
     "coco:FILE.json" and "voc:DEVKIT/VOC2007:trainval" are of another form: nothing needs to be looked for.
     """
     kind, _, rest = text.partition(":")
-    if kind not in DATASETS or DATASETS[kind].find is None or not rest:
+    if kind not in DATASETS or not rest:
         return None
     parts = rest.split(":")
     roots = [":".join(parts[:count]) for count in range(len(parts), 0, -1)]
@@ -50,7 +50,9 @@ def parse_given(text: str) -> GivenSet | None:
 
 
 def find_given(text: str) -> list[GivenSplit] | None:
-    """The splits of KIND:ROOT, or what validates with data.val=SPLIT of KIND:ROOT:SPLIT; None of other texts.
+    """The splits of KIND:ROOT, or what validates with data.val=SPLIT of KIND:ROOT:SPLIT.
+
+    There are none of other texts, nor of kinds that have no layout of other programs.
 
     Raises:
         UserError: there is no such set or split.

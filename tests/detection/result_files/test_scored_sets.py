@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from detection.imagenet import ilsvrc_shapes
 from detection.result_files.scored_sets import open_scored_set
 from detection.results.detection_report import NOTHING, ReportOptions
 from foundation.errors import UserError
@@ -46,6 +47,16 @@ def test_a_set_of_ones_own(place: Callable[..., Path]):
     assert about["config"]["data"]["val"] == "valid" and json.dumps(about)
     assert open_scored_set(f"yolo:{root}", "11point", [], NOTHING).split.metric == "voc07"
     assert open_scored_set(f"yolo:{root}", None, ["metric=voc12"], NOTHING).split.metric == "voc12"
+
+
+def test_a_set_of_imagenet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(ilsvrc_shapes, "DET_SPLITS", {"train": 4, "val": 4, "test": 1})
+    monkeypatch.setattr(ilsvrc_shapes, "LOC_SPLITS", {"train": 1, "val": 17, "test": 1})
+    root = ilsvrc_shapes.ensure_ilsvrc(tmp_path)
+    split, _, _ = open_scored_set(f"imagenet_det:{root}:val", None, [], NOTHING)
+    assert (split.kind, split.name, split.metric) == ("imagenet_det", "val", "ilsvrc_det")
+    assert len(split.dataset) == 4
+    assert open_scored_set(f"imagenet_det:{root}", None, [], NOTHING).split.name == "val2"
 
 
 @pytest.mark.parametrize(
