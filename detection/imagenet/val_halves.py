@@ -63,18 +63,24 @@ def _least_balanced(shown: Mapping[str, set[int]], half_of: Mapping[str, int], c
 def halve(shown: Mapping[str, set[int]]) -> dict[str, int]:
     """The half, 0 or 1, of every picture, by the labels that it shows.
 
-    From the rarest class on, each picture not yet placed goes where fewer of its class are, then where fewer
-    pictures are at all; those that show nothing come last.
+    Pictures with the rarest classes are placed first, each where its classes are scarcer: what counts is the
+    difference of the halves in a class as a share of all pictures that show it.
     """
     pictures = Counter(label for labels in shown.values() for label in labels)
     half_of: dict[str, int] = {}
-    counts = (Counter[int](), Counter[int]())
-    sizes = [0, 0]
-    for label in [*sorted(pictures, key=lambda label: (pictures[label], label)), None]:
-        for name in sorted(shown):
-            if name not in half_of and (label is None or label in shown[name]):
-                half = min((0, 1), key=lambda k: (counts[k][label] if label else 0, sizes[k], k))
-                half_of[name] = half
-                counts[half].update(shown[name])
-                sizes[half] += 1
+    counts, sizes = (Counter[int](), Counter[int]()), [0, 0]
+
+    def rarity(name: str) -> tuple[int, str]:
+        return min((pictures[label] for label in shown[name]), default=len(shown) + 1), name
+
+    def excess(half: int, name: str) -> float:
+        ours, theirs = counts[half], counts[1 - half]
+        return sum((ours[label] - theirs[label]) / pictures[label] for label in sorted(shown[name]))
+
+    for name in sorted(shown, key=rarity):
+        first, second = excess(0, name), excess(1, name)
+        half = int(second < first) if first != second else int(sizes[1] < sizes[0])
+        half_of[name] = half
+        counts[half].update(shown[name])
+        sizes[half] += 1
     return half_of
