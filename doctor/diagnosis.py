@@ -91,13 +91,7 @@ def diagnose(
         lines, findings = report.lines, report.findings
         surveys = training + validation
     if repair is not None:
-        if len(sets) != 1 or not (surveys[0].layout or parse_split(sets[0])):
-            given = " ".join(sets) or "a configuration"
-            raise UserError(f"--repair takes one coco: or voc: set, got {given}")
-        if surveys[0].layout:
-            raise UserError(
-                f"--repair takes files of COCO or a devkit; write {sets[0]} with --write-coco first"
-            )
+        files = _files_to_repair(sets, surveys)
         require_absent(repair)
     examination = examine(surveys, quick=quick, workers=workers)
     findings += examination.findings
@@ -108,13 +102,26 @@ def diagnose(
     if json_file is not None:
         write_text(json_file, json.dumps({"config": lines, **as_json(findings)}, indent=1))
     if repair is not None:
-        split = parse_split(sets[0])
-        assert split is not None  # the set was read, and it is no folder
-        changes = repair_split(split, surveys[0], examination.facts[0], repair)
+        changes = repair_split(files, surveys[0], examination.facts[0], repair)
         say("\n".join([*changes, f"{repair}: {len(changes)} changes"]))
     for line in write_sets(sets, coco, yolo):
         say(line)
     return is_clean(findings)
+
+
+def _files_to_repair(sets: Sequence[str], surveys: Sequence[Survey]) -> SplitFiles:
+    """The files of the one set that is given; UserError where there are others, or none that are repaired."""
+    given = " ".join(sets) or "a configuration"
+    if len(sets) != 1 or sets[0].startswith("folder:"):
+        raise UserError(f"--repair takes one coco: or voc: set, got {given}")
+    if surveys[0].layout:
+        raise UserError(f"--repair takes files of COCO or a devkit; write {given} with --write-coco first")
+    if (files := parse_split(given)) is not None:
+        return files
+    located = _located(given)
+    if len(located) != 1:
+        raise UserError(f"--repair takes one split, got {given}; name it, as in {given}:train")
+    return located[0]
 
 
 def with_kind(text: str) -> str:

@@ -1,14 +1,19 @@
-"""Boxes, masks and fields of COCO objects made fit: what is wrong in one is taken from another."""
+"""Boxes, masks and fields of objects made fit: what is wrong in one is taken from another."""
 
 import math
+import xml.etree.ElementTree as ET
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from detection.data.annotation_writers import set_texts, voc_corners
+from detection.data.annotations import Problem
 from detection.data.coco_checks import section_of
 from detection.data.coco_masks import draw_mask, segmentation_problems
+from detection.data.voc_checks import VOC_FORM, VocObject, XmlForm, read_object, read_size
 from detection.field_checks import decimal, is_area, is_flag, is_id, is_text, is_whole, shown
+from doctor.picture_checks import PictureFacts
 
 # What other programs write for the flags "crowd" and "difficult".
 _FLAGS = {"true": 1, "yes": 1, "t": 1, "y": 1}
@@ -139,3 +144,60 @@ def repair_masks(
             sound = [[x, y, x + width, y, x + width, y + height, x, y + height]]
             changes.append(f"{name}: its box stands for its mask, since its {text.split(';')[0]}")
         entry["segmentation"] = sound
+
+
+def mend_size(root: ET.Element, name: str, fact: PictureFacts, changes: list[str]) -> None:
+    """States the size of the file, turned or not as the annotation had it, unless the boxes fit the other."""
+    stated = read_size(root)
+    if stated in ([fact.fitting] if fact.fitting else [fact.size, fact.stored]):
+        return
+    before = "" if isinstance(stated, Problem) else f"{stated[::-1]} "
+    height, width = fact.fitting or fact.size or (0, 0)
+    changes.append(f"{name}: size {before}is now {(width, height)} (width, height)")
+    set_texts(root, "size", {"width": width, "height": height})
+
+
+def mend_objects(
+    root: ET.Element,
+    name: str,
+    names: Sequence[str],
+    changes: list[str],
+    form: XmlForm = VOC_FORM,
+    label: int | None = None,
+) -> None:
+    """Leaves out the objects that cannot be used or stand twice, and cuts boxes at the picture's border.
+
+    Args:
+        root: of an annotation whose size is right.
+        name: how `changes`, to which a line is added for each, call its file.
+        names: what <name> may be, in the order of the labels.
+        label: that all objects must have; None where they may be of any class.
+    """
+    seen: set[tuple[object, ...]] = set()
+    size = read_size(root)
+    assert not isinstance(size, Problem)  # it was repaired
+    for number, node in enumerate(root.findall("object"), start=1):
+        where, stated = f"{name} object {number}", (node.findtext("difficult") or "").strip()
+        if stated and decimal(stated) not in (0, 1):
+            changes.append(f"{where}: difficult {stated!r} is now {as_flag(stated)}")
+            set_texts(node, ".", {"difficult": as_flag(stated)})
+        found = read_object(node, number, names, size, form)
+        if not isinstance(found, VocObject):
+            root.remove(node)
+            changes.append(f"{where} left out: {found[0].text}")
+            continue
+        if label not in (None, found.label):
+            root.remove(node)
+            changes.append(f"{where} left out: it is {names[found.label - 1]}, which the picture is not")
+            continue
+        x1, y1, x2, y2 = found.box
+        box = max(x1, 0), max(y1, 0), min(x2, size[1]), min(y2, size[0])
+        if box != found.box:
+            corners = (voc_corners(one, form).values() for one in (found.box, box))
+            before, after = (", ".join(f"{value:g}" for value in values) for values in corners)
+            changes.append(f"{where}: bndbox {before} is now {after}")
+            set_texts(node, "bndbox", voc_corners(box, form))
+        if (found.label, box) in seen:
+            root.remove(node)
+            changes.append(f"{where} left out: the same box and class stand before")
+        seen.add((found.label, box))

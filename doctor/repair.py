@@ -8,14 +8,14 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from detection.data.annotation_writers import set_texts, voc_corners
 from detection.data.annotations import Problem
 from detection.data.coco_checks import FIELDS, problems, section_of, stated_size
-from detection.data.coco_dataset import CocoSplit
-from detection.data.voc_checks import VocObject, read_object, read_size, read_xml
+from detection.data.voc_checks import read_xml
 from detection.data.voc_dataset import CLASSES_FILE, VocSplit
-from detection.field_checks import decimal
-from doctor.object_repair import as_flag, box_of_mask, inside, mend_fields, repair_masks
+from detection.imagenet.ilsvrc_places import IlsvrcPlaces, part_of
+from detection.imagenet.ilsvrc_split import IlsvrcSplit, form_of
+from detection.own_sets.dataset_kinds import SplitFiles
+from doctor.object_repair import box_of_mask, inside, mend_fields, mend_objects, mend_size, repair_masks
 from doctor.picture_checks import PictureFacts
 from doctor.survey import Survey, SurveyedPicture
 from doctor.survey_readers import right_name
@@ -32,15 +32,13 @@ def require_absent(out: Path) -> None:
         raise UserError(f"{out} exists, and repairs overwrite nothing; choose another name")
 
 
-def repair_split(
-    split: CocoSplit | VocSplit, survey: Survey, facts: Sequence[PictureFacts], out: Path
-) -> Changes:
+def repair_split(split: SplitFiles, survey: Survey, facts: Sequence[PictureFacts], out: Path) -> Changes:
     """Writes the repaired annotations of a split.
 
     Args:
         survey: of the split; `facts` are of its pictures.
         out: of COCO a file; of VOC a folder for VOC2007 with Annotations, the split's list and a link to the
-            pictures.
+            pictures; of ImageNet a root with Annotations and links to all else.
     Returns:
         What was changed, one line each.
     Raises:
@@ -49,6 +47,8 @@ def repair_split(
     require_absent(out)
     if isinstance(split, VocSplit):
         return _repair_voc(split, survey, facts, out)
+    if isinstance(split, IlsvrcSplit):
+        return _repair_imagenet(split, survey, facts, out)
     content, changes = _repaired_coco(survey, facts, split.pictures)
     write_json(out, content)
     return changes
@@ -211,8 +211,8 @@ def _repair_voc(split: VocSplit, survey: Survey, facts: Sequence[PictureFacts], 
             continue
         if name != picture.where:
             changes.append(f"{picture.where} is now {name}, as its file is called")
-        _repair_size(root, name, fact, changes)
-        _repair_objects(root, f"{name}.xml", survey.classes, changes)
+        mend_size(root, name, fact, changes)
+        mend_objects(root, f"{name}.xml", survey.classes, changes)
         (annotations / f"{name}.xml").parent.mkdir(parents=True, exist_ok=True)
         write_bytes(annotations / f"{name}.xml", ET.tostring(root))
         kept.append(name)
@@ -220,39 +220,28 @@ def _repair_voc(split: VocSplit, survey: Survey, facts: Sequence[PictureFacts], 
     return changes
 
 
-def _repair_size(root: ET.Element, name: str, fact: PictureFacts, changes: Changes) -> None:
-    """States the size of the file, turned or not as the annotation had it, unless the boxes fit the other."""
-    stated = read_size(root)
-    if stated in ([fact.fitting] if fact.fitting else [fact.size, fact.stored]):
-        return
-    before = "" if isinstance(stated, Problem) else f"{stated[::-1]} "
-    height, width = fact.fitting or fact.size or (0, 0)
-    changes.append(f"{name}: size {before}is now {(width, height)} (width, height)")
-    set_texts(root, "size", {"width": width, "height": height})
-
-
-def _repair_objects(root: ET.Element, name: str, classes: Sequence[str], changes: Changes) -> None:
-    """Leaves out the objects that cannot be used or stand twice, and cuts boxes at the picture's border."""
-    seen: set[tuple[object, ...]] = set()
-    size = read_size(root)
-    assert not isinstance(size, Problem)  # it was repaired
-    for number, node in enumerate(root.findall("object"), start=1):
-        where, stated = f"{name} object {number}", (node.findtext("difficult") or "").strip()
-        if stated and decimal(stated) not in (0, 1):
-            changes.append(f"{where}: difficult {stated!r} is now {as_flag(stated)}")
-            set_texts(node, ".", {"difficult": as_flag(stated)})
-        found = read_object(node, number, classes, size)
-        if not isinstance(found, VocObject):
-            root.remove(node)
-            changes.append(f"{where} left out: {found[0].text}")
+def _repair_imagenet(split: IlsvrcSplit, survey: Survey, facts: Sequence[PictureFacts], out: Path) -> Changes:
+    """The lists and the devkit stay as they are, because they call pictures by their places in the lists."""
+    target = IlsvrcSplit(IlsvrcPlaces(out, split.places.task), split.name)
+    annotations, root_of = Path("Annotations", split.places.task), split.places.root.absolute()
+    (out / annotations).mkdir(parents=True)
+    parts = [annotations / part for part in ("train", "val") if part != part_of(split.name)]
+    for folder in (Path("Data"), Path("ImageSets"), Path("devkit"), *parts):
+        (out / folder).symlink_to(root_of / folder, target_is_directory=True)
+    changes: Changes = []
+    form, names = form_of(split.places.task), split.names()
+    for picture, fact in zip(survey.pictures, facts, strict=True):
+        file, copy_of = target.annotation_file(picture.where), split.annotation_file(picture.where)
+        if not copy_of.is_file() and not split.read(picture.where, names).problems:
+            continue  # a training picture of DET without objects
+        root = read_xml(copy_of, form)
+        if isinstance(root, Problem) or fact.size is None:
+            reason = root.text if isinstance(root, Problem) else "no readable picture"
+            changes.append(f"{picture.where} is not repaired, and keeps the split from being read: {reason}")
             continue
-        x1, y1, x2, y2 = found.box
-        box = max(x1, 0), max(y1, 0), min(x2, size[1]), min(y2, size[0])
-        if box != found.box:
-            before, after = (", ".join(f"{v:g}" for v in voc_corners(b).values()) for b in (found.box, box))
-            changes.append(f"{where}: bndbox {before} is now {after}")
-            set_texts(node, "bndbox", voc_corners(box))
-        if (found.label, box) in seen:
-            root.remove(node)
-            changes.append(f"{where} left out: the same box and class stand before")
-        seen.add((found.label, box))
+        mend_size(root, picture.where, fact, changes)
+        label = split.lists.labels.get(picture.where)
+        mend_objects(root, f"{picture.where}.xml", names, changes, form, label)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(file, ET.tostring(root))
+    return changes
