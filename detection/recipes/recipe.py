@@ -20,6 +20,7 @@ from detection.own_sets.split_opener import SplitOpener
 from detection.published_detectors import find_detector
 from detection.recipes.machine_scale import CPU, GPU, Scale
 from detection.recipes.set_facts import SetFacts, kind_of, survey_set
+from detection.results.metrics_by_name import OWN_METRICS
 from detection.starting_weights import architecture
 from detection.train import finetune
 from foundation.errors import WeightsError, plural
@@ -132,9 +133,9 @@ def choose(facts: SetFacts, given: Mapping[str, Any], scale: Scale, *, processes
     _choose_sides(recipe, facts, given, scale)
     _choose_anchors(recipe, facts, given)
     _choose_length(recipe, facts, given, scale, processes)
-    voc = given.get("data.kind") == "voc"
+    metric = OWN_METRICS.get(str(given.get("data.kind")), "coco")
     year = str(given.get("data.train")).partition(":")[0]
-    recipe.values["metric"] = ("voc07" if year == "2007" else "voc12") if voc else "coco"
+    recipe.values["metric"] = "voc07" if metric == "voc12" and year == "2007" else metric
     return recipe
 
 

@@ -13,11 +13,9 @@ from detection.data.dataset_splits import open_dataset, parse_split
 from detection.data.voc_dataset import VocDataset
 from detection.own_sets.given_sets import GivenSet, parse_given
 from detection.results.detection_report import EvaluatedSplit, ReportOptions
+from detection.results.metrics_by_name import OWN_METRICS
 from foundation.errors import UserError
 from training.config import load_config, override_values
-
-# Of kinds with another metric than COCO's.
-OWN_METRICS = {"voc": "voc12", "imagenet_det": "ilsvrc_det", "shapes_det": "ilsvrc_det"}
 
 
 class ScoredSet(NamedTuple):

@@ -116,6 +116,8 @@ METRICS = {
     "voc12": Metric(partial(_voc, method="area"), "mAP", VOC12),
     "ilsvrc_det": Metric(_ilsvrc, "mAP", ILSVRC),
 }
+# Of the kinds of data sets that have another metric of their own than COCO's.
+OWN_METRICS = {"voc": "voc12", "imagenet_det": "ilsvrc_det", "shapes_det": "ilsvrc_det"}
 
 
 def describe(result: dict[str, Any]) -> str:

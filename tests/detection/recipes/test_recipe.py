@@ -97,6 +97,7 @@ def test_what_depends_on_given_values_follows_them():
     assert values(400, {"schedule.total_steps": 100})["schedule.warmup_steps"] == 10
     assert "schedule.milestone_epochs" not in values(400, {"schedule.kind": "cosine"})
     assert values(9, {"data.kind": "voc", "data.train": "2007:train"})["metric"] == "voc07"
+    assert values(9, {"data.kind": "imagenet_det"})["metric"] == "ilsvrc_det"
 
 
 def test_several_processes_share_a_batch():
