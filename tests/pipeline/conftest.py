@@ -170,6 +170,24 @@ def start(
     forks.wait()
 
 
+@pytest.fixture(scope="session")
+def kill_at() -> Callable[[Any, int], None]:
+    """Kills a training of `start` at a step."""
+
+    def kill(process: Any, step: int) -> None:
+        """SIGKILL as soon as the step is reported; the process may be anywhere after it by then."""
+        lines = []
+        for line in process.stderr:
+            lines.append(line)
+            if line.startswith(f"step {step}/"):
+                break
+        process.kill()
+        process.wait()
+        assert lines and lines[-1].startswith(f"step {step}/"), "".join(lines)
+
+    return kill
+
+
 CASES = int(os.environ.get("FUZZ_CASES", "20"))
 SECONDS, MEBIBYTES = 1.0, 100
 NUMBERS = [

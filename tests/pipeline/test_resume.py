@@ -3,29 +3,21 @@
 import random
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 KINDS = {"pretrain": ("tiny_classifier", 12), "train_det": ("tiny_detector", 8)}
 
 
-def kill_at(process: Any, step: int) -> None:
-    """SIGKILL as soon as the step is reported; the process may be anywhere after it by then."""
-    lines = []
-    for line in process.stderr:
-        lines.append(line)
-        if line.startswith(f"step {step}/"):
-            break
-    process.kill()
-    process.wait()
-    assert lines and lines[-1].startswith(f"step {step}/"), "".join(lines)
-
-
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("name", KINDS)
 def test_killed_and_continued_equals_never_killed(
-    name: str, workers: int, start: Callable, tmp_path: Path, request: pytest.FixtureRequest
+    name: str,
+    workers: int,
+    start: Callable,
+    kill_at: Callable,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
 ):
     fixture, total = KINDS[name]
     options = [*request.getfixturevalue(fixture), f"run.workers={workers}"]
