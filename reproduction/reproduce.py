@@ -87,7 +87,7 @@ def reproduce(
     """
     rows = choose_rows(selection.rows, names)
     if config is not None:
-        raise UserError(f"--config {config} belongs to the tables of detectors, 7 to 10; leave it out")
+        raise UserError(f"--config {config} belongs to the tables of detectors, 7 to 12; leave it out")
     if only_report and overrides:
         raise UserError(f"--only-report runs nothing, so {' '.join(overrides)} changes nothing; leave it out")
     if not only_report:

@@ -4,7 +4,7 @@ python tools/reproduce.py --table 6 --rows resnet20 plain20 --seeds 3
 python tools/reproduce.py --figure 6 --only-report
 python tools/reproduce.py --table 9 --rows baseline refinement context
 
-The keys of Tables 7 to 10 are those of tools/train_det.py --keys. The same command again goes on where it was
+The keys of Tables 7 to 12 are those of tools/train_det.py --keys. The same command again goes on where it was
 stopped.
 """
 
@@ -20,13 +20,13 @@ from training.command import new_parser, run
 def parser() -> argparse.ArgumentParser:
     parser = new_parser(__doc__, keys="classification.config:PretrainConfig")
     add = parser.add_argument
-    add("--table", metavar="N", help="2, 3, 4 or 6, with the figures of its networks, or 7 to 10")
+    add("--table", metavar="N", help="2, 3, 4 or 6, with the figures of its networks, or 7 to 10 and 12")
     add("--figure", metavar="NAME", help="4, 6 or degradation, alone")
     add("--rows", nargs="+", default=[], metavar="NAME", help="networks, or detectors (default: all)")
     add("--seeds", type=int, default=3, metavar="N", help="runs of each row (default: 3)")
     text = "runs at once, on one GPU; of detectors each on its share of the CPU's cores (default: 1)"
     add("--together", type=int, default=1, metavar="N", help=text)
-    add("--config", type=Path, metavar="FILE", help="in place of the own configurations of Tables 7 to 10")
+    add("--config", type=Path, metavar="FILE", help="in place of the own configurations of Tables 7 to 12")
     add("--out", type=Path, default=Path("runs/reproduce"), metavar="DIR", help="default: runs/reproduce")
     add("--dry-run", action="store_true", help="print the plan and its cost only")
     add("--only-report", action="store_true", help="report what has ended, run nothing")

@@ -1,4 +1,4 @@
-"""Tables 7 to 11 of He et al. 2015: what they print of detectors, and what trains and scores each row here.
+"""Tables 7 to 12 of He et al. 2015: what they print of detectors, and what trains and scores each row here.
 
 The rows of Table 9 from the baseline on are an ablation: each adds one thing to the row before it.
 """
@@ -60,6 +60,7 @@ def _voc(label: str, key: str, value: float, config: str, voc12: float | None = 
 
 
 TEST_DEV = "test-dev, trained on train + val"
+ILSVRC_TEST = "ImageNet DET test"
 CONTEXT = ("testing.refine=1", "detector.context=true")
 MULTI_SCALE = (*CONTEXT, "testing.scales=[200, 400, 600, 800, 1000]")
 
@@ -125,6 +126,22 @@ DETECTION_TABLES = {
                 ("baseline, VGG-16", "vgg16", 70.4, "voc0712pp_frcnn_vgg16"),
                 ("baseline, ResNet-101", "baseline", 73.8, "voc0712pp_frcnn_r101"),
                 ("baseline+++, ResNet-101", BASELINE_3, 83.8, "voc0712pp_frcnn_r101_coco"),
+            )
+        ),
+    ),
+    # "The same as that for MS COCO in Table 9". GoogLeNet's 43.9 on test, ILSVRC 2014, has no row here.
+    "12": DetectionTable(
+        "Mean average precision on ImageNet DET val2, trained on train and val1",
+        f"{HE_2015}, Table 12, appendix B",
+        ("mAP",),
+        tuple(
+            DetectionRow(
+                *(label, key, {"mAP": Printed(val2)}, "imagenet_det_frcnn_r101", MULTI_SCALE, networks),
+                elsewhere={ILSVRC_TEST: {"mAP": Printed(test)}},
+            )
+            for label, key, val2, test, networks in (
+                ("single model, ResNet-101", "single", 60.5, 58.8, 1),
+                ("ensemble of three", "ensemble", 63.6, 62.1, 3),
             )
         ),
     ),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from reproduction.detectors.detection_tables import DETECTION_TABLES, TEST_DEV, DetectionRow
+from reproduction.detectors.detection_tables import DETECTION_TABLES, ILSVRC_TEST, TEST_DEV, DetectionRow
 from reproduction.runs import CONFIGS
 
 ROWS = [(number, row) for number, table in DETECTION_TABLES.items() for row in table.rows]
@@ -50,6 +50,15 @@ def test_tables_10_and_11():
         "baseline": (73.8,),
         "baseline+++": (83.8,),
     }
+
+
+def test_table_12():
+    assert numbers("12") == {"single": (60.5,), "ensemble": (63.6,)}
+    assert numbers("12", ILSVRC_TEST) == {"single": (58.8,), "ensemble": (62.1,)}
+    single, ensemble = DETECTION_TABLES["12"].rows
+    best = next(row for row in DETECTION_TABLES["9"].rows if row.key == "multi-scale")
+    assert single.overrides == ensemble.overrides == best.overrides
+    assert (single.networks, ensemble.networks) == (1, 3)
 
 
 def test_each_row_of_the_ablation_adds_one_thing_to_the_row_before():

@@ -98,7 +98,7 @@ def test_several_at_once(tool: Tool, tiny_config: Path, monkeypatch: pytest.Monk
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
-        (["--table", "12"], ["no table '12' is held", "9"]),
+        (["--table", "15"], ["no table '15' is held", "9"]),
         (["--table", "11"], ["Table 11", "evaluation server"]),
         (["--table", "9", "--rows", "contxt"], ["'contxt'", "did you mean 'context'"]),
         (["--table", "9", "--rows", "ensemble", "--seeds", "1"], ["ensemble needs 3 trainings"]),

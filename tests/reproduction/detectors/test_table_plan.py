@@ -36,6 +36,15 @@ def test_rows_share_trainings(tmp_path: Path):
     assert weights == ["coco_frcnn_r101_seed0/last.safetensors"]
 
 
+def test_one_network_and_three_of_table_12(tmp_path: Path):
+    plan = plan_rows(select_rows("12", []), 3, tmp_path, [])
+    names = [f"imagenet_det_frcnn_r101_context_seed{seed}" for seed in range(3)]
+    assert [training.folder.name for training in plan.trainings] == names
+    found = {e.folder.name: [folder.name for folder in e.networks] for e in plan.evaluations}
+    assert found == {**{f"single_seed{n}": [names[n]] for n in range(3)}, "ensemble_seed0": names}
+    assert all("testing.refine=1" in evaluation.overrides for evaluation in plan.evaluations)
+
+
 def test_an_evaluation_changes_what_belongs_to_scoring(tmp_path: Path):
     overrides = ["optim.lr=0.5", "data.root=here", "run.device=cpu", "testing.scales=[32, 64]"]
     plan = planned(["context", "multi-scale"], tmp_path, overrides=overrides)
