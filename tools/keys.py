@@ -19,12 +19,14 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: argparse.Namespace) -> None:
     from classification.config import PretrainConfig
     from detection.config import DetectionConfig
+    from detection.localization.localization_config import LocalizationConfig
     from foundation.option_listing import configuration_page
     from reproduction.analysis_config import AnalyzeConfig, RandomNetworksConfig
 
     schemas = {
         "Detectors": DetectionConfig,
         "Pretraining": PretrainConfig,
+        "Localization": LocalizationConfig,
         "Analyses": AnalyzeConfig,
         "The experiment on random networks": RandomNetworksConfig,
     }

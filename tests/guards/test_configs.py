@@ -11,6 +11,8 @@ from classification.config import PretrainConfig
 from detection.build import assemble, build_detector, detector_header
 from detection.config import BackboneConfig, DetectionConfig
 from detection.data.voc_dataset import VOC_CLASSES
+from detection.localization.localization_config import LocalizationConfig
+from detection.localization.localizer_files import build_localizer
 from detection.model.category_maps import CATEGORY_MAPS
 from detection.starting_weights import source_detector
 from training.config import dump_config, load_config
@@ -24,7 +26,15 @@ HEADER = ("python tools/", "Hardware", "Hours", "Expected")
 
 
 def is_detection(path: Path) -> bool:
-    return "backbone" in yaml.safe_load(path.read_text())
+    return "backbone" in yaml.safe_load(path.read_text()) and not is_localization(path)
+
+
+def is_pretraining(path: Path) -> bool:
+    return "backbone" not in yaml.safe_load(path.read_text())
+
+
+def is_localization(path: Path) -> bool:
+    return "loc" in path.stem.split("_")
 
 
 @pytest.mark.parametrize("path", CONFIGS + FOREIGN, ids=lambda path: path.stem)
@@ -34,7 +44,7 @@ def test_header(path: Path):
     assert path.relative_to(ROOT).as_posix() in header, "the command must name this file"
 
 
-@pytest.mark.parametrize("path", [p for p in CONFIGS if not is_detection(p)], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [p for p in CONFIGS if is_pretraining(p)], ids=lambda path: path.stem)
 def test_pretraining_config_builds(path: Path, tmp_path: Path):
     config = load_config(PretrainConfig, path)
     model = config.model
@@ -50,6 +60,14 @@ def test_detection_config_builds(path: Path, tmp_path: Path):
     config = load_config(DetectionConfig, path)
     assert config.backbone.weights or config.model.weights
     assert path.stem in FREEZE_NOTHING or config.backbone.norm == BackboneConfig().norm
+    assert reloaded(config, tmp_path) == config
+
+
+@pytest.mark.parametrize("path", [p for p in CONFIGS if is_localization(p)], ids=lambda path: path.stem)
+def test_localization_config_builds(path: Path, tmp_path: Path):
+    stand_in = ["backbone.weights=null", "backbone.norm=batch", "backbone.frozen_stages=0"]
+    build_localizer(load_config(LocalizationConfig, path, stand_in), num_classes=3)
+    config = load_config(LocalizationConfig, path)
     assert reloaded(config, tmp_path) == config
 
 

@@ -8,11 +8,12 @@ import pytest
 
 from classification.config import PretrainConfig
 from detection.config import DetectionConfig
+from detection.localization.localization_config import LocalizationConfig
 from foundation.option_listing import list_keys
 from reproduction.analysis_config import AnalyzeConfig, RandomNetworksConfig
 
 ROOT = Path(__file__).resolve().parents[2]
-SCHEMAS = [PretrainConfig, DetectionConfig, AnalyzeConfig, RandomNetworksConfig]
+SCHEMAS = [PretrainConfig, DetectionConfig, LocalizationConfig, AnalyzeConfig, RandomNetworksConfig]
 TAKE_KEYS = [
     file for file in sorted((ROOT / "tools").glob("*.py")) if '"overrides", nargs' in file.read_text()
 ]
