@@ -51,6 +51,19 @@ def tiny_detector() -> list[str]:
 
 
 @pytest.fixture(scope="session")
+def tiny_localizer() -> list[str]:
+    """Options that make localization on Shapes, from scratch, take seconds."""
+    return [
+        *("data.kind=shapes_loc", "data.image_size=32", "testing.scales=[32]", "feature=res4"),
+        *("backbone.name=resnet8_cifar", "backbone.norm=batch", "backbone.frozen_stages=0"),
+        *("rpn.channels=8", "testing.best=20"),
+        *("optim.batch_size=4", "optim.reference_batch=4", "schedule.warmup_steps=0"),
+        *("schedule.total_steps=8", "run.eval_every=4", "run.checkpoint_every=3", "run.log_every=1"),
+        "run.pictures=false",
+    ]
+
+
+@pytest.fixture(scope="session")
 def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A $DATA_ROOT with both Shapes sets, and `coco/` with 8 training and 4 validation pictures of them."""
     folder = tmp_path_factory.mktemp("data")
@@ -105,7 +118,7 @@ def refused(tool: Callable[..., None], capsys: pytest.CaptureFixture) -> Callabl
 # Imports torch once, which takes seconds, and then forks a process for every command line.
 FORKS = """
 import json, os, runpy, sys
-import classification.pretrain, detection.train
+import classification.pretrain, detection.train, detection.localization.localization_training
 for line in sys.stdin:
     what, given = json.loads(line)
     if what == "wait":

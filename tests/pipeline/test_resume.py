@@ -6,7 +6,11 @@ from pathlib import Path
 
 import pytest
 
-KINDS = {"pretrain": ("tiny_classifier", 12), "train_det": ("tiny_detector", 8)}
+KINDS = {
+    "pretrain": ("tiny_classifier", 12),
+    "train_det": ("tiny_detector", 8),
+    "train_loc": ("tiny_localizer", 8),
+}
 
 
 @pytest.mark.parametrize("workers", [0, 2])
