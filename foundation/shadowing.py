@@ -12,10 +12,12 @@ MAY_IMPORT = {
     "pictures": {"foundation"},
     "classification": SHARED,
     "detection": SHARED,
+    "segmentation": SHARED,
     "analysis": SHARED,
-    "doctor": SHARED | {"classification", "detection"},
-    "reproduction": SHARED | {"classification", "detection", "analysis", "doctor"},
-    "reporting": SHARED | {"classification", "detection", "analysis", "doctor", "reproduction"},
+    "doctor": SHARED | {"classification", "detection", "segmentation"},
+    "reproduction": SHARED | {"classification", "detection", "segmentation", "analysis", "doctor"},
+    "reporting": SHARED
+    | {"classification", "detection", "segmentation", "analysis", "doctor", "reproduction"},
 }
 
 
