@@ -14,8 +14,8 @@ TOOLS = sorted((ROOT / "tools").glob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
 # Tests of the whole: the rules of the house, and command lines from end to end.
 OF_THE_WHOLE = {"guards", "pipeline"}
-# Each package has its configuration, its constructors, its export and what flows through it under the same name,
-# as the design says.
+# Each package has its configuration, its constructors, its export and its types under the same name, as the
+# design says.
 ROLES = {"config", "build", "export", "types"}
 # Names that say nothing without their folder.
 EMPTY_NAMES = {
