@@ -10,6 +10,7 @@ from foundation.errors import UserError, suggest
 from reproduction.cost import costs, plan_table
 from reproduction.detectors.detection_tables import DETECTION_TABLES
 from reproduction.figures import draw_curves, draw_degradation
+from reproduction.localization.localization_tables import LOCALIZATION_TABLES
 from reproduction.paper import FIGURES, TABLES, Row
 from reproduction.runs import choose_rows, execute, plan_runs
 from reproduction.tables import Line, markdown, read_line, record
@@ -44,7 +45,7 @@ def select(table: str | None, figure: str | None) -> Selection:
         raise UserError("give --table or --figure, for instance --table 6")
     if table is not None:
         if table not in TABLES:
-            held = ", ".join([*TABLES, *DETECTION_TABLES])
+            held = ", ".join([*TABLES, *DETECTION_TABLES, *LOCALIZATION_TABLES])
             raise UserError(f"no table {table!r} is held; choose one of {held}")
         if TABLES[table].protocol is None:
             raise UserError(f"Table {table} comes from ImageNet's test server; choose another")
@@ -87,7 +88,9 @@ def reproduce(
     """
     rows = choose_rows(selection.rows, names)
     if config is not None:
-        raise UserError(f"--config {config} belongs to the tables of detectors, 7 to 12; leave it out")
+        raise UserError(
+            f"--config {config} belongs to the tables of detectors and of localization, 7 to 14; leave it out"
+        )
     if only_report and overrides:
         raise UserError(f"--only-report runs nothing, so {' '.join(overrides)} changes nothing; leave it out")
     if not only_report:

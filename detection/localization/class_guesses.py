@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import PurePath
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -31,6 +31,9 @@ class SavedScores(Protocol):
 
     @property
     def log_probabilities(self) -> Tensor: ...
+
+    @property
+    def about(self) -> dict[str, Any]: ...
 
 
 def guessed_classes(scores: SavedScores, pictures: OneClassPictures, *, most: int = MOST) -> list[list[int]]:

@@ -82,7 +82,7 @@ def evaluate_localization(
     if submission is not None and labels is not None:
         write_localization_submission(best_boxes(lists, pictures, labels), pictures, submission)
     result = localization_result(lists, pictures, labels, resamples=bootstrap) if pictures.has_truth else {}
-    result["evaluated"] = lists.about
+    result["evaluated"] = lists.about | ({} if guesses is None else {"guesses": guesses.about})
     if out is not None:
         write_json(out / "result.json", result, indent=1)
     return result

@@ -170,3 +170,30 @@ def test_what_is_refused(networks: Networks, refused: Callable, arguments: list[
 def test_rcnn_wants_an_rpn(networks: Networks, refused: Callable, tiny_localizer: list[str], tmp_path: Path):
     options = [*tiny_localizer, "step=rcnn", f"regions.proposals={networks[1]}", "run.workers=0"]
     assert "is no RPN of these classes" in refused("train_loc", "--out", tmp_path / "run", *options)
+
+
+def test_tables_13_and_14_in_small(
+    guesses: Path, tool: Callable, tiny_localizer: list[str], tmp_path: Path, capsys: pytest.CaptureFixture
+):
+    file = tmp_path / "small.yaml"
+    file.write_text("data: {kind: shapes_loc}\n")
+    out = tmp_path / "out"
+    steps = ["schedule.total_steps=1", "run.workers=0", "run.eval_every=1"]
+    options = ["--config", file, "--seeds", 2, "--guesses", guesses, "--out", out, *tiny_localizer, *steps]
+    tool("reproduce", "--table", "13", *options)
+    printed = capsys.readouterr().out
+    assert printed.count("not comparable") == 5 and "| not run |" not in printed
+    rows = {row["key"]: row for row in json.loads((out / "table13.json").read_text())["rows"]}
+    assert [len(rows[key]["errors"]) for key in ("rpn-1crop", "rpn-dense", "rcnn-top5", "ensemble")] == [
+        2,
+        2,
+        2,
+        1,
+    ]
+    # Table 14 is Table 13's last row: nothing is trained or searched again.
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
+    tool("reproduce", "--table", "14", *options)
+    after = {path: path.stat().st_mtime_ns for path in before}
+    assert before == after
+    (ours,) = [r for r in json.loads((out / "table14.json").read_text())["rows"] if r["ours"]]
+    assert ours["errors"] == rows["ensemble"]["errors"]

@@ -16,10 +16,11 @@ class Scores(NamedTuple):
     ids: list[str]
     classes: list[str]
     log_probabilities: Tensor
+    about: dict
 
 
 def scores(ids: list[str], values: list[list[float]], classes: tuple[str, ...] = ("cat", "dog")) -> Scores:
-    return Scores(ids, list(classes), torch.tensor(values))
+    return Scores(ids, list(classes), torch.tensor(values), {})
 
 
 def test_guesses_are_found_by_file_name(two_pictures: OneClassPictures):
