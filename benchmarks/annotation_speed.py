@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.backbone_speed import Pair
-from detection.data.coco_checks import check_coco, plain_numbers, read_json
-from detection.data.coco_masks import segmentation_problems
+from pictures.annotations.coco_checks import check_coco, plain_numbers, read_json
+from pictures.annotations.coco_masks import segmentation_problems
 
 HEIGHT, WIDTH = 480, 640
 PER_PICTURE = 7  # objects, as in COCO

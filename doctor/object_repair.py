@@ -9,11 +9,11 @@ import numpy as np
 
 from detection.data.annotation_writers import set_texts, voc_corners
 from detection.data.annotations import Problem
-from detection.data.coco_checks import section_of
-from detection.data.coco_masks import draw_mask, segmentation_problems
 from detection.data.voc_checks import VOC_FORM, VocObject, XmlForm, read_object, read_size
-from detection.field_checks import decimal, is_area, is_flag, is_id, is_text, is_whole, shown
 from doctor.picture_checks import PictureFacts
+from pictures.annotations.coco_checks import section_of
+from pictures.annotations.coco_masks import draw_mask, segmentation_problems
+from pictures.annotations.field_checks import decimal, is_area, is_flag, is_id, is_text, is_whole, shown
 
 # What other programs write for the flags "crowd" and "difficult".
 _FLAGS = {"true": 1, "yes": 1, "t": 1, "y": 1}

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from detection.data.annotations import Problem
-from detection.data.coco_checks import FIELDS, problems, section_of, stated_size
 from detection.data.voc_checks import read_xml
 from detection.data.voc_dataset import CLASSES_FILE, VocSplit
 from detection.imagenet.ilsvrc_places import IlsvrcPlaces, part_of
@@ -21,6 +20,7 @@ from doctor.survey import Survey, SurveyedPicture
 from doctor.survey_readers import right_name
 from foundation.atomic_files import write_bytes, write_json, write_text
 from foundation.errors import UserError
+from pictures.annotations.coco_checks import FIELDS, problems, section_of, stated_size
 
 Changes = list[str]
 Entries = list[dict[str, Any]]

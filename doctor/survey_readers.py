@@ -8,17 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from detection.data.annotations import DetectionDataset, Problem
-from detection.data.coco_checks import (
-    FIELDS,
-    problems,
-    read_json,
-    section_of,
-    stated_size,
-    with_annotations,
-    with_sizes,
-)
 from detection.data.coco_dataset import CocoSplit
-from detection.data.coco_masks import segmentation_problems
 from detection.data.voc_checks import VocAnnotation, read_annotation
 from detection.data.voc_dataset import VocSplit
 from detection.imagenet.ilsvrc_split import IlsvrcSplit
@@ -28,6 +18,16 @@ from doctor.findings import Finding, find
 from doctor.survey import Survey, SurveyedObject, SurveyedPicture
 from doctor.survey_imagenet import survey_imagenet
 from foundation.errors import UserError
+from pictures.annotations.coco_checks import (
+    FIELDS,
+    problems,
+    read_json,
+    section_of,
+    stated_size,
+    with_annotations,
+    with_sizes,
+)
+from pictures.annotations.coco_masks import segmentation_problems
 from pictures.file_names import find_file, fitting_files
 from pictures.suffixes import PICTURE_SUFFIXES, count_others, is_hidden, is_picture
 

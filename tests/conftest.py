@@ -22,6 +22,7 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import settings
+from PIL import Image
 
 from classification.data.cifar10 import TRAIN_FILES
 from training.seeding import seed_everything
@@ -222,4 +223,61 @@ def cifar_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data[0, [0, 1, 2, 1024]] = [1, 2, 3, 4]
     _write_cifar_file(root / "test_batch", data, labels)
     (root / "batches.meta").write_bytes(pickle.dumps({b"label_names": CLASSES}, protocol=3))
+    return root
+
+
+@pytest.fixture
+def coco_content() -> dict[str, Any]:
+    """Three pictures of 6 x 4 (width x height): objects, a crowd, nothing; category ids with a gap."""
+    return {
+        "images": [
+            {"id": 30, "file_name": "c.jpg", "height": 4, "width": 6},
+            {"id": 10, "file_name": "a.jpg", "height": 4, "width": 6},
+            {"id": 20, "file_name": "b.jpg", "height": 4, "width": 6},
+        ],
+        "categories": [{"id": 18, "name": "dog"}, {"id": 1, "name": "person"}],
+        "annotations": [
+            annotation(1, 10, 18, [1, 0, 3, 2], [[1, 0, 4, 0, 4, 2, 1, 2]]),
+            # Columns first: 0…7 empty, column 2 filled (4 pixels), the other 12 empty.
+            {**annotation(2, 30, 1, [2, 0, 1, 4], {"size": [4, 6], "counts": [8, 4, 12]}), "iscrowd": 1},
+            annotation(3, 10, 1, [4, 1, 2, 3], [[4, 1, 6, 1, 6, 4, 4, 4]]),
+        ],
+    }
+
+
+def annotation(number: int, image: int, category: int, box: list, segmentation: Any) -> dict[str, Any]:
+    """One entry of COCO's `annotations`."""
+    return {
+        "id": number,
+        "image_id": image,
+        "category_id": category,
+        "bbox": box,
+        "segmentation": segmentation,
+        "iscrowd": 0,
+    }
+
+
+@pytest.fixture
+def write_coco(tmp_path: Path, coco_content: dict[str, Any]) -> Callable[..., Path]:
+    """Writes a COCO file, `coco_content` unless told, and black pictures beside it; returns the file."""
+
+    def write(content: Any = coco_content) -> Path:
+        path = tmp_path / "instances.json"
+        path.write_text(json.dumps(content))
+        for name in "abc":
+            Image.fromarray(np.zeros((4, 6, 3), dtype=np.uint8)).save(tmp_path / f"{name}.jpg")
+        return path
+
+    return write
+
+
+@pytest.fixture
+def coco_root(write_coco: Callable[..., Path], tmp_path: Path) -> Path:
+    """`write_coco`'s set as open_dataset wants it, with the one split "val"."""
+    root = tmp_path / "coco"
+    (root / "annotations").mkdir(parents=True)
+    write_coco().rename(root / "annotations" / "instances_val.json")
+    (root / "val").mkdir()
+    for name in "abc":
+        (tmp_path / f"{name}.jpg").rename(root / "val" / f"{name}.jpg")
     return root

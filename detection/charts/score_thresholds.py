@@ -9,10 +9,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from detection.field_checks import is_number, shown
 from detection.types import Prediction
 from foundation.errors import UserError
 from foundation.file_reading import read_json
+from pictures.annotations.field_checks import is_number, shown
 
 
 class Thresholds(NamedTuple):

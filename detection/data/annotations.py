@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from detection.types import Target
 from foundation.errors import UserError
+from pictures.annotations.field_checks import Problem
 from pictures.decoding import upright_and_stored_size
 
 ROUNDING = 1.0  # pixels that a box may lie beyond the border of its picture by rounding
@@ -58,19 +59,6 @@ class DetectionDataset(Joinable, Protocol):
 
     def fingerprint(self) -> str:
         """A digest of the pictures' names and all annotations: a run only goes on with equal ones."""
-
-
-class Problem(NamedTuple):
-    """One reason for which the loader of a data set refuses an annotation file."""
-
-    check: str  # its name in docs/doctor.md
-    where: str  # the entry, such as "annotation 11"; "" means the file as a whole
-    text: str  # what is wrong, and the remedy
-    row: tuple[str, int] | None = None  # section and row of an entry of a COCO file that cannot be used
-
-    def error(self, file: str | Path) -> UserError:
-        """As an error; `file` is named first."""
-        return UserError(": ".join(part for part in (str(file), self.where, self.text) if part))
 
 
 def no_objects(image_id: int | str, size: tuple[int, int]) -> Target:

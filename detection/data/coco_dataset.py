@@ -14,10 +14,10 @@ import torch
 from numpy.typing import NDArray
 
 from detection.data.annotations import PackedObjects, refuse_turned
-from detection.data.coco_checks import check_coco, read_coco, read_json, with_annotations, with_sizes
-from detection.data.coco_masks import check_segmentations, draw_mask
-from detection.field_checks import xywh_boxes
 from detection.types import Target, Window
+from pictures.annotations.coco_checks import check_coco, read_coco, read_json, with_annotations, with_sizes
+from pictures.annotations.coco_masks import check_segmentations, draw_mask
+from pictures.annotations.field_checks import xywh_boxes
 from pictures.file_names import find_file
 
 _log = logging.getLogger(__name__)

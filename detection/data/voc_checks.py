@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 from detection.data.annotations import Problem, fit_only_turned, turned_problem
-from detection.field_checks import FARTHEST, decimal, is_size, shown
 from foundation.errors import UserError, suggest
 from foundation.file_reading import UNREADABLE, parse_xml, why_unreadable
+from pictures.annotations.field_checks import FARTHEST, decimal, is_size, shown
 from pictures.decoding import image_size, upright_and_stored_size
 
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from detection.field_checks import decimal
 from foundation.errors import UserError
+from pictures.annotations.field_checks import decimal
 
 # Names in small letters without blanks, dashes and underscores, the commonest first.
 _NAMES = {

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from detection.data.annotations import Problem
-from detection.field_checks import FARTHEST, decimal, is_size, is_text, shown
 from detection.layouts.csv_columns import EXPECTED, Columns, RegionColumns, find_columns
 from detection.layouts.drawn_objects import DrawnObject, DrawnPicture, gathered
 from detection.layouts.via_layout import Region, drawn_regions, parse_cell
 from foundation.errors import UserError
 from foundation.file_reading import read_text
+from pictures.annotations.field_checks import FARTHEST, decimal, is_size, is_text, shown
 
 _SEPARATORS = (",", ";", "\t")
 _Row = tuple[str, list[str]]  # the file and the line for messages, and the fields

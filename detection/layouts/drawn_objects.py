@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from detection.data.annotations import Problem
-from detection.field_checks import FARTHEST, is_number, shown
 from foundation.errors import UserError
+from pictures.annotations.field_checks import FARTHEST, is_number, shown
 
 Point = tuple[float, float]
 CORNERS = 64  # of the polygon that stands for a circle: within 0.2 % of its radius

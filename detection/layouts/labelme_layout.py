@@ -14,8 +14,6 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
 from detection.data.annotations import Problem
-from detection.data.coco_masks import draw_mask
-from detection.field_checks import is_id, is_size, is_text, shown
 from detection.layouts.drawn_objects import (
     DrawnObject,
     DrawnPicture,
@@ -30,6 +28,8 @@ from detection.layouts.drawn_objects import (
 from detection.layouts.picture_places import pictures_below
 from foundation.errors import UserError
 from foundation.file_reading import read_json, read_text, readable
+from pictures.annotations.coco_masks import draw_mask
+from pictures.annotations.field_checks import is_id, is_size, is_text, shown
 from pictures.decoding import upright_and_stored_size
 from pictures.file_names import find_file
 from pictures.opening import DECODING_ERRORS, open_picture

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from detection.data.annotations import Problem
-from detection.data.coco_checks import check_coco, section_of, with_annotations, with_sizes
 from detection.data.coco_dataset import CocoDataset
 from foundation.errors import UserError, suggest
+from pictures.annotations.coco_checks import check_coco, section_of, with_annotations, with_sizes
 
 _log = logging.getLogger(__name__)
 

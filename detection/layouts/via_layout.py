@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from detection.data.annotations import Problem
-from detection.field_checks import is_text, shown
 from detection.layouts.drawn_objects import (
     DrawnPicture,
     Point,
@@ -22,6 +21,7 @@ from detection.layouts.drawn_objects import (
 )
 from foundation.errors import UserError
 from foundation.file_reading import read_json, readable
+from pictures.annotations.field_checks import is_text, shown
 
 _log = logging.getLogger(__name__)
 

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 
 from detection.data.annotation_writers import coco_image
 from detection.data.annotations import Problem
-from detection.field_checks import decimal, shown
 from detection.layouts.layout import categories
 from foundation.errors import UserError
 from foundation.file_reading import read_text
+from pictures.annotations.field_checks import decimal, shown
 from pictures.decoding import image_size
 
 DIGITS = 6  # of a pixel: boxes written in shares with all their digits come back as they were

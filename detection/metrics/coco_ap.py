@@ -11,10 +11,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.data.coco_checks import check_coco, plain_numbers, read_coco, read_json
-from detection.data.coco_masks import check_segmentations, whole_run_length
 from detection.metrics.record_checks import Columns, Record, check_record_masks, check_records, id_order
 from foundation.errors import UserError
+from pictures.annotations.coco_checks import check_coco, plain_numbers, read_coco, read_json
+from pictures.annotations.coco_masks import check_segmentations, whole_run_length
 
 STAT_NAMES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 

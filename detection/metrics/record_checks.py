@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.data.coco_masks import check_segmentations
-from detection.field_checks import check_known, is_number, shown, xywh_boxes
 from foundation.errors import UserError
+from pictures.annotations.coco_masks import check_segmentations
+from pictures.annotations.field_checks import check_known, is_number, shown, xywh_boxes
 
 Record = dict[str, Any]
 

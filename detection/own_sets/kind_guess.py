@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
-from detection.data.coco_checks import read_json
 from detection.layouts.coco_layout import is_coco_file
 from detection.layouts.picture_places import subfolder
 from foundation.errors import UserError
 from foundation.file_reading import read_text
+from pictures.annotations.coco_checks import read_json
 from pictures.suffixes import is_hidden
 
 _LOOKED_AT = 5000  # files of the folder, which may be anybody's

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from detection.data.annotations import DetectionDataset
-from detection.data.coco_checks import read_json
 from detection.data.coco_dataset import CocoDataset
 from detection.results.result_records import with_boxes
 from foundation.errors import UserError
+from pictures.annotations.coco_checks import read_json
 
 
 def read_records(path: str, dataset: DetectionDataset, folders: Sequence[Path]) -> Any:

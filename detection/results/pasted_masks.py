@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 from torch import Tensor
 
-from detection.data.coco_masks import whole_run_length
 from detection.types import RunLength
+from pictures.annotations.coco_masks import whole_run_length
 
 _Floats = NDArray[np.float64]
 _Pixels = NDArray[np.int64]

@@ -12,10 +12,10 @@ import torch
 
 from detection.data.annotation_writers import coco_annotation, coco_content, coco_image
 from detection.data.annotations import DetectionDataset
-from detection.field_checks import check_known
 from detection.metrics.record_checks import Record, check_record_masks, check_records
 from detection.results.pasted_masks import as_run_length, mask_boxes
 from detection.types import Prediction, Target
+from pictures.annotations.field_checks import check_known
 
 
 class WithCategoryIds(Protocol):

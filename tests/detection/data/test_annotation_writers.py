@@ -10,8 +10,8 @@ from detection.data.annotation_writers import (
     voc_annotation,
     voc_corners,
 )
-from detection.data.coco_checks import check_coco
 from detection.data.voc_checks import VocObject, XmlForm, read_object
+from pictures.annotations.coco_checks import check_coco
 
 
 def test_a_coco_file_by_hand():

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from detection.data.coco_checks import read_coco
 from detection.data.coco_dataset import CocoDataset
 from foundation.errors import UserError
+from pictures.annotations.coco_checks import read_coco
 
 Content = dict[str, Any]
 TURNED = 6  # EXIF orientation: shown after a quarter turn to the right

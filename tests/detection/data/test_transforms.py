@@ -4,8 +4,8 @@ import torch
 from pycocotools import mask as coco_mask
 from torch.nn import functional as F
 
-from detection.data.coco_masks import draw_mask
 from detection.data.transforms import View, jittered_view, resized_size
+from pictures.annotations.coco_masks import draw_mask
 
 # Every decoded mask brings one, from inside pycocotools.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from detection.data.coco_checks import read_coco
 from detection.metrics import coco_ap
 from detection.metrics.coco_matches import match_records
 from detection.metrics.conventions import COCO, COCO50, class_curve, class_matches, mean_of
 from detection.metrics.matching import Matched
 from detection.metrics.record_checks import check_records
+from pictures.annotations.coco_checks import read_coco
 
 Entries = list[dict[str, Any]]
 

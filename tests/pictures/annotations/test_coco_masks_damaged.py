@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
-from detection.data.coco_masks import check_segmentations, draw_mask, segmentation_problems
 from detection.results.pasted_masks import as_run_length
 from foundation.errors import UserError
+from pictures.annotations.coco_masks import check_segmentations, draw_mask, segmentation_problems
 
 
 def encoded(mask: np.ndarray) -> dict[str, Any]:

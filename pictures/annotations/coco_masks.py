@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
-from detection.field_checks import is_whole, shown
-from detection.types import Window
 from foundation.errors import UserError
+from pictures.annotations.field_checks import is_whole, shown
 
 _Numbers = NDArray[np.int64]
+_Window = tuple[int, int, int, int]  # top, left, height, width; pixels
 
 _LONGEST_NUMBER = 7  # characters hold any run of a picture; COCO's code shifts more out of a word
 _AT_ONCE = 2000  # segmentations checked together: their numbers stay in the cache
@@ -28,7 +28,7 @@ def draw_mask(
     segmentation: Any,
     source: tuple[int, int],
     resized: tuple[int, int] | None = None,
-    window: Window | None = None,
+    window: _Window | None = None,
 ) -> NDArray[np.bool_]:
     """The mask (height, width) of one object.
 
@@ -72,7 +72,9 @@ def _scaled(
     return np.clip(np.reshape(polygon, (-1, 2)), -size, 2 * size) * (resized[::-1] / size)
 
 
-def _draw_polygons(polygons: Sequence[NDArray[np.float64]], window: Window) -> NDArray[np.bool_]:
+def _draw_polygons(
+    polygons: Sequence[NDArray[np.float64]], window: tuple[int, int, int, int]
+) -> NDArray[np.bool_]:
     """Only the pixels around the polygons are drawn: an object is seldom as large as its picture."""
     top, left, height, width = window
     corners = np.concatenate(polygons) - (left, top)

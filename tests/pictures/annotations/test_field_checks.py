@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from detection.field_checks import (
+from foundation.errors import UserError
+from pictures.annotations.field_checks import (
     check_known,
     decimal,
     is_area,
@@ -16,7 +17,6 @@ from detection.field_checks import (
     shown,
     xywh_boxes,
 )
-from foundation.errors import UserError
 
 NAN, INF = float("nan"), float("inf")
 

@@ -1,4 +1,4 @@
-"""The legal types and values of the fields of annotations and result records.
+"""The legal types and values of the fields of annotations and result records, and what is wrong with others.
 
 JSON does not tell 96 from 96.0, so a float that is a whole number passes for one. A truth value is no number,
 though Python counts it as one, and neither is text, even "1".
@@ -9,7 +9,8 @@ import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import chain
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,19 @@ from foundation.errors import UserError
 FARTHEST = 1e9  # pixels from the corner; squares of it keep their digits, and no picture is as large
 _MOST_PIXELS = 2**31 - 1  # run-lengths of COCO's tools count in 32 bits
 _DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
+
+
+class Problem(NamedTuple):
+    """One reason for which the loader of a data set refuses an annotation file."""
+
+    check: str  # its name in docs/doctor.md
+    where: str  # the entry, such as "annotation 11"; "" means the file as a whole
+    text: str  # what is wrong, and the remedy
+    row: tuple[str, int] | None = None  # section and row of an entry of a COCO file that cannot be used
+
+    def error(self, file: str | Path) -> UserError:
+        """As an error; `file` is named first."""
+        return UserError(": ".join(part for part in (str(file), self.where, self.text) if part))
 
 
 def is_number(value: Any) -> bool:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from detection.data.coco_masks import draw_mask
+from pictures.annotations.coco_masks import draw_mask
 
 # Every decoded mask brings one, from inside pycocotools.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

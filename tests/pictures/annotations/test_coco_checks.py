@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from detection.data.coco_checks import check_coco, plain_numbers, problems, read_coco, read_json
 from foundation.errors import UserError
+from pictures.annotations.coco_checks import check_coco, plain_numbers, problems, read_coco, read_json
 
 Content = dict[str, Any]
 

@@ -13,8 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from detection.data.annotations import Problem
-from detection.field_checks import (
+from foundation import file_reading
+from foundation.errors import UserError, plural
+from pictures.annotations.field_checks import (
+    Problem,
     all_known,
     are_bad_boxes,
     are_far_boxes,
@@ -30,8 +32,6 @@ from detection.field_checks import (
     shown,
     unknown_id,
 )
-from foundation import file_reading
-from foundation.errors import UserError, plural
 from pictures.decoding import image_size
 from pictures.file_names import find_file
 

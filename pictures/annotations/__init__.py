@@ -1,0 +1,1 @@
+"""What legal annotations of pictures are, whatever is learned from them."""
