@@ -21,6 +21,7 @@ from benchmarks.backbone_speed import Call, Pair, host_networks, memory_table, s
 from benchmarks.cifar_speed import cifar_calls, recompute_table
 from benchmarks.detector_speed import detection_calls, detector_memory
 from benchmarks.evaluation_speed import evaluation_calls
+from benchmarks.localization_speed import localization_calls, localization_memory
 from benchmarks.picture_speed import picture_calls, pixel_errors
 from benchmarks.switch_speed import switch_calls, switch_memory
 from reproduction.tables import markdown_table
@@ -116,6 +117,7 @@ PARTS: dict[str, Callable[[str], Iterator[Pair]]] = {
     "classification": classification_part,
     "detectors": detection_calls,
     "evaluation": lambda device: evaluation_calls(),
+    "localization": localization_calls,
     "pictures": picture_calls,
 }
 
@@ -137,6 +139,7 @@ def benchmark(rounds: int, device: str, parts: Sequence[str] = tuple(PARTS)) -> 
         *([memory_table(device)] if "backbones" in parts else []),
         *([detector_memory()] if "detectors" in parts and device == "cuda" else []),
         *([switch_memory(device)] if "appendix_b" in parts else []),
+        *([localization_memory(device)] if "localization" in parts else []),
         *([recompute_table()] if "cifar" in parts else []),
         *(["\n".join(pixel_errors())] if "pictures" in parts else []),
     ]

@@ -21,6 +21,7 @@ def test_the_table(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(module, "compare", lambda name, ours, peer, rounds: Timing(name, 1, rounds, rounds))
     monkeypatch.setattr(module, "memory_table", lambda device: "memory")
     monkeypatch.setattr(module, "switch_memory", lambda device: "switches")
+    monkeypatch.setattr(module, "localization_memory", lambda device: "localized")
     monkeypatch.setattr(module, "recompute_table", lambda: "recomputed")
     monkeypatch.setattr(module, "pixel_errors", lambda: ["pixels"])
     for part in module.PARTS:
@@ -32,6 +33,6 @@ def test_the_table(monkeypatch: pytest.MonkeyPatch):
     assert lines[1:4] == ["", "| what | ours, ms | peer, ms | peer / ours |", "| --- | --- | --- | --- |"]
     assert lines[4:] == [
         *(f"| {part} | 1000 | 3000 | 3.00 |" for part in module.PARTS),
-        *("", "memory", "", "switches", "", "recomputed", "", "pixels"),
+        *("", "memory", "", "switches", "", "localized", "", "recomputed", "", "pixels"),
     ]
     assert benchmark(3, "cpu", ["evaluation"]).splitlines()[4:] == ["| evaluation | 1000 | 3000 | 3.00 |"]
