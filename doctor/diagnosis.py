@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 from detection.config import DetectionConfig
 from detection.data.annotations import joining_problems
-from detection.data.coco_dataset import CocoSplit
 from detection.data.dataset_splits import DataConfig, locate_splits, parse_split
 from detection.own_sets.dataset_kinds import DATASETS, SplitFiles
 from detection.own_sets.given_sets import find_given, parse_given, write_sets
@@ -30,6 +29,7 @@ from doctor.training_checks import check_config
 from doctor.twins import check_twins
 from foundation.atomic_files import write_text
 from foundation.errors import UserError, plural
+from pictures.annotations.coco_split import CocoSplit
 from training.command import say
 from training.config import load_config
 

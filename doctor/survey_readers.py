@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from detection.data.annotations import DetectionDataset, Problem
-from detection.data.coco_dataset import CocoSplit
 from detection.data.voc_checks import VocAnnotation, read_annotation
 from detection.data.voc_dataset import VocSplit
 from detection.imagenet.ilsvrc_split import IlsvrcSplit
@@ -28,6 +27,7 @@ from pictures.annotations.coco_checks import (
     with_sizes,
 )
 from pictures.annotations.coco_masks import segmentation_problems
+from pictures.annotations.coco_split import CocoSplit
 from pictures.file_names import find_file, fitting_files
 from pictures.suffixes import PICTURE_SUFFIXES, count_others, is_hidden, is_picture
 

@@ -185,6 +185,20 @@ def random_placement(
     return Placement(label, x, y, radius, float(rng.normal(0, 0.35)), rng.uniform(0.8, 1.0))
 
 
+def random_placements(rng: Generator, height: int, width: int, classes: Sequence[str]) -> list[Placement]:
+    """One to six shapes; two of them may overlap, centres never coincide."""
+    placements: list[Placement] = []
+    wanted = int(rng.integers(1, 7))
+    for _ in range(5 * wanted):
+        radius = rng.uniform(14, 40)
+        x, y = rng.uniform(0.7 * radius, np.array([width, height]) - 0.7 * radius)
+        if all(np.hypot(x - p.x, y - p.y) > 0.45 * (radius + p.radius) for p in placements):
+            placements.append(random_placement(rng, x, y, radius, classes))
+        if len(placements) == wanted:
+            break
+    return placements
+
+
 def stamp_of(seed: int, classes: Sequence[str]) -> dict[str, int]:
     """What fixes a generated set, for `generated_folder`."""
     fewer = {} if classes == CLASSES else {"classes": len(classes)}

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from detection.config import DetectionConfig
 from detection.data.annotations import DetectionDataset
-from detection.data.coco_dataset import CocoDataset, CocoSplit
+from detection.data.coco_dataset import CocoDataset
 from detection.data.dataset_splits import open_dataset, parse_split
 from detection.data.voc_dataset import VocDataset
 from detection.metrics.bootstrap import class_resamples, interval_of, resampled
@@ -40,6 +40,7 @@ from detection.results.worst_cases import draw_worst
 from detection.types import Prediction
 from foundation.errors import UserError
 from foundation.file_reading import read_json
+from pictures.annotations.coco_split import CocoSplit
 from reporting.page.embedded_pictures import gallery
 from reporting.page.page_parts import Gallery, Note
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Literal
 
 from detection.data.annotations import DetectionDataset, JoinedDataset
-from detection.data.coco_dataset import CocoSplit, coco_split_of_file
 from detection.data.voc_dataset import VocSplit
 from detection.imagenet.ilsvrc_lists import TrainSample
 from detection.layouts.layout import FoundSet, Layout, SetOptions, open_layout, read_split, told_apart
@@ -19,6 +18,7 @@ from detection.layouts.picture_places import is_file_name
 from detection.own_sets.dataset_kinds import DATASETS, DatasetKind, SplitFiles
 from detection.own_sets.kind_guess import guess_kind
 from foundation.errors import UserError, suggest
+from pictures.annotations.coco_split import CocoSplit, coco_split_of_file
 from training.config import data_root, require_between
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.random import Generator
 from numpy.typing import NDArray
 from PIL import Image
 from pycocotools import mask as coco_mask
@@ -17,10 +16,9 @@ from detection.data.annotation_writers import coco_annotation, coco_content, coc
 from foundation.errors import UserError, suggest
 from pictures.shapes import (
     CLASSES,
-    Placement,
     draw_picture,
     generated_folder,
-    random_placement,
+    random_placements,
     stamp_of,
 )
 
@@ -101,20 +99,6 @@ def draw_scene(number: int, split: str, classes: Sequence[str] = CLASSES) -> Sce
         if share >= 0.25:  # what is hidden further is not annotated: nobody could name it
             shapes.append(Shape(placement.label, mask, difficult=bool(share < 0.5)))
     return Scene(f"{number:06d}", split, image, shapes)
-
-
-def random_placements(rng: Generator, height: int, width: int, classes: Sequence[str]) -> list[Placement]:
-    """One to six shapes; two of them may overlap, centres never coincide."""
-    placements: list[Placement] = []
-    wanted = int(rng.integers(1, 7))
-    for _ in range(5 * wanted):
-        radius = rng.uniform(14, 40)
-        x, y = rng.uniform(0.7 * radius, np.array([width, height]) - 0.7 * radius)
-        if all(np.hypot(x - p.x, y - p.y) > 0.45 * (radius + p.radius) for p in placements):
-            placements.append(random_placement(rng, x, y, radius, classes))
-        if len(placements) == wanted:
-            break
-    return placements
 
 
 def write_coco(folder: Path, classes: Sequence[str]) -> None:

@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from detection.data.coco_dataset import coco_split, coco_split_name
 from detection.layouts.layout import FoundSet, Layout, SetOptions
 from detection.layouts.picture_places import (
     SUBSETS,
@@ -24,6 +23,7 @@ from detection.layouts.picture_places import (
 )
 from foundation.errors import UserError
 from pictures.annotations.coco_checks import read_json, section_of
+from pictures.annotations.coco_split import coco_split, coco_split_name
 from pictures.suffixes import is_hidden
 
 _log = logging.getLogger(__name__)

@@ -5,8 +5,8 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from detection.data.coco_dataset import coco_split, coco_split_name
 from foundation.errors import UserError, plural
+from pictures.annotations.coco_split import coco_split, coco_split_name
 from pictures.file_names import find_file
 from pictures.suffixes import is_hidden, is_picture
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from detection.data.annotations import DetectionDataset, JoinedDataset
-from detection.data.coco_dataset import CocoDataset, CocoSplit, coco_split
+from detection.data.coco_dataset import CocoDataset
 from detection.data.shapes_scenes import shapes_of_split
 from detection.data.voc_dataset import VocDataset, VocSplit
 from detection.imagenet.ilsvrc_dataset import IlsvrcDataset
@@ -23,6 +23,7 @@ from detection.layouts.layout import FoundSet, SetOptions
 from detection.layouts.voc_layout import devkit_splits, find_voc, is_devkit
 from detection.layouts.yolo_layout import find_yolo
 from foundation.errors import UserError
+from pictures.annotations.coco_split import CocoSplit, coco_split
 from pictures.shapes import CLASSES, FEW_CLASSES
 
 SplitFiles = CocoSplit | VocSplit | IlsvrcSplit

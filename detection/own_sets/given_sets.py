@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from detection.data.annotation_writers import coco_annotation, coco_content, coco_image
-from detection.data.coco_dataset import CocoSplit, coco_split_name
 from detection.data.dataset_splits import parse_split
 from detection.data.voc_dataset import VocDataset, VocSplit
 from detection.layouts.layout import Layout, SetOptions, read_split
@@ -14,6 +13,7 @@ from detection.own_sets.dataset_kinds import DATASETS
 from detection.own_sets.set_writers import write_coco, write_yolo
 from foundation.errors import UserError
 from pictures.annotations.coco_checks import read_coco
+from pictures.annotations.coco_split import CocoSplit, coco_split_name
 
 
 class GivenSplit(NamedTuple):

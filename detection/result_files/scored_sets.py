@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from detection.config import DetectionConfig
-from detection.data.coco_dataset import CocoDataset, CocoSplit, coco_split_name
+from detection.data.coco_dataset import CocoDataset
 from detection.data.dataset_splits import open_dataset, parse_split
 from detection.data.voc_dataset import VocDataset
 from detection.own_sets.given_sets import GivenSet, parse_given
 from detection.results.detection_report import EvaluatedSplit, ReportOptions
 from detection.results.metrics_by_name import OWN_METRICS
 from foundation.errors import UserError
+from pictures.annotations.coco_split import CocoSplit, coco_split_name
 from training.config import load_config, override_values
 
 

@@ -4,8 +4,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from detection.data.coco_dataset import CocoDataset, CocoSplit
+from detection.data.coco_dataset import CocoDataset
 from doctor.survey_readers import _gaps, survey_coco, survey_dataset
+from pictures.annotations.coco_split import CocoSplit
 
 
 def test_class_folders(tmp_path: Path, diagnosis: Callable, draw: Callable):

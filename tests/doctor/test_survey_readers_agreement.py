@@ -11,13 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from detection.data.coco_dataset import CocoDataset, CocoSplit
+from detection.data.coco_dataset import CocoDataset
 from detection.data.voc_dataset import VocDataset, VocSplit
 from detection.metrics.coco_ap import evaluate
 from detection.results.evaluation import score_predictions
 from doctor.survey import Survey
 from doctor.survey_readers import survey_coco, survey_voc
 from foundation.errors import UserError
+from pictures.annotations.coco_split import CocoSplit
 
 CASES = int(os.environ.get("ANNOTATION_CASES", "600"))
 NUMBERS: list[Any] = [0, 1, 2, 3, 4, -1, 0.5, 1.0, 4.0, 6.0, 1e9, 2e9, 1e300, -1e300, 2**31, 2**40, 2**70]

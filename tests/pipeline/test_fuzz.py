@@ -25,11 +25,12 @@ from classification.data.shards import list_samples
 from classification.score.label_files import read_labels
 from classification.score.saved_scores import Scores, load_scores, save_scores
 from detection.config import DetectionConfig
-from detection.data.coco_dataset import CocoDataset, CocoSplit
+from detection.data.coco_dataset import CocoDataset
 from detection.data.voc_checks import read_annotation
 from detection.metrics.coco_ap import evaluate
 from doctor.box_findings import check_objects
 from doctor.survey_readers import survey_coco
+from pictures.annotations.coco_split import CocoSplit
 from pictures.decoding import image_size, load_image
 from pictures.opening import FORMATS
 from training.config import load_config

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from detection.config import DetectionConfig
-from detection.data.coco_dataset import CocoSplit, coco_split, coco_split_of_file
 from detection.data.dataset_splits import DataConfig, locate_splits, open_dataset, parse_split
 from detection.data.shapes_scenes import CLASSES, ShapesFolders
 from detection.data.voc_dataset import VocSplit
 from detection.own_sets.dataset_kinds import DATASETS
 from foundation.errors import UserError
+from pictures.annotations.coco_split import CocoSplit, coco_split
 from training.config import load_config
 
 CAT = ("cat", (11, 21, 30, 40), 0)
@@ -72,40 +72,6 @@ def test_shapes_join_too(shapes: ShapesFolders):
     assert len(open_dataset(config, "train+val")) == 300
     with pytest.raises(UserError, match="Shapes has no split 'vall'; did you mean 'val'"):
         open_dataset(config, "train+vall")
-
-
-@pytest.mark.parametrize(
-    ("split", "annotations", "pictures"),
-    [
-        ("val2014", "instances_val2014.json", "val2014"),
-        ("minival2014", "instances_minival2014.json", "val2014"),
-        ("valminusminival2014", "instances_valminusminival2014.json", "val2014"),
-        ("test2015", "image_info_test2015.json", "test2015"),
-        ("test-dev2015", "image_info_test-dev2015.json", "test2015"),
-        ("test", "instances_test.json", "test"),  # of somebody's own set
-        ("minival", "instances_minival.json", "minival"),
-    ],
-)
-def test_files_of_cocos_splits(tmp_path: Path, split: str, annotations: str, pictures: str):
-    assert coco_split(tmp_path, split) == (tmp_path / "annotations" / annotations, tmp_path / pictures)
-
-
-def test_pictures_of_all_splits_in_one_folder(tmp_path: Path):
-    (tmp_path / "images").mkdir()
-    assert coco_split(tmp_path, "val")[1] == tmp_path / "images"
-    (tmp_path / "val").mkdir()
-    assert coco_split(tmp_path, "val")[1] == tmp_path / "val"
-
-
-def test_the_pictures_of_an_annotation_file_are_those_of_its_split(tmp_path: Path):
-    file = tmp_path / "annotations" / "instances_minival2014.json"
-    assert (
-        coco_split_of_file(file)
-        == CocoSplit(file, tmp_path / "val2014")
-        == coco_split(tmp_path, "minival2014")
-    )
-    test = tmp_path / "annotations" / "image_info_test-dev2017.json"
-    assert coco_split_of_file(test) == CocoSplit(test, tmp_path / "test2017")
 
 
 def test_located_is_what_is_opened(coco_root: Path, write_voc: Callable[..., Path]):
