@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, Unpack, cast, get_args
 
+import torch
 from torch import nn
 
 from backbones.families import Options, find_family, is_model
@@ -11,7 +12,7 @@ from backbones.features import FeatureNetwork, StageHead, default_split, freeze_
 from backbones.networks.blocks import Shortcut, StrideOn, has_bottlenecks
 from backbones.networks.resnet import StemPool
 from backbones.norm import freeze_batchnorm
-from backbones.spec import LATER_OPTIONS, Network
+from backbones.spec import LATER_OPTIONS, FeatureSpec, Network
 from backbones.weights.weight_files import read_header
 from backbones.weights.weight_loading import load_weights
 from foundation.errors import OptionError, WeightsError, check_choice
@@ -88,6 +89,7 @@ def create_trunk_and_head(
     name: str,
     *,
     split: str | None = None,
+    out_features: Sequence[str] = (),
     frozen_stages: int = 0,
     weights: str | Path | None = None,
     norm: Norm = "batch",
@@ -98,19 +100,37 @@ def create_trunk_and_head(
     Args:
         split: last stage of the trunk; by default the head is one stage: res4, of VGG conv5, whose head is
             fc6 and fc7 on regions of 7x7.
+        out_features: what the trunk gives beside the split.
         name, frozen_stages, weights, norm, **options: as in `create_backbone`.
     Returns:
-        The trunk, giving {split: features}, and the head, (R, C, h, w) of these → (R, C', h', w').
+        The trunk, giving {split: features} and what else was asked for, and the head, which takes
+        (R, C, h, w) of the split to (R, C', h', w').
         Their parameter names together are those of the classifier without fc.
     Raises:
-        OptionError, WeightsError: as in `create_model`.
+        OptionError: as in `create_model`, or a feature comes after the split.
+        WeightsError: as in `create_model`.
     """
-    _check_keywords(options, norm, "weights", "split", "frozen_stages")
+    _check_keywords(options, norm, "weights", "split", "out_features", "frozen_stages")
     network, finish = _network_to_cut(name, norm, options)
     split = split or default_split(network)
-    head, trunk = StageHead(network, split), FeatureNetwork(network, (split,))
+    head, trunk = StageHead(network, split), FeatureNetwork(network, (*out_features, split))
+    if set(trunk.stages) & set(head.stages):
+        raise OptionError(f"the trunk ends in {split}, got out_features={list(out_features)!r}")
     finish(network, [trunk, head], weights, norm, frozen_stages)
     return trunk, head
+
+
+def find_feature_specs(name: str, **options: Unpack[Options]) -> dict[str, FeatureSpec]:
+    """Channels and stride of every feature that `create_backbone` can give, without memory for a network.
+
+    Args:
+        name, **options: as in `create_backbone`.
+    Raises:
+        OptionError: as in `create_model`.
+    """
+    _check_keywords(options, "batch")
+    with torch.device("meta"):
+        return _network_to_cut(name, "batch", options)[0].feature_specs
 
 
 def load_network(

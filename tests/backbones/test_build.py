@@ -4,7 +4,15 @@ import pytest
 import torch
 from torch import nn
 
-from backbones import OptionError, create_backbone, create_model, create_trunk_and_head, list_models
+from backbones import (
+    FeatureSpec,
+    OptionError,
+    create_backbone,
+    create_model,
+    create_trunk_and_head,
+    list_models,
+)
+from backbones.build import find_feature_specs
 from backbones.norm import FrozenBatchNorm2d
 
 DEPTHS_CIFAR = (20, 32, 44, 56, 110, 1202)
@@ -121,7 +129,13 @@ def test_unknown_names(create, name, message):
             {"num_classes": 5},
             "^unknown option 'num_classes'; choose from shortcut, .*weights",
         ),
-        (create_trunk_and_head, {"out_feature": "x"}, "^unknown option 'out_feature'; choose from .*split"),
+        (create_trunk_and_head, {"out": "x"}, "^unknown option 'out'; choose from .*split"),
+        (create_trunk_and_head, {"out_feature": "x"}, "did you mean 'out_features'"),
+        (
+            create_trunk_and_head,
+            {"out_features": ["res5"]},
+            r"^the trunk ends in res4, got out_features=\['res5'\]",
+        ),
         (create_model, {"shortcut": "D"}, "^unknown shortcut 'D'; choose from A, B, C$"),
         (create_model, {"stride_on": "1x3"}, r"^unknown stride_on '1x3'; did you mean '\dx\d'"),
         (create_model, {"norm": "forzen"}, "^unknown norm 'forzen'; did you mean 'frozen'"),
@@ -183,3 +197,19 @@ def test_impossible_number_of_frozen_stages(num_stages):
     message = rf"^frozen_stages must be 0 … 4 \(stem, res2, res3, res4\), got {num_stages}$"
     with pytest.raises(OptionError, match=message):
         create_backbone("resnet18", frozen_stages=num_stages)
+
+
+def test_features_of_a_network_that_is_not_built():
+    specs = find_feature_specs("resnet18", dilation=("res5",))
+    assert list(specs) == ["stem", "res2", "res3", "res4", "res5"]
+    assert specs["res5"] == FeatureSpec(512, 16)
+    assert find_feature_specs("vgg16")["conv3"] == FeatureSpec(256, 4)
+    assert find_feature_specs("timm/vit_tiny_patch16_224") == {"res4": FeatureSpec(192, 16)}
+    with pytest.raises(OptionError, match="vgg16 has no stages that can be dilated"):
+        find_feature_specs("vgg16", dilation=("res5",))
+
+
+def test_a_trunk_may_give_more_than_its_split():
+    trunk, head = create_trunk_and_head("resnet18", out_features=("res2",))
+    assert list(trunk.feature_specs) == ["res2", "res4"] and head.in_channels == 256
+    assert list(trunk(torch.zeros(1, 3, 32, 32))) == ["res2", "res4"]
