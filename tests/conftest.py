@@ -23,6 +23,7 @@ import pytest
 import torch
 from hypothesis import settings
 from PIL import Image
+from torch import nn
 
 from classification.data.cifar10 import TRAIN_FILES
 from training.seeding import seed_everything
@@ -194,6 +195,21 @@ def publisher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Publi
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}).start()
         yield found
         server.shutdown()
+
+
+@pytest.fixture
+def randomise_norms() -> Callable[[nn.Module], None]:
+    """Random affine parts and statistics: with the initial ones a mistake in their use would go unseen."""
+
+    def randomise(network: nn.Module) -> None:
+        for module in network.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                nn.init.uniform_(module.weight, 0.5, 1.0)
+                nn.init.normal_(module.bias, std=0.1)
+                nn.init.normal_(module.running_mean, std=0.1)
+                nn.init.uniform_(module.running_var, 0.5, 2.0)
+
+    return randomise
 
 
 CLASSES = [b"airplane", b"automobile", b"bird", b"cat", b"deer", b"dog", b"frog", b"horse", b"ship", b"truck"]

@@ -8,21 +8,6 @@ from torch import Tensor, nn
 
 
 @pytest.fixture
-def randomise_norms() -> Callable[[nn.Module], None]:
-    """Random affine parts and statistics: with the initial ones a mistake in their use would go unseen."""
-
-    def randomise(network: nn.Module) -> None:
-        for module in network.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                nn.init.uniform_(module.weight, 0.5, 1.0)
-                nn.init.normal_(module.bias, std=0.1)
-                nn.init.normal_(module.running_mean, std=0.1)
-                nn.init.uniform_(module.running_var, 0.5, 2.0)
-
-    return randomise
-
-
-@pytest.fixture
 def build_equal() -> Callable[..., nn.Module]:
     """Another's network with copies of our tensors, without its own initialisation, which takes seconds."""
 

@@ -28,6 +28,8 @@ PUBLIC = {
     "detection.types": ["Prediction", "Target"],
     "detection.metrics.voc_ap": ["evaluate"],
     "detection.metrics.coco_ap": ["evaluate"],
+    "segmentation.model.segmenters_by_name": ["create_model", "list_models", "load_network"],
+    "segmentation.model.segmenter_weights": ["load_segmenter_weights", "segmenter_header"],
     "analysis.responses": ["measure_responses"],
     "analysis.signal": ["measure_signal"],
     "analysis.lesions": ["measure_lesions"],
