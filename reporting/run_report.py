@@ -14,7 +14,14 @@ from foundation.atomic_files import write_text
 from foundation.errors import UserError
 from foundation.file_reading import read_text, readable
 from foundation.yaml12 import read_yaml
-from reporting import analysis_story, classifier_story, detector_story, run_comparison, run_facts
+from reporting import (
+    analysis_story,
+    classifier_story,
+    detector_story,
+    localization_story,
+    run_comparison,
+    run_facts,
+)
 from reporting.page.page_parts import Note, Section, Story
 from reporting.page.page_rendering import Page, render
 from training.progress.versions import describe_versions
@@ -49,12 +56,14 @@ KINDS = (
         classifier_story.tell_training,
         run_comparison.compare_classifiers,
     ),
+    RunKind("train_loc.py", localization_story.is_training, localization_story.tell_training, None),
     RunKind(
         "train_det.py",
         detector_story.is_training,
         detector_story.tell_training,
         run_comparison.compare_detectors,
     ),
+    RunKind("eval_loc.py --out", localization_story.is_evaluation, localization_story.tell_evaluation, None),
     RunKind("analyze.py --out", analysis_story.is_analysis, analysis_story.tell_analysis, None),
     RunKind(
         "eval_cls.py --out",
