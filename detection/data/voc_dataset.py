@@ -13,14 +13,10 @@ from detection.data.voc_checks import VocAnnotation, read_annotation, read_xml
 from detection.types import Target
 from foundation.errors import UserError, first_difference, suggest
 from foundation.file_reading import read_text
+from pictures.annotations.voc_classes import CLASSES_FILE, VOC_CLASSES
 from pictures.decoding import image_size
 from pictures.file_names import find_file, fitting_files
 from pictures.suffixes import PICTURE_SUFFIXES, is_picture
-
-_NAMES = """aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike person
-pottedplant sheep sofa train tvmonitor"""
-VOC_CLASSES = tuple(_NAMES.split())
-CLASSES_FILE = "classes.txt"  # labelImg's name for it
 
 
 class XmlSplit(Protocol):
