@@ -42,9 +42,7 @@ def test_folders_of_splits(write_folders: LabelWriter, layout: str):
 
 def test_what_is_missing(write_folders: LabelWriter, tmp_path: Path):
     root = write_folders(MAPS)
-    with pytest.raises(
-        UserError, match=r"the set has no split 'val', only all; expected classes\.txt"
-    ):
+    with pytest.raises(UserError, match=r"the set has no split 'val', only all; expected classes\.txt"):
         open_mask_folders(root, "val")
     (root / "masks" / "b.png").unlink()
     with pytest.raises(UserError, match=r"b\.png: no such label map; 1 of 3 pictures have none"):
