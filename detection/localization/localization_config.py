@@ -7,6 +7,7 @@ from typing import Literal
 from detection.config import BackboneConfig
 from detection.data.dataset_splits import DATASETS, DataConfig
 from detection.heads.roi_options import RoiConfig
+from detection.localization.one_class_pictures import PicturesOf
 from detection.model.per_class_rpn import PerClassRpnConfig
 from detection.model.rpn import RpnConfig
 from foundation.errors import suggest
@@ -24,13 +25,15 @@ CENTRE = 256  # short side of which one crop is the centre
 class LocalizationData:
     """Where the pictures are, and what of them is looked at.
 
-    A picture takes part whose objects are all of one class; localization is told, or guesses, which.
+    Localization is told, or guesses, the class of a picture; `pictures_of` says of which pictures.
 
     Attributes:
         kind: "imagenet_loc" as ILSVRC unpacks it, "shapes_loc" (generated on first use), or any other kind of
             set with boxes (docs/data_layouts.md).
         root, train, val, pictures, classes: as of data sets for detectors.
-        single_object: only pictures with one object take part.
+        pictures_of: "one_class" takes the pictures whose objects are all of one class, "single_object" those
+            with one object, "each_class" every picture once for each class in it. "imagenet_loc" states the
+            class of each picture.
         image_size: pixels of a crop's side, a multiple of 32.
         short_side: range of the scaled short side of training pictures, from which crops are cut at random;
             () takes the paper's 256 to 480, scaled as image_size is to 224.
@@ -43,7 +46,7 @@ class LocalizationData:
     val: str = ""
     pictures: str | None = None
     classes: tuple[str, ...] | None = None
-    single_object: bool = False
+    pictures_of: PicturesOf = "one_class"
     image_size: int = SIZE
     short_side: tuple[float, ...] = ()
     flip: bool = True

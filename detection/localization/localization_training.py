@@ -95,7 +95,7 @@ def train_localizer(
 def open_pictures(config: LocalizationConfig, split: str) -> OneClassPictures:
     """The pictures of a split that localization is about."""
     dataset = open_dataset(config.data.source(), split)
-    return OneClassPictures(dataset, split, single_object=config.data.single_object)
+    return OneClassPictures(dataset, split, config.data.pictures_of)
 
 
 def _read_picture(pictures: OneClassPictures, index: int) -> None:

@@ -77,4 +77,4 @@ def few(tmp_path: Path) -> FewMaker:
 def two_pictures(few: FewMaker) -> OneClassPictures:
     """A dog on the left, and two cats."""
     dog, cats = [(2, (0.0, 10.0, 60.0, 90.0))], [(1, (20.0, 20.0, 50.0, 80.0)), (1, (80.0, 5.0, 130.0, 60.0))]
-    return OneClassPictures(few([dog, cats]), "val", single_object=False)
+    return OneClassPictures(few([dog, cats]), "val", "one_class")

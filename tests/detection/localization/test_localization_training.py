@@ -23,7 +23,7 @@ def config(*more: str) -> LocalizationConfig:
 def test_the_splits_have_the_same_classes(few, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     sets = {"train": few([DOG]), "val": few([DOG], classes=("cat", "cow"))}
     monkeypatch.setattr(
-        training, "open_pictures", lambda _, split: OneClassPictures(sets[split], split, single_object=False)
+        training, "open_pictures", lambda _, split: OneClassPictures(sets[split], split, "one_class")
     )
     with pytest.raises(UserError, match="has 2 classes and data.val 2, or their names differ"):
         train_localizer(config(), tmp_path / "run")
@@ -35,14 +35,14 @@ def test_broken_validation_pictures_are_found_before_the_first_step(
 ):
     dataset = few([DOG])
     dataset.image_path(0).write_bytes(b"no picture")
-    pictures = OneClassPictures(dataset, "val", single_object=False)
+    pictures = OneClassPictures(dataset, "val", "one_class")
     monkeypatch.setattr(training, "open_pictures", lambda *_: pictures)
     with pytest.raises(UserError, match="1 of 1 validation pictures cannot be read"):
         train_localizer(config(), tmp_path / "run")
 
 
 def test_a_training_gives_the_same_result_twice(few, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    pictures = OneClassPictures(few([DOG, DOG]), "val", single_object=True)
+    pictures = OneClassPictures(few([DOG, DOG]), "val", "single_object")
     monkeypatch.setattr(training, "open_pictures", lambda *_: pictures)
     small = config("optim.batch_size=2", "testing.scales=[32]", "run.pictures=false", "rpn.channels=8")
     results = [train_localizer(small, tmp_path / name) for name in ("first", "second")]
