@@ -20,8 +20,10 @@ TINY = 1.0  # pixels of a side
 
 
 def check_objects(survey: Survey) -> list[Finding]:
-    """Boxes, duplicates and counts of an annotated set; of class folders the counts alone."""
+    """Boxes, duplicates and counts of an annotated set; of class folders counts alone, of label maps none."""
     findings = [] if survey.pictures else [find("no_pictures", survey.name, "holds no picture")]
+    if survey.labelled:
+        return findings
     names = [picture.path.parent.name for picture in survey.pictures]
     if survey.annotated:
         names = [survey.classes[item.category] for item in survey.objects]

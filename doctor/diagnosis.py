@@ -15,6 +15,7 @@ from detection.own_sets.kind_guess import guess_kind
 from detection.own_sets.split_opener import SplitOpener
 from doctor.box_findings import check_objects, check_turned
 from doctor.findings import Finding, as_json, find, is_clean, table
+from doctor.masks.mask_survey import PREFIX, survey_masks
 from doctor.picture_checks import PictureFacts, inspect_all
 from doctor.repair import repair_split, require_absent
 from doctor.survey import Survey
@@ -35,7 +36,7 @@ from training.config import load_config
 
 FORMS = (
     "coco:ANNOTATIONS.json[:PICTURE_FOLDER], voc:DEVKIT/VOC2007:trainval, folder:DIR, "
-    "imagenet_det:ILSVRC[:SPLIT], imagenet_loc:ILSVRC[:SPLIT], or "
+    "imagenet_det:ILSVRC[:SPLIT], imagenet_loc:ILSVRC[:SPLIT], segmentation:KIND:ROOT[:SPLIT], or "
     "KIND:ROOT[:SPLIT] of a folder in any layout, KIND as data.kind; a ROOT alone is looked at for its kind"
 )
 
@@ -112,7 +113,7 @@ def diagnose(
 def _files_to_repair(sets: Sequence[str], surveys: Sequence[Survey]) -> SplitFiles:
     """The files of the one set that is given; UserError where there are others, or none that are repaired."""
     given = " ".join(sets) or "a configuration"
-    if len(sets) != 1 or sets[0].startswith("folder:"):
+    if len(sets) != 1 or sets[0].startswith(("folder:", PREFIX)):
         raise UserError(f"--repair takes one coco: or voc: set, got {given}")
     if surveys[0].layout:
         raise UserError(f"--repair takes files of COCO or a devkit; write {given} with --write-coco first")
@@ -135,6 +136,8 @@ def with_kind(text: str) -> str:
 
 def open_set(text: str) -> list[Survey]:
     """The surveys of a set as the command line writes it; UserError where its form or files are wrong."""
+    if text.startswith(PREFIX):
+        return survey_masks(text)
     if text.startswith("folder:") and text != "folder:":
         return survey_folders(Path(text.removeprefix("folder:")))
     if (found := find_given(text)) is not None:

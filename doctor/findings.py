@@ -18,6 +18,7 @@ _ERRORS = """
 malformed_entry duplicate_image_id duplicate_annotation_id duplicate_category_id
 unknown_image unknown_category other_class malformed_box negative_box damaged_segmentation
 missing_picture empty_picture unreadable_picture huge_picture wrong_size turned_boxes leak
+missing_mask unreadable_mask unknown_index
 empty_class_folder no_class_folders different_classes no_pictures
 nothing_to_freeze wrong_weights other_stride_on wrong_batch does_not_build
 """
@@ -25,7 +26,7 @@ nothing_to_freeze wrong_weights other_stride_on wrong_batch does_not_build
 _WARNINGS = """
 misspelt_name missing_size other_suffix
 duplicate_category_name duplicate_file_name empty_box outside_box crossing_box duplicate_box
-exif_ambiguous duplicate_picture near_leak
+exif_ambiguous duplicate_picture near_leak absent_class
 few_epochs many_epochs milestone_after_end poor_anchors too_many_objects
 """
 # Many sound data sets have these.
@@ -34,7 +35,7 @@ near_duplicate_box tiny_box missing_segmentation
 exif_size exif_turned damaged_exif mislabelled_picture grey_picture cmyk_picture palette_picture alpha_picture
 deep_picture several_frames long_picture near_duplicate_picture
 no_objects unused_category rare_category category_gap class_counts crowd difficult
-below_stride enlarged_pictures
+below_stride enlarged_pictures all_ignored
 """
 CHECKS: dict[str, Severity] = {
     check: severity

@@ -40,6 +40,7 @@ class Survey:
         findings: of the reading itself.
         ignored: what objects are called that count neither as found nor as missed.
         annotated: whether pictures have boxes (class folders do not).
+        labelled: whether pictures have label maps, which are then all that is annotated.
         content: a COCO file's content as read, for repair.
         layout: of a set that was found in a folder, in words.
         role: sets of the same role, for instance training, belong together; between others pictures leak.
@@ -54,6 +55,7 @@ class Survey:
     findings: list[Finding] = field(default_factory=list)
     ignored: Literal["crowd", "difficult"] = "crowd"
     annotated: bool = True
+    labelled: bool = False
     content: Any = None
     layout: str = ""
     role: str | None = None

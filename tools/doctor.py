@@ -8,6 +8,7 @@ python tools/doctor.py yolo:MY_SET:train --write-coco train.json
 python tools/doctor.py coco:MY_SET --write-yolo my_yolo_set
 python tools/doctor.py voc:VOCdevkit/VOC2007:trainval --repair repaired
 python tools/doctor.py folder:data/imagenet --quick
+python tools/doctor.py segmentation:folder:MY_SET:train                         # pictures and masks
 python tools/doctor.py --config configs/voc07_frcnn_r50.yaml optim.batch_size=4
 
 Exit status: 0 clean, 1 errors or warnings, 2 the check itself was not possible.
@@ -27,7 +28,7 @@ def parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     text = (
         "KIND:ROOT[:SPLIT], KIND as data.kind; coco:ANNOTATIONS.json[:PICTURE_FOLDER], "
-        "voc:DEVKIT/VOC<year>:<split> or folder:DIR; with --config "
+        "voc:DEVKIT/VOC<year>:<split>, folder:DIR or segmentation:KIND:ROOT[:SPLIT]; with --config "
     )
     add("sets", nargs="*", metavar="SET | key=value", help=f"{text}changes to the configuration")
     add("--config", type=Path, metavar="FILE", help="a configuration of tools/train_det.py")

@@ -20,7 +20,8 @@ def open_mask_folders(root: Path, split: str) -> MaskDataset:
     """A split of such a set, or "all" of one that is not divided.
 
     Raises:
-        UserError: a folder is missing, or a picture has no label map.
+        UserError: a folder is missing, or no picture has a label map. Single ones that are missing are found
+            when they are read.
     """
     if not root.is_dir():
         raise UserError(f"{root}: no such folder; {_LAYOUT}")
@@ -30,15 +31,17 @@ def open_mask_folders(root: Path, split: str) -> MaskDataset:
     names = _listed(root, split, pictures) if images == root / "images" else list(pictures)
     if not names:
         raise UserError(f"{images}: holds no picture; {_LAYOUT}")
-    missing = [name for name in names if name not in labelled]
-    if missing:
+    if not any(name in labelled for name in names):
         raise UserError(
-            f"{masks / missing[0]}.png: no such label map; {len(missing)} of {len(names)} pictures have "
-            "none: label maps have the names of their pictures"
+            f"{masks / names[0]}.png: no such label map, and none of the other {len(names) - 1} pictures has "
+            f"one; {_LAYOUT}"
         )
     classes = read_classes(root / CLASSES_FILE)
     return MaskDataset(
-        [pictures[name] for name in names], [labelled[name] for name in names], classes, ids=names
+        [pictures[name] for name in names],
+        [labelled.get(name, masks / f"{name}.png") for name in names],
+        classes,
+        ids=names,
     )
 
 

@@ -1,8 +1,8 @@
 """The figures of a confusion matrix (Long et al. 2015, §5), in shares from 0 to 1.
 
 A class that is neither in the truth nor predicted has no IoU (NaN), and means leave it out. A class that is
-only predicted has IoU 0, and means count it. So do torchmetrics' JaccardIndex with average="macro" and the
-devkit of VOC. Nothing is rounded.
+only predicted has IoU 0, and means count it. So do the devkit of VOC and newer releases of torchmetrics'
+JaccardIndex with average="macro". Nothing is rounded.
 """
 
 from dataclasses import dataclass

@@ -45,8 +45,14 @@ def test_what_is_missing(write_folders: LabelWriter, tmp_path: Path):
     with pytest.raises(UserError, match=r"the set has no split 'val', only all; expected classes\.txt"):
         open_mask_folders(root, "val")
     (root / "masks" / "b.png").unlink()
-    with pytest.raises(UserError, match=r"b\.png: no such label map; 1 of 3 pictures have none"):
+    with pytest.raises(UserError, match=r"masks/b\.png: no such file; expected a PNG"):
+        open_mask_folders(root, "all").load_labels(1)
+    for name in "ac":
+        (root / "masks" / f"{name}.png").rename(root / "masks" / f"gt_{name}.png")
+    with pytest.raises(UserError, match=r"a\.png: no such label map, and none of the other 2 pictures"):
         open_mask_folders(root, "all")
+    for name in "ac":
+        (root / "masks" / f"gt_{name}.png").rename(root / "masks" / f"{name}.png")
     (root / "classes.txt").unlink()
     save(root / "masks" / "b.png", [[0, 0]])
     with pytest.raises(UserError, match=r"classes\.txt: no such file"):

@@ -1,0 +1,1 @@
+"""Checks of the label maps of segmentation."""
