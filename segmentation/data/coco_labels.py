@@ -75,11 +75,11 @@ class CocoLabels:
         size = self.image_size(index)
         if not self.has_truth:
             return np.full(size, IGNORED, dtype=np.uint8)
-        labels = np.zeros(size, dtype=np.uint8)
+        labels = np.zeros(size, dtype=np.uint8, order="F")  # column by column, as pycocotools draws
         text = self._texts[self._starts[index] : self._starts[index + 1]]
         for label, segmentation in json.loads(text):
             labels[draw_mask(segmentation, size)] = label
-        return labels
+        return np.ascontiguousarray(labels)
 
     def fingerprint(self) -> str:
         """A digest of the classes, the pictures' names and sizes, and all annotations that are drawn."""

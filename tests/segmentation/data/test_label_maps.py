@@ -87,6 +87,23 @@ def test_other_files_are_refused(tmp_path: Path):
         read_label_map(tmp_path / "c.png")
 
 
+def test_damaged_files_give_clear_errors(tmp_path: Path):
+    rng = np.random.default_rng(0)
+    write_label_map(tmp_path / "a.png", rng.integers(0, 20, (30, 40)).astype(np.uint8))
+    sound = (tmp_path / "a.png").read_bytes()
+    refused = 0
+    for _ in range(200):
+        damaged = bytearray(sound)
+        damaged[int(rng.integers(len(sound)))] ^= int(rng.integers(1, 256))
+        (tmp_path / "a.png").write_bytes(damaged[: int(rng.integers(1, 2 * len(sound)))])
+        try:
+            assert read_label_map(tmp_path / "a.png").ndim == 2
+        except UserError as error:
+            assert "a.png: " in str(error)
+            refused += 1
+    assert refused > 100
+
+
 def test_classes():
     labels = np.array([[0, 1, 2, 255]], dtype=np.uint8)
     assert classes_of(labels, 3, 0, Path("a")).tolist() == [[0, 1, 2, IGNORED]]
