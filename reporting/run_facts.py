@@ -99,7 +99,11 @@ def where(folder: Path, config: Any) -> list[tuple[str, str]]:
 def recipe(config: Any) -> list[tuple[str, str]]:
     """Learning rate, its schedule, steps and seed."""
     schedule, optim = config.schedule, config.optim
-    how = {"cosine": "cosine to zero", "plateau": f"times {schedule.gamma:g} where the error stands still"}
+    how = {
+        "cosine": "cosine to zero",
+        "poly": f"poly to zero, power {schedule.power:g}",
+        "plateau": f"times {schedule.gamma:g} where the error stands still",
+    }
     steps = ", ".join(f"{step:,}" for step in schedule.milestones)
     constant = f"times {schedule.gamma:g} after {steps} steps" if steps else "constant"
     warm = f"; {schedule.warmup} warm-up of {schedule.warmup_steps:,} steps" if schedule.warmup_steps else ""

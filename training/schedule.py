@@ -22,12 +22,14 @@ class ScheduleConfig:
 
     Attributes:
         kind: "step" multiplies the learning rate by gamma at each milestone, and is constant without any;
-            "cosine" falls to 0 at the end; "plateau" multiplies by gamma when evaluations get no better.
+            "cosine" falls to 0 at the end, and so does "poly", as (1 - step / total_steps) ** power;
+            "plateau" multiplies by gamma when evaluations get no better.
         total_steps: steps of the whole training; this or epochs must be given.
         epochs: length of the whole training in epochs, instead of total_steps.
         milestones: steps at which kind "step" multiplies the learning rate by gamma.
         milestone_epochs: milestones in epochs, for instance [60, 80], instead of steps.
         gamma: factor on the learning rate at a milestone or plateau.
+        power: of kind "poly" (Chen et al. 2018, DeepLab, §4.1).
         warmup_steps: steps at the start with a lower learning rate; 0 means none.
         warmup_epochs: warmup_steps in epochs instead of steps.
         warmup_factor: factor on the learning rate at the first step of the warm-up.
@@ -38,12 +40,13 @@ class ScheduleConfig:
         plateau_patience: evaluations without improvement that kind "plateau" waits for.
     """
 
-    kind: Literal["step", "cosine", "plateau"] = "step"
+    kind: Literal["step", "cosine", "poly", "plateau"] = "step"
     total_steps: int = 0
     epochs: float | None = None
     milestones: tuple[int, ...] = ()
     milestone_epochs: tuple[float, ...] = ()
     gamma: float = 0.1
+    power: float = 0.9
     warmup_steps: int = 0
     warmup_epochs: float | None = None
     warmup_factor: float = 0.1
@@ -59,7 +62,7 @@ class ScheduleConfig:
 
     def __post_init__(self) -> None:
         refuse_both(self)
-        require_positive(self, "epochs")
+        require_positive(self, "epochs", "power")
         if self.epochs is None and self.total_steps < 1:
             raise ValueError(f"total_steps must be positive, got {self.total_steps}; give it, or epochs")
         require_between(self, 0, 1, "gamma", "warmup_factor")
@@ -158,6 +161,8 @@ def lr_factor(config: ScheduleConfig, step: int, errors: Sequence[float], *, war
         warmup = warmup_factor(step, config.warmup_steps, config.warmup_factor, config.warmup)
     if config.kind == "cosine":
         return warmup * cosine_factor(step, config.total_steps)
+    if config.kind == "poly":
+        return warmup * poly_factor(step, config.total_steps, config.power)
     if config.kind == "plateau":
         return warmup * plateau_factor(errors, config.plateau_patience, config.gamma)
     return warmup * step_factor(step, config.milestones, config.gamma)
@@ -165,7 +170,7 @@ def lr_factor(config: ScheduleConfig, step: int, errors: Sequence[float], *, war
 
 def may_be_lengthened(config: ScheduleConfig) -> bool:
     """Whether no learning rate depends on `total_steps`, so that a run can go on beyond them."""
-    return config.kind != "cosine"
+    return config.kind not in ("cosine", "poly")
 
 
 def warmup_factor(step: int, steps: int, factor: float, kind: Literal["linear", "constant"]) -> float:
@@ -193,6 +198,11 @@ def step_factor(step: int, milestones: Sequence[int], gamma: float) -> float:
 def cosine_factor(step: int, total: int) -> float:
     """Half a cosine from 1 at step 0 to 0 at step `total` (Loshchilov and Hutter 2017, without restarts)."""
     return 0.5 * (1 + math.cos(math.pi * min(step, total) / total))
+
+
+def poly_factor(step: int, total: int, power: float) -> float:
+    """From 1 at step 0 to 0 at step `total`."""
+    return (1 - min(step, total) / total) ** power
 
 
 def plateau_factor(errors: Sequence[float], patience: int, gamma: float) -> float:

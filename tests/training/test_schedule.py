@@ -70,6 +70,13 @@ def test_cosine_equals_torchs():
         scheduler.step()
 
 
+def test_poly():
+    # Half way 0.5 ** 0.9; beyond the end nothing.
+    config = ScheduleConfig(kind="poly", total_steps=100)
+    assert [lr_factor(config, step, []) for step in (0, 50, 100, 120)] == pytest.approx([1, 0.5358867, 0, 0])
+    assert lr_factor(ScheduleConfig(kind="poly", total_steps=100, power=2.0), 50, []) == 0.25
+
+
 def test_plateau_by_hand():
     # Patience 1: the second evaluation in a row without a new best divides; an equal one is no new best.
     errors = [0.5, 0.4, 0.4, 0.45, 0.39, 0.4, 0.3, 0.3, 0.3]
