@@ -22,11 +22,13 @@ def main(arguments: argparse.Namespace) -> None:
     from detection.localization.localization_config import LocalizationConfig
     from foundation.option_listing import configuration_page
     from reproduction.analysis_config import AnalyzeConfig, RandomNetworksConfig
+    from segmentation.config import SegmentationConfig
 
     schemas = {
         "Detectors": DetectionConfig,
         "Pretraining": PretrainConfig,
         "Localization": LocalizationConfig,
+        "Segmentation": SegmentationConfig,
         "Analyses": AnalyzeConfig,
         "The experiment on random networks": RandomNetworksConfig,
     }

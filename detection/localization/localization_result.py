@@ -7,6 +7,7 @@ from detection.localization.class_guesses import Guesses, best_boxes
 from detection.localization.one_class_pictures import OneClassPictures
 from detection.metrics.bootstrap import bootstrap_mean
 from detection.metrics.localization_error import evaluate, whole_picture_error
+from foundation.errors import plural
 
 NAMES = {
     "oracle_error": "error with the true class",
@@ -56,7 +57,7 @@ def localization_result(
 
 def describe_localization(result: dict[str, Any]) -> str:
     """The result as a few lines for people, in per cent."""
-    lines = [f"localization error in % of {result['pictures']} pictures"]
+    lines = [f"localization error in % of {plural(result['pictures'], 'picture')}"]
     for name, value in result["scores"].items():
         line = f"  {NAMES[name]:<34}{100 * value:>7.2f}"
         if name in result.get("intervals", {}):

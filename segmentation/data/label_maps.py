@@ -96,10 +96,14 @@ def read_classes(file: Path) -> list[str]:
     return check_classes([line.strip() for line in lines if line.strip()], file)
 
 
+def palette() -> NDArray[np.uint8]:
+    """(256, 3) the colour of each index: black of 0, grey of what is ignored."""
+    return np.array([(0, 0, 0), *map(class_colour, range(1, IGNORED)), GREY], dtype=np.uint8)
+
+
 def write_label_map(path: Path, labels: Labels) -> None:
     """Writes classes (H, W) as a PNG with a palette: class 0 black, ignored pixels grey."""
     image = Image.fromarray(np.ascontiguousarray(labels))
-    colours = [(0, 0, 0), *map(class_colour, range(1, IGNORED)), GREY]
-    image.putpalette([value for colour in colours for value in colour])  # the pixels become its indices
+    image.putpalette(palette().flatten().tolist())  # the pixels become its indices
     with replace_atomically(path) as temporary:
         image.save(temporary, format="PNG", optimize=False)

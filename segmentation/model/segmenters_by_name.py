@@ -16,6 +16,7 @@ from foundation.errors import OptionError, check_choice, suggest
 from segmentation.model.fcn import VggSkipHead, fcn_head
 from segmentation.model.segmenter import Segmenter
 from segmentation.model.segmenter_kinds import KINDS, Maps, choose_maps, has_fc6
+from segmentation.model.segmenter_options import SegmenterOptions
 from segmentation.model.segmenter_weights import adopt_weights, load_segmenter_weights
 
 _PICTURES = 224  # pixels a side that the backbones listed are meant for
@@ -43,7 +44,7 @@ def create_model(
     output_stride: int | None = None,
     weights: str | Path | None = None,
     backbone_weights: str | Path | None = None,
-    norm: Norm = "batch",
+    norm: Norm = SegmenterOptions.norm,
     frozen_stages: int = 0,
     **options: Unpack[Options],
 ) -> Segmenter:
@@ -100,7 +101,11 @@ class LoadedSegmenter(NamedTuple):
 
 
 def load_network(
-    weights: str | Path, *, output_stride: int | None = None, norm: Norm = "batch", frozen_stages: int = 0
+    weights: str | Path,
+    *,
+    output_stride: int | None = None,
+    norm: Norm = SegmenterOptions.norm,
+    frozen_stages: int = 0,
 ) -> LoadedSegmenter:
     """The network that a weight file of ours is of, built as its header says.
 

@@ -15,6 +15,8 @@ from detection.localization.localization_config import LocalizationConfig
 from detection.localization.localizer_files import build_localizer
 from detection.model.category_maps import CATEGORY_MAPS
 from detection.starting_weights import source_detector
+from segmentation.build import build_segmenter
+from segmentation.config import SegmentationConfig
 from training.config import dump_config, load_config
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,8 +31,12 @@ def is_detection(path: Path) -> bool:
     return "backbone" in yaml.safe_load(path.read_text()) and not is_localization(path)
 
 
+def is_segmentation(path: Path) -> bool:
+    return bool({"fcn", "deeplabv3"} & set(path.stem.split("_")))
+
+
 def is_pretraining(path: Path) -> bool:
-    return "backbone" not in yaml.safe_load(path.read_text())
+    return "backbone" not in yaml.safe_load(path.read_text()) and not is_segmentation(path)
 
 
 def is_localization(path: Path) -> bool:
@@ -68,6 +74,14 @@ def test_localization_config_builds(path: Path, tmp_path: Path):
     stand_in = ["backbone.weights=null", "backbone.norm=batch", "backbone.frozen_stages=0"]
     build_localizer(load_config(LocalizationConfig, path, stand_in), num_classes=3)
     config = load_config(LocalizationConfig, path)
+    assert reloaded(config, tmp_path) == config
+
+
+@pytest.mark.parametrize("path", [p for p in CONFIGS if is_segmentation(p)], ids=lambda path: path.stem)
+def test_segmentation_config_builds(path: Path, tmp_path: Path):
+    stand_in = ["model.backbone_weights=null", "model.norm=batch", "model.frozen_stages=0"]
+    build_segmenter(load_config(SegmentationConfig, path, stand_in), ["background", "cat", "dog"])
+    config = load_config(SegmentationConfig, path)
     assert reloaded(config, tmp_path) == config
 
 

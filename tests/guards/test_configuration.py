@@ -11,9 +11,13 @@ from detection.config import DetectionConfig
 from detection.localization.localization_config import LocalizationConfig
 from foundation.option_listing import list_keys
 from reproduction.analysis_config import AnalyzeConfig, RandomNetworksConfig
+from segmentation.config import SegmentationConfig
 
 ROOT = Path(__file__).resolve().parents[2]
-SCHEMAS = [PretrainConfig, DetectionConfig, LocalizationConfig, AnalyzeConfig, RandomNetworksConfig]
+SCHEMAS = [
+    *(PretrainConfig, DetectionConfig, LocalizationConfig, SegmentationConfig),
+    *(AnalyzeConfig, RandomNetworksConfig),
+]
 TAKE_KEYS = [
     file for file in sorted((ROOT / "tools").glob("*.py")) if '"overrides", nargs' in file.read_text()
 ]

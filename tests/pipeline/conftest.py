@@ -51,6 +51,17 @@ def tiny_detector() -> list[str]:
 
 
 @pytest.fixture(scope="session")
+def tiny_segmenter() -> list[str]:
+    """Options that make segmentation of Shapes, from scratch, take seconds."""
+    return [
+        *("data.kind=shapes", "data.crop=32", "data.short_side=48", "model.name=fcn_resnet8_cifar"),
+        *("model.output_stride=4", "model.aux=false", "optim.batch_size=4", "optim.reference_batch=4"),
+        *("schedule.total_steps=8", "run.eval_every=4", "run.checkpoint_every=3", "run.log_every=1"),
+        "run.pictures=false",
+    ]
+
+
+@pytest.fixture(scope="session")
 def tiny_localizer() -> list[str]:
     """Options that make localization on Shapes, from scratch, take seconds."""
     return [
@@ -119,6 +130,7 @@ def refused(tool: Callable[..., None], capsys: pytest.CaptureFixture) -> Callabl
 FORKS = """
 import json, os, runpy, sys
 import classification.pretrain, detection.train, detection.localization.localization_training
+import segmentation.segmenter_training
 for line in sys.stdin:
     what, given = json.loads(line)
     if what == "wait":

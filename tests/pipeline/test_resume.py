@@ -10,6 +10,7 @@ KINDS = {
     "pretrain": ("tiny_classifier", 12),
     "train_det": ("tiny_detector", 8),
     "train_loc": ("tiny_localizer", 8),
+    "train_seg": ("tiny_segmenter", 8),
 }
 
 

@@ -1,0 +1,1 @@
+"""What is made of label maps that were found: figures, files, pictures."""

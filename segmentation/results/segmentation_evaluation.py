@@ -1,0 +1,147 @@
+"""Evaluation of semantic segmentation: of weights, or of anybody's folder of label maps."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from backbones.weights.downloads import digest
+from foundation.atomic_files import make_folder, write_json
+from foundation.errors import UserError
+from segmentation.build import load_trained
+from segmentation.config import SegmentationConfig
+from segmentation.data.label_maps import write_label_map
+from segmentation.data.segmentation_sets import open_set
+from segmentation.metrics.boundary_score import boundary_f
+from segmentation.metrics.confusion_matrix import ConfusionMatrix
+from segmentation.metrics.label_figures import Floats
+from segmentation.results.mask_files import check_masks, mask_name, read_prediction
+from segmentation.results.segmentation_result import segmentation_result
+from segmentation.set_search import search_set
+from segmentation.types import SegmentationDataset
+from training.config import load_config
+from training.devices import gather_objects, is_main, process_group, resolve_device
+from training.progress.computing_cost import measured
+
+
+class Scorer:
+    """Counts label maps picture by picture, and with boundaries their boundary F."""
+
+    def __init__(self, dataset: SegmentationDataset, *, boundaries: bool) -> None:
+        self.dataset = dataset
+        self.matrix = ConfusionMatrix(len(dataset.classes))
+        self.boundaries: list[Floats] | None = [] if boundaries else None
+
+    def add(self, found: Tensor, truth: Tensor) -> None:
+        """One picture's label maps (H, W) uint8."""
+        self.matrix.add(found, truth)
+        if self.boundaries is not None:
+            maps = found.cpu().numpy(), truth.cpu().numpy()
+            self.boundaries.append(boundary_f(*maps, len(self.dataset.classes)))
+
+    def result(self, resamples: int) -> dict[str, Any]:
+        """Of the pictures of all processes, which all call it; see `segmentation_result`."""
+        boundaries = self.boundaries
+        if boundaries is not None:
+            boundaries = [one for part in gather_objects(boundaries) for one in part]
+        return segmentation_result(
+            self.matrix.merged(),
+            self.dataset.classes,
+            self.matrix.merged_pictures(),
+            boundaries=boundaries,
+            resamples=resamples,
+        )
+
+
+def evaluate_segmentation(
+    *,
+    weights: Path | None,
+    predictions: Path | None,
+    overrides: Sequence[str] = (),
+    out: Path | None = None,
+    masks: Path | None = None,
+    boundaries: bool = False,
+    bootstrap: int = 0,
+) -> dict[str, Any] | None:
+    """Scores a network on the validation split of its training, or a folder of PNGs on a set.
+
+    Args:
+        weights: of tools/train_seg.py.
+        predictions: a folder with a PNG of indices for each picture; no network is involved, and the
+            overrides say which set: data.kind, data.root, data.val.
+        overrides: changes to the configuration of the training.
+        out: folder for result.json.
+        masks: folder for what the network finds, PNGs of indices; also of a split without truth.
+        boundaries: also the boundary F, which takes longer.
+        bootstrap: resamples of the pictures for the interval of the mean IoU; 0 leaves it out.
+    Returns:
+        As `segmentation_result`, with what it is of; None in processes other than the main one.
+    Raises:
+        UserError: files that do not fit the data, or an argument that has no effect.
+    """
+    if (weights is None) == (predictions is None):
+        raise UserError("give --weights FILE, or --predictions FOLDER of PNGs")
+    if predictions is not None:
+        if masks is not None:
+            raise UserError("--masks belongs to --weights: the predictions are label maps already")
+        result = _score_folder(predictions, overrides, boundaries, bootstrap)
+    else:
+        assert weights is not None
+        result = _score_weights(weights, overrides, masks, boundaries, bootstrap)
+    if not is_main():
+        return None
+    if out is not None:
+        write_json(out / "result.json", result, indent=1)
+    return result
+
+
+def _score_weights(
+    weights: Path, overrides: Sequence[str], masks: Path | None, boundaries: bool, bootstrap: int
+) -> dict[str, Any]:
+    network, config, classes = load_trained(weights, overrides)
+    dataset = open_set(config.data, config.data.val)
+    if dataset.classes != classes:
+        raise UserError(
+            f"{weights} knows {len(classes)} classes, data.val={config.data.val} has {len(dataset.classes)}, "
+            "or their names differ: choose data to match"
+        )
+    if not dataset.has_truth and masks is None:
+        raise UserError(
+            f"{config.data.val} has no label maps to score with; give --masks FOLDER for its server"
+        )
+    scorer = Scorer(dataset, boundaries=boundaries)
+
+    def use(index: int, found: Tensor, truth: Tensor) -> None:
+        if masks is not None:
+            file = masks / mask_name(dataset.image_id(index))
+            make_folder(file.parent)
+            write_label_map(file, found.cpu().numpy())
+        if dataset.has_truth:
+            scorer.add(found, truth)
+
+    device = resolve_device(config.run.device)
+    with process_group(device), measured(device, len(dataset)) as cost:
+        search_set(network.to(device), dataset, config, use)
+        result = scorer.result(bootstrap) if dataset.has_truth else {}
+    about = {"weights": str(weights), "sha256": digest(weights), "cost": cost}
+    return result | {"evaluated": {**about, "config": json.loads(json.dumps(asdict(config)))}}
+
+
+def _score_folder(folder: Path, overrides: Sequence[str], boundaries: bool, bootstrap: int) -> dict[str, Any]:
+    config = load_config(SegmentationConfig, None, overrides)
+    dataset = open_set(config.data, config.data.val)
+    if not dataset.has_truth:
+        raise UserError(f"{config.data.val} has no label maps to score with; take a split that has")
+    check_masks(folder, dataset)
+    scorer = Scorer(dataset, boundaries=boundaries)
+    for index in range(len(dataset)):
+        truth = dataset.load_labels(index)
+        size = (truth.shape[0], truth.shape[1])
+        found = read_prediction(folder, dataset.image_id(index), size, dataset.classes)
+        scorer.add(torch.from_numpy(found), torch.from_numpy(truth.copy()))
+    about = {"predictions": str(folder), "config": json.loads(json.dumps(asdict(config)))}
+    return scorer.result(bootstrap) | {"evaluated": about}

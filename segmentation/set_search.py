@@ -1,0 +1,66 @@
+"""The label maps of every picture of a set, one after the other, each process its share."""
+
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor
+
+from backbones.norm import fold_batchnorm
+from segmentation.config import SegmentationConfig
+from segmentation.data.segmentation_batches import LabelledPictures, evaluation_batches
+from segmentation.label_search import search_labels
+from segmentation.model.segmenter import Segmenter
+from segmentation.types import Batch, SegmentationDataset
+from training.devices import rank, world_size
+from training.loader import evaluation_shard
+from training.progress.progress_bar import watched
+
+# Takes the picture's number, what was found and the truth, both (H, W) uint8 on the network's device.
+Use = Callable[[int, Tensor, Tensor], None]
+
+
+@torch.inference_mode()
+def search_set(
+    network: Segmenter,
+    dataset: SegmentationDataset,
+    config: SegmentationConfig,
+    use: Use,
+    *,
+    batches: Iterable[Batch] | None = None,
+) -> None:
+    """Finds the classes of all pixels of this process's share of the pictures.
+
+    Args:
+        network: in any mode, which it keeps; a copy whose normalisation is folded computes, without the
+            auxiliary head.
+        batches: of one picture each, in place of the share's.
+    """
+    was_training = network.training
+    folded = folded_for_search(network)
+    network.train(was_training)
+    device = next(folded.parameters()).device
+    shard = evaluation_shard(len(dataset), rank(), world_size())
+    if batches is None:
+        pictures = LabelledPictures(dataset, config.data, training=False)
+        loaded = evaluation_batches(pictures, shard, workers=config.run.workers)
+        batches = watched(loaded, len(shard), unit="picture", title="segmentation")
+    for index, batch in zip(shard, batches, strict=False):
+        on_device = batch.to(device)
+        found = search_labels(
+            folded,
+            on_device.images[0],
+            config.testing,
+            short_side=config.data.short_side,
+            bf16=config.run.precision == "bf16",
+        )
+        use(index, found, on_device.labels[0])
+
+
+def folded_for_search(network: Segmenter) -> Segmenter:
+    """A copy in evaluation, its normalisation folded into its convolutions, without the auxiliary head."""
+    aux, network.aux_classifier = network.aux_classifier, None
+    try:
+        folded: Segmenter = fold_batchnorm(network.eval())
+    finally:
+        network.aux_classifier = aux
+    return folded

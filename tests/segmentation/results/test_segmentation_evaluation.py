@@ -1,0 +1,58 @@
+"""Folders of label maps are scored without a network; tests/pipeline scores networks."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from foundation.errors import UserError
+from segmentation.data.label_maps import write_label_map
+from segmentation.data.segmentation_sets import SegmentationData, open_set
+from segmentation.results.segmentation_evaluation import evaluate_segmentation
+from segmentation.types import IGNORED
+
+
+@pytest.fixture
+def answers(tmp_path: Path) -> tuple[Path, list[str]]:
+    """The truth of Shapes as predictions, background where it is ignored, and the keys of the set."""
+    data = SegmentationData("shapes", str(tmp_path / "data"))
+    dataset = open_set(data, "val")
+    (tmp_path / "found").mkdir()
+    for index in range(len(dataset)):
+        labels = dataset.load_labels(index)
+        file = tmp_path / "found" / f"{dataset.image_id(index)}.png"
+        write_label_map(file, np.where(labels == IGNORED, 0, labels).astype(np.uint8))
+    return tmp_path / "found", ["data.kind=shapes", f"data.root={tmp_path / 'data'}"]
+
+
+def score(folder: Path, keys: list[str], **more: object) -> dict:
+    result = evaluate_segmentation(weights=None, predictions=folder, overrides=keys, **more)
+    assert result is not None
+    return result
+
+
+def test_the_truth_is_perfect(answers: tuple[Path, list[str]], tmp_path: Path):
+    result = score(*answers, boundaries=True, bootstrap=20, out=tmp_path / "out")
+    boundary = result["scores"].pop("boundary_F")  # what is ignored in the truth is background here
+    assert 0.999 < boundary <= 1
+    assert set(result["scores"].values()) == {1.0} and set(result["class_iou"].values()) == {1.0}
+    assert result["interval"]["mIoU"] == [1, 1] and (tmp_path / "out" / "result.json").is_file()
+
+
+def test_one_wrong_picture(answers: tuple[Path, list[str]]):
+    folder, keys = answers
+    file = sorted(folder.glob("*.png"))[0]
+    dataset = open_set(SegmentationData("shapes", keys[1].removeprefix("data.root=")), "val")
+    labels = dataset.load_labels(0)
+    write_label_map(file, np.zeros_like(labels))
+    shapes = int(((labels > 0) & (labels != IGNORED)).sum())
+    counted = sum(int((dataset.load_labels(i) != IGNORED).sum()) for i in range(len(dataset)))
+    assert score(folder, keys)["scores"]["pixel_accuracy"] == pytest.approx(1 - shapes / counted)
+
+
+def test_arguments_without_effect(answers: tuple[Path, list[str]], tmp_path: Path):
+    folder, keys = answers
+    with pytest.raises(UserError, match="--masks belongs to --weights"):
+        score(folder, keys, masks=tmp_path / "m")
+    with pytest.raises(UserError, match="give --weights FILE, or --predictions FOLDER"):
+        evaluate_segmentation(weights=None, predictions=None)
