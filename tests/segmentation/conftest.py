@@ -1,12 +1,56 @@
-"""A network that answers by colour, so that label maps can be worked out by hand."""
+"""Small sets of label maps that tests write, and a network that answers by colour, worked out by hand."""
 
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from backbones.spec import InputSpec
+
+LabelWriter = Callable[..., Path]
+
+
+def save(path: Path, values: Sequence | np.ndarray) -> Path:
+    """A picture of these values (H, W[, 3]), in folders that are made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.array(values, dtype=np.uint8)).save(path)
+    return path
+
+
+@pytest.fixture
+def write_devkit(tmp_path: Path) -> LabelWriter:
+    """write_devkit({"a": [[0, 1]]}, "train") writes a VOC2012 with these label maps, and grey pictures."""
+
+    def write(maps: dict[str, Sequence], *splits: str, folder: str = "SegmentationClass") -> Path:
+        year = tmp_path / "VOCdevkit" / "VOC2012"
+        (year / "ImageSets" / "Segmentation").mkdir(parents=True, exist_ok=True)
+        for name, labels in maps.items():
+            save(year / folder / f"{name}.png", labels)
+            save(year / "JPEGImages" / f"{name}.jpg", np.full((*np.shape(labels), 3), 128))
+        for split in splits:
+            (year / "ImageSets" / "Segmentation" / f"{split}.txt").write_text("\n".join(maps) + "\n")
+        return year.parent
+
+    return write
+
+
+@pytest.fixture
+def write_folders(tmp_path: Path) -> LabelWriter:
+    """Writes images/, masks/ and classes.txt ("ground", "thing") of label maps by name."""
+
+    def write(maps: dict[str, Sequence], root: Path = tmp_path / "mine") -> Path:
+        for name, labels in maps.items():
+            save(root / "masks" / f"{name}.png", labels)
+            save(root / "images" / f"{name}.jpg", np.full((*np.shape(labels), 3), 128))
+        (root / "classes.txt").write_text("ground\nthing\n")
+        return root
+
+    return write
 
 
 class ByColour(nn.Module):
