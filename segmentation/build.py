@@ -16,7 +16,7 @@ from segmentation.model.segmenter import Segmenter
 from segmentation.model.segmenter_options import SegmenterOptions
 from segmentation.model.segmenter_weights import adopt_weights, segmenter_header
 from segmentation.model.segmenters_by_name import create_model, load_network
-from training.config import parse_config
+from training.config import override_values, parse_config
 
 logger = logging.getLogger(__name__)
 
@@ -123,11 +123,9 @@ def load_trained(path: str | Path, overrides: Sequence[str] = ()) -> TrainedSegm
         WeightsError: the file is broken, of no such network, or does not fit its header.
         UserError: an override is wrong, or the file was not written by a training.
     """
-    _, header = read_weights(path)
-    if header is not None and not header.config and header.classes:
+    stride = override_values(overrides).get("model.output_stride")
+    network, header = load_network(path, output_stride=stride if isinstance(stride, int) else None)
+    if not header.config:
         raise UserError(f"{path} has no configuration of a training; load it with segmentation.create_model")
-    stride = next((text for text in overrides if text.startswith("model.output_stride=")), None)
-    wanted = None if stride is None else int(stride.partition("=")[2])
-    network, header = load_network(path, output_stride=wanted)
     config = parse_config(SegmentationConfig, header.config, overrides, source=str(path))
     return TrainedSegmenter(network, config, list(header.classes))

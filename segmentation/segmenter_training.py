@@ -143,7 +143,8 @@ def segmentation_task(
 
     def guess() -> float:
         first = replace(config, run=replace(run, workers=0))
-        items = evaluation_batches(LabelledPictures(validation, config.data, training=False), range(TRIED))
+        tried = range(min(TRIED, len(validation)))
+        items = evaluation_batches(LabelledPictures(validation, config.data, training=False), tried)
 
         def use(batch: Batch) -> None:
             search_set(network, validation, first, lambda *_: None, batches=[batch])

@@ -10,6 +10,7 @@ from backbones.norm import norm_eps, set_norm_eps
 from foundation.errors import UserError
 from segmentation.build import build_segmenter, load_trained, segmenter_facts, trained_header
 from segmentation.config import SegmentationConfig
+from segmentation.model.segmenter_weights import segmenter_header
 from training.config import load_config
 
 SMALL = ["model.name=fcn_resnet18", "model.aux=false", "data.kind=shapes"]
@@ -37,6 +38,17 @@ def test_a_file_gives_back_network_and_configuration(trained: Path):
     assert classes == ["background", "cat", "dog"] and settings.testing.flip
     assert network.input_spec == CAFFE and norm_eps(network) == 1e-3 and not network.training
     assert network.backbone(torch.zeros(1, 3, 64, 64))["res5"].shape[2:] == (4, 4)
+
+
+def test_a_file_without_a_training(trained: Path, tmp_path: Path):
+    network, _, classes = load_trained(trained, ["model.output_stride=null"])
+    save_weights(
+        tmp_path / "bare.safetensors", network.state_dict(), segmenter_header(network, classes=classes)
+    )
+    with pytest.raises(
+        UserError, match=r"bare\.safetensors has no configuration of a training; load it with"
+    ):
+        load_trained(tmp_path / "bare.safetensors")
 
 
 def test_another_start_keeps_all_but_the_predictors(trained: Path):
