@@ -23,6 +23,7 @@ from benchmarks.detector_speed import detection_calls, detector_memory
 from benchmarks.evaluation_speed import evaluation_calls
 from benchmarks.localization_speed import localization_calls, localization_memory
 from benchmarks.picture_speed import picture_calls, pixel_errors
+from benchmarks.segmentation_speed import segmentation_calls
 from benchmarks.switch_speed import switch_calls, switch_memory
 from reproduction.tables import markdown_table
 from training.compile import compile_blocks
@@ -119,6 +120,7 @@ PARTS: dict[str, Callable[[str], Iterator[Pair]]] = {
     "evaluation": lambda device: evaluation_calls(),
     "localization": localization_calls,
     "pictures": picture_calls,
+    "segmentation": segmentation_calls,
 }
 
 
