@@ -50,6 +50,7 @@ from training.schedule import in_steps
 from training.seeding import seed_everything
 
 logger = logging.getLogger(__name__)
+Proposals = Callable[[], tuple[BoxLists, BoxLists]]
 
 
 def train_localizer(
@@ -86,7 +87,11 @@ def train_localizer(
         read_once(read, len(validation), config.run.workers, what="validation pictures")
         if config.backbone.weights is not None and folder.network is None:
             find_weights(config.backbone.weights)  # a failing download is told before anything is searched
-        proposals = _proposals(config, training, validation, out, device) if config.step == "rcnn" else None
+        proposals: Proposals | None = None
+        if config.step == "rcnn":
+            _check_rpn(config, training)
+            # Searched when the run has begun, which may take hours: a killed run goes on with --resume.
+            proposals = cache(partial(_proposals, config, training, validation, out, device))
         seed_everything(config.run.seed)
         model = build_localizer(config, len(training.classes), folder.network).to(device)
         return train(localization_task(config, model, training, validation, out, proposals), config, folder)
@@ -102,6 +107,18 @@ def _read_picture(pictures: OneClassPictures, index: int) -> None:
     load_image(pictures.image_path(index), pictures.load_target(index).size)
 
 
+def _check_rpn(config: LocalizationConfig, training: OneClassPictures) -> None:
+    """Refuses, with a UserError, weights that are of no RPN of the training's classes."""
+    source = config.regions.proposals
+    assert source is not None
+    model, _, classes = load_localizer(source)
+    if isinstance(model, RegionLocalizer) or classes != training.classes:
+        raise UserError(
+            f"regions.proposals={source} is no RPN of these classes; give the best.safetensors of a training "
+            "with step=rpn on this set"
+        )
+
+
 def _proposals(
     config: LocalizationConfig,
     training: OneClassPictures,
@@ -109,21 +126,19 @@ def _proposals(
     out: Path,
     device: torch.device,
 ) -> tuple[BoxLists, BoxLists]:
-    """The RPN's boxes of the true class in both splits, kept in the run folder for a continued run."""
-    assert config.regions.proposals is not None
+    """The RPN's boxes of the true class in both splits, kept in the run folder for a continued run.
+
+    Those of other weights, in a folder that is overwritten, are made anew.
+    """
+    source = config.regions.proposals
+    assert source is not None
+    about = {"weights": source, "sha256": digest(Path(source))}
     made = []
     for name, pictures in (("train", training), ("val", validation)):
         file = out / f"proposals_{name}.npz"
-        if not broadcast_object(file.is_file() if is_main() else False):
-            model, own, classes = load_localizer(
-                config.regions.proposals, [f"run.device={config.run.device}"]
-            )
-            if isinstance(model, RegionLocalizer) or classes != training.classes:
-                raise UserError(
-                    f"regions.proposals={config.regions.proposals} is no RPN of these classes; give the "
-                    "best.safetensors of a training with step=rpn on this set"
-                )
-            about = {"weights": config.regions.proposals, "sha256": digest(Path(config.regions.proposals))}
+        if not broadcast_object(is_main() and file.is_file() and load_lists(file).about == about):
+            overrides = [f"run.device={config.run.device}", f"run.workers={config.run.workers}"]
+            model, own, _ = load_localizer(source, overrides)
             wanted = [[label] for label in pictures.image_labels]
             lists = search(model.to(device), pictures, wanted, own, about)
             if is_main():
@@ -139,26 +154,26 @@ def localization_task(
     training: OneClassPictures,
     validation: OneClassPictures,
     out: Path,
-    proposals: tuple[BoxLists, BoxLists] | None,
+    proposals: Proposals | None,
 ) -> Task:
     """What `training.run.train` needs to know; the model gets the run's memory format.
 
     Args:
-        proposals: of the training and of the validation pictures, for R-CNN alone.
+        proposals: gives those of the training and of the validation pictures, for R-CNN alone.
     """
     run = config.run
     layout = convolution_layout(next(model.parameters()).device, run.channels_last)
     model.to(memory_format=layout)
-    reader: Callable[..., Any] = (
-        ObjectCrops(training, config.data).read
-        if proposals is None
-        else DrawnRegions(training, proposals[0], config.data, config.regions).read
-    )
     pictures = None
     if run.pictures and is_main() and proposals is None:
         pictures = DetectorPictures(out, training, validation)
 
     def batches(step: int) -> Iterable[Any]:
+        reader: Callable[..., Any] = (
+            ObjectCrops(training, config.data).read
+            if proposals is None
+            else DrawnRegions(training, proposals()[0], config.data, config.regions).read
+        )
         sampler = TrainSampler(
             len(training),
             config.optim.batch_size,
@@ -176,7 +191,7 @@ def localization_task(
 
     def evaluate() -> Evaluation:
         wanted = [[label] for label in validation.image_labels]
-        lists = search(model, validation, wanted, config, {}, None if proposals is None else proposals[1])
+        lists = search(model, validation, wanted, config, {}, None if proposals is None else proposals()[1])
         result = localization_result(lists, validation, None)
         if pictures is not None:
             pictures.keep(best_boxes(lists, validation, wanted))

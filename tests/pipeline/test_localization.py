@@ -172,6 +172,22 @@ def test_rcnn_wants_an_rpn(networks: Networks, refused: Callable, tiny_localizer
     assert "is no RPN of these classes" in refused("train_loc", "--out", tmp_path / "run", *options)
 
 
+def test_proposals_are_kept_as_long_as_the_rpn_is_the_same(
+    networks: Networks, tiny_localizer: list[str], tool: Callable, tmp_path: Path
+):
+    rpn, other, out = tmp_path / "rpn.safetensors", tmp_path / "other", tmp_path / "run"
+    rpn.write_bytes(networks[0].read_bytes())
+    few = ["schedule.total_steps=1", "run.workers=0"]
+    options = ["--out", out, *tiny_localizer, *few, "step=rcnn", f"regions.proposals={rpn}"]
+    tool("train_loc", *options)
+    first = load_lists(out / "proposals_val.npz")
+    tool("train_loc", "--out", other, *tiny_localizer, *few, "run.seed=7")
+    rpn.write_bytes((other / "last.safetensors").read_bytes())
+    tool("train_loc", "--overwrite", *options)
+    again = load_lists(out / "proposals_val.npz")
+    assert first.about["sha256"] != again.about["sha256"] and not torch.equal(first.scores, again.scores)
+
+
 def test_tables_13_and_14_in_small(
     guesses: Path, tool: Callable, tiny_localizer: list[str], tmp_path: Path, capsys: pytest.CaptureFixture
 ):
