@@ -25,6 +25,7 @@ from foundation.atomic_files import write_json
 from foundation.errors import UserError, plural
 from foundation.file_naming import OutputNames
 from pictures.decoding import load_image
+from pictures.own_pictures import check_answers_folder, report_unread
 from pictures.suffixes import is_video
 from pictures.video import open_video, write_video
 from training.progress.progress_bar import watched
@@ -37,7 +38,7 @@ def predict_pictures(
     weights: Path | Sequence[Path],
     out: Path,
     *,
-    threshold: float | str | Path,
+    threshold: float | str | Path = 0.5,
     limit: int | None,
     overwrite: bool,
     overrides: Sequence[str] = (),
@@ -59,12 +60,7 @@ def predict_pictures(
     Raises:
         UserError: no pictures, some unreadable, a folder in use, an impossible threshold or limit.
     """
-    if limit is not None and limit < 1:
-        raise UserError(f"--limit must be 1 or more, got {limit}")
-    if out.is_file():
-        raise UserError(f"{out} is a file, expected a folder; choose another --out")
-    if not overwrite and out.exists() and any(out.iterdir()):
-        raise UserError(f"{out} is not empty; choose another --out, or pass --overwrite to write into it")
+    check_answers_folder(out, limit=limit, overwrite=overwrite)
     least = read_thresholds(threshold, "--threshold")
     detector = load(weights, overrides=overrides, **asdict(improve))
     thresholds = least.of(detector.classes)
@@ -76,12 +72,7 @@ def predict_pictures(
     finally:
         write_json(out / "predictions.json", drawing.content())
     logger.info("%s and predictions.json are in %s", plural(len(drawing.found), "picture"), out)
-    if broken:
-        raise UserError(
-            "\n  ".join(
-                [f"{plural(len(broken), 'picture')} could not be read; the others are done:", *broken[:20]]
-            )
-        )
+    report_unread(broken)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ from PIL import Image
 from detection.data.dataset_splits import DataConfig
 from detection.data.detection_batches import PreparedPictures, evaluation_batches
 from detection.data.picture_folder import PictureFolder
-from foundation.errors import UserError
 
 
 @pytest.fixture
@@ -36,23 +35,10 @@ def test_targets_are_empty(folder: Path):
     assert (target.image_id, target.size) == ("below/a.png", (4, 2))
 
 
-def test_limit(folder: Path):
-    assert PictureFolder(folder, [], limit=1).image_ids == ["b.JPG"]
-
-
 def test_one_picture(folder: Path):
     pictures = PictureFolder(folder / "below" / "a.png", ["cat"])
     assert pictures.image_ids == ["a.png"]
     assert pictures.image_sizes == [(4, 2)]
-
-
-def test_names_of_several_places_tell_them_apart(folder: Path):
-    Image.new("RGB", (1, 1)).save(folder / "below" / "b.JPG")
-    paths = [folder / "below" / "b.JPG", folder / "b.JPG", folder / "below"]
-    assert PictureFolder(paths, []).image_ids == ["below/b.JPG", "b.JPG", "below/a.png"]
-    assert PictureFolder(paths[::2], []).image_ids == ["b.JPG", "a.png"]
-    with pytest.raises(UserError, match="no picture was given"):
-        PictureFolder([], [])
 
 
 def test_category_ids_are_the_training_sets(folder: Path):
@@ -66,38 +52,9 @@ def test_rotated_picture_has_the_size_it_is_seen_in(tmp_path: Path):
     assert PictureFolder(tmp_path, []).image_sizes == [(5, 3)]
 
 
-def test_nothing_there(tmp_path: Path):
-    with pytest.raises(UserError, match=r"away does not exist; expected a picture or a folder of .*\.jpg"):
-        PictureFolder(tmp_path / "away", [])
-    with pytest.raises(UserError, match="holds no picture"):
-        PictureFolder(tmp_path, [])
-
-
 def test_batches_of_pictures(folder: Path):
     pictures = PreparedPictures(
         PictureFolder(folder, ["cat"]), DataConfig(short_side=32, max_side=64, flip=False)
     )
     ids = [batch.ids for batch in evaluation_batches(pictures, range(2))]
     assert ids == [["b.JPG"], ["below/a.png"]]
-
-
-def test_no_name_leads_out_of_the_folder_that_holds_all(folder: Path, monkeypatch: pytest.MonkeyPatch):
-    (folder / "cwd").mkdir()
-    monkeypatch.chdir(folder / "cwd")
-    above = PictureFolder([Path("../below/a.png"), Path("../b.JPG")], [])
-    assert above.image_ids == ["below/a.png", "b.JPG"]
-    assert above.image_path(1) == Path("../b.JPG")
-    twice = PictureFolder([Path("../below"), Path("../below/../below/a.png")], [])
-    assert twice.image_ids == ["a.png"]
-
-
-def test_droppings_are_passed_over_and_other_suffixes_counted(folder: Path, caplog: pytest.LogCaptureFixture):
-    (folder / "._b.JPG").write_bytes(b"resource fork")
-    for name in (".ipynb_checkpoints", "__MACOSX"):
-        (folder / "below" / name).mkdir()
-        (folder / "below" / name / "a-checkpoint.png").write_bytes((folder / "below" / "a.png").read_bytes())
-    (folder / "c.gif").write_bytes(b"GIF89a")
-    assert PictureFolder(folder, []).image_ids == ["b.JPG", "below/a.png"]
-    assert f"{folder}: 2 files left out, no pictures by their suffix: 1 .gif, 1 .txt" in caplog.text
-    hidden = folder.rename(folder.parent / ".hidden")  # the folder that is named may be hidden
-    assert PictureFolder(hidden, []).image_ids == ["b.JPG", "below/a.png"]
