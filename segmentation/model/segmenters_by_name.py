@@ -117,7 +117,7 @@ def load_network(
         WeightsError: the file has no header, is of no network for segmentation, or does not fit its header.
     """
     state, header = read_weights(weights)
-    if header is None or not _is_segmenter(header.model):
+    if header is None or not is_segmenter(header.model):
         found = "no header" if header is None else f"that of a {header.model}"
         raise WeightsError(
             f"{weights}: expected a header that names a network for semantic segmentation, such as "
@@ -140,7 +140,8 @@ def _parts(name: str) -> tuple[str, str]:
     return kind, backbone
 
 
-def _is_segmenter(name: str) -> bool:
+def is_segmenter(name: str) -> bool:
+    """Whether a name, such as a file's header states, is that of a network for semantic segmentation."""
     try:
         _parts(name)
     except OptionError:

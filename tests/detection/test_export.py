@@ -217,7 +217,10 @@ def test_the_command_line(
     of_classifier = ["export", str(classifier_weights), str(tmp_path / "net.pt2")]
     for wrong, message in (
         ([*command, "--features", "res4"], "a detector's file gives detections"),
-        ([*of_classifier, "testing.refine=1"], "testing.refine=1: keys are for detectors' weights"),
+        (
+            [*of_classifier, "testing.refine=1"],
+            "testing.refine=1: keys are for weights of a detector or segmentation",
+        ),
     ):
         monkeypatch.setattr("sys.argv", wrong)
         with pytest.raises(SystemExit) as left:

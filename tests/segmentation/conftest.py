@@ -1,4 +1,4 @@
-"""Small sets of label maps that tests write, and a network that answers by colour, worked out by hand."""
+"""Small sets of label maps that tests write, and small networks."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,7 +10,11 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from backbones import save_weights
 from backbones.spec import InputSpec
+from segmentation.build import build_segmenter, trained_header
+from segmentation.config import SegmentationConfig
+from training.config import load_config
 
 LabelWriter = Callable[..., Path]
 
@@ -71,3 +75,32 @@ class ByColour(nn.Module):
 @pytest.fixture
 def by_colour() -> ByColour:
     return ByColour().eval()
+
+
+def blocks() -> np.ndarray:
+    """(40, 60, 3) uint8, of squares of 10 pixels in random colours."""
+    colours = np.random.default_rng(0).integers(0, 256, (4, 6, 3), dtype=np.uint8)
+    return colours.repeat(10, axis=0).repeat(10, axis=1)
+
+
+@pytest.fixture(scope="session")
+def segmenter_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small network of "ground", "cat" and "dog", as tools/train_seg.py writes it, that finds all three."""
+    torch.manual_seed(0)
+    model = ["model.name=fcn_resnet20_cifar", "model.output_stride=4", "model.aux=true"]
+    config = load_config(SegmentationConfig, None, [*model, "data.kind=shapes", "run.device=cuda"])
+    classes = ["ground", "cat", "dog"]
+    network = build_segmenter(config, classes).eval()
+    with torch.no_grad():
+        last, images = network.classifier[-1], torch.from_numpy(blocks()).permute(2, 0, 1)[None]
+        last.weight.mul_(20)
+        last.bias.sub_(network(network.input_spec.normalise(images))["out"].mean((0, 2, 3)))
+    file = tmp_path_factory.mktemp("segmenter") / "best.safetensors"
+    save_weights(file, network.state_dict(), trained_header(network, config, classes, {"mIoU": 0.5}))
+    return file
+
+
+@pytest.fixture
+def picture() -> np.ndarray:
+    """Shown to that network."""
+    return blocks()
