@@ -66,7 +66,7 @@ class ClassifierRun:
 
 def is_training(folder: Path, sections: Mapping[str, Any] | None, result: Mapping[str, Any] | None) -> bool:
     """Whether the folder is a pretraining's."""
-    return sections is not None and "model" in sections and "backbone" not in sections
+    return sections is not None and "model" in sections and not {"backbone", "testing"} & set(sections)
 
 
 def is_evaluation(folder: Path, sections: Mapping[str, Any] | None, result: Mapping[str, Any] | None) -> bool:

@@ -12,7 +12,8 @@ from reporting.page.page_parts import Chart, Charts, Note
 from reporting.page.svg_charts import Axis, Line, line_chart
 
 POINTS = 240  # of a line; more reports are averaged in groups
-PER_CENT = ("AP", "AP50", "AP75", "mAP", "segm/AP")  # detectors' scores that are drawn, 0…1 in the file
+# Scores of detectors and of segmentation that are drawn, 0…1 in the file.
+PER_CENT = ("AP", "AP50", "AP75", "mAP", "segm/AP", "mIoU", "pixel_accuracy")
 TITLES = {
     "loss": ("Loss", "nats"),
     "top1_error": ("Top-1 error", "%"),
@@ -112,4 +113,5 @@ def _scores(entries: Entries, names: Sequence[str]) -> Chart:
 
 
 def _score_name(name: str) -> str:
+    name = name.replace("_", " ")
     return f"{name.removeprefix('segm/')} of masks" if name.startswith("segm/") else name

@@ -21,6 +21,7 @@ from reporting import (
     localization_story,
     run_comparison,
     run_facts,
+    segmentation_story,
 )
 from reporting.page.page_parts import Note, Section, Story
 from reporting.page.page_rendering import Page, render
@@ -57,6 +58,7 @@ KINDS = (
         run_comparison.compare_classifiers,
     ),
     RunKind("train_loc.py", localization_story.is_training, localization_story.tell_training, None),
+    RunKind("train_seg.py", segmentation_story.is_training, segmentation_story.tell_training, None),
     RunKind(
         "train_det.py",
         detector_story.is_training,
@@ -64,6 +66,7 @@ KINDS = (
         run_comparison.compare_detectors,
     ),
     RunKind("eval_loc.py --out", localization_story.is_evaluation, localization_story.tell_evaluation, None),
+    RunKind("eval_seg.py --out", segmentation_story.is_evaluation, segmentation_story.tell_evaluation, None),
     RunKind("analyze.py --out", analysis_story.is_analysis, analysis_story.tell_analysis, None),
     RunKind(
         "eval_cls.py --out",

@@ -3,7 +3,8 @@
 python tools/report.py runs/shapes_r18                      # writes runs/shapes_r18/report.html
 python tools/report.py runs/frozen runs/scratch --out comparison.html
 
-A RUN is a folder that pretrain.py, train_det.py, eval_cls.py --out, eval_det.py --out or analyze.py wrote.
+A RUN is a folder that pretrain.py, train_det.py, train_loc.py, train_seg.py, one of eval_cls.py, eval_det.py,
+eval_loc.py and eval_seg.py with --out, or analyze.py wrote.
 """
 
 import argparse

@@ -38,6 +38,10 @@ def test_charts_of_a_classifier_and_of_a_detector():
     losses, scores, _ = charts.charts
     assert losses.legend == [(0, "their sum"), (1, "loss rpn box"), (2, "loss roi box")]
     assert scores.legend == [(0, "AP"), (1, "AP50"), (2, "AP of masks")]
+    (charts,) = draw_curves(
+        [{"step": 2, "val/mIoU": 0.4, "val/pixel_accuracy": 0.9, "val/mean_accuracy": 0.5}]
+    )
+    assert charts.charts[0].legend == [(0, "mIoU"), (1, "pixel accuracy")]
 
 
 def test_long_curves_are_averaged_in_groups():
