@@ -8,6 +8,8 @@ __getattr__ = lazy_exports(
     {
         "create_model": "segmentation.model.segmenters_by_name",
         "list_models": "segmentation.model.segmenters_by_name",
+        "load": "segmentation.loaded_segmenter",
+        "PictureSegmenter": "segmentation.loaded_segmenter",
     },
 )
 

@@ -28,6 +28,8 @@ PUBLIC = {
     "detection.types": ["Prediction", "Target"],
     "detection.metrics.voc_ap": ["evaluate"],
     "detection.metrics.coco_ap": ["evaluate"],
+    "segmentation.export": ["check_export", "export"],
+    "segmentation.loaded_segmenter": ["PictureSegmenter", "load"],
     "segmentation.model.segmenters_by_name": ["create_model", "list_models", "load_network"],
     "segmentation.model.segmenter_weights": ["load_segmenter_weights", "segmenter_header"],
     "segmentation.data.segmentation_sets": ["SegmentationData", "check_set", "open_set"],
