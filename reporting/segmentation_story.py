@@ -62,6 +62,8 @@ def tell_evaluation(folder: Path, name: str, resamples: int) -> tuple[Story, Non
     about = result.get("evaluated", {})
     names = {"weights": "Weights", "predictions": "Label maps", "sha256": "SHA-256"}
     rows = [(words, str(about[key])) for key, words in names.items() if key in about]
+    if about.get("without"):
+        rows.append(("Without", ", ".join(about["without"])))
     if data := about.get("config", {}).get("data"):
         rows.append(("Data", f"{data.get('kind')} {data.get('val')}"))
     rows += run_facts.when(folder)

@@ -3,6 +3,7 @@
 python tools/eval_seg.py --weights runs/voc12_deeplabv3_r50/best.safetensors
 python tools/eval_seg.py --weights FILE --bootstrap 1000 testing.flip=true "testing.scales=[0.75,1,1.25]"
 python tools/eval_seg.py --weights FILE --masks FOLDER data.val=2012:test      # PNGs for the server
+python tools/eval_seg.py --weights FILE --without res3.1 --bootstrap 1000      # what hangs on that block?
 python tools/eval_seg.py --predictions FOLDER data.kind=voc data.val=2012:val
 """
 
@@ -24,6 +25,8 @@ def parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--out", type=Path, metavar="DIR", help="for result.json")
     add("--masks", type=Path, metavar="FOLDER", help="write what the network finds, PNGs of indices")
+    text = "leave out the residuals of these blocks of the backbone, for instance res3.1 res4.0"
+    add("--without", nargs="+", default=[], metavar="BLOCK", help=text)
     add("--boundaries", action="store_true", help="also the boundary F")
     text = "95 %% interval of the mean IoU over N resamples of the pictures, for instance 1000"
     add("--bootstrap", type=int, default=0, metavar="N", help=text)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from backbones.lesion import without_blocks
 from backbones.weights.downloads import digest
 from foundation.atomic_files import make_folder, write_json
 from foundation.errors import UserError
@@ -66,6 +67,7 @@ def evaluate_segmentation(
     masks: Path | None = None,
     boundaries: bool = False,
     bootstrap: int = 0,
+    without: Sequence[str] = (),
 ) -> dict[str, Any] | None:
     """Scores a network on the validation split of its training, or a folder of PNGs on a set.
 
@@ -78,20 +80,27 @@ def evaluate_segmentation(
         masks: folder for what the network finds, PNGs of indices; also of a split without truth.
         boundaries: also the boundary F, which takes longer.
         bootstrap: resamples of the pictures for the interval of the mean IoU; 0 leaves it out.
+        without: blocks of the backbone, as "res3.1", whose residuals are left out; see `backbones.lesion`.
+            What has a "=" counts among the overrides: behind --without argparse takes key=value for blocks.
     Returns:
         As `segmentation_result`, with what it is of; None in processes other than the main one.
     Raises:
         UserError: files that do not fit the data, or an argument that has no effect.
+        OptionError: the backbone has no such block.
     """
+    overrides = [text for text in without if "=" in text] + list(overrides)
+    blocks = [text for text in without if "=" not in text]
     if (weights is None) == (predictions is None):
         raise UserError("give --weights FILE, or --predictions FOLDER of PNGs")
     if predictions is not None:
         if masks is not None:
             raise UserError("--masks belongs to --weights: the predictions are label maps already")
+        if blocks:
+            raise UserError("--without belongs to --weights: label maps have no blocks to be left out")
         result = _score_folder(predictions, overrides, boundaries, bootstrap)
     else:
         assert weights is not None
-        result = _score_weights(weights, overrides, masks, boundaries, bootstrap)
+        result = _score_weights(weights, overrides, masks, boundaries, bootstrap, blocks)
     if not is_main():
         return None
     if out is not None:
@@ -100,7 +109,12 @@ def evaluate_segmentation(
 
 
 def _score_weights(
-    weights: Path, overrides: Sequence[str], masks: Path | None, boundaries: bool, bootstrap: int
+    weights: Path,
+    overrides: Sequence[str],
+    masks: Path | None,
+    boundaries: bool,
+    bootstrap: int,
+    blocks: Sequence[str],
 ) -> dict[str, Any]:
     network, config, classes = load_trained(weights, overrides)
     dataset = open_set(config.data, config.data.val)
@@ -124,10 +138,15 @@ def _score_weights(
             scorer.add(found, truth)
 
     device = resolve_device(config.run.device)
-    with process_group(device), measured(device, len(dataset)) as cost:
+    with (
+        process_group(device),
+        without_blocks(network, blocks),
+        measured(device, len(dataset)) as cost,
+    ):
         search_set(network.to(device), dataset, config, use)
         result = scorer.result(bootstrap) if dataset.has_truth else {}
     about = {"weights": str(weights), "sha256": digest(weights), "cost": cost}
+    about |= {"without": list(blocks)} if blocks else {}
     return result | {"evaluated": {**about, "config": json.loads(json.dumps(asdict(config)))}}
 
 

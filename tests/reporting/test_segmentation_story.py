@@ -59,13 +59,18 @@ def test_a_training_under_way(training: Path):
 
 
 def test_an_evaluation(tmp_path: Path):
-    about = {"weights": "w.safetensors", "config": {"data": {"kind": "voc", "val": "2012:val"}}}
+    about = {
+        "weights": "w.safetensors",
+        "without": ["res3.1"],
+        "config": {"data": {"kind": "voc", "val": "2012:val"}},
+    }
     result = {**RESULT, "interval": {"mIoU": [0.45, 0.55], "resamples": 100}, "evaluated": about}
     (tmp_path / "result.json").write_text(json.dumps(result))
     assert find_kind(tmp_path).made_by == "eval_seg.py --out"
     story, _ = tell_evaluation(tmp_path, "eval", 1)
     facts, figures, classes = story.sections
-    assert ("Data", "voc 2012:val") in facts.parts[0].rows and classes.title == "Classes"
+    assert {("Data", "voc 2012:val"), ("Without", "res3.1")} <= set(facts.parts[0].rows)
+    assert classes.title == "Classes"
     table, note = figures.parts
     assert isinstance(table, Table) and isinstance(note, Note)
     assert table.rows[0] == ["mean IoU, %", "50.0 (45.0 to 55.0)"]

@@ -4,12 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from foundation.errors import UserError
+from foundation.errors import OptionError, UserError
 from segmentation.data.label_maps import write_label_map
 from segmentation.data.segmentation_sets import SegmentationData, open_set
 from segmentation.results.segmentation_evaluation import evaluate_segmentation
 from segmentation.types import IGNORED
+from tests.segmentation.conftest import LabelWriter, blocks
 
 
 @pytest.fixture
@@ -50,9 +52,29 @@ def test_one_wrong_picture(answers: tuple[Path, list[str]]):
     assert score(folder, keys)["scores"]["pixel_accuracy"] == pytest.approx(1 - shapes / counted)
 
 
+def test_a_network_without_a_block(write_folders: LabelWriter, segmenter_weights: Path):
+    root = write_folders({"a": np.arange(24 * 32).reshape(24, 32) % 3})
+    (root / "classes.txt").write_text("ground\ncat\ndog\n")
+    Image.fromarray(blocks()[:24, :32]).save(root / "images" / "a.jpg")
+    keys = ["data.kind=folder", f"data.root={root}", "data.val=all", "run.device=cpu", "run.workers=0"]
+
+    def scored(*without: str) -> dict:
+        found = evaluate_segmentation(weights=segmenter_weights, predictions=None, without=[*without, *keys])
+        assert found is not None
+        return found
+
+    whole, lesioned = scored(), scored("res3.1", "res4.2")
+    assert lesioned["evaluated"]["without"] == ["res3.1", "res4.2"] and "without" not in whole["evaluated"]
+    assert lesioned["scores"]["mIoU"] != whole["scores"]["mIoU"]
+    with pytest.raises(OptionError, match="unknown block 'res3.9'"):
+        scored("res3.9")
+
+
 def test_arguments_without_effect(answers: tuple[Path, list[str]], tmp_path: Path):
     folder, keys = answers
     with pytest.raises(UserError, match="--masks belongs to --weights"):
         score(folder, keys, masks=tmp_path / "m")
+    with pytest.raises(UserError, match="--without belongs to --weights"):
+        score(folder, keys, without=["res3.1"])
     with pytest.raises(UserError, match="give --weights FILE, or --predictions FOLDER"):
         evaluate_segmentation(weights=None, predictions=None)
