@@ -19,9 +19,11 @@ from analysis.kinds import KINDS, Kind
 from analysis.shattering import measure_shattering, summarise_shattering
 from analysis.untrained import untrained
 from backbones import WeightsHeader, load_network
+from backbones.families import is_model
 from backbones.spec import Network
 from backbones.weights.downloads import digest
 from backbones.weights.published import find_weights
+from backbones.weights.weight_files import read_header
 from classification.data.labelled_batches import Pictures
 from classification.data.opened_splits import match_classes, open_pictures
 from classification.score.network_data import read_classifier_header
@@ -29,6 +31,8 @@ from foundation.atomic_files import write_text
 from foundation.errors import UserError, suggest
 from pictures.plots import save_plot
 from reproduction.analysis_config import AnalyzeConfig, RandomNetworksConfig, RunOptions, read_config
+from segmentation.model.segmenters_by_name import is_segmenter
+from segmentation.model.segmenters_by_name import load_network as load_segmenter
 from training.config import parse_config
 from training.devices import resolve_device
 from training.loader import BatchLoader, Item
@@ -39,6 +43,7 @@ logger = logging.getLogger(__name__)
 LONGEST_NAME = 80  # characters of a label in the name of a file
 CALIBRATED_ON = 100  # pictures, for the normalisation of untrained networks
 OF_DETECTORS = "what its AP owes to single blocks says tools/eval_det.py --weights {} --without BLOCK"
+OF_PIXELS = "what its mIoU owes to single blocks says tools/eval_seg.py --weights {} --without BLOCK"
 MEASURES = 1  # to be raised with every change of what an analysis measures: arrays of others are not kept
 
 
@@ -49,7 +54,8 @@ def analyze(name: str, weights: Sequence[Path], out: Path, overrides: Sequence[s
 
     Args:
         name: "responses", "signal", "lesion", "paths" or "gradients".
-        weights: classifiers' files with our header, of training or converted, or published names.
+        weights: classifiers' files with our header, of training or converted, or published names; for
+            responses also of networks for segmentation, whose trunks are looked at.
         out: folder for an .npz file of each network, result.json, and the figure as .png and .svg.
         overrides: "section.key=value" of `AnalyzeConfig`.
     Returns:
@@ -66,7 +72,7 @@ def analyze(name: str, weights: Sequence[Path], out: Path, overrides: Sequence[s
         return _analyze_random_networks(out, overrides)
     if not weights:
         raise UserError(f"{name} is measured on networks: name their files with --weights FILE [FILE …]")
-    headers = [read_classifier_header(file, of_detectors=OF_DETECTORS.format(file)) for file in weights]
+    headers = [_read_header(name, file) for file in weights]
     config = read_config(name, headers, overrides)
     make_folder(out)
     settings = {"analysis": name, "data": asdict(config.data), "run": asdict(config.run)}
@@ -83,6 +89,31 @@ def analyze(name: str, weights: Sequence[Path], out: Path, overrides: Sequence[s
     return _write(out, figure, weights, overrides, settings | {"networks": networks})
 
 
+def _read_header(name: str, file: Path) -> WeightsHeader:
+    """Of a classifier; for responses also of the trunk in a network for segmentation, which has no classes.
+
+    Its data and classes are those of pixels, and left out.
+    """
+    header = read_header(file)
+    if header is None or not is_segmenter(header.model):
+        return read_classifier_header(file, of_detectors=OF_DETECTORS.format(file))
+    backbone = header.model.partition("_")[2]
+    if name != "responses":
+        instead = OF_PIXELS.format(file)
+        raise UserError(f"{file}: {name} is measured on classifiers, this is a {header.model}; {instead}")
+    if not is_model(backbone):
+        raise UserError(f"{file}: its trunk, {backbone}, is no network of ours (tools/models.py)")
+    return replace(header, model=backbone, config={}, classes=[])
+
+
+def _load(file: Path) -> Any:
+    """A classifier, or the trunk of a network for segmentation."""
+    header = read_header(file)
+    if header is not None and is_segmenter(header.model):
+        return load_segmenter(file).network.backbone
+    return load_network(file)
+
+
 def _open_networks(
     weights: Sequence[Path], headers: Sequence[WeightsHeader], config: AnalyzeConfig, kind: Kind
 ) -> Iterator[tuple[Path, str, Network, Pictures]]:
@@ -97,7 +128,11 @@ def _open_networks(
         )
     classes, numbers = list(pictures.classes), pictures.labels
     for file, header, label in zip(weights, headers, labels, strict=True):
-        network: Any = load_network(file).to(device).eval()
+        network = _load(file).to(device).eval()
+        if config.untrained and "num_classes" not in network.options:
+            raise UserError(
+                f"untrained=true is for classifiers, and of {file} the trunk is taken; leave it out"
+            )
         pictures.classes, pictures.labels = list(classes), numbers  # as they are, for every network
         if kind.needs_labels:
             match_classes(file, header, pictures)

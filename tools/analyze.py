@@ -26,7 +26,13 @@ def parser() -> argparse.ArgumentParser:
     parser = new_parser(__doc__, keys="reproduction.analysis_config:AnalyzeConfig")
     add = parser.add_argument
     add("analysis", help="responses, signal, lesion, paths or gradients")
-    add("--weights", nargs="+", default=[], metavar="FILE", help="classifiers' weight files")
+    add(
+        "--weights",
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="classifiers' weight files; of responses also train_seg.py's",
+    )
     add("--out", type=Path, metavar="DIR", help="folder for the results (default: runs/analysis/NAME)")
     add("overrides", nargs="*", metavar="key=value", help="pictures and options, as run.device=cpu")
     return parser

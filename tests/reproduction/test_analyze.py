@@ -2,11 +2,18 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from PIL import Image
 
-from backbones import IMAGENET_INPUT, WeightsHeader
+from analysis.responses import measure_responses
+from backbones import IMAGENET_INPUT, WeightsHeader, save_weights
 from foundation.errors import UserError
-from reproduction.analyze import _write, describe_analysis, file_name, make_folder, name_networks
+from pictures.decoding import load_image
+from reproduction.analyze import _write, analyze, describe_analysis, file_name, make_folder, name_networks
+from segmentation.model.segmenter_weights import segmenter_header
+from segmentation.model.segmenters_by_name import create_model
 
 
 def headers(*models: str) -> list[WeightsHeader]:
@@ -53,3 +60,31 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="--out .*; choose a folder that can be written"):
         make_folder(tmp_path / "file" / "below")
+
+
+def test_the_trunk_of_a_network_for_segmentation_responds(tmp_path: Path):
+    network = create_model("fcn_resnet20_cifar", num_classes=2, output_stride=4).eval()
+    file, folder = tmp_path / "net.safetensors", tmp_path / "set" / "val" / "thing"
+    header = segmenter_header(network, classes=["ground", "thing"], config={"data": {"kind": "voc"}})
+    save_weights(file, network.state_dict(), header)
+    folder.mkdir(parents=True)
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(folder / "a.png")
+    keys = ["data.kind=folder", f"data.root={tmp_path / 'set'}", "run.device=cpu"]
+    result = analyze("responses", [file], tmp_path / "out", keys)
+    assert result["networks"]["resnet20_cifar"]["layers"] == 19  # none of the head's
+    with np.load(tmp_path / "out" / "resnet20_cifar.npz") as found:
+        images = torch.from_numpy(load_image(folder / "a.png")).permute(2, 0, 1)[None]
+        normalised = network.input_spec.normalise(images)
+        expected = measure_responses(network.backbone, [(normalised, torch.zeros(1))])
+        np.testing.assert_allclose(found["std"], expected["std"], rtol=1e-4)
+    for name, more, message in (
+        (
+            "lesion",
+            [],
+            "lesion is measured on classifiers, .* tools/eval_seg.py --weights .* --without BLOCK",
+        ),
+        ("responses", ["untrained=true"], "untrained=true is for classifiers"),
+    ):
+        with pytest.raises(UserError, match=message):
+            analyze(name, [file], tmp_path / "none", [*keys, *more])
