@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from backbones.weights.downloads import digest
 from detection.data.detection_batches import check_pictures
-from detection.improve.box_fusion import fuse
+from detection.improve.box_refinement import VOTE_IOU
 from detection.localization.box_lists import BoxLists, load_lists, pack_lists, require_same
 from detection.localization.class_guesses import (
     Guesses,
@@ -26,6 +27,7 @@ from detection.localization.localizer import RegionLocalizer
 from detection.localization.localizer_files import LoadedLocalizer, load_localizer
 from detection.localization.one_class_pictures import OneClassPictures
 from detection.localization.picture_search import search
+from detection.model.boxes import box_iou
 from detection.results.submission import write_localization_submission
 from foundation.atomic_files import write_json
 from foundation.errors import UserError
@@ -154,23 +156,44 @@ def _check_boxes(lists: BoxLists, pictures: OneClassPictures, file: Path) -> Non
 
 
 def _joined(files: Sequence[Path]) -> BoxLists:
-    """One file's boxes, or those of several as an ensemble: weighted boxes fusion of each class's.
-
-    The paper says that its ensemble is of localizers and of classifiers, not how boxes are joined.
-    """
+    """One file's boxes, or those of several as an ensemble, see `agreed`."""
     lists = [load_lists(file) for file in files]
     for file, other in zip(files[1:], lists[1:], strict=True):
         require_same(lists[0], other, (files[0], file))
     if len(lists) == 1:
         return lists[0]
-    first, count = lists[0], len(lists)
-    found = []
-    for picture, label in zip(first.pictures.tolist(), first.labels.tolist(), strict=True):
-        parts = [one.of(picture, label) for one in lists]
-        boxes, scores = (torch.cat(values) for values in zip(*parts, strict=True))
-        joined = fuse(
-            boxes, scores, torch.full((len(boxes),), label), lambda b: torch.full((len(b),), float(count))
-        )
-        found.append((picture, label, joined.boxes, joined.scores))
+    first = lists[0]
+    found = [
+        (picture, label, *agreed([one.of(picture, label) for one in lists]))
+        for picture, label in zip(first.pictures.tolist(), first.labels.tolist(), strict=True)
+    ]
     about = {"config": first.about["config"], "members": [one.about for one in lists]}
     return pack_lists(first.ids, first.classes, found, about)
+
+
+def agreed(members: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """What several localizers say together of a class in a picture.
+
+    Every box of every member is a candidate. It scores the mean over the members of the best that each says
+    there, a box's score times its overlap with the candidate. Then all candidates that overlap it by a half
+    vote for its place, as in appendix B. The paper has an ensemble of localizers, and does not say how.
+
+    Args:
+        members: boxes (R, 4) and scores (R,) of each.
+    Returns:
+        All candidates, best first: boxes (R, 4) and scores (R,).
+    """
+    boxes, scores = (torch.cat(parts) for parts in zip(*members, strict=True))
+    said = [
+        (box_iou(boxes[None], own[None])[0].nan_to_num() * weight).amax(dim=1)
+        for own, weight in members
+        if len(own)
+    ]
+    if not said:
+        return boxes, scores
+    together = torch.stack(said).sum(dim=0) / len(members)
+    weights = scores * (box_iou(boxes[None], boxes[None])[0] >= VOTE_IOU)
+    total = weights.sum(dim=1, keepdim=True)
+    voted = torch.where(total > 0, weights @ boxes / total, boxes)
+    order = together.argsort(descending=True, stable=True)
+    return voted[order], together[order]

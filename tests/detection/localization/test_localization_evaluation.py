@@ -7,11 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from detection.improve.box_fusion import FUSION_IOU
 from detection.localization import localization_evaluation as evaluation
 from detection.localization.box_lists import BoxLists, load_lists, pack_lists
 from detection.localization.localization_config import LocalizationConfig
-from detection.localization.localization_evaluation import evaluate_localization
+from detection.localization.localization_evaluation import agreed, evaluate_localization
 from detection.localization.one_class_pictures import OneClassPictures
 from foundation.errors import UserError
 from training.config import load_config
@@ -49,13 +48,52 @@ def test_a_file_is_scored_alone(pictures: OneClassPictures, tmp_path: Path):
     assert json.loads((tmp_path / "out" / "result.json").read_text())["scores"] == result["scores"]
 
 
-def test_an_ensemble_is_the_weighted_mean_of_boxes_that_meet(pictures: OneClassPictures, tmp_path: Path):
+def test_an_ensemble_agrees_by_overlap_and_votes(pictures: OneClassPictures, tmp_path: Path):
     lists(pictures, [0.0, 10.0, 60.0, 90.0], 0.75).save(tmp_path / "a.npz")
-    lists(pictures, [8.0, 10.0, 60.0, 90.0], 0.25).save(tmp_path / "b.npz")  # an IoU of 52/60
-    assert FUSION_IOU < 52 / 60
+    lists(pictures, [8.0, 10.0, 60.0, 90.0], 0.25).save(tmp_path / "b.npz")
     score(tmp_path / "a.npz", tmp_path / "b.npz", save_boxes=tmp_path / "both.npz")
     boxes, scores = load_lists(tmp_path / "both.npz").of(0, 2)
-    assert boxes.tolist() == [[2, 10, 60, 90]] and scores.tolist() == [0.5]
+    # The IoU of the two is 52/60. What each says there: 0.75 and 0.25 times it, 0.75 times it and 0.25.
+    shared = 52 / 60
+    assert scores.tolist() == pytest.approx([(0.75 + 0.25 * shared) / 2, (0.75 * shared + 0.25) / 2])
+    torch.testing.assert_close(boxes, torch.tensor([[2.0, 10.0, 60.0, 90.0]] * 2))  # both vote for both
+
+
+def test_agreement_against_a_loop():
+    generator = torch.Generator().manual_seed(0)
+    members = []
+    for count in (5, 0, 7):
+        corner, side = (
+            40 * torch.rand(count, 2, generator=generator),
+            10 + 30 * torch.rand(count, 2, generator=generator),
+        )
+        members.append((torch.cat([corner, corner + side], dim=1), torch.rand(count, generator=generator)))
+    boxes, scores = agreed(members)
+    candidates = [(box, score) for own, weight in members for box, score in zip(own, weight, strict=True)]
+    expected = []
+    for box, _ in candidates:
+        heard = [
+            max((iou(box, b) * float(s) for b, s in zip(*one, strict=True)), default=0.0) for one in members
+        ]
+        voters = [(b, float(s)) for b, s in candidates if iou(box, b) >= 0.5]
+        place = sum(b * s for b, s in voters) / sum(s for _, s in voters)
+        expected.append((sum(heard) / 3, place.tolist()))
+    expected.sort(key=lambda pair: -pair[0])
+    assert scores.tolist() == pytest.approx([score for score, _ in expected])
+    torch.testing.assert_close(boxes, torch.tensor([place for _, place in expected]))
+
+
+def iou(first: torch.Tensor, second: torch.Tensor) -> float:
+    x1, y1, x2, y2 = first.tolist()
+    a1, b1, a2, b2 = second.tolist()
+    shared = max(0, min(x2, a2) - max(x1, a1)) * max(0, min(y2, b2) - max(y1, b1))
+    return shared / ((x2 - x1) * (y2 - y1) + (a2 - a1) * (b2 - b1) - shared)
+
+
+def test_members_that_found_nothing():
+    nothing = torch.zeros(0, 4), torch.zeros(0)
+    boxes, scores = agreed([nothing, nothing])
+    assert boxes.shape == (0, 4) and scores.shape == (0,)
 
 
 def test_files_of_other_pictures_are_refused(pictures: OneClassPictures, tmp_path: Path):
