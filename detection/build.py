@@ -1,18 +1,22 @@
 """From configuration to data sets and detectors, and back from a weight file."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from backbones import WeightsError, WeightsHeader, load_into, read_weights
 from backbones.norm import lacks_statistics, norm_eps, set_norm_eps
 from backbones.spec import InputSpec
-from detection.config import DetectionConfig
+from detection.config import BackboneConfig, DetectionConfig
+from detection.localization.localizer import Localizer
 from detection.model.detector import FasterRCNN, TwoTrunkRCNN
 from detection.model.detector_kinds import KINDS
 from foundation.errors import UserError
 from training.config import parse_config
+
+Reader = FasterRCNN | Localizer  # what has a trunk that reads pictures
+Model = TypeVar("Model", bound=Reader)
 
 
 def build_detector(
@@ -28,17 +32,27 @@ def build_detector(
         UserError: frozen normalisation without weights, or weights for frozen normalisation without it.
         OptionError, WeightsError: the backbone does not exist or its weights do not fit.
     """
-    backbone = config.backbone
+    return started(lambda weights: assemble(config, num_classes, weights), config.backbone, known)
+
+
+def started(
+    build: Callable[[str | None], Model], backbone: BackboneConfig, known: Mapping[str, Any] | None
+) -> Model:
+    """What `build` makes of the backbone's weights, or of none where a checkpoint has the tensors.
+
+    Args:
+        build: takes a file or published name, or None.
+        known: as of `build_detector`, whose errors are raised.
+    """
     if known is not None:
-        model = assemble(config, num_classes, weights=None)
-        return adopt(model, InputSpec(**known["input_spec"]), known["norm_eps"])
+        return adopt(build(None), InputSpec(**known["input_spec"]), known["norm_eps"])
     if backbone.weights is None and (backbone.norm == "frozen" or backbone.frozen_stages):
         raise UserError(
             "backbone.weights is not set, so there is nothing worth freezing: a random network with fixed "
             "normalisation does not train. Name a weight file (tools/pretrain.py writes best.safetensors), "
             "or train from scratch with backbone.norm=batch backbone.frozen_stages=0"
         )
-    model = assemble(config, num_classes, backbone.weights)
+    model = build(backbone.weights)
     if backbone.norm != "frozen" and lacks_statistics(model):
         raise UserError(
             f"{backbone.weights} holds the scale and shift of its normalisation, not the statistics that "
@@ -61,12 +75,12 @@ def assemble(config: DetectionConfig, num_classes: int, weights: str | None) -> 
     )
 
 
-def network_facts(model: FasterRCNN) -> dict[str, Any]:
+def network_facts(model: Reader) -> dict[str, Any]:
     """What came with the backbone's weights besides tensors, as a checkpoint keeps it."""
     return {"input_spec": asdict(model.trunk.input_spec), "norm_eps": norm_eps(model)}
 
 
-def adopt(model: FasterRCNN, input_spec: InputSpec, eps: float) -> FasterRCNN:
+def adopt(model: Model, input_spec: InputSpec, eps: float) -> Model:
     """The same model, which takes pictures and has the epsilon that its weights were trained with."""
     model.trunk.input_spec = input_spec
     set_norm_eps(model, eps)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from backbones import save_weights
 from backbones.weights.downloads import digest
 from backbones.weights.published import find_weights
+from detection.build import network_facts
 from detection.data.annotations import require_truth
 from detection.data.dataset_splits import open_dataset
 from detection.data.detection_batches import check_pictures
@@ -25,7 +26,6 @@ from detection.localization.localizer_files import (
     build_localizer,
     load_localizer,
     localizer_header,
-    network_facts,
 )
 from detection.localization.object_crops import ObjectCrops
 from detection.localization.one_class_pictures import OneClassPictures

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from backbones import WeightsError, WeightsHeader, create_backbone, load_into, read_weights
-from backbones.norm import lacks_statistics, norm_eps, set_norm_eps
-from backbones.spec import InputSpec
+from backbones.norm import norm_eps
+from detection.build import adopt, started
 from detection.localization.localization_config import LocalizationConfig
 from detection.localization.localizer import Localizer, RegionLocalizer, RpnLocalizer
 from detection.model.per_class_rpn import PerClassRpn, sizes_of_anchors
@@ -30,23 +30,7 @@ def build_localizer(
         UserError: something is to be frozen, and there are no weights; or they lack what norm=batch needs.
         OptionError, WeightsError: the backbone does not exist or its weights do not fit.
     """
-    backbone = config.backbone
-    if known is not None:
-        model = assemble_localizer(config, num_classes, weights=None)
-        return adopt_facts(model, InputSpec(**known["input_spec"]), known["norm_eps"])
-    if backbone.weights is None and (backbone.norm == "frozen" or backbone.frozen_stages):
-        raise UserError(
-            "backbone.weights is not set, so there is nothing worth freezing; name a weight file "
-            "(tools/pretrain.py writes best.safetensors), or train from scratch with backbone.norm=batch "
-            "backbone.frozen_stages=0"
-        )
-    model = assemble_localizer(config, num_classes, backbone.weights)
-    if backbone.norm != "frozen" and lacks_statistics(model):
-        raise UserError(
-            f"{backbone.weights} holds the scale and shift of its normalisation, not the statistics that "
-            f"backbone.norm={backbone.norm} goes on from; set backbone.norm=frozen, or give other weights"
-        )
-    return model
+    return started(lambda weights: assemble_localizer(config, num_classes, weights), config.backbone, known)
 
 
 def assemble_localizer(config: LocalizationConfig, num_classes: int, weights: str | None) -> Localizer:
@@ -59,18 +43,6 @@ def assemble_localizer(config: LocalizationConfig, num_classes: int, weights: st
     return RpnLocalizer(
         trunk, PerClassRpn(trunk.feature_specs[config.feature], num_classes, sizes, config.rpn)
     )
-
-
-def network_facts(model: Localizer) -> dict[str, Any]:
-    """What came with the backbone's weights besides tensors, as a checkpoint keeps it."""
-    return {"input_spec": asdict(model.trunk.input_spec), "norm_eps": norm_eps(model)}
-
-
-def adopt_facts(model: Localizer, input_spec: InputSpec, eps: float) -> Localizer:
-    """The same network, which takes pictures and has the epsilon that its weights were trained with."""
-    model.trunk.input_spec = input_spec
-    set_norm_eps(model, eps)
-    return model
 
 
 def localizer_header(
@@ -121,7 +93,7 @@ def load_localizer(path: str | Path, overrides: Sequence[str] = ()) -> LoadedLoc
         )
     config = parse_config(LocalizationConfig, header.config, overrides, source=str(path))
     model = assemble_localizer(config, len(header.classes), weights=None)
-    adopt_facts(model, header.input_spec, header.norm_eps)
+    adopt(model, header.input_spec, header.norm_eps)
     try:
         load_into(model, state)
     except WeightsError as error:

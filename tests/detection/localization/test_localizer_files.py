@@ -7,15 +7,14 @@ import torch
 
 from backbones import InputSpec, WeightsError, save_weights
 from backbones.norm import norm_eps
+from detection.build import adopt, network_facts
 from detection.localization.localization_config import LocalizationConfig
 from detection.localization.localizer import RegionLocalizer, RpnLocalizer
 from detection.localization.localizer_files import (
-    adopt_facts,
     assemble_localizer,
     build_localizer,
     load_localizer,
     localizer_header,
-    network_facts,
 )
 from foundation.errors import UserError
 from training.config import load_config
@@ -31,7 +30,7 @@ def config(*more: str) -> LocalizationConfig:
 
 def written(path: Path, options: LocalizationConfig) -> torch.nn.Module:
     torch.manual_seed(0)
-    model = adopt_facts(build_localizer(options, 2), CAFFE, 1e-3)
+    model = adopt(build_localizer(options, 2), CAFFE, 1e-3)
     header = localizer_header(model, options, CLASSES, {"oracle_error": 0.5}, category_ids=[7, 3])
     save_weights(path, model.state_dict(), header)
     return model
@@ -83,6 +82,6 @@ def test_nothing_is_frozen_without_weights():
 
 def test_a_checkpoints_facts_replace_the_weights():
     options = config("backbone.weights=gone.safetensors")
-    model = adopt_facts(assemble_localizer(options, 2, weights=None), CAFFE, 1e-3)
+    model = adopt(assemble_localizer(options, 2, weights=None), CAFFE, 1e-3)
     again = build_localizer(options, 2, network_facts(model))
     assert again.trunk.input_spec == CAFFE and norm_eps(again) == 1e-3
