@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -49,11 +50,17 @@ def segmentation_losses(
         micro-batch; 0 where none does.
     """
     truth = labels.long()
-    weights = torch.tensor(options.class_weights, device=truth.device) if options.class_weights else None
+    weights = _on_device(options.class_weights, truth.device) if options.class_weights else None
     losses = {"loss": pixel_loss(logits["out"], truth, weights, hard_examples(logits["out"], truth, options))}
     if "aux" in logits:
         losses["loss_aux"] = options.aux * pixel_loss(logits["aux"], truth, weights, None)
     return losses
+
+
+@lru_cache(maxsize=8)  # a copy to the GPU in every step would wait for it, and end a captured step
+@torch.inference_mode(False)  # cached tensors made in inference mode could never meet autograd again
+def _on_device(weights: tuple[float, ...], device: torch.device) -> Tensor:
+    return torch.tensor(weights, device=device)
 
 
 def pixel_loss(logits: Tensor, truth: Tensor, weights: Tensor | None, counted: Tensor | None) -> Tensor:
