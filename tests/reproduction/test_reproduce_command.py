@@ -37,7 +37,7 @@ def tool(root: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
-        (["--table", "13"], ["no table '13'", "choose one of 2, 3"]),
+        (["--table", "15"], ["no table '15'", "choose one of 2, 3"]),
         (["--table", "5"], ["test server"]),
         (["--figure", "degredation"], ["did you mean 'degradation'"]),
         ([], ["--table 6"]),
