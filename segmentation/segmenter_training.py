@@ -8,6 +8,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from backbones import save_weights
@@ -97,6 +98,18 @@ def _read_picture(dataset: SegmentationDataset, index: int) -> None:
     load_image(dataset.image_path(index), dataset.image_size(index))
 
 
+def network_input(network: Segmenter, batch: Batch) -> Tensor:
+    """(N, 3, H, W) normalised; padding becomes the mean colour, 0, as that of the convolutions.
+
+    Black padding would be as far from it as a picture gets, and the statistics of batch normalisation, which
+    see the padding, would fit whole pictures worse.
+    """
+    images = network.input_spec.normalise(batch.images)
+    height, width = batch.sizes.view(-1, 2, 1, 1, 1).unbind(dim=1)
+    rows, columns = (torch.arange(side, device=images.device) for side in images.shape[2:])
+    return images.masked_fill((rows[:, None] >= height) | (columns >= width), 0)
+
+
 def segmentation_task(
     config: SegmentationConfig,
     network: Segmenter,
@@ -125,7 +138,7 @@ def segmentation_task(
         return pictures.of_start(loaded) if pictures is not None and step == 0 else loaded
 
     def losses(module: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        images = network.input_spec.normalise(batch.images).contiguous(memory_format=layout)
+        images = network_input(network, batch).contiguous(memory_format=layout)
         return segmentation_losses(module(images), batch.labels, config.loss)
 
     def evaluate() -> Evaluation:

@@ -3,10 +3,13 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from foundation.errors import UserError
 from segmentation.config import SegmentationConfig
-from segmentation.segmenter_training import train_segmenter
+from segmentation.model.segmenters_by_name import create_model
+from segmentation.segmenter_training import network_input, train_segmenter
+from segmentation.types import Batch
 from training.config import load_config
 
 TINY = ["model.name=fcn_resnet8_cifar", "model.output_stride=4", "model.aux=false", "data.kind=shapes"]
@@ -39,3 +42,16 @@ def test_a_training_gives_the_same_result_twice(tmp_path: Path):
         train_segmenter(config(tmp_path / "data"), tmp_path / name)
     files = [(tmp_path / name / "last.safetensors").read_bytes() for name in ("first", "second")]
     assert files[0] == files[1]
+
+
+def test_padding_has_the_mean_colour():
+    network = create_model("fcn_resnet8_cifar", num_classes=2, output_stride=4)
+    images = torch.full((2, 3, 6, 8), 200, dtype=torch.uint8)
+    labels = torch.zeros(2, 6, 8, dtype=torch.uint8)
+    sizes = torch.tensor([[6, 8], [4, 5]])
+    found = network_input(
+        network, Batch(images, labels, sizes, torch.zeros(2, dtype=torch.int64), ["a", "b"])
+    )
+    expected = network.input_spec.normalise(images)
+    assert torch.equal(found[0], expected[0]) and torch.equal(found[1, :, :4, :5], expected[1, :, :4, :5])
+    assert not found[1, :, 4:].any() and not found[1, :, :, 5:].any()
