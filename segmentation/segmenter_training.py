@@ -3,7 +3,6 @@
 import logging
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from segmentation.model.segmenter import Segmenter
 from segmentation.pixel_losses import segmentation_losses
 from segmentation.results.segmentation_result import segmentation_result
 from segmentation.results.segmenter_pictures import SegmenterPictures
-from segmentation.set_search import search_set
+from segmentation.set_search import folded_for_search, search_batch, search_set
 from segmentation.types import Batch, SegmentationDataset
 from training.devices import convolution_layout, is_main, process_group, rank, resolve_device, world_size
 from training.loader import read_once
@@ -155,12 +154,12 @@ def segmentation_task(
         return Evaluation(math.nan if mean is None else -mean, result, fractions=True)
 
     def guess() -> float:
-        first = replace(config, run=replace(run, workers=0))
+        folded, device = folded_for_search(network), next(network.parameters()).device
         tried = range(min(TRIED, len(validation)))
         items = evaluation_batches(LabelledPictures(validation, config.data, training=False), tried)
 
         def use(batch: Batch) -> None:
-            search_set(network, validation, first, lambda *_: None, batches=[batch])
+            search_batch(folded, batch.to(device), config)
 
         return len(validation) / world_size() * seconds_each(items, use, workers=run.workers)
 

@@ -1,6 +1,6 @@
 """The label maps of every picture of a set, one after the other, each process its share."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -21,46 +21,44 @@ Use = Callable[[int, Tensor, Tensor], None]
 
 @torch.inference_mode()
 def search_set(
-    network: Segmenter,
-    dataset: SegmentationDataset,
-    config: SegmentationConfig,
-    use: Use,
-    *,
-    batches: Iterable[Batch] | None = None,
+    network: Segmenter, dataset: SegmentationDataset, config: SegmentationConfig, use: Use
 ) -> None:
     """Finds the classes of all pixels of this process's share of the pictures.
 
     Args:
         network: in any mode, which it keeps; a copy whose normalisation is folded computes, without the
             auxiliary head.
-        batches: of one picture each, in place of the share's.
     """
-    was_training = network.training
     folded = folded_for_search(network)
-    network.train(was_training)
     device = next(folded.parameters()).device
     shard = evaluation_shard(len(dataset), rank(), world_size())
-    if batches is None:
-        pictures = LabelledPictures(dataset, config.data, training=False)
-        loaded = evaluation_batches(pictures, shard, workers=config.run.workers)
-        batches = watched(loaded, len(shard), unit="picture", title="segmentation")
-    for index, batch in zip(shard, batches, strict=False):
+    pictures = LabelledPictures(dataset, config.data, training=False)
+    loaded = evaluation_batches(pictures, shard, workers=config.run.workers)
+    batches = watched(loaded, len(shard), unit="picture", title="segmentation")
+    for index, batch in zip(shard, batches, strict=True):
         on_device = batch.to(device)
-        found = search_labels(
-            folded,
-            on_device.images[0],
-            config.testing,
-            short_side=config.data.short_side,
-            bf16=config.run.precision == "bf16",
-        )
-        use(index, found, on_device.labels[0])
+        use(index, search_batch(folded, on_device, config), on_device.labels[0])
+
+
+@torch.inference_mode()
+def search_batch(folded: Segmenter, batch: Batch, config: SegmentationConfig) -> Tensor:
+    """The label map (H, W) uint8 of a batch of one picture, on the device of the network."""
+    return search_labels(
+        folded,
+        batch.images[0],
+        config.testing,
+        short_side=config.data.short_side,
+        bf16=config.run.precision == "bf16",
+    )
 
 
 def folded_for_search(network: Segmenter) -> Segmenter:
     """A copy in evaluation, its normalisation folded into its convolutions, without the auxiliary head."""
+    was_training = network.training
     aux, network.aux_classifier = network.aux_classifier, None
     try:
         folded: Segmenter = fold_batchnorm(network.eval())
     finally:
         network.aux_classifier = aux
+        network.train(was_training)
     return folded

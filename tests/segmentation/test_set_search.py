@@ -32,8 +32,10 @@ def test_every_picture_in_order(tmp_path: Path):
 
 def test_folding_changes_rounding_alone():
     torch.manual_seed(0)
-    network = create_model("fcn_resnet8_cifar", num_classes=3, output_stride=4, aux=True).eval()
+    network = create_model("fcn_resnet8_cifar", num_classes=3, output_stride=4, aux=True).train()
     folded = folded_for_search(network)
+    assert network.training and not folded.training
+    network.eval()
     assert folded.aux_classifier is None and network.aux_classifier is not None
     image = torch.randint(0, 256, (3, 33, 40), dtype=torch.uint8)
     with torch.inference_mode():
