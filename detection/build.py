@@ -5,18 +5,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+from torch import nn
+
 from backbones import WeightsError, WeightsHeader, load_into, read_weights
 from backbones.norm import lacks_statistics, norm_eps, set_norm_eps
 from backbones.spec import InputSpec
 from detection.config import BackboneConfig, DetectionConfig
-from detection.localization.localizer import Localizer
 from detection.model.detector import FasterRCNN, TwoTrunkRCNN
 from detection.model.detector_kinds import KINDS
 from foundation.errors import UserError
 from training.config import parse_config
 
-Reader = FasterRCNN | Localizer  # what has a trunk that reads pictures
-Model = TypeVar("Model", bound=Reader)
+Model = TypeVar("Model", bound=nn.Module)  # of those here, whose `trunk` reads the pictures
 
 
 def build_detector(
@@ -75,14 +75,16 @@ def assemble(config: DetectionConfig, num_classes: int, weights: str | None) -> 
     )
 
 
-def network_facts(model: Reader) -> dict[str, Any]:
+def network_facts(model: nn.Module) -> dict[str, Any]:
     """What came with the backbone's weights besides tensors, as a checkpoint keeps it."""
-    return {"input_spec": asdict(model.trunk.input_spec), "norm_eps": norm_eps(model)}
+    trunk: Any = model.trunk
+    return {"input_spec": asdict(trunk.input_spec), "norm_eps": norm_eps(model)}
 
 
 def adopt(model: Model, input_spec: InputSpec, eps: float) -> Model:
     """The same model, which takes pictures and has the epsilon that its weights were trained with."""
-    model.trunk.input_spec = input_spec
+    trunk: Any = model.trunk
+    trunk.input_spec = input_spec
     set_norm_eps(model, eps)
     return model
 
