@@ -78,8 +78,8 @@ def void_pairs(dataset: DetectionDataset) -> frozenset[tuple[int, int]]:
     A data set that has some says so by an attribute of this name; most have none.
     """
     if isinstance(dataset, JoinedDataset):
-        starts = np.cumsum([0, *map(len, dataset.parts)]).tolist()
-        parts = zip(starts, dataset.parts, strict=False)
+        starts = np.cumsum([0, *map(len, dataset.parts)]).tolist()[:-1]
+        parts = zip(starts, dataset.parts, strict=True)
         return frozenset((start + index, label) for start, part in parts for index, label in void_pairs(part))
     return getattr(dataset, "void_pairs", frozenset())
 

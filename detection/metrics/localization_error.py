@@ -107,17 +107,21 @@ def _check_arguments(
     iou_threshold: float,
     most: int,
 ) -> None:
-    if not len(guesses) == len(targets) == len(image_labels):
-        raise UserError(
-            f"{len(guesses)} pictures with guesses, {len(targets)} targets and {len(image_labels)} classes; "
-            "expected one of each per picture"
-        )
+    _check_lengths(len(guesses), targets, image_labels)
     if not 0 < iou_threshold <= 1:
         raise UserError(f"iou_threshold must be above 0 and at most 1, got {iou_threshold}")
     if most < 1:
         raise UserError(f"most must be 1 or more guesses, got {most}")
     if min(image_labels, default=1) < 1:
         raise UserError(f"image_labels must be 1…K, got {min(image_labels)}")
+
+
+def _check_lengths(guessed: int, targets: Sequence[Target], image_labels: Sequence[int]) -> None:
+    if not guessed == len(targets) == len(image_labels):
+        raise UserError(
+            f"{guessed} pictures with guesses, {len(targets)} targets and {len(image_labels)} classes; "
+            "expected one of each per picture"
+        )
 
 
 def whole_picture_error(
@@ -127,9 +131,10 @@ def whole_picture_error(
 
     A localization network is of use if its error is lower. Arguments and errors are those of `evaluate`.
     """
+    _check_lengths(len(targets), targets, image_labels)
     guesses = [
         Prediction(torch.tensor([[0.0, 0.0, width, height]]), torch.tensor([label]), torch.ones(1), None)
-        for (height, width), label in zip([target.size for target in targets], image_labels, strict=False)
+        for (height, width), label in zip([target.size for target in targets], image_labels, strict=True)
     ]
     return evaluate(guesses, targets, image_labels, left_out=left_out, most=1)
 
