@@ -62,8 +62,10 @@ def evaluate_localization(
         As `localization_result`, with what it is of; of a split without truth only the latter. None in
         processes other than the main one.
     Raises:
-        UserError: files that do not fit each other or the data.
+        UserError: files that do not fit each other or the data, or a number of resamples below 0.
     """
+    if bootstrap < 0:
+        raise UserError(f"--bootstrap must be 0 or more resamples, got {bootstrap}")
     if submission is not None and guesses is None:
         raise UserError("--submission wants five guessed classes for a picture; give --guesses too")
     if save_boxes is not None and save_boxes.suffix != ".npz":
@@ -74,6 +76,11 @@ def evaluate_localization(
         lists = _searched(weights, loaded, pictures, labels, boxes)
     else:
         lists = _joined(boxes)
+        if lists.about.get("config") is None:
+            raise UserError(
+                f"{boxes[0]} does not say how its boxes were found, as the proposals of a run's folder "
+                "do not; give a file of --save-boxes, or give this one beside the --weights of an R-CNN"
+            )
         config = parse_config(LocalizationConfig, lists.about["config"], overrides, source=str(boxes[0]))
         pictures, labels = _pictures(config, lists.classes, guesses)
         _check_boxes(lists, pictures, boxes[0])
@@ -167,7 +174,7 @@ def _joined(files: Sequence[Path]) -> BoxLists:
         (picture, label, *agreed([one.of(picture, label) for one in lists]))
         for picture, label in zip(first.pictures.tolist(), first.labels.tolist(), strict=True)
     ]
-    about = {"config": first.about["config"], "members": [one.about for one in lists]}
+    about = {"config": first.about.get("config"), "members": [one.about for one in lists]}
     return pack_lists(first.ids, first.classes, found, about)
 
 

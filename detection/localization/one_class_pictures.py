@@ -35,7 +35,7 @@ class OneClassPictures:
             name: of the split, for messages.
             pictures_of: which; see `LocalizationData`.
         Raises:
-            UserError: there are none.
+            UserError: there are none, or all are left out.
         """
         self.dataset = dataset
         self.classes, self.category_ids = dataset.classes, dataset.category_ids
@@ -49,6 +49,11 @@ class OneClassPictures:
         self.rows, self.image_labels = [row for row, _ in chosen], [label for _, label in chosen]
         unscored: Collection[int] = getattr(dataset, "left_out", frozenset())
         self.left_out = frozenset(place for place, row in enumerate(self.rows) if row in unscored)
+        if len(self.left_out) == len(self.rows):
+            raise UserError(
+                f"{name}: all of its {len(self.rows)} pictures are on the blacklist of ILSVRC's development "
+                "kit, so that nothing would be scored; choose another split"
+            )
         self.image_ids: list[int | str] = [dataset.image_ids[row] for row in self.rows]
 
     def __len__(self) -> int:

@@ -85,13 +85,15 @@ def evaluate_segmentation(
     Returns:
         As `segmentation_result`, with what it is of; None in processes other than the main one.
     Raises:
-        UserError: files that do not fit the data, or an argument that has no effect.
+        UserError: files that do not fit the data, an argument that has no effect, or resamples below 0.
         OptionError: the backbone has no such block.
     """
     overrides = [text for text in without if "=" in text] + list(overrides)
     blocks = [text for text in without if "=" not in text]
     if (weights is None) == (predictions is None):
         raise UserError("give --weights FILE, or --predictions FOLDER of PNGs")
+    if bootstrap < 0:
+        raise UserError(f"--bootstrap must be 0 or more resamples, got {bootstrap}")
     if predictions is not None:
         if masks is not None:
             raise UserError("--masks belongs to --weights: the predictions are label maps already")

@@ -104,3 +104,19 @@ def test_files_of_other_pictures_are_refused(pictures: OneClassPictures, tmp_pat
     pictures.classes = ["cat", "cow"]
     with pytest.raises(UserError, match=r"the boxes are of 2 classes, data\.val=.* has 2, or their names"):
         score(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize("files", [1, 2])
+def test_proposals_of_a_run_are_not_scored_alone(pictures: OneClassPictures, tmp_path: Path, files: int):
+    proposals = lists(pictures, [0.0, 10.0, 60.0, 90.0])
+    del proposals.about["config"]
+    proposals.save(tmp_path / "proposals_val.npz")
+    with pytest.raises(
+        UserError, match=r"proposals_val\.npz does not say how its boxes were found.*--save-boxes"
+    ):
+        score(*[tmp_path / "proposals_val.npz"] * files)
+
+
+def test_resamples_are_checked_before_anything_is_read(tmp_path: Path):
+    with pytest.raises(UserError, match="--bootstrap must be 0 or more resamples, got -1"):
+        score(tmp_path / "absent.npz", bootstrap=-1)

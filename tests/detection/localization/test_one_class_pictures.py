@@ -55,6 +55,13 @@ def test_a_set_without_such_pictures(few):
         OneClassPictures(few([OBJECTS[3]]), "val", "single_object")
 
 
+def test_a_set_of_which_nothing_would_be_scored(few):
+    dataset = few(OBJECTS)
+    dataset.image_labels, dataset.left_out = [1] * len(OBJECTS), frozenset(range(len(OBJECTS)))
+    with pytest.raises(UserError, match=f"val: all of its {len(OBJECTS)} pictures are on the blacklist"):
+        OneClassPictures(dataset, "val", "one_class")
+
+
 def test_the_fingerprint_tells_the_choice(few):
     prints = {
         OneClassPictures(few(OBJECTS), "val", kind).fingerprint() for kind in ("one_class", "single_object")
