@@ -91,9 +91,7 @@ def tell_training(folder: Path, name: str, resamples: int) -> tuple[Story, Class
             "Data",
             f"trained on {config.data.kind} {config.data.train_split}, scored on {config.data.val_split}",
         ),
-        run_facts.steps(result),
-        *(run_facts.recipe(config) + run_facts.where(folder, config) + run_facts.when(folder)),
-        *run_facts.weights([folder / "last.safetensors", folder / "best.safetensors"]),
+        *run_facts.of_training(folder, config, result),
     ]
     out = folder / EVALUATION
     remedy = f"python tools/eval_cls.py --weights {folder / 'last.safetensors'} --out {out}"

@@ -67,9 +67,7 @@ def tell_training(folder: Path, name: str, resamples: int) -> tuple[Story, Detec
     found = find(folder, result, config, resamples)
     rows = [
         *_network(config),
-        run_facts.steps(result),
-        *(run_facts.recipe(config) + run_facts.where(folder, config) + run_facts.when(folder)),
-        *run_facts.weights([folder / "last.safetensors", folder / "best.safetensors"]),
+        *run_facts.of_training(folder, config, result),
     ]
     sections = [
         run_facts.facts(rows),

@@ -76,6 +76,16 @@ def _log(folder: Path) -> list[str]:
     return read_text(file, "remove it").splitlines() if file.is_file() else []
 
 
+def of_training(folder: Path, config: Any, result: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The rows of every training: steps, recipe, device and versions, dates, weights."""
+    files = [folder / "last.safetensors", folder / "best.safetensors"]
+    return [
+        steps(result),
+        *(recipe(config) + where(folder, config) + when(folder)),
+        *weights(files),
+    ]
+
+
 def steps(result: Mapping[str, Any]) -> tuple[str, str]:
     """Of which step the figures are, and which was the best."""
     step, best = result.get("step"), result.get("best", {}).get("step")

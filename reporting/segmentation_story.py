@@ -37,9 +37,7 @@ def tell_training(folder: Path, name: str, resamples: int) -> tuple[Story, None]
     rows = [
         ("Network", f"{config.model.name}, from {start}"),
         ("Data", f"trained on {config.data.kind} {config.data.train}, scored on {config.data.val}"),
-        run_facts.steps(result),
-        *(run_facts.recipe(config) + run_facts.where(folder, config) + run_facts.when(folder)),
-        *run_facts.weights([folder / "last.safetensors", folder / "best.safetensors"]),
+        *run_facts.of_training(folder, config, result),
     ]
     sections = [
         run_facts.facts(rows),
