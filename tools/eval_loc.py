@@ -29,7 +29,7 @@ def parser() -> argparse.ArgumentParser:
     add("--out", type=Path, metavar="DIR", help="for result.json")
     add("--submission", type=Path, metavar="FILE", help="for ILSVRC's server; a .csv as Kaggle has it")
     text = "95 %% intervals over N resamples of the pictures, for instance 1000"
-    add("--bootstrap", type=int, default=0, metavar="N", help=text)
+    add("--bootstrap", type=int, metavar="N", help=text)
     add("overrides", nargs="*", metavar="key=value", help="of the training's configuration")
     return parser
 

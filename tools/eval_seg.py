@@ -29,7 +29,7 @@ def parser() -> argparse.ArgumentParser:
     add("--without", nargs="+", default=[], metavar="BLOCK", help=text)
     add("--boundaries", action="store_true", help="also the boundary F")
     text = "95 %% interval of the mean IoU over N resamples of the pictures, for instance 1000"
-    add("--bootstrap", type=int, default=0, metavar="N", help=text)
+    add("--bootstrap", type=int, metavar="N", help=text)
     add("overrides", nargs="*", metavar="key=value", help="of the training's configuration; or the set")
     return parser
 

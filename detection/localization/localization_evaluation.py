@@ -45,7 +45,7 @@ def evaluate_localization(
     out: Path | None = None,
     save_boxes: Path | None = None,
     submission: Path | None = None,
-    bootstrap: int = 0,
+    bootstrap: int | None = None,
 ) -> dict[str, Any] | None:
     """Searches pictures with a network, or takes what was found, and scores the best boxes.
 
@@ -57,15 +57,15 @@ def evaluate_localization(
         out: folder for result.json.
         save_boxes: file for all boxes found, an .npz.
         submission: file for ILSVRC's server, or a .csv as Kaggle has it; needs guesses.
-        bootstrap: resamples of the pictures, for intervals; 0 leaves them out.
+        bootstrap: resamples of the pictures, for intervals; None leaves them out.
     Returns:
         As `localization_result`, with what it is of; of a split without truth only the latter. None in
         processes other than the main one.
     Raises:
-        UserError: files that do not fit each other or the data, or a number of resamples below 0.
+        UserError: files that do not fit each other or the data, or a number of resamples below 1.
     """
-    if bootstrap < 0:
-        raise UserError(f"--bootstrap must be 0 or more resamples, got {bootstrap}")
+    if bootstrap is not None and bootstrap < 1:
+        raise UserError(f"--bootstrap must be 1 or more resamples, got {bootstrap}")
     if submission is not None and guesses is None:
         raise UserError("--submission wants five guessed classes for a picture; give --guesses too")
     if save_boxes is not None and save_boxes.suffix != ".npz":
@@ -90,7 +90,9 @@ def evaluate_localization(
         lists.save(save_boxes)
     if submission is not None and labels is not None:
         write_localization_submission(best_boxes(lists, pictures, labels), pictures, submission)
-    result = localization_result(lists, pictures, labels, resamples=bootstrap) if pictures.has_truth else {}
+    result = (
+        localization_result(lists, pictures, labels, resamples=bootstrap or 0) if pictures.has_truth else {}
+    )
     result["evaluated"] = lists.about | ({} if guesses is None else {"guesses": guesses.about})
     if out is not None:
         write_json(out / "result.json", result, indent=1)

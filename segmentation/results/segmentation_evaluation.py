@@ -66,7 +66,7 @@ def evaluate_segmentation(
     out: Path | None = None,
     masks: Path | None = None,
     boundaries: bool = False,
-    bootstrap: int = 0,
+    bootstrap: int | None = None,
     without: Sequence[str] = (),
 ) -> dict[str, Any] | None:
     """Scores a network on the validation split of its training, or a folder of PNGs on a set.
@@ -79,30 +79,30 @@ def evaluate_segmentation(
         out: folder for result.json.
         masks: folder for what the network finds, PNGs of indices; also of a split without truth.
         boundaries: also the boundary F, which takes longer.
-        bootstrap: resamples of the pictures for the interval of the mean IoU; 0 leaves it out.
+        bootstrap: resamples of the pictures for the interval of the mean IoU; None leaves it out.
         without: blocks of the backbone, as "res3.1", whose residuals are left out; see `backbones.lesion`.
             What has a "=" counts among the overrides: behind --without argparse takes key=value for blocks.
     Returns:
         As `segmentation_result`, with what it is of; None in processes other than the main one.
     Raises:
-        UserError: files that do not fit the data, an argument that has no effect, or resamples below 0.
+        UserError: files that do not fit the data, an argument that has no effect, or resamples below 1.
         OptionError: the backbone has no such block.
     """
     overrides = [text for text in without if "=" in text] + list(overrides)
     blocks = [text for text in without if "=" not in text]
     if (weights is None) == (predictions is None):
         raise UserError("give --weights FILE, or --predictions FOLDER of PNGs")
-    if bootstrap < 0:
-        raise UserError(f"--bootstrap must be 0 or more resamples, got {bootstrap}")
+    if bootstrap is not None and bootstrap < 1:
+        raise UserError(f"--bootstrap must be 1 or more resamples, got {bootstrap}")
     if predictions is not None:
         if masks is not None:
             raise UserError("--masks belongs to --weights: the predictions are label maps already")
         if blocks:
             raise UserError("--without belongs to --weights: label maps have no blocks to be left out")
-        result = _score_folder(predictions, overrides, boundaries, bootstrap)
+        result = _score_folder(predictions, overrides, boundaries, bootstrap or 0)
     else:
         assert weights is not None
-        result = _score_weights(weights, overrides, masks, boundaries, bootstrap, blocks)
+        result = _score_weights(weights, overrides, masks, boundaries, bootstrap or 0, blocks)
     if not is_main():
         return None
     if out is not None:

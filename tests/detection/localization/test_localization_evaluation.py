@@ -117,6 +117,7 @@ def test_proposals_of_a_run_are_not_scored_alone(pictures: OneClassPictures, tmp
         score(*[tmp_path / "proposals_val.npz"] * files)
 
 
-def test_resamples_are_checked_before_anything_is_read(tmp_path: Path):
-    with pytest.raises(UserError, match="--bootstrap must be 0 or more resamples, got -1"):
-        score(tmp_path / "absent.npz", bootstrap=-1)
+@pytest.mark.parametrize("resamples", [0, -1])
+def test_resamples_are_checked_before_anything_is_read(tmp_path: Path, resamples: int):
+    with pytest.raises(UserError, match=f"--bootstrap must be 1 or more resamples, got {resamples}"):
+        score(tmp_path / "absent.npz", bootstrap=resamples)

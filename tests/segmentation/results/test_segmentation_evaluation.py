@@ -76,7 +76,7 @@ def test_arguments_without_effect(answers: tuple[Path, list[str]], tmp_path: Pat
         score(folder, keys, masks=tmp_path / "m")
     with pytest.raises(UserError, match="--without belongs to --weights"):
         score(folder, keys, without=["res3.1"])
-    with pytest.raises(UserError, match="--bootstrap must be 0 or more resamples, got -1"):
-        score(folder, keys, bootstrap=-1)
+    with pytest.raises(UserError, match="--bootstrap must be 1 or more resamples, got 0"):
+        score(folder, keys, bootstrap=0)
     with pytest.raises(UserError, match="give --weights FILE, or --predictions FOLDER"):
         evaluate_segmentation(weights=None, predictions=None)
