@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from analysis import analysis_figures, gradients, lesions, paths, responses, signal
+from analysis import gradients, lesions, paths, responses, signal
 from analysis.arrays import Arrays, Batches
+from analysis.figures import analysis_figures
 from backbones.spec import Network
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from analysis.arrays import Arrays, Batches, check_pictures, to_arrays
-from analysis.chain import Chain
+from analysis.networks.chain import Chain
 from backbones.lesion import reordered_blocks, same_shapes, without_blocks
 from backbones.norm import fold_batchnorm
 from backbones.spec import Network

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from analysis.arrays import Arrays, Batches, check_pictures, to_arrays
-from analysis.chain import Chain
+from analysis.networks.chain import Chain
 from analysis.signal import dot
 from backbones.spec import Network
 from foundation.errors import UserError

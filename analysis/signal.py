@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from analysis.arrays import Arrays, Batches, check_pictures, to_arrays
-from analysis.chain import Chain
+from analysis.networks.chain import Chain
 from backbones.spec import Network
 from foundation.errors import UserError
 from training.config import require_positive

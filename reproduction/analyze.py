@@ -13,11 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from analysis.analysis_figures import draw_shattering
 from analysis.arrays import Arrays, load_arrays, save_arrays
+from analysis.figures.analysis_figures import draw_shattering
 from analysis.kinds import KINDS, Kind
+from analysis.networks.untrained import untrained
 from analysis.shattering import measure_shattering, summarise_shattering
-from analysis.untrained import untrained
 from backbones import WeightsHeader, load_network
 from backbones.families import is_model
 from backbones.spec import Network

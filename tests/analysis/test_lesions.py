@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from analysis import lesions
-from analysis.chain import Chain
 from analysis.lesions import LesionOptions, kendall_tau, measure_lesions, summarise_lesions
+from analysis.networks.chain import Chain
 from backbones import OptionError
 from backbones.lesion import reordered_blocks, without_blocks
 from foundation.errors import UserError

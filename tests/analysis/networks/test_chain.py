@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from analysis.chain import Chain
+from analysis.networks.chain import Chain
 from backbones import OptionError, create_model
 from backbones.lesion import without_blocks
 

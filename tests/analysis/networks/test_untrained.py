@@ -1,6 +1,6 @@
 import torch
 
-from analysis.untrained import untrained
+from analysis.networks.untrained import untrained
 from backbones import InputSpec, create_model
 from backbones.norm import norm_eps, set_norm_eps
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from analysis.analysis_figures import draw_shattering
+from analysis.figures.analysis_figures import draw_shattering
 from analysis.kinds import KINDS
 from analysis.shattering import measure_shattering
 from pictures.plots import save_plot

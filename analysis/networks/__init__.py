@@ -1,0 +1,1 @@
+"""Networks as the analyses look at them: as a chain of blocks, and as they were before training."""
