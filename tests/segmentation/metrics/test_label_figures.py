@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
+import torch
 
+from segmentation.metrics.confusion_matrix import ConfusionMatrix
 from segmentation.metrics.label_figures import class_accuracies, class_ious, score_matrix
 
 
@@ -46,3 +48,26 @@ def test_as_a_loop_over_the_pixels_of_sets():
     for label, iou in enumerate(class_ious(matrix)):
         of_truth, of_prediction = truth == label, predicted == label
         assert iou == (of_truth & of_prediction).sum() / (of_truth | of_prediction).sum()
+
+
+def test_as_torchmetrics():
+    classification = pytest.importorskip("torchmetrics.classification")
+    generator = torch.Generator().manual_seed(0)
+    drawn = {"average": "macro", "num_classes": 7, "ignore_index": 255}
+    iou = classification.MulticlassJaccardIndex(**drawn)
+    accuracy = classification.MulticlassAccuracy(**drawn)
+    matrix = ConfusionMatrix(7)
+    for height, width in ((13, 17), (1, 1), (40, 3)):
+        # Class 6 is nowhere, class 5 only predicted, class 4 one pixel, and a part is ignored.
+        truth = torch.randint(0, 4, (height, width), generator=generator)
+        predicted = torch.randint(0, 6, (height, width), generator=generator)
+        truth[torch.rand(height, width, generator=generator) < 0.1] = 255
+        if height == 1:
+            truth[:] = 4
+        matrix.add(predicted.to(torch.uint8), truth.to(torch.uint8))
+        iou.update(predicted[None], truth[None])
+        accuracy.update(predicted[None], truth[None])
+    scores = score_matrix(matrix.merged())
+    assert scores.mean_iou == pytest.approx(float(iou.compute()), rel=1e-6)
+    # It counts class 5 as one that was never found; ours is a mean over the five classes in the truth.
+    assert scores.mean_accuracy * 5 / 6 == pytest.approx(float(accuracy.compute()), rel=1e-6)
