@@ -3,19 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
-from detection.data.voc_dataset import VOC_CLASSES
 from foundation.errors import UserError, check_choice, suggest
+from pictures.annotations.voc_classes import COCO_NAMES
 
-_OF_COCO = {
-    "aeroplane": "airplane",
-    "diningtable": "dining table",
-    "motorbike": "motorcycle",
-    "pottedplant": "potted plant",
-    "sofa": "couch",
-    "tvmonitor": "tv",
-}
 # Maps with a name: of each class of the data set, what the file calls it.
-CATEGORY_MAPS = {"coco_to_voc": {name: _OF_COCO.get(name, name) for name in VOC_CLASSES}}
+CATEGORY_MAPS = {"coco_to_voc": COCO_NAMES}
 
 CategoryMap = str | Mapping[str, str]
 Given = TypeVar("Given")

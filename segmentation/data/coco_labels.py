@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from foundation.file_reading import read_text
 from pictures.annotations.coco_checks import check_coco, read_json, with_annotations, with_sizes
 from pictures.annotations.coco_masks import check_segmentations, draw_mask
 from pictures.annotations.coco_split import coco_split
+from pictures.annotations.voc_classes import COCO_NAMES, VOC_CLASSES
 from pictures.file_names import find_file
 from segmentation.data.label_maps import Labels, check_classes
 from segmentation.data.mask_dataset import MaskDataset, pictures_by_stem
@@ -20,6 +22,7 @@ from segmentation.types import IGNORED
 
 BACKGROUND = "background"
 STUFF_FOLDER = "stuffthingmaps"
+LEAST_AREA = math.nextafter(1000, math.inf)  # more than 1,000 pixels
 
 
 class CocoLabels:
@@ -29,13 +32,22 @@ class CocoLabels:
     smaller one is seen, by the `area` that its annotation states, or else by its box: a large object's mask
     often covers what stands before it. Of two of one area the later is seen. Crowds are ignored, where no
     single object covers them. A file that lists no annotations has no truth.
+
+    Of VOC's classes alone the maps are those on which torchvision trains and scores its published networks:
+    objects of other categories are background, a pixel of several objects is ignored, and a crowd is an
+    object.
     """
 
-    def __init__(self, annotation_file: Path, image_folder: Path) -> None:
+    def __init__(
+        self, annotation_file: Path, image_folder: Path, *, of_voc: bool = False, least_area: float = 0
+    ) -> None:
         """Read the file once.
 
+        Args:
+            of_voc: only VOC's 20 classes, in VOC's order.
+            least_area: pixels; pictures whose objects have less in all are left out.
         Raises:
-            UserError: it is missing, or an entry or a segmentation is malformed.
+            UserError: it is missing, lacks one of VOC's classes, or an entry or a segmentation is malformed.
         """
         stored = read_json(annotation_file)
         content = with_sizes(
@@ -43,8 +55,12 @@ class CocoLabels:
         )
         check_coco(content, str(annotation_file))
         categories = sorted(content["categories"], key=lambda category: category["id"])
-        names = [BACKGROUND, *(category["name"] for category in categories)]
-        self.classes = check_classes(names, annotation_file)
+        if of_voc:
+            categories = _voc_categories(categories, annotation_file)
+        content = _kept(content, {category["id"] for category in categories}, least_area)
+        names = [category["name"] for category in categories]
+        self.classes = check_classes([BACKGROUND, *(VOC_CLASSES if of_voc else names)], annotation_file)
+        self._shared_ignored = of_voc
         self.has_truth = "annotations" in stored
         self.image_folder = image_folder
         images = content["images"]
@@ -52,7 +68,7 @@ class CocoLabels:
         self._file_names = np.array([image["file_name"] for image in images], dtype=np.str_)
         self._sizes = np.array([(image["height"], image["width"]) for image in images], dtype=np.int64)
         labels = {category["id"]: label for label, category in enumerate(categories, start=1)}
-        self._texts, self._starts = _pack(content, labels, str(annotation_file))
+        self._texts, self._starts = _pack(content, labels, str(annotation_file), crowds_ignored=not of_voc)
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -76,10 +92,19 @@ class CocoLabels:
         if not self.has_truth:
             return np.full(size, IGNORED, dtype=np.uint8)
         labels = np.zeros(size, dtype=np.uint8, order="F")  # column by column, as pycocotools draws
-        text = self._texts[self._starts[index] : self._starts[index + 1]]
-        for label, segmentation in json.loads(text):
-            labels[draw_mask(segmentation, size)] = label
+        covered, shared = np.zeros((2, *size), dtype=bool)
+        for label, segmentation in self._objects(index):
+            mask = draw_mask(segmentation, size)
+            labels[mask] = label
+            if self._shared_ignored:
+                shared |= covered & mask
+                covered |= mask
+        labels[shared] = IGNORED
         return np.ascontiguousarray(labels)
+
+    def _objects(self, index: int) -> list[tuple[int, Any]]:
+        """Label and segmentation of the picture's objects, in the order of drawing."""
+        return json.loads(self._texts[self._starts[index] : self._starts[index + 1]])
 
     def fingerprint(self) -> str:
         """A digest of the classes, the pictures' names and sizes, and all annotations that are drawn."""
@@ -89,7 +114,34 @@ class CocoLabels:
         return digest.hexdigest()[:16]
 
 
-def _pack(content: dict[str, Any], labels: dict[int, int], where: str) -> tuple[bytes, np.ndarray]:
+def _voc_categories(categories: list[dict[str, Any]], file: Path) -> list[dict[str, Any]]:
+    """Those of VOC's classes, in VOC's order."""
+    by_name = {category["name"]: category for category in categories}
+    missing = [name for name in COCO_NAMES.values() if name not in by_name]
+    if missing:
+        raise UserError(
+            f"{file}: lacks {', '.join(missing)}; expected COCO's names of VOC's 20 classes, or take "
+            "data.kind=coco, which has the file's own categories"
+        )
+    return [by_name[name] for name in COCO_NAMES.values()]
+
+
+def _kept(content: dict[str, Any], categories: set[int], least_area: float) -> dict[str, Any]:
+    """The objects of these categories, and the pictures whose objects have enough pixels in all."""
+    annotations = [a for a in content["annotations"] if a["category_id"] in categories]
+    areas: dict[Any, float] = dict.fromkeys((image["id"] for image in content["images"]), 0)
+    for annotation in annotations:
+        areas[annotation["image_id"]] += _area(annotation)
+    return {
+        **content,
+        "images": [image for image in content["images"] if areas[image["id"]] >= least_area],
+        "annotations": [a for a in annotations if areas[a["image_id"]] >= least_area],
+    }
+
+
+def _pack(
+    content: dict[str, Any], labels: dict[int, int], where: str, *, crowds_ignored: bool
+) -> tuple[bytes, np.ndarray]:
     """Label and segmentation of each object as JSON, in the order of drawing, and where each picture's begin.
 
     One text instead of many objects, for the reason that `MaskDataset` gives.
@@ -110,15 +162,11 @@ def _pack(content: dict[str, Any], labels: dict[int, int], where: str) -> tuple[
         of_picture[index_of[annotation["image_id"]]].append(annotation)
     texts = []
     for objects in of_picture:
-        drawn = sorted(objects, key=lambda a: (not a.get("iscrowd"), -_area(a)))
-        texts.append(
-            json.dumps(
-                [
-                    (IGNORED if a.get("iscrowd") else labels[a["category_id"]], a["segmentation"])
-                    for a in drawn
-                ]
-            ).encode()
-        )
+        drawn = []
+        for a in sorted(objects, key=lambda a: (not a.get("iscrowd"), -_area(a))):
+            ignored = crowds_ignored and a.get("iscrowd")
+            drawn.append((IGNORED if ignored else labels[a["category_id"]], a["segmentation"]))
+        texts.append(json.dumps(drawn).encode())
     return b"".join(texts), np.cumsum([0, *map(len, texts)])
 
 
@@ -130,6 +178,16 @@ def _area(annotation: dict[str, Any]) -> float:
 def open_coco(root: Path, split: str) -> CocoLabels:
     """A split in COCO's layout, such as "train2017"; see `pictures.annotations.coco_split`."""
     return CocoLabels(*coco_split(root, split))
+
+
+def open_coco_voc(root: Path, split: str) -> CocoLabels:
+    """COCO's pictures with VOC's classes alone, see `CocoLabels`.
+
+    As in torchvision's training, a split called "train…" has only pictures whose objects have more than
+    1,000 pixels.
+    """
+    least_area = LEAST_AREA if split.startswith("train") else 0
+    return CocoLabels(*coco_split(root, split), of_voc=True, least_area=least_area)
 
 
 def open_coco_stuff(root: Path, split: str) -> MaskDataset:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from foundation.errors import UserError, check_choice
 from pictures.decoding import upright_and_stored_size
 from segmentation.data.ade20k_folders import open_ade20k
-from segmentation.data.coco_labels import open_coco, open_coco_stuff
+from segmentation.data.coco_labels import open_coco, open_coco_stuff, open_coco_voc
 from segmentation.data.mask_dataset import JoinedLabels
 from segmentation.data.mask_folders import open_mask_folders
 from segmentation.data.shapes_labels import open_shapes
@@ -42,6 +42,7 @@ class SegmentationKind:
 KINDS = {
     "voc": SegmentationKind("VOCdevkit", open_voc, ("2012:train", "2012:val")),
     "coco": SegmentationKind("coco", open_coco, ("train2017", "val2017")),
+    "coco_voc": SegmentationKind("coco", open_coco_voc, ("train2017", "val2017")),
     "coco_stuff": SegmentationKind("coco", open_coco_stuff, ("train2017", "val2017")),
     "ade20k": SegmentationKind("ADEChallengeData2016", open_ade20k, ("training", "validation")),
     "folder": SegmentationKind(None, open_mask_folders, ("train", "val")),
@@ -54,9 +55,10 @@ class SegmentationData:
     """Which pictures, and what training and evaluation see of them.
 
     Attributes:
-        kind: "voc" (the devkit), "coco" (drawn from objects), "coco_stuff" (its PNGs), "ade20k" (the scene
-            parsing benchmark's folders), "folder" (pictures and masks of one's own) or "shapes" (generated on
-            first use); docs/segmentation.md says where each has its files.
+        kind: "voc" (the devkit), "coco" (drawn from objects), "coco_voc" (with VOC's classes alone),
+            "coco_stuff" (its PNGs), "ade20k" (the scene parsing benchmark's folders), "folder" (pictures and
+            masks of one's own) or "shapes" (generated on first use); docs/segmentation.md says where each has
+            its files.
         root: folder of the set; None means its place under $DATA_ROOT.
         train, val: splits, several joined by "+": VOC's "2012:train_aug", COCO's "train2017". "" takes the
             kind's own.

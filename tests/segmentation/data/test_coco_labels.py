@@ -1,3 +1,4 @@
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,8 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from foundation.errors import UserError
-from segmentation.data.coco_labels import CocoLabels, open_coco, open_coco_stuff
+from pictures.annotations.voc_classes import COCO_NAMES, VOC_CLASSES
+from segmentation.data.coco_labels import CocoLabels, open_coco, open_coco_stuff, open_coco_voc
 from segmentation.data.segmentation_sets import check_set
 from segmentation.types import IGNORED
 from tests.segmentation.conftest import save
@@ -87,6 +89,63 @@ def test_a_picture_of_another_size_than_stated(coco_root: Path):
     save(coco_root / "val" / "b.jpg", np.zeros((3, 6, 3)))
     with pytest.raises(UserError, match=r"b\.jpg: the picture is 3x6 \(height x width\), its label map 4x6"):
         check_set(dataset, workers=0)
+
+
+def voc_content(coco_content: dict[str, Any]) -> dict[str, Any]:
+    """Picture 10 (4x6) with a person, a dog, a zebra and a crowd of people, in COCO's categories for VOC."""
+    names = ["zebra", *COCO_NAMES.values()]
+    ids = {name: number for number, name in enumerate(names, start=1)}
+    objects = [
+        {"category_id": ids["person"], **rectangle(0, 0, 3, 2)},
+        {"category_id": ids["dog"], **rectangle(2, 0, 4, 4)},
+        {"category_id": ids["zebra"], **rectangle(0, 0, 6, 4)},
+        {"category_id": ids["person"], "segmentation": {"size": [4, 6], "counts": [20, 4]}, "iscrowd": 1},
+    ]
+    for number, annotation in enumerate(objects, start=1):
+        annotation |= {"id": number, "image_id": 10, "area": 6}
+        annotation.setdefault("bbox", [5, 0, 1, 4])
+        annotation.setdefault("iscrowd", 0)
+    categories = [{"id": number, "name": name} for name, number in ids.items()]
+    return {**coco_content, "categories": categories, "annotations": objects}
+
+
+def test_classes_of_voc(write_coco: Writer, coco_content: dict[str, Any], tmp_path: Path):
+    """torchvision's rules: others are background, shared pixels are ignored, and a crowd is an object."""
+    dataset = CocoLabels(write_coco(voc_content(coco_content)), tmp_path, of_voc=True)
+    assert dataset.classes == ["background", *VOC_CLASSES]
+    person, dog = 15, 12
+    upper, lower = [person, person, IGNORED, dog, 0, person], [0, 0, dog, dog, 0, person]
+    assert dataset.load_labels(1).tolist() == [upper, upper, lower, lower]
+
+
+def test_classes_of_voc_leave_small_objects_out_of_training(coco_content: dict[str, Any], tmp_path: Path):
+    content = voc_content(coco_content)
+    (tmp_path / "annotations").mkdir()
+    for split in ("train2017", "val2017"):
+        for image in content["images"]:
+            save(tmp_path / split / image["file_name"], np.zeros((image["height"], image["width"], 3)))
+
+    def open_split(split: str, person: float) -> list[str]:
+        content["annotations"][0]["area"] = person
+        (tmp_path / "annotations" / f"instances_{split}.json").write_text(json.dumps(content))
+        dataset = open_coco_voc(tmp_path, split)
+        return [dataset.image_id(index) for index in range(len(dataset))]
+
+    assert open_split("val2017", 6) == ["30", "10", "20"]
+    # The dog and the crowd have 6 pixels each, the zebra does not count.
+    assert open_split("train2017", 989) == ["10"]
+    assert open_split("train2017", 988) == []  # no more than 1,000
+
+
+def test_classes_of_voc_must_be_there(write_coco: Writer, coco_content: dict[str, Any], tmp_path: Path):
+    with pytest.raises(UserError, match="lacks airplane, bicycle, .*; expected COCO's names of VOC's 20"):
+        CocoLabels(write_coco(coco_content), tmp_path, of_voc=True)
+
+
+def test_real_classes_of_voc(real_data: Path):
+    training, validation = (open_coco_voc(real_data / "coco", split) for split in ("train2017", "val2017"))
+    assert 0 < len(training) < 87 and len(validation) == 60
+    check_set(validation, workers=0)
 
 
 def test_stuff(tmp_path: Path):
