@@ -159,6 +159,22 @@ def fold_batchnorm(network: Network) -> Network:
     return folded
 
 
+def inference_copy(network: Network) -> Network:
+    """A copy that answers faster than the network, to rounding alike, in evaluation mode.
+
+    Normalisation is folded (see `fold_batchnorm`), and on a CPU convolutions compute in channels_last.
+
+    Args:
+        network: in any mode, which it keeps; any module that holds our networks, such as a detector.
+    """
+    was_training = network.training
+    folded = fold_batchnorm(network.eval())
+    network.train(was_training)
+    if next(network.parameters()).device.type == "cpu":
+        folded.to(memory_format=torch.channels_last)
+    return folded
+
+
 def _fold(conv: Any, norm: Any) -> None:
     """In double precision, since rounding would add up over a hundred layers; on the host, for mps."""
     mean, var, weight, bias = (

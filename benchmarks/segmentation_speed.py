@@ -38,18 +38,20 @@ def segmentation_calls(
 ) -> Iterator[Pair]:
     """A training step without optimiser, inference of one picture as evaluation does it, and counting.
 
-    Both sides must give the same before they are timed. Ours is folded in inference, torchvision's as it is.
+    Both sides must give the same before they are timed. Ours is as it trains and as it is evaluated,
+    in channels_last and folded, torchvision's as its references have it.
     """
     side = side or SIDE[device]
     crops = _crops(device, BATCH[device], side)
     for name in NETWORKS:
         ours, peer = _networks(name, device)
         _compare(ours, peer, crops)
+        layout = {"memory_format": torch.channels_last}  # of every training here, unless told otherwise
+        ours.to(**layout)
+        own_crops = crops._replace(images=crops.images.contiguous(**layout))
         what = f"{name}, {BATCH[device]} crops of {side}: forward and backward"
-        yield f"{what} (peer: torchvision)", partial(_step, ours, crops), partial(_peer_step, peer, crops)
+        yield f"{what} (peer: torchvision)", partial(_step, ours, own_crops), partial(_peer_step, peer, crops)
         folded = folded_for_search(ours)
-        if device == "cuda":
-            folded.to(memory_format=torch.channels_last)
         yield (
             f"{name}, one picture of {side}: label map (peer: torchvision)",
             partial(_labels, folded, crops.images[:1]),

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from backbones import InputSpec
+from backbones.norm import inference_copy
 from backbones.spec import Network
 from classification.config import MeasuringConfig, PretrainConfig
 from classification.data.augment import centre_crop
@@ -117,10 +118,11 @@ class Classifier(nn.Module):
     """A network with everything needed to call it on pictures as they are.
 
     Pictures are seen as tools/eval_cls.py sees them: resized, the centre cropped, normalised for the network.
-    Always in evaluation, whatever its mode.
+    Always in evaluation, whatever its mode: the network is a copy whose batch normalisation is folded into
+    the convolutions.
 
     Attributes:
-        network: (N, 3, H, W) normalised → (N, K) logits.
+        network: the copy, (N, 3, H, W) normalised → (N, K) logits.
         classes: K names.
         config: of its training, or of how it sees pictures; and the overrides.
         input_spec: pictures it was trained on.
@@ -138,7 +140,8 @@ class Classifier(nn.Module):
         mean: Tensor | None,
     ) -> None:
         super().__init__()
-        self.network, self.classes, self.config, self.input_spec = network, classes, config, input_spec
+        self.network = inference_copy(network)
+        self.classes, self.config, self.input_spec = classes, config, input_spec
         self.register_buffer("mean", mean, persistent=False)
         self.eval()
 

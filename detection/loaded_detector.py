@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from backbones.norm import fold_batchnorm
+from backbones.norm import inference_copy
 from detection.build import LoadedDetector, load_detectors
 from detection.charts.score_thresholds import at_least, read_thresholds
 from detection.data.detection_batches import picture_batch
@@ -78,7 +78,7 @@ class Detector(nn.Module):
         super().__init__()
         models, configs = zip(*((one.model, one.config) for one in (loaded, *others)), strict=True)
         network, self.improver = answering(models, configs, improve)
-        self.network = fold_batchnorm(network)
+        self.network = inference_copy(network)
         self.config, self.classes, self.category_ids = loaded.config, loaded.classes, loaded.category_ids
 
     def forward(

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from backbones.norm import fold_batchnorm
+from backbones.norm import inference_copy
 from detection.data.annotations import DetectionDataset
 from detection.data.dataset_splits import DataConfig
 from detection.data.detection_batches import PreparedPictures, evaluation_batches
@@ -42,8 +42,8 @@ def predict_dataset(
 ) -> list[Prediction]:
     """Predictions for every picture of a data set, in its order; each process does its share, all get all.
 
-    One picture at a time, without padding beside others, because padding moves AP a little; by a copy of the
-    network whose normalisation is folded into its convolutions. An improver looks at each more than once.
+    One picture at a time, without padding beside others, because padding moves AP a little; by an
+    `inference_copy` of the network. An improver looks at each more than once.
     """
     shard = evaluation_shard(len(dataset), rank(), world_size())
     how: dict[str, Any] = {"bf16": run.precision == "bf16", "cuda_graph": run.cuda_graph}
@@ -51,11 +51,11 @@ def predict_dataset(
     if improver is None:
         pictures = PreparedPictures(dataset, data, training=False)
         batches = watched(evaluation_batches(pictures, shard, workers=run.workers), **bar)
-        found = predict(_folded(model), batches, **how)
+        found = predict(inference_copy(model), batches, **how)
     else:
         decoded = BatchLoader(partial(_decoded, dataset), [[Item(index, 0)] for index in shard], run.workers)
         pixels = (picture.numpy() for picture in watched(decoded, **bar))
-        found = list(predict_improved(_folded(model), pixels, improver, **how))
+        found = list(predict_improved(inference_copy(model), pixels, improver, **how))
     share = [replace(one, image_id=dataset.image_ids[i]) for i, one in zip(shard, found, strict=True)]
     return [prediction for part in gather_objects(share) for prediction in part]
 
@@ -68,7 +68,7 @@ def guess_evaluation(
     improver: Improver | None = None,
 ) -> float:
     """How many seconds `predict_dataset` will take, from the first pictures of the data set."""
-    network, first, bf16 = _folded(model), range(min(len(dataset), TRIED)), run.precision == "bf16"
+    network, first, bf16 = inference_copy(model), range(min(len(dataset), TRIED)), run.precision == "bf16"
     items: Iterable[Any]
     if improver is None:
         items = evaluation_batches(PreparedPictures(dataset, data, training=False), first)
@@ -82,14 +82,6 @@ def guess_evaluation(
             list(predict_improved(network, [item.numpy()], improver, bf16=bf16))
 
     return len(dataset) / world_size() * seconds_each(items, find, workers=run.workers)
-
-
-def _folded(model: Network) -> Network:
-    """A copy for evaluation, with its normalisation folded into its convolutions."""
-    was_training = model.training
-    folded = fold_batchnorm(model.eval())
-    model.train(was_training)
-    return folded
 
 
 def _decoded(dataset: DetectionDataset, items: Sequence[Item]) -> Tensor:

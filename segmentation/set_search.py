@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from backbones.norm import fold_batchnorm
+from backbones.norm import inference_copy
 from segmentation.config import SegmentationConfig
 from segmentation.data.segmentation_batches import LabelledPictures, evaluation_batches
 from segmentation.label_search import search_labels
@@ -26,8 +26,7 @@ def search_set(
     """Finds the classes of all pixels of this process's share of the pictures.
 
     Args:
-        network: in any mode, which it keeps; a copy whose normalisation is folded computes, without the
-            auxiliary head.
+        network: in any mode, which it keeps; a copy of `folded_for_search` computes.
     """
     folded = folded_for_search(network)
     device = next(folded.parameters()).device
@@ -53,12 +52,10 @@ def search_batch(folded: Segmenter, batch: Batch, config: SegmentationConfig) ->
 
 
 def folded_for_search(network: Segmenter) -> Segmenter:
-    """A copy in evaluation, its normalisation folded into its convolutions, without the auxiliary head."""
-    was_training = network.training
+    """An `inference_copy` without the auxiliary head."""
     aux, network.aux_classifier = network.aux_classifier, None
     try:
-        folded: Segmenter = fold_batchnorm(network.eval())
+        folded: Segmenter = inference_copy(network)
     finally:
         network.aux_classifier = aux
-        network.train(was_training)
     return folded

@@ -155,14 +155,18 @@ def fetch(tensors: Iterable[Tensor]) -> tuple[list[Tensor], Callable[[], None]]:
 def on_device(module: Module, device: str | torch.device | None, configured: str) -> Module:
     """The module, moved to a device, or where None is given to the one that `run.device` configures.
 
+    Copies for inference on a CPU are in channels_last (`backbones.norm.inference_copy`), other devices get
+    torch's usual layout.
+
     Raises:
         UserError: there is no such device.
     """
     place = resolve_device(configured) if device is None else device
     try:
-        return module.to(place)
+        moved = module.to(place)
     except (RuntimeError, AssertionError) as error:  # torch's of names, and of GPUs that are not there
         raise UserError(f"device {place} cannot be used ({error}); leave it out, or give 'cpu'") from error
+    return moved if torch.device(place).type == "cpu" else moved.to(memory_format=torch.contiguous_format)
 
 
 def emulates_bf16(device: torch.device) -> bool:

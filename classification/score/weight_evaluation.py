@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from backbones import WeightsHeader, load_network, save_weights
 from backbones.features import FeatureNetwork
-from backbones.norm import FrozenBatchNorm2d, calibrate_batchnorm
+from backbones.norm import FrozenBatchNorm2d, calibrate_batchnorm, inference_copy
 from backbones.spec import Network
 from backbones.weights.downloads import digest
 from backbones.weights.published import find_weights
@@ -84,7 +84,7 @@ def score_weights(
         model.to(device)
         if reestimate_bn is not None:
             reestimate_batchnorm(model, config, header, reestimate_bn, device)
-        scores = score_pictures(model, pictures, reader, config)
+        scores = score_pictures(inference_copy(model), pictures, reader, config)
     scores.about.update(
         {
             "weights": str(weights),

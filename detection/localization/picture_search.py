@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from backbones.norm import fold_batchnorm
+from backbones.norm import inference_copy
 from detection.data.transforms import View, scaled_size
 from detection.localization.box_lists import BoxLists, pack_lists
 from detection.localization.localization_config import CENTRE, SCALES, SIZE, LocalizationConfig
@@ -43,12 +43,10 @@ def search(
     """The best boxes of the classes wanted in every picture; all processes get all.
 
     Args:
-        model: in any mode, which it keeps; a copy whose normalisation is folded computes.
+        model: in any mode, which it keeps; an `inference_copy` computes.
         proposals: of the RPN for the same pictures, which R-CNN looks at again.
     """
-    was_training = model.training
-    folded: Localizer = fold_batchnorm(model.eval())
-    model.train(was_training)
+    folded: Localizer = inference_copy(model)
     find: Find
     if isinstance(folded, RegionLocalizer):
         assert proposals is not None

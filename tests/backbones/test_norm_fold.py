@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from backbones import OptionError, create_backbone, create_model, create_trunk_and_head
-from backbones.norm import FrozenBatchNorm2d, fold_batchnorm, freeze_batchnorm
+from backbones.norm import FrozenBatchNorm2d, fold_batchnorm, freeze_batchnorm, inference_copy
 from training.compile import compile_blocks, recompute_blocks
 
 NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm, FrozenBatchNorm2d)
@@ -148,3 +148,20 @@ def test_the_copy_of_changed_blocks_is_independent(change, monkeypatch: pytest.M
     network.train()
     torch.testing.assert_close(folded(images), expected, rtol=1e-4, atol=1e-4)
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_a_copy_for_inference(training, randomise_norms, relative_difference):
+    torch.manual_seed(0)
+    network = create_model("resnet18")
+    randomise_norms(network)
+    copied = inference_copy(network.train(training))
+    assert network.training is training and not copied.training
+    assert not norms_in(copied) and norms_in(network)
+    images = torch.randn(2, 3, 64, 64)
+    network.eval()
+    with torch.no_grad():
+        assert relative_difference(copied(images), network(images)) < 1e-5
+    weight = copied.get_parameter("layer1.0.conv1.weight")
+    assert weight.is_contiguous(memory_format=torch.channels_last) and not weight.is_contiguous()
+    assert network.get_parameter("layer1.0.conv1.weight").is_contiguous()

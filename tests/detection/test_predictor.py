@@ -135,7 +135,7 @@ def test_a_whole_set_in_its_order_one_picture_at_a_time(
     pictures: PictureFolder, workers: int, monkeypatch: pytest.MonkeyPatch
 ):
     model: Any = WholePicture()
-    monkeypatch.setattr(module, "fold_batchnorm", lambda model: model)  # a copy's notes would be lost
+    monkeypatch.setattr(module, "inference_copy", lambda model: model)  # a copy's notes would be lost
     found = predict_dataset(model, pictures, DATA, RunConfig(device="cpu", workers=workers))
     assert [p.image_id for p in found] == pictures.image_ids == ["a.png", "b.png", "c.png"]
     assert [ids for ids, *_ in model.seen] == [["a.png"], ["b.png"], ["c.png"]]
@@ -191,7 +191,7 @@ def test_how_long_all_pictures_take_is_guessed_from_the_first(
     pictures: PictureFolder, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(module, "TRIED", 2)
-    monkeypatch.setattr(module, "fold_batchnorm", lambda network: network)
+    monkeypatch.setattr(module, "inference_copy", lambda network: network)
     seconds = iter([0.0, 1.0, 21.0, 22.0, 25.0])  # read, found; read, found: the second costs 1 + 3
     monkeypatch.setattr(module, "seconds_each", partial(seconds_each, clock=lambda: next(seconds)))
     network: Any = WholePicture().train()

@@ -11,6 +11,7 @@ from backbones import (
     create_model,
     save_weights,
 )
+from backbones.norm import inference_copy
 from classification.config import PretrainConfig
 from classification.data.labelled_batches import evaluation_batches
 from classification.data.opened_splits import open_split
@@ -57,7 +58,7 @@ def expected(model, overrides, spec=IMAGENET_INPUT):
     needed = ["model.name=x", "schedule.total_steps=1"]
     pictures = open_split(load_config(PretrainConfig, None, [*needed, *overrides]).data, training=False)
     return evaluate(
-        model,
+        inference_copy(model),
         evaluation_batches(pictures, 100, 0),
         prepare=lambda batch: spec.normalise(batch.images),
         classes=pictures.classes,
