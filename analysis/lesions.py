@@ -109,7 +109,7 @@ def measure_lesions(network: Network, batches: Batches, options: LesionOptions, 
     ]
     return {
         "blocks": np.array(chain.names),
-        "shortcuts": np.array(chain.has_sums()),
+        "shortcuts": np.array(chain.has_shortcuts()),
         "tried": np.array([lesion.deleted[0] for lesion in singles]),
         "error": single[0],
         "single_error": single[1:],

@@ -25,6 +25,11 @@ _OPTIONS: dict[str, tuple[Any, str]] = {
     "stride_on": ("3x3", "bottlenecks"),
     "stem_pool": (LATER_OPTIONS["stem_pool"], "such pooling in its stem"),
     "dilation": ((), "stages that can be dilated"),
+    "bottlenecks": (LATER_OPTIONS["bottlenecks"], "choice of basic blocks or bottlenecks"),
+    **{
+        option: (LATER_OPTIONS[option], "variants of the residual unit")
+        for option in ("unit", "scaling", "gate_bias")
+    },
 }
 
 
@@ -206,7 +211,15 @@ def _build(name: str, num_classes: int | None, norm: Norm, options: Options) -> 
 
 def _given(options: Options) -> dict[str, Any]:
     """The options that differ from the default."""
-    return {option: value for option, value in options.items() if value and value != _OPTIONS[option][0]}
+    return {
+        option: value
+        for option, value in options.items()
+        if value is not None and _listed(value) != _listed(_OPTIONS[option][0])
+    }
+
+
+def _listed(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _network_to_cut(name: str, norm: Norm, options: Options) -> tuple[Network, Callable[..., None]]:
@@ -229,9 +242,10 @@ def _check_values(options: Options) -> None:
         value = options.get(option, _OPTIONS[option][0])
         if option != "shortcut" or value is not None:
             check_choice(option, value, get_args(choices))
-    zero_init = options.get("zero_init_residual", False)
-    if not isinstance(zero_init, bool):
-        raise OptionError(f"zero_init_residual must be true or false, got {zero_init!r}")
+    for option in ("zero_init_residual", "bottlenecks"):
+        switch = options.get(option, False)
+        if not isinstance(switch, bool):
+            raise OptionError(f"{option} must be true or false, got {switch!r}")
     dilation = options.get("dilation", ())
     if isinstance(dilation, str) or not isinstance(dilation, Sequence):  # text would be taken by letters
         raise OptionError(f"dilation must be a list of stages, such as ['res5'], got {dilation!r}")

@@ -10,6 +10,7 @@ from typing import Any, TypedDict
 from backbones.networks.blocks import Shortcut, StrideOn
 from backbones.networks.cifar_resnet import CifarResNet
 from backbones.networks.highway import STAGES, HighwayNet
+from backbones.networks.residual_units import Unit
 from backbones.networks.resnet import BLOCKS, PREACT_BLOCKS, VARIANTS, ResNet, StemPool
 from backbones.networks.vgg import POOLINGS, VGG
 from foundation.errors import OptionError, suggest
@@ -24,6 +25,13 @@ class Options(TypedDict, total=False):
     stem_pool: "padded" (default; torchvision, timm, detectron2) or "ceil" (Caffe); ImageNet only.
     dilation: of res3, res4, res5, the stages whose stride is replaced by dilation: ("res5",) for DC5 and
         output stride 16, ("res4", "res5") for 8; ImageNet only. The weights are those of the strided network.
+    bottlenecks: blocks of three convolutions, in depths of 9n+2 (resnet164_cifar); resnet<depth>_cifar only,
+        as are the next three. Pre-activation networks have them by their depth.
+    unit: of He et al. 2016, "Identity Mappings": "original" (default), "scaled", "exclusive_gating",
+        "shortcut_only_gating", "dropout_shortcut", "bn_after_addition", "relu_before_addition" or
+        "relu_only_preactivation"; full pre-activation is preact_resnet<depth>_cifar.
+    scaling: of unit "scaled", the factors of shortcut and residual; by default (0.5, 0.5).
+    gate_bias: of the two gated units, where the gates' biases start; by default -6.
     """
 
     shortcut: Shortcut | None
@@ -31,6 +39,10 @@ class Options(TypedDict, total=False):
     zero_init_residual: bool
     stem_pool: StemPool
     dilation: Sequence[str]
+    bottlenecks: bool
+    unit: Unit
+    scaling: Sequence[float]
+    gate_bias: float
 
 
 @dataclass(frozen=True)
@@ -87,7 +99,7 @@ FAMILIES = {
     "resnet_cifar": Family(
         CifarResNet,
         _depths("resnet{}_cifar", *_CIFAR_DEPTHS),
-        options=("shortcut", "zero_init_residual"),
+        options=(*_RESIDUAL, "bottlenecks", "unit", "scaling", "gate_bias"),
         any_depth="resnet{}_cifar",
         **_CIFAR,
     ),

@@ -119,7 +119,14 @@ class Network(nn.Module):
 
 
 # Options that came later are stated only where they differ from these: older files lack them.
-LATER_OPTIONS: dict[str, Any] = {"stem_pool": "padded", "dilation": []}
+LATER_OPTIONS: dict[str, Any] = {
+    "stem_pool": "padded",
+    "dilation": [],
+    "bottlenecks": False,
+    "unit": "original",
+    "scaling": [0.5, 0.5],
+    "gate_bias": -6.0,
+}
 
 
 def describe(

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from backbones import create_model
 from backbones.networks.blocks import Shortcut, StrideOn
+from backbones.networks.residual_units import GATE_BIAS, SCALING, Unit
 from backbones.networks.resnet import StemPool
 from backbones.spec import Network
 from classification.data.data_sets import DataConfig
@@ -27,6 +28,10 @@ class ModelConfig:
         zero_init_residual: starts every block as the identity, by a last scale of zero (Goyal et al. 2017).
         stem_pool: rounding of the stem's pooling; "ceil" is that of the Caffe release.
         dilation: stages whose stride is replaced by dilation, of res3, res4, res5.
+        bottlenecks: resnet<depth>_cifar with blocks of three convolutions, in depths of 9n+2 (29, 164).
+        unit: residual unit of resnet<depth>_cifar (He et al. 2016, Tables 1 and 2; docs/networks.md).
+        scaling: of unit "scaled", the factors of shortcut and residual.
+        gate_bias: of the gated units, where the gates' biases start.
         norm: "sync" normalises by the statistics of all processes (GPUs) instead of each one's own.
         weights: file to start from, or published name (tools/models.py --weights); null initialises as He.
     """
@@ -37,6 +42,10 @@ class ModelConfig:
     zero_init_residual: bool = False
     stem_pool: StemPool = "padded"
     dilation: tuple[str, ...] = ()
+    bottlenecks: bool = False
+    unit: Unit = "original"
+    scaling: tuple[float, float] = SCALING
+    gate_bias: float = GATE_BIAS
     norm: Literal["batch", "sync"] = "batch"
     weights: str | None = None
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from backbones import WeightsHeader, create_model, read_weights, save_weights
+from backbones import WeightsHeader, read_weights, save_weights
 from backbones.norm import norm_eps, set_norm_eps
 from backbones.spec import Network
 from classification.classifier_pictures import ClassifierPictures
@@ -113,7 +113,7 @@ def build_classifier(
     outputs = len(pictures.classes)
     if config.weights is not None:
         with torch.device("meta"):
-            last = create_model(config.name).last_layer
+            last = config.create(1, weights=None).last_layer
         outputs = len(read_weights(config.weights)[0].get(f"{last}.weight", pictures.classes))
     model = config.create(outputs)
     if outputs != len(pictures.classes):
@@ -280,7 +280,7 @@ def refuse_shared(config: PretrainConfig) -> None:
             f"{config.data.kind} and {config.run.workers} workers; train one after another"
         )
     with torch.device("meta"):
-        model = create_model(config.model.name)
+        model = config.model.create(1, weights=None)
     if any(isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0 for module in model.modules()):
         raise UserError(
             f"{config.model.name} has dropout, and trainings at once would draw from one generator, so none "

@@ -12,7 +12,6 @@ from tempfile import TemporaryDirectory
 import torch
 from torch import Tensor
 
-from backbones import create_model
 from backbones.complexity import count_parameters
 from backbones.spec import IMAGENET_INPUT, InputSpec
 from classification.config import PretrainConfig
@@ -109,7 +108,7 @@ def cost_of(config: PretrainConfig, steps: int, step_seconds: float) -> Cost:
     evaluation = step_seconds / 3 * TESTED[config.data.kind] / config.optim.batch_size
     evaluations = steps / config.run.eval_every
     with torch.device("meta"):
-        model = create_model(config.model.name, num_classes=CLASSES[config.data.kind])
+        model = config.model.create(CLASSES[config.data.kind], weights=None)
     hours = (steps * step_seconds + evaluations * evaluation) / 3600
     return Cost(steps, step_seconds, hours, BYTES_PER_PARAMETER * count_parameters(model))
 

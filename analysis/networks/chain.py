@@ -85,20 +85,27 @@ class Chain:
 
     def is_identity(self, place: int) -> bool:
         """Whether the shortcut passes on what came out of the block before, unchanged."""
-        between = bool(place and self._between[place])
-        return isinstance(getattr(self.block(place), "downsample", None), nn.Identity) and not between
+        block, between = self.block(place), bool(place and self._between[place])
+        passes = isinstance(getattr(block, "downsample", None), nn.Identity)
+        return passes and not between and not getattr(block, "weighs_shortcut", False)
 
-    def has_sums(self) -> bool:
-        """Whether every block is a sum of a shortcut and a residual."""
+    def has_shortcuts(self) -> bool:
+        """Whether every block has a shortcut and a residual."""
         return all(hasattr(self.block(place), "terms") for place in range(len(self)))
 
     def require_sums(self) -> None:
         """For what looks at shortcut and residual apart.
 
         Raises:
-            OptionError: the network is plain.
+            OptionError: the network is plain, or something but a ReLU follows its sums.
         """
-        if not self.has_sums():
+        if any(getattr(self.block(place), "normalises_sum", False) for place in range(len(self))):
+            unit = self.network.options["unit"]
+            raise OptionError(
+                f"{self.network.name} normalises behind its sums (unit={unit!r}), so that its blocks are no "
+                "sums of shortcut and residual, which this analysis is of; give a network of another unit"
+            )
+        if not self.has_shortcuts():
             raise OptionError(
                 f"{self.network.name} has no shortcuts, which this analysis is of; "
                 "give a residual or Highway network"

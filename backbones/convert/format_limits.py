@@ -60,6 +60,12 @@ def _check_options(name: str, form: Format, header: WeightsHeader, *, bottleneck
             f"these weights are for stride_on={stride_on}, {name}'s networks stride on the {form.stride_on}, "
             "which computes something else; write them as ours, detectron2 takes both"
         )
+    for option in ("unit", "bottlenecks"):
+        if (given := (LATER_OPTIONS | options)[option]) != LATER_OPTIONS[option]:
+            raise WeightsError(
+                f"these weights are for {option}={given}, {name}'s networks have {option}="
+                f"{LATER_OPTIONS[option]}; write them as ours"
+            )
     stem_pool = (LATER_OPTIONS | options)["stem_pool"]
     if form.stem_pool not in (None, stem_pool):
         raise WeightsError(

@@ -2,7 +2,9 @@
 
 Every block has a `bypass`, which is what remains of it when its residual is deleted (`backbones.lesion`).
 Residual blocks also give the two terms of their sum; `activates_sum` says whether a ReLU follows it. In their
-`silenced_by` they name the layer that ends the residual: at weight 0 the residual is silent.
+`silenced_by` they name the layer that ends the residual: at weight 0 the residual is silent. Two attributes
+may be absent: `normalises_sum` is true where normalisation follows the sum, `weighs_shortcut` where the
+shortcut is multiplied by a factor or a gate.
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence

@@ -22,6 +22,8 @@ from foundation.errors import WeightsError
 logger = logging.getLogger(__name__)
 # What no tensor shows, and how it is in the networks whose names these are: torchvision's and timm's.
 USUAL = {"stride_on": "3x3", "stem_pool": "padded"}
+# What makes other networks of the same names, and mostly of the same shapes.
+_UNIT = ("bottlenecks", "unit", "scaling")
 # Names that betray the network of another project, and the format that reads them.
 _FOREIGN_NAMES = {
     r"(\w+\.)*stem\.conv1\.weight": "detectron2",
@@ -80,6 +82,11 @@ def unsaid_option(options: Mapping[str, Any]) -> str:
                 f"torchvision's names are for {usual!r}. Give {option}={usual!r}, or, if you know that it is "
                 f"for {given!r}, write that into a header with {declare}"
             )
+    if (unit := options.get("unit", LATER_OPTIONS["unit"])) != LATER_OPTIONS["unit"]:
+        return (
+            f"has no header, so nothing says that it was trained with unit={unit!r}: save it with "
+            "backbones.save_weights and a header whose options are network.options"
+        )
     return ""
 
 
@@ -109,6 +116,12 @@ def _check_header(weights: str | Path, header: WeightsHeader, network: Network) 
         if theirs != ours:
             raise WeightsError(
                 f"{weights} was trained with {option}={theirs!r}, not {ours!r}; give {option}={theirs!r}"
+            )
+    for name in _UNIT:
+        theirs, ours = ((LATER_OPTIONS | options)[name] for options in (header.options, network.options))
+        if theirs != ours:
+            raise WeightsError(
+                f"{weights} was trained with {name}={theirs!r}, not {ours!r}; give {name}={theirs!r}"
             )
     theirs, ours = ((LATER_OPTIONS | options)["stem_pool"] for options in (header.options, network.options))
     if theirs != ours:

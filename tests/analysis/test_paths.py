@@ -21,10 +21,22 @@ def test_veits_share_of_paths():
     assert share_of_paths(3, 0, 3) == 1
 
 
-@pytest.mark.parametrize("name", RESIDUAL)
-def test_paths_add_up_to_autograds_gradient(name, random_network, batches):
+UNITS = [
+    "scaled",
+    "exclusive_gating",
+    "shortcut_only_gating",
+    "relu_before_addition",
+    "relu_only_preactivation",
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [*((name, {}) for name in RESIDUAL), *(("resnet20_cifar", {"unit": unit}) for unit in UNITS)],
+)
+def test_paths_add_up_to_autograds_gradient(name, options, random_network, batches):
     # Behind the sums of the network of 2015 stand ReLUs; going back they only multiply by zeros and ones.
-    found = measure_paths(random_network(name), batches, seed=0)
+    found = measure_paths(random_network(name, **options), batches, seed=0)
     assert found["sum_error"] < 1e-5
     assert found["share"].sum() == pytest.approx(1)
 

@@ -31,10 +31,16 @@ def outputs_of(network, layers, batches):
         ("plain8_cifar", {"layer2.0.conv1": "layer2.0.bn1", "layer2.0.conv2": "layer2.0.bn2"}),
         ("preact_resnet8_cifar", {"layer1.0.conv1": "layer1.0.bn2", "layer1.0.conv2": "layer1.0.conv2"}),
         ("resnet50", {"layer1.0.conv2": "layer1.0.bn2"}),
+        # Behind its last convolution the sum comes first.
+        (
+            "resnet8_cifar, bn_after_addition",
+            {"layer1.0.conv1": "layer1.0.bn1", "layer1.0.conv2": "layer1.0.conv2"},
+        ),
     ],
 )
 def test_responses_are_those_behind_normalisation(name, measured, random_network, batches):
-    network = random_network(name)
+    name, _, unit = name.partition(", ")
+    network = random_network(name, **({"unit": unit} if unit else {}))
     found = measure_responses(network, batches)
     values = outputs_of(network, measured.values(), batches)
     for conv, module in measured.items():

@@ -62,6 +62,16 @@ def test_classifiers(suffix, pixels, fold, tmp_path):
     }
 
 
+@pytest.mark.parametrize("unit", ["exclusive_gating", "dropout_shortcut", "bn_after_addition"])
+def test_residual_units(unit, tmp_path):
+    torch.manual_seed(0)
+    network = create_model("resnet8_cifar", num_classes=3, unit=unit)
+    randomise(network)
+    export(network, tmp_path / "net.pt2", pixels="normalised", fold=True)
+    assert check_export(network, tmp_path / "net.pt2") < 1e-5
+    assert read_metadata(tmp_path / "net.pt2")["options"]["unit"] == unit
+
+
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_feature_networks(suffix, tmp_path):
     torch.manual_seed(0)

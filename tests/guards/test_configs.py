@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from backbones import create_model, save_weights
+from backbones import save_weights
 from backbones.weights.published import published_name, stated_header
 from classification.config import PretrainConfig
 from detection.build import assemble, build_detector, detector_header
@@ -53,8 +53,7 @@ def test_header(path: Path):
 @pytest.mark.parametrize("path", [p for p in CONFIGS if is_pretraining(p)], ids=lambda path: path.stem)
 def test_pretraining_config_builds(path: Path, tmp_path: Path):
     config = load_config(PretrainConfig, path)
-    model = config.model
-    create_model(model.name, shortcut=model.shortcut, stride_on=model.stride_on, num_classes=10)
+    config.model.create(10, weights=None)
     assert reloaded(config, tmp_path) == config
 
 

@@ -41,6 +41,32 @@ def test_stages_and_identities(random_network):
     assert not any(Chain(random_network("highway19_cifar")).is_identity(place) for place in range(14))
 
 
+@pytest.mark.parametrize(
+    ("unit", "identity"),
+    [
+        *(("scaled", False), ("exclusive_gating", False), ("shortcut_only_gating", False)),
+        *(("dropout_shortcut", True), ("relu_before_addition", True), ("relu_only_preactivation", True)),
+    ],
+)
+def test_units_that_weigh_their_shortcut_pass_no_identity(unit, identity, random_network, batches):
+    network = random_network("resnet20_cifar", unit=unit)
+    chain = Chain(network)
+    chain.require_sums()
+    assert [place for place in range(9) if chain.is_identity(place)] == [0, 1, 2, 4, 5, 7, 8] * identity
+    with torch.no_grad():
+        images = batches[0][0]
+        torch.testing.assert_close(chain.run(chain.inputs(images)[0], 0), network(images))
+
+
+def test_normalised_sums_are_refused(random_network):
+    chain = Chain(random_network("resnet8_cifar", unit="bn_after_addition"))
+    assert chain.has_shortcuts()
+    with pytest.raises(
+        OptionError, match=r"normalises behind its sums \(unit='bn_after_addition'\), .* another"
+    ):
+        chain.require_sums()
+
+
 def test_networks_without_blocks_or_sums_are_refused(random_network):
     with torch.device("meta"), pytest.raises(OptionError, match="vgg16 has no blocks"):
         Chain(create_model("vgg16"))

@@ -38,6 +38,7 @@ def test_every_option_is_kept(batches):
         ("resnet50", {"stride_on": "1x1", "stem_pool": "ceil", "dilation": ("res5",)}),
         ("plain18", {}),
         ("highway19_cifar", {}),
+        ("resnet11_cifar", {"bottlenecks": True, "unit": "exclusive_gating", "gate_bias": 0.0}),
     ):
         network = create_model(name, num_classes=2, **options)
         assert untrained(network, images, 0).options == network.options

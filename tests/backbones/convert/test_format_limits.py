@@ -18,6 +18,18 @@ CAFFE = {"stride_on": "1x1", "stem_pool": "ceil", "spec": MSRA_INPUT, "num_class
         ("resnet50", CAFFE | {"spec": IMAGENET_INPUT}, "caffe", "Caffe's networks take BGR .* --input msra"),
         ("resnet18", {"shortcut": "C"}, "timm", "are for shortcut=C, timm's networks have B"),
         ("resnet20_cifar", {"shortcut": "C"}, "cifar", "shortcut=C, cifar's networks have A or B"),
+        (
+            "resnet20_cifar",
+            {"unit": "scaled"},
+            "cifar",
+            "for unit=scaled, cifar's networks have unit=original; w",
+        ),
+        (
+            "resnet29_cifar",
+            {"bottlenecks": True},
+            "cifar",
+            "for bottlenecks=True, cifar's networks have bottlene",
+        ),
         ("resnet18", {"eps": 1e-3}, "detectron2", "norm epsilon of 0.001, detectron2's networks add 1e-05"),
         ("plain18", {}, "torchvision", "torchvision has no network like plain18"),
         ("preact_resnet18", {}, "timm", "timm has no network like preact_resnet18"),
