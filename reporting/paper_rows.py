@@ -11,8 +11,9 @@ from reporting.page.page_parts import Note, Part, Section, Table
 from reporting.page.wording import figure, signed
 from reproduction.detectors.detection_tables import DETECTION_TABLES
 from reproduction.detectors.row_configs import detector_changes, detector_config
-from reproduction.paper import TABLES, Printed
+from reproduction.paper import TABLES
 from reproduction.runs import row_config
+from reproduction.table_rows import Printed
 from reproduction.tables import PROTOCOLS, protocol_scores, recipe_changes, said
 
 
@@ -51,6 +52,8 @@ def classifier_rows(config: PretrainConfig, folder: Path, last: Mapping[str, flo
             theirs = row_config(row)
             if (theirs.model.name, theirs.data.kind) != (config.model.name, config.data.kind):
                 continue
+            if _unit(theirs) != _unit(config):
+                continue
             if row.option and theirs.model.shortcut != config.model.shortcut:
                 continue
             kept = last if table.protocol == "last" else protocol_scores(folder, table.protocol, score=False)
@@ -58,6 +61,12 @@ def classifier_rows(config: PretrainConfig, folder: Path, last: Mapping[str, flo
             of_row = row.label, table.source, row.scores
             found.append(Beside(*of_row, changes, kept, PROTOCOLS[table.protocol]))
     return found
+
+
+def _unit(config: PretrainConfig) -> tuple[Any, ...]:
+    """What the network's blocks are."""
+    model = config.model
+    return model.bottlenecks, model.unit, model.scaling, model.gate_bias
 
 
 def detector_rows(config: DetectionConfig, scores: Mapping[str, float | None]) -> list[Beside]:

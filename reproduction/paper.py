@@ -1,59 +1,14 @@
 """What papers print, with where it stands: Tables 2 to 6 of He et al. 2015, and its learning curves' frames.
 
 Errors are in per cent. The curves have no numbers in print, so none are held here: only their networks, axes
-and what the text says of them.
+and what the text says of them. Tables of He et al. 2016 come from `reproduction.identity_tables`.
 """
 
 from dataclasses import dataclass
 from typing import NamedTuple
 
-HE_2015 = "He et al. 2015"
-HE_2016 = "He et al. 2016, Identity mappings"
-
-
-class Printed(NamedTuple):
-    """A number as a table has it."""
-
-    value: float  # of one run, or the mean of several
-    deviation: float | None = None  # of several runs, None for one
-    best: float | None = None  # of several runs, where that is printed too
-
-    def __str__(self) -> str:
-        mean = f"{self.value:.2f}" if self.deviation is None else f"{self.value:.2f} ± {self.deviation:.2f}"
-        return mean if self.best is None else f"{mean} (best {self.best:.2f})"
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of a table."""
-
-    label: str  # as printed
-    scores: dict[str, Printed]  # by the names of our result.json
-    network: str | None = None  # as `backbones.list_models()` has it, None for what is not built here
-    option: str | None = None  # of its shortcuts, where the table tells options apart
-    config: str | None = None  # stem of the file in `configs/` that trains it; None: another's result
-    parameters: float | None = None  # in millions, where the table has them
-    remark: str = ""  # what the paper says instead of a number
-
-    @property
-    def key(self) -> str:
-        """Names its runs and stands in `--rows`; equal rows of two tables share it, and so their runs."""
-        return f"{self.network or self.label}-{self.option}" if self.option else self.network or self.label
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of the paper.
-
-    A network's `protocol` is "last" for the score at the end of training, or one of
-    `classification.score.weight_evaluation.score_weights`; None: not scored here.
-    """
-
-    title: str
-    source: str  # paper, number, section
-    scores: tuple[str, ...]  # the names of its columns in our result.json
-    protocol: str | None
-    rows: tuple[Row, ...]  # those without numbers belong to the figure of the same runs
+from reproduction.identity_tables import IDENTITY_TABLES
+from reproduction.table_rows import HE_2015, HE_2016, Printed, Row, Table
 
 
 def _theirs(label: str, top1: float | None, top5: float | None = None) -> Row:
@@ -171,6 +126,7 @@ TABLES = {
             _cifar("plain-110", None, network="plain110", remark="above 60, Fig. 6"),
         ),
     ),
+    **IDENTITY_TABLES,
 }
 
 

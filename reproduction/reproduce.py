@@ -11,8 +11,9 @@ from reproduction.cost import costs, plan_table
 from reproduction.detectors.detection_tables import DETECTION_TABLES
 from reproduction.figures import draw_curves, draw_degradation
 from reproduction.localization.localization_tables import LOCALIZATION_TABLES
-from reproduction.paper import FIGURES, TABLES, Row
+from reproduction.paper import FIGURES, TABLES
 from reproduction.runs import choose_rows, execute, plan_runs
+from reproduction.table_rows import Row
 from reproduction.tables import Line, markdown, read_line, record
 from training.command import say
 from training.devices import broadcast_object, is_main, process_group, resolve_device
@@ -70,6 +71,7 @@ def reproduce(
     config: Path | None = None,
     seeds: int = 3,
     together: int = 1,
+    depths: Sequence[str] = (),
     overrides: Sequence[str] = (),
     dry_run: bool = False,
     only_report: bool = False,
@@ -80,6 +82,7 @@ def reproduce(
         names: of rows; without any, all that are trained here.
         config: of detectors alone, see `reproduction.detectors.reproduce_detectors`.
         together: trainings at once in this process, see `classification.pretrain.pretrain_together`.
+        depths: "110=20" trains networks of 20 layers in place of 110, see `reproduction.runs.other_depths`.
         dry_run: stop after the cost; the pictures need not be there.
         only_report: run nothing, use what has ended, of all seeds.
     Raises:
@@ -91,10 +94,10 @@ def reproduce(
         raise UserError(
             f"--config {config} belongs to the tables of detectors and of localization, 7 to 14; leave it out"
         )
-    if only_report and overrides:
-        raise UserError(f"--only-report runs nothing, so {' '.join(overrides)} changes nothing; leave it out")
+    if only_report and (changes := [*(f"--depth {text}" for text in depths), *overrides]):
+        raise UserError(f"--only-report runs nothing, so {' '.join(changes)} changes nothing; leave it out")
     if not only_report:
-        runs = plan_runs(rows, seeds, out, overrides, together)
+        runs = plan_runs(rows, seeds, out, overrides, together, depths)
         with process_group(resolve_device(runs[0].config.run.device)):
             expected = costs(runs, without_data=dry_run)
             if is_main():

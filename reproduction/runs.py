@@ -1,6 +1,7 @@
 """Which trainings a table needs, which of them have ended, and their execution."""
 
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from classification.pretrain import pretrain, pretrain_together, refuse_shared
 from foundation.errors import UserError, suggest
 from foundation.file_reading import read_text
 from reproduction.curves import training_pictures
-from reproduction.paper import Row
+from reproduction.table_rows import Row
 from training.config import complete_config, differences, dump_config, load_config
 from training.run_folder import FREE_KEYS, last_checkpoint
 from training.schedule import counts_epochs, in_steps
@@ -19,6 +20,7 @@ from training.schedule import counts_epochs, in_steps
 logger = logging.getLogger(__name__)
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 OURS_TO_SET = ("run.seed", "model.name", "data.kind")
+_LAYERS = re.compile(r"\d+")  # in a network's name
 
 
 State = Literal["complete", "begun", "missing"]
@@ -73,7 +75,7 @@ def choose_rows(rows: Sequence[SomeRow], names: Sequence[str]) -> list[SomeRow]:
     Raises:
         UserError: no row is called so, or it is another's result.
     """
-    short = {row.key: row.key.removesuffix("_cifar").lower() for row in rows}
+    short = {row.key: row.key.replace("_cifar", "").lower() for row in rows}
     known = {name: row for row in rows for name in (short[row.key], row.key.lower())}
     for name in names:
         row = known.get(name.lower())
@@ -94,12 +96,18 @@ def folders(row: NamedRow, out: Path) -> dict[int, Path]:
 
 
 def plan_runs(
-    rows: Sequence[Row], seeds: int, out: Path, overrides: Sequence[str], together: int = 1
+    rows: Sequence[Row],
+    seeds: int,
+    out: Path,
+    overrides: Sequence[str],
+    together: int = 1,
+    depths: Sequence[str] = (),
 ) -> list[Run]:
     """The trainings of these rows with seeds 0 … seeds - 1: the first of each row, then the second of each.
 
     Args:
         together: trainings at once; with more than one all seeds of a row stand side by side.
+        depths: see `other_depths`.
     Raises:
         UserError: fewer than one seed or training at once, a wrong override, a folder made with another
             configuration, or a training that cannot run beside others.
@@ -111,17 +119,44 @@ def plan_runs(
                 f"{override!r}: --rows and --seeds choose networks and seeds, data belong to the row; "
                 "leave it out"
             )
+    names = other_depths(rows, depths)
     order = [(row, seed) for seed in range(seeds) for row in rows]
     if together > 1:
         order.sort(key=lambda pair: rows.index(pair[0]))  # equal networks end at about the same time
     runs = []
     for row, seed in order:
-        config = row_config(row, [*overrides, f"run.seed={seed}"])
+        config = row_config(row, [*overrides, *names.get(row.key, []), f"run.seed={seed}"])
         runs.append(Run(row, seed, config, out / f"{row.key}_seed{seed}"))
         refuse_other(runs[-1].folder, config)
         if together > 1:
             refuse_shared(config)
     return runs
+
+
+def other_depths(rows: Sequence[Row], depths: Sequence[str]) -> dict[str, list[str]]:
+    """Overrides, by the rows' keys, that give networks other depths, so as to try a table in small.
+
+    Args:
+        depths: "110=20" takes 20 layers where a row has 110.
+    Raises:
+        UserError: a text of another form, or of a depth that no row has.
+    """
+    layers = {row.key: _LAYERS.findall(str(row.network))[0] for row in rows}
+    changes: dict[str, str] = {}
+    for text in depths:
+        printed, _, ours = text.partition("=")
+        if not ours.isdecimal() or printed not in layers.values():
+            held = " or ".join(dict.fromkeys(layers.values()))
+            raise UserError(
+                f"--depth {text}: expected a number of layers of these rows ({held}) and the one to take, "
+                f"for instance --depth {layers[rows[0].key]}=20"
+            )
+        changes[printed] = ours
+    return {
+        row.key: [f"model.name={_LAYERS.sub(changes[layers[row.key]], str(row.network), count=1)}"]
+        for row in rows
+        if layers[row.key] in changes
+    }
 
 
 def require_counts(**options: int) -> None:
@@ -133,7 +168,7 @@ def require_counts(**options: int) -> None:
 
 def row_config(row: Row, overrides: Sequence[str] = ()) -> PretrainConfig:
     """The configuration of `configs/` that trains a row, in steps."""
-    config = load_config(PretrainConfig, CONFIGS / f"{row.config}.yaml", overrides)
+    config = load_config(PretrainConfig, CONFIGS / f"{row.config}.yaml", [*row.settings, *overrides])
     pictures = training_pictures(config)
     if counts_epochs(config) and pictures is None:
         raise UserError(

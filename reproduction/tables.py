@@ -13,8 +13,8 @@ from classification.score.weight_evaluation import score_weights
 from foundation.errors import UserError
 from foundation.file_reading import readable
 from reproduction.curves import Curves, epoch_steps, read_curves
-from reproduction.paper import Row, Table
 from reproduction.runs import folders, row_config
+from reproduction.table_rows import Row, Table
 from training.config import differences, dump_config, load_config
 from training.devices import broadcast_object
 
@@ -52,9 +52,11 @@ class Line:
         return [run.training_error for run in self.ended if run.training_error is not None]
 
     def difference(self, name: str) -> float | None:
-        """Our mean minus the paper's number; None without both."""
+        """Our mean, or median where the paper prints one, minus the paper's number; None without both."""
         ours, paper = self.scores(name), self.row.scores.get(name)
-        return statistics.mean(ours) - paper.value if ours and paper else None
+        if not ours or paper is None:
+            return None
+        return (statistics.median(ours) if paper.median else statistics.mean(ours)) - paper.value
 
 
 def read_line(row: Row, protocol: str | None, out: Path, *, score: bool = False) -> Line:
@@ -196,6 +198,8 @@ def _notes(table: Table, lines: Sequence[Line]) -> str:
         "the paper's number, of several runs their mean. Training error: mean over the last epoch, on "
         "augmented pictures, while the weights move."
     ]
+    if any(printed.median for line in lines for printed in line.row.scores.values()):
+        notes[0] += " Where the paper's number is a median, the difference is that of our median."
     bf16 = [x.row.label for x in lines if any(run.config.run.precision == "bf16" for run in x.ended)]
     if bf16:
         notes[0] += f" Computed in bf16: {', '.join(bf16)}."

@@ -3,6 +3,7 @@
 python tools/reproduce.py --table 6 --rows resnet20 plain20 --seeds 3
 python tools/reproduce.py --figure 6 --only-report
 python tools/reproduce.py --table 9 --rows baseline refinement context
+python tools/reproduce.py --table identity2 --depth 110=20 --depth 164=29 schedule.total_steps=1000
 
 python tools/reproduce.py --table 13 --guesses scores.npz     # of tools/eval_cls.py --save-logits
 
@@ -22,14 +23,15 @@ from training.command import new_parser, run
 def parser() -> argparse.ArgumentParser:
     parser = new_parser(__doc__, keys="classification.config:PretrainConfig")
     add = parser.add_argument
-    add(
-        "--table", metavar="N", help="2, 3, 4 or 6, with the figures of its networks, or 7 to 10 and 12 to 14"
-    )
+    text = "2, 3, 4 or 6, with the figures of its networks; 7 to 10 and 12 to 14; identity1 or identity2"
+    add("--table", metavar="N", help=f"{text} (He et al. 2016)")
     add("--figure", metavar="NAME", help="4, 6 or degradation, alone")
     add("--rows", nargs="+", default=[], metavar="NAME", help="networks, or detectors (default: all)")
     add("--seeds", type=int, default=3, metavar="N", help="runs of each row (default: 3)")
     text = "runs at once, on one GPU; of detectors each on its share of the CPU's cores (default: 1)"
     add("--together", type=int, default=1, metavar="N", help=text)
+    text = "OLD=NEW: classifiers of NEW layers in place of OLD, to try a table in small; given again, several"
+    add("--depth", action="append", default=[], dest="depths", metavar="OLD=NEW", help=text)
     add("--config", type=Path, metavar="FILE", help="in place of the own configurations of Tables 7 to 14")
     text = "for Tables 13 and 14, a classifier's scores of the pictures; given again, several's"
     add("--guesses", type=Path, action="append", default=[], metavar="NPZ", help=text)
@@ -53,6 +55,9 @@ def main(arguments: argparse.Namespace) -> None:
     options["names"] = [name for name in rows if "=" not in name]
     options["overrides"] = [name for name in rows if "=" in name] + options["overrides"]
     guesses = options.pop("guesses")
+    own = figure is None and table in (*DETECTION_TABLES, *LOCALIZATION_TABLES)
+    if own and (depths := options.pop("depths")):
+        raise UserError(f"--depth {depths[0]} belongs to the tables of classifiers; leave it out")
     if table in LOCALIZATION_TABLES and figure is None:
         reproduce_localization(table, out, guesses=guesses, **options)
         return

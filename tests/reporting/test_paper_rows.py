@@ -28,6 +28,14 @@ def test_a_row_of_table_6(tmp_path: Path):
     assert not any(note.warning for note in notes)
 
 
+def test_a_row_of_another_unit_is_another_row(tmp_path: Path):
+    gated = ["model.unit=exclusive_gating", "model.gate_bias=-7"]
+    config = load_config(PretrainConfig, CONFIGS / "cifar10_r110_units.yaml", gated)
+    rows, notes = shown(classifier_rows(config, tmp_path, {"top1_error": 10.0}))
+    assert [row[0].partition(":")[0] for row in rows] == ["exclusive gating, initial bias -7"]
+    assert rows[0][2:] == ["9.81", "10.00", "+0.19"] and not any(note.warning for note in notes)
+
+
 def test_another_recipe_is_said():
     config = load_config(PretrainConfig, CONFIGS / "cifar10_r20.yaml", ["optim.lr=0.05"])
     _, notes = shown(classifier_rows(config, Path("none"), {"top1_error": 8.25}))

@@ -50,6 +50,11 @@ def tool(root: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         (["--table", "6", "run.seed=3"], ["'run.seed=3'", "--seeds"]),
         (["--table", "6", "data.kind=shapes"], ["'data.kind=shapes'", "belong to the row"]),
         (["--table", "6", "--only-report", "optim.lr=1"], ["optim.lr=1 changes nothing"]),
+        (["--table", "identity1", "--only-report", "--depth", "110=20"], ["--depth 110=20 changes nothing"]),
+        (["--table", "identity2", "--depth", "56=20"], ["--depth 56=20", "110 or 164", "--depth 110=20"]),
+        (["--table", "identity2", "--depth", "110"], ["--depth 110: expected"]),
+        (["--table", "8", "--depth", "101=18"], ["--depth 101=18 belongs to the tables of classifiers"]),
+        (["--table", "identity1", "--rows", "resnet110-scaled"], ["did you mean 'resnet110-scaled-0"]),
         (["--table", "6", "--rows", "resnet20"], ["no file", "data_batch_1", "cifar-10-python.tar.gz"]),
     ],
 )

@@ -50,6 +50,24 @@ def test_a_plan_of_several_at_once_keeps_the_seeds_of_a_row_together(tmp_path: P
         plan_runs(choose_rows(ROWS, ["highway19"]), 2, tmp_path, TINY, together=2)
 
 
+def test_a_table_in_small(tmp_path: Path):
+    rows = choose_rows(TABLES["identity2"].rows, [])
+    planned = plan_runs(rows, 1, tmp_path, TINY, depths=["110=20", "164=29"])
+    assert [run.config.model.name for run in planned[:5]] == ["resnet20_cifar"] * 4 + [
+        "preact_resnet20_cifar"
+    ]
+    assert [run.config.model.name for run in planned[5:]] == ["resnet29_cifar"] * 4 + [
+        "preact_resnet29_cifar"
+    ]
+    assert planned[6].config.model.bottlenecks and planned[6].config.model.unit == "bn_after_addition"
+    assert planned[6].folder.name == "resnet164_cifar-bn-after-addition_seed0"
+    others = choose_rows(TABLES["identity1"].rows, ["resnet110-scaled-0-1", "resnet110_cifar-dropout"])
+    (run, _) = plan_runs(others, 1, tmp_path, TINY)
+    assert (run.config.model.name, run.config.model.scaling) == ("resnet110_cifar", (0, 1))
+    with pytest.raises(UserError, match="resnet110_cifar has dropout"):
+        plan_runs(others, 2, tmp_path, TINY, together=2)
+
+
 def test_free_keys_may_change(write_run: Found, tmp_path: Path):
     write_run("plain20_cifar", overrides=["run.workers=7", "run.device=cuda"], top1_error=1.0)
     (run,) = plan_runs(choose_rows(ROWS, ["plain20"]), 1, tmp_path, ["run.device=cpu"])

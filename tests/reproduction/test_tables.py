@@ -72,7 +72,26 @@ def test_table_6_by_hand(write_run: Found, tmp_path: Path):
         (2, 9.0),
     ]
     assert row["runs"][0]["epochs"] == pytest.approx(163.84)
-    assert row["paper"]["top1_error"] == {"value": 8.75, "deviation": None, "best": None}
+    assert row["paper"]["top1_error"] == {"value": 8.75, "deviation": None, "best": None, "median": False}
+
+
+def test_medians_are_compared_with_medians(write_run: Found, tmp_path: Path):
+    key = "resnet110_cifar-scaled-0.5-0.5"
+    for seed, error in enumerate([12.0, 12.5, 19.0]):
+        write_run(key, seed, table="identity1", top1_error=error)
+    overrides = ["model.name=resnet20_cifar"]
+    write_run("resnet110_cifar-scaled-0-1", table="identity1", overrides=overrides, top1_error=88.0)
+    text, rows = table("identity1", tmp_path)
+    found = cells(text)
+    # The median is 12.50, 0.15 above 12.35; the mean is 14.50.
+    of_row = found["constant scaling, shortcut 0.5, F 0.5"]
+    assert of_row[:4] == ["12.35", "14.50 ± 3.91", "3", "+0.15"]
+    assert found["constant scaling, shortcut 0, F 1"][:4] == ["fail (above 20)", "88.00", "1", "–"]
+    assert "difference is that of our median" in text
+    assert "- `model.name` resnet20_cifar instead of resnet110_cifar (constant scaling" in text
+    assert [row["scores"]["top1_error"]["difference"] for row in rows if row["key"] == key] == [
+        pytest.approx(0.15)
+    ]
 
 
 def test_the_order_of_seeds_is_that_of_numbers(write_run: Found, tmp_path: Path):
