@@ -8,6 +8,7 @@ from backbones.networks.blocks import Shortcut, StrideOn
 from backbones.networks.residual_units import GATE_BIAS, SCALING, Unit
 from backbones.networks.resnet import StemPool
 from backbones.spec import Network
+from classification.block_subsets import BlocksConfig
 from classification.data.data_sets import DataConfig
 from classification.losses import LossConfig
 from classification.mixing import MixingConfig
@@ -64,8 +65,16 @@ class PretrainConfig:
     schedule: ScheduleConfig
     loss: LossConfig = field(default_factory=LossConfig)
     mixing: MixingConfig = field(default_factory=MixingConfig)
+    blocks: BlocksConfig = field(default_factory=BlocksConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     run: RunConfig = field(default_factory=RunConfig)
+
+    def __post_init__(self) -> None:
+        if self.run.cuda_graph and (key := self.blocks.key()):
+            raise ValueError(
+                f"run.cuda_graph repeats one step, and {key} leaves out other blocks in each; "
+                "use run.cuda_graph=false"
+            )
 
 
 @dataclass(frozen=True)

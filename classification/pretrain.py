@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from functools import cache, partial
 from pathlib import Path
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from backbones import WeightsHeader, read_weights, save_weights
 from backbones.norm import norm_eps, set_norm_eps
 from backbones.spec import Network
+from classification.block_subsets import BlockSubsets
 from classification.classifier_pictures import ClassifierPictures
 from classification.config import ModelConfig, PretrainConfig
 from classification.data.cifar10 import Cifar10
@@ -137,6 +139,8 @@ def pretraining_task(
     """What `training.run.train` needs to know of classification; pictures are drawn into `out`, if given."""
     device = next(model.parameters()).device
     source, pictures = batch_source(config, training, device), None
+    subsets = BlockSubsets(model, config.blocks, config.run.seed) if config.blocks.key() else None
+    scored = nullcontext if subsets is None else subsets.expected
     if out is not None and config.run.pictures and is_main():
         pictures = ClassifierPictures(out, training, validation)
 
@@ -147,16 +151,17 @@ def pretraining_task(
         return pictures.of_start(given, network_input(training, config.mixing, device), device)
 
     def score() -> Evaluation:
-        result = evaluate(
-            model,
-            evaluation_batches(validation, SCORED_AT_ONCE, config.run.workers),
-            prepare=validation.prepare,
-            classes=validation.classes,
-            device=device,
-            precision=config.run.precision,
-        )
-        if pictures is not None:
-            pictures.keep(model, device, config.run.precision)
+        with scored():
+            result = evaluate(
+                model,
+                evaluation_batches(validation, SCORED_AT_ONCE, config.run.workers),
+                prepare=validation.prepare,
+                classes=validation.classes,
+                device=device,
+                precision=config.run.precision,
+            )
+            if pictures is not None:
+                pictures.keep(model, device, config.run.precision)
         return Evaluation(result["scores"]["top1_error"], result)
 
     def guess() -> float:
@@ -180,7 +185,8 @@ def pretraining_task(
             config=asdict(config),
             classes=list(validation.classes),
         )
-        save_weights(path, model.state_dict(), header)
+        with scored():
+            save_weights(path, model.state_dict(), header)
 
     return Task(
         model=model,
@@ -200,6 +206,7 @@ def pretraining_task(
         network={"norm_eps": norm_eps(model)},
         pictures=len(training),
         guess_seconds=guess,
+        around_step=None if subsets is None else subsets.drawn,
     )
 
 

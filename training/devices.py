@@ -207,12 +207,15 @@ def process_group(device: torch.device) -> Iterator[None]:
         dist.destroy_process_group()
 
 
-def wrap(model: nn.Module) -> nn.Module:
+def wrap(model: nn.Module, *, parts_rest: bool = False) -> nn.Module:
     """The model itself, or its DDP form that averages gradients over the processes.
 
     Batch normalisation that trains keeps per-process statistics; those of process 0 are the ones kept.
+
+    Args:
+        parts_rest: steps may leave parameters unused, which DDP then looks for.
     """
-    return DistributedDataParallel(model) if world_size() > 1 else model
+    return DistributedDataParallel(model, find_unused_parameters=parts_rest) if world_size() > 1 else model
 
 
 def gather_objects(value: Value) -> list[Value]:

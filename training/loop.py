@@ -144,6 +144,7 @@ class TrainingStep:
             carries no gradient, such as an error rate, is reported beside them and changes no weight.
         device: where it happens; a batch offers `to(device)` and `ids`.
         precision: "bf16" computes the losses under autocast.
+        around: entered with the step's number, its passes forward and backward take place inside.
     """
 
     def __init__(
@@ -155,8 +156,9 @@ class TrainingStep:
         schedule: ScheduleConfig,
         device: torch.device,
         precision: Literal["fp32", "bf16"],
+        around: Callable[[int], AbstractContextManager[Any]] = nullcontext,
     ) -> None:
-        self.network, self.losses, self.device = network, losses, device
+        self.network, self.losses, self.device, self.around = network, losses, device, around
         self.optim, self.schedule, self.bf16 = optim, schedule, precision == "bf16"
         self.loss_names: set[str] = set()  # of the terms that have carried a gradient
 
@@ -172,24 +174,29 @@ class TrainingStep:
         state.optimizer.zero_grad()
         totals: dict[str, Tensor] = {}
         taken = []
-        for number in range(self.optim.accumulate):
-            taken.append(next(batches))
-            # DDP exchanges gradients once a step, after the last micro-batch.
-            waits = isinstance(self.network, DistributedDataParallel) and number < self.optim.accumulate - 1
-            with self.network.no_sync() if waits else nullcontext():  # type: ignore[operator]
-                with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-                    terms = self.losses(self.network, taken[-1].to(self.device))
-                self.loss_names |= {name for name, value in terms.items() if value.requires_grad}
-                terms = {name: value / self.optim.accumulate for name, value in terms.items()}
-                torch.stack(list(terms.values())).sum().backward()
-            for name, value in terms.items():
-                totals[name] = totals.get(name, 0) + value.detach()
+        with self.around(state.step):
+            for left in reversed(range(self.optim.accumulate)):
+                taken.append(next(batches))
+                for name, value in self._gradients(taken[-1], last=left == 0).items():
+                    totals[name] = totals.get(name, 0) + value
         if self.optim.clip_norm is not None:
             nn.utils.clip_grad_norm_(state.model.parameters(), self.optim.clip_norm)
         state.optimizer.step()
         if state.average is not None:
             state.average.update()
         return StepReport(totals, taken)
+
+    def _gradients(self, batch: Any, *, last: bool) -> dict[str, Tensor]:
+        """Adds a micro-batch's gradients to those of the step; gives its share of the loss terms."""
+        # DDP exchanges gradients once a step, after the last micro-batch.
+        waits = isinstance(self.network, DistributedDataParallel) and not last
+        with self.network.no_sync() if waits else nullcontext():  # type: ignore[operator]
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+                terms = self.losses(self.network, batch.to(self.device))
+            self.loss_names |= {name for name, value in terms.items() if value.requires_grad}
+            terms = {name: value / self.optim.accumulate for name, value in terms.items()}
+            torch.stack(list(terms.values())).sum().backward()
+        return {name: value.detach() for name, value in terms.items()}
 
 
 def set_lr(optimizer: Optimizer, lr: float | Tensor) -> None:

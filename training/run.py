@@ -3,6 +3,7 @@
 import logging
 import math
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import shorten
@@ -63,6 +64,9 @@ class Task:
     guess_seconds: Callable[[], float] = lambda: 0.0  # of an evaluation, from a few pictures
     # Draws the run's pictures, in the main process: after an evaluation's checkpoint, and at the end (True).
     draw: Callable[[bool], None] | None = None
+    # Entered with the number of a step, whose passes forward and backward take place inside; it may let
+    # parameters rest.
+    around_step: Callable[[int], AbstractContextManager[Any]] | None = None
 
 
 def train(task: Task, config: TrainingConfig, folder: RunFolder) -> dict[str, Any]:
@@ -96,7 +100,13 @@ def train(task: Task, config: TrainingConfig, folder: RunFolder) -> dict[str, An
     if run.recompute:
         recompute_blocks(model)
     step: Any = TrainingStep(
-        wrap(model), task.losses, optim=optim, schedule=schedule, precision=run.precision, device=device
+        wrap(model, parts_rest=task.around_step is not None),
+        task.losses,
+        optim=optim,
+        schedule=schedule,
+        precision=run.precision,
+        device=device,
+        around=task.around_step or nullcontext,
     )
     progress = TrainingProgress(
         config, state.step, task.pictures, loss_names=step.loss_names, device=device, evaluation_guess=guess

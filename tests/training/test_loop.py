@@ -2,6 +2,8 @@
 
 import io
 import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pytest
@@ -102,6 +104,24 @@ def test_one_step_by_hand():
     assert report.losses["loss"].item() == 9 and report.ids == ["a"]
     assert model.weight.item() == pytest.approx(2 - 0.01 * 6.2)
     assert model.bias.item() == pytest.approx(1 - 0.01 * 6.1)
+
+
+def test_the_passes_of_a_step_take_place_inside_what_is_around():
+    seen = []
+
+    @contextmanager
+    def around(step: int) -> Iterator[None]:
+        seen.append(f"enter {step}")
+        yield
+        seen.append(f"leave {step}, gradient {state.model.weight.grad is not None}")
+
+    state, step = make(OptimConfig(lr=0.01, batch_size=8, reference_batch=4, accumulate=2))
+    step.around = around
+    losses = step.losses
+    step.losses = lambda network, batch: seen.append("losses") or losses(network, batch)
+    fit(state, batches(), step, 2)
+    of_step = ["enter {}", "losses", "losses", "leave {}, gradient True"]
+    assert seen == [text.format(number) for number in (0, 1) for text in of_step]
 
 
 def test_accumulation_equals_the_whole_batch():
