@@ -48,6 +48,10 @@ def break_annotation(coco: Path, **values: object) -> None:
         ("run.device=cuda", ["cuda", "run.device=cpu"]),
         ("optim.accumulate=3", ["batch_size 8", "3 micro-batches"]),
         ("model.weights=nowhere.safetensors", ["nowhere.safetensors", "no weights at"]),
+        ("model.unit=scled", ["model.unit", "'scaled'", "'scled'"]),
+        ("model.gate_bias=-3", ["gate_bias belongs to unit='exclusive_gating'", "leave out gate_bias=-3"]),
+        ("blocks.kept=99", ["blocks.kept must be at most 3", "99"]),
+        ("blocks.survival=2", ["survival must be from 0 to 1, got 2"]),
     ],
 )
 def test_wrong_values_of_pretraining(
