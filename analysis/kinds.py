@@ -3,20 +3,31 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from analysis import gradients, lesions, paths, responses, signal
-from analysis.arrays import Arrays, Batches
-from analysis.figures import analysis_figures
-from backbones.spec import Network
+from analysis import gradients, lesions, paths, responses, signal, similarity
+from analysis.arrays import Arrays
+from analysis.figures import analysis_figures, map_figures
 
 
 class Kind(NamedTuple):
-    """One analysis."""
+    """One analysis.
 
-    pictures: Callable[[Any], int | None]  # how many pictures these options ask for, all if None
-    needs_labels: bool  # whether errors or losses are measured
-    measure: Callable[[Network, Batches, Any, int], Arrays]  # of a network in evaluation mode, with a seed
-    summarise: Callable[[Arrays, Any], dict[str, Any]]  # figures of merit
-    draw: Callable[[analysis_figures.Labelled, Any], Any]  # a figure of several networks
+    Attributes:
+        pictures: how many pictures these options ask for, all if None.
+        needs_labels: whether errors or losses are measured.
+        measure: called as measure(network, batches, options, seed) with a network in evaluation mode and
+            batches of pictures and labels.
+        summarise: figures of merit.
+        draw: a figure of all that was measured, by its name.
+        of_pairs: it is measured of every network with itself and with every other: measure(network, network,
+            batches, options, seed), with batches of the same pictures as each of the two wants them.
+    """
+
+    pictures: Callable[[Any], int | None]
+    needs_labels: bool
+    measure: Callable[..., Arrays]
+    summarise: Callable[[Arrays, Any], dict[str, Any]]
+    draw: Callable[[analysis_figures.Labelled, Any], Any]
+    of_pairs: bool = False
 
 
 KINDS = {
@@ -56,5 +67,13 @@ KINDS = {
         measure=gradients.measure_gradients,
         summarise=lambda arrays, options: gradients.summarise_gradients(arrays),
         draw=lambda labelled, options: analysis_figures.draw_gradients(labelled),
+    ),
+    "similarity": Kind(
+        pictures=lambda options: options.pictures,
+        needs_labels=False,
+        measure=lambda one, other, batches, options, seed: similarity.measure_similarity(one, other, batches),
+        summarise=lambda arrays, options: similarity.summarise_similarity(arrays),
+        draw=lambda labelled, options: map_figures.draw_similarity(labelled),
+        of_pairs=True,
     ),
 }

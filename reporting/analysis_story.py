@@ -15,6 +15,7 @@ TITLES = {
     "lesion": "errors without blocks (Veit et al. 2016)",
     "paths": "gradients along paths of each length (Veit et al. 2016)",
     "gradients": "autocorrelation of gradients (Balduzzi et al. 2017)",
+    "similarity": "how alike layers are, by linear CKA (Kornblith et al. 2019)",
 }
 
 

@@ -9,6 +9,7 @@ from analysis.lesions import LesionOptions
 from analysis.paths import PathsOptions
 from analysis.responses import ResponsesOptions
 from analysis.signal import SignalOptions
+from analysis.similarity import SimilarityOptions
 from backbones import WeightsHeader
 from classification.data.data_sets import DataConfig
 from classification.score.network_data import data_section
@@ -55,6 +56,7 @@ class AnalyzeConfig:
     lesion: LesionOptions = field(default_factory=LesionOptions)
     paths: PathsOptions = field(default_factory=PathsOptions)
     gradients: GradientsOptions = field(default_factory=GradientsOptions)
+    similarity: SimilarityOptions = field(default_factory=SimilarityOptions)
 
 
 @dataclass(frozen=True)

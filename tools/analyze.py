@@ -9,6 +9,7 @@ lesion      errors without one block, without several, with blocks swapped (Veit
 paths       gradient along paths of each length (Veit et al. 2016)
 gradients   autocorrelation of gradients from picture to picture (Balduzzi et al. 2017); without --weights
             the one-dimensional experiment of that paper
+similarity  linear CKA of all layers, of each network with itself and with every other (Kornblith et al. 2019)
 
 Options are described in docs/analysis.md.
 """
@@ -25,7 +26,7 @@ from training.command import new_parser, run, say
 def parser() -> argparse.ArgumentParser:
     parser = new_parser(__doc__, keys="reproduction.analysis_config:AnalyzeConfig")
     add = parser.add_argument
-    add("analysis", help="responses, signal, lesion, paths or gradients")
+    add("analysis", help="one of the names above")
     add(
         "--weights",
         nargs="+",

@@ -14,7 +14,7 @@ BINS = 6  # of draws by Kendall's τ
 Labelled = Mapping[str, Arrays]  # what was measured, by the name of the network
 
 
-def _styled(labelled: Labelled) -> Iterator[tuple[Arrays, dict[str, Any]]]:
+def styled(labelled: Labelled) -> Iterator[tuple[Arrays, dict[str, Any]]]:
     """A colour for each network, trained or not; plain ones dashed, untrained ones dotted or dash-dotted."""
     networks = list(dict.fromkeys(name.removesuffix(", untrained") for name in labelled))
     for label, arrays in labelled.items():
@@ -24,7 +24,7 @@ def _styled(labelled: Labelled) -> Iterator[tuple[Arrays, dict[str, Any]]]:
         yield arrays, {"color": f"C{place % 10}", "ls": line, "label": chart_label(label)}
 
 
-def _finished(figure: Any, axis: Any, title: str | None) -> Any:
+def finished(figure: Any, axis: Any, title: str | None) -> Any:
     """The figure with its title, and below all panels what the lines of an axis are."""
     columns = int(figure.get_figwidth() / 2.6)  # inches, for names as "preact_resnet110_cifar, untrained"
     handles, labels = axis.get_legend_handles_labels()
@@ -42,14 +42,14 @@ def draw_responses(labelled: Labelled) -> Any:
     """Standard deviations of layer responses, in layer order and ranked (He et al. 2015, Figure 7)."""
     figure, axes = new_axes(1, 2, sharey=True)
     in_order, ranked = axes[0]
-    for arrays, style in _styled(labelled):
+    for arrays, style in styled(labelled):
         layers = np.arange(1, len(arrays["std"]) + 1)
         in_order.plot(layers, arrays["std"], **style)
         ranked.plot(layers, np.sort(arrays["std"])[::-1], **style)
     in_order.set(title="in the order of the layers", xlabel="3x3 layer", ylabel="standard deviation", ylim=0)
     ranked.set(title="ranked", xlabel="rank")
     title = "Responses of 3x3 layers, before nonlinearity and addition"
-    return _finished(figure, in_order, f"{title}, {_numbers(labelled, 'pictures')} pictures")
+    return finished(figure, in_order, f"{title}, {numbers(labelled, 'pictures')} pictures")
 
 
 def draw_signal(labelled: Labelled) -> Any:
@@ -64,21 +64,21 @@ def draw_signal(labelled: Labelled) -> Any:
         "variance of the block's channels": lambda a: a["variance"],
     }
     for axis, (title, values) in zip(axes.flat, panels.items(), strict=True):
-        for arrays, style in _styled(labelled):
+        for arrays, style in styled(labelled):
             depth = (np.arange(len(arrays["blocks"])) + 1) / len(arrays["blocks"])
             axis.plot(depth, values(arrays), marker=".", ms=4, **style)
         axis.set(title=title, xlabel="depth, blocks over all blocks")
         if title.split()[0] in ("residual", "gradient", "variance"):
             axis.set_yscale("log")
-    title = f"Signals forward and back, {_numbers(labelled, 'pictures')} pictures"
-    return _finished(figure, axes[0, 0], title)
+    title = f"Signals forward and back, {numbers(labelled, 'pictures')} pictures"
+    return finished(figure, axes[0, 0], title)
 
 
 def draw_lesions(labelled: Labelled) -> Any:
     """Errors without single blocks, without several, and with blocks in another order (Veit et al. 2016)."""
     figure, axes = new_axes(1, 3, sharey=True)
     single, several, order = axes[0]
-    for arrays, style in _styled(labelled):
+    for arrays, style in styled(labelled):
         names = arrays["blocks"].tolist()
         places = [names.index(name) for name in arrays["tried"].tolist()]
         x = np.array(places) / max(1, len(names) - 1)
@@ -91,9 +91,9 @@ def draw_lesions(labelled: Labelled) -> Any:
         if len(arrays["swapped"]):
             _bins(order, 1 - arrays["tau"].ravel(), arrays["swapped_error"].ravel(), **style)
     draws = max(a[f"{kind}_error"].shape[1] for a in labelled.values() for kind in ("deleted", "swapped"))
-    drawn = f"{draws} draws, {_numbers(labelled, 'drawn_pictures')} pictures"
+    drawn = f"{draws} draws, {numbers(labelled, 'drawn_pictures')} pictures"
     single.plot([], [], "s", mfc="none", color="grey", label="first block of a stage")
-    title = f"one block deleted, {_numbers(labelled, 'pictures')} pictures"
+    title = f"one block deleted, {numbers(labelled, 'pictures')} pictures"
     single.set(title=title, xlabel="place of the block, from first to last", ylabel="top-1 error, %")
     several.set(title=f"several deleted: {drawn}", xlabel="blocks deleted")
     order.set(title=f"pairs swapped: {drawn}", xlabel="1 − Kendall's τ with the trained order")
@@ -106,7 +106,7 @@ def draw_lesions(labelled: Labelled) -> Any:
     top.tick_params(labelsize="small", pad=0)
     top.set_xlabel("of a residual network's paths are left", fontsize="small")
     order.set_xlim(0, None)
-    return _finished(figure, single, None)
+    return finished(figure, single, None)
 
 
 def _band(axis: Any, x: Any, errors: Any, whole: Any, **style: Any) -> None:
@@ -130,7 +130,7 @@ def draw_paths(labelled: Labelled, mass: float) -> Any:
     """Numbers of paths, sizes of their gradients, and the product, by length (Veit et al. 2016, Figure 6)."""
     figure, axes = new_axes(1, 3)
     number, size, product = axes[0]
-    for arrays, style in _styled(labelled):
+    for arrays, style in styled(labelled):
         norms = arrays["norm"].tolist()
         lengths = list(range(len(norms)))
         low, high = effective_range(norms, mass)
@@ -152,18 +152,18 @@ def draw_paths(labelled: Labelled, mass: float) -> Any:
     for axis in axes[0]:
         axis.set_xlabel("residuals on the path")
     product.legend(fontsize="small")
-    return _finished(figure, number, f"Gradients along paths, {_numbers(labelled, 'pictures')} pictures")
+    return finished(figure, number, f"Gradients along paths, {numbers(labelled, 'pictures')} pictures")
 
 
 def draw_gradients(labelled: Labelled) -> Any:
     """Autocorrelation of gradients along lines between pictures, by lag and by depth."""
     figure, axes = new_axes(1, 2)
-    for arrays, style in _styled(labelled):
+    for arrays, style in styled(labelled):
         _draw_autocorrelation(axes[0], arrays["depths"], arrays["autocorrelation"], **style)
     axes[0, 0].set(title="behind the last block", xlabel="lag, points of the line", ylabel="autocorrelation")
     axes[0, 1].set(title="lag 1, mean and deviation over lines", xlabel="blocks passed")
-    title = f"Gradients at the picture along {_numbers(labelled, 'lines')} lines between two pictures"
-    return _finished(figure, axes[0, 0], title)
+    title = f"Gradients at the picture along {numbers(labelled, 'lines')} lines between two pictures"
+    return finished(figure, axes[0, 0], title)
 
 
 def _draw_autocorrelation(axes: Any, depths: Any, curves: Any, **style: Any) -> None:
@@ -204,9 +204,9 @@ def draw_shattering(arrays: Arrays) -> Any:
         axis.set(title=f"{name}, {arrays['depths'][place]} layers or blocks", xlabel="x", ylabel="x'")
     figure.colorbar(picture, ax=axes[1], label="correlation of derivatives", shrink=0.8)
     title = f"Derivatives of random networks of 200 rectifiers, {len(arrays['white'])} seeds"
-    return _finished(figure, by_lag, title)
+    return finished(figure, by_lag, title)
 
 
-def _numbers(labelled: Labelled, name: str) -> str:
+def numbers(labelled: Labelled, name: str) -> str:
     """How many pictures or lines, of all networks."""
     return " or ".join(f"{number:,}" for number in sorted({int(a[name]) for a in labelled.values()}))

@@ -7,11 +7,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from analysis.arrays import Arrays
 from analysis.gradients import GradientsOptions
+from analysis.kinds import KINDS
 from analysis.lesions import LesionOptions
 from analysis.paths import PathsOptions
 from analysis.responses import ResponsesOptions
 from analysis.signal import SignalOptions
+from analysis.similarity import SimilarityOptions
 from backbones import create_model
 from backbones.norm import calibrate_batchnorm
 
@@ -37,7 +40,21 @@ def small_options() -> dict[str, Any]:
         "lesion": LesionOptions(drawn_pictures=8, draws=2),
         "paths": PathsOptions(),
         "gradients": GradientsOptions(lines=2, points=20),
+        "similarity": SimilarityOptions(),
     }
+
+
+@pytest.fixture(scope="session")
+def measured(small_options: dict[str, Any]) -> Callable[..., Arrays]:
+    """What an analysis finds in batches; one of pairs, in a network and itself."""
+
+    def measure(name: str, network: Any, batches: Batches) -> Arrays:
+        if KINDS[name].of_pairs:
+            pairs = [(images, images) for images, _ in batches]
+            return KINDS[name].measure(network, network, pairs, small_options[name], 0)
+        return KINDS[name].measure(network, batches, small_options[name], 0)
+
+    return measure
 
 
 @pytest.fixture(scope="session")

@@ -10,11 +10,13 @@ import pytest
 import torch
 from PIL import Image
 
-from backbones import IMAGENET_INPUT, WeightsHeader, create_model, save_weights
+from analysis.kinds import KINDS as ANALYSES
+from backbones import IMAGENET_INPUT, InputSpec, WeightsHeader, create_model, read_weights, save_weights
 from backbones.weights.weight_files import read_header
 from classification.config import PretrainConfig
 from classification.data.opened_splits import open_validation
 from classification.data.shapes_folders import CLASSES
+from reproduction.analyze import file_name
 from training.config import load_config
 from training.loader import Item
 
@@ -25,6 +27,7 @@ KINDS = {
     "lesion": ["lesion.pictures=30", "lesion.drawn_pictures=10", "lesion.draws=2"],
     "paths": ["paths.samples=10"],
     "gradients": ["gradients.lines=2", "gradients.points=20"],
+    "similarity": ["similarity.pictures=20"],
 }
 
 
@@ -64,10 +67,13 @@ def test_every_analysis_of_two_networks(
     arguments = ["--weights", weights, foreign, *KINDS[name], *SMALL]
     tool("analyze", name, *arguments, "--out", tmp_path / "one")
     files = {path.name for path in (tmp_path / "one").iterdir()}
-    arrays = {"resnet8_cifar.npz", "resnet20_cifar.npz"}
+    labels = ["resnet8_cifar", "resnet20_cifar"]
+    if ANALYSES[name].of_pairs:
+        labels.insert(1, "resnet8_cifar and resnet20_cifar")
+    arrays = {f"{file_name(label)}.npz" for label in labels}
     assert files == {"result.json", f"{name}.png", f"{name}.svg"} | arrays
     result = content(tmp_path / "one")
-    assert list(result["networks"]) == ["resnet8_cifar", "resnet20_cifar"]
+    assert list(result["networks"]) == labels
     assert result["command"].startswith(f"python tools/analyze.py {name} --weights ")
     printed = capsys.readouterr().out
     assert "resnet8_cifar\n" in printed and "sha256" not in printed
@@ -94,6 +100,24 @@ def test_what_was_measured_is_kept(
     assert list(content(tmp_path / "out")["networks"]) == ["resnet8_cifar", "resnet14_cifar"]
     tool("analyze", *arguments, "--weights", weights, "responses.pictures=21")  # something else
     assert int(np.load(file)["pictures"]) == 21
+
+
+def test_similarity_of_networks_with_their_own_normalisation(tool: Callable, weights: Path, tmp_path: Path):
+    # The same network for pixels 0-255 in BGR: its first convolution reversed, its normalisation too.
+    state, header = read_weights(weights)
+    mean, std = header.input_spec.mean[::-1], header.input_spec.std[::-1]
+    spec = InputSpec(tuple(255 * m for m in mean), tuple(255 * s for s in std), order="BGR", range=255.0)
+    other = tmp_path / "bgr.safetensors"
+    state["conv1.weight"] = state["conv1.weight"].flip(1)
+    save_weights(other, state, replace(header, input_spec=spec))
+    tool("analyze", "similarity", "--weights", weights, other, *SMALL, "--out", tmp_path / "out")
+    names = [f"resnet8_cifar ({stem})" for stem in ("w", "bgr")]
+    label = " and ".join(names)
+    found = content(tmp_path / "out")["networks"]
+    assert list(found) == [names[0], label, names[1]]
+    assert found[label]["weights"] == f"{weights} and {other}"
+    with np.load(tmp_path / "out" / f"{file_name(label)}.npz") as arrays:
+        np.testing.assert_allclose(arrays["similarity"].diagonal(), 1, atol=1e-5)
 
 
 def test_untrained_twins_and_files_of_one_model(tool: Callable, weights: Path, tmp_path: Path):
@@ -151,6 +175,7 @@ def test_what_is_refused(
         "lesion", "--weights", weights, "lesion.deleted=[1,4]"
     )
     assert "unknown block 'res6.0'" in message("lesion", "--weights", weights, "lesion.blocks=[res6.0]")
+    assert "raise run.batch_size" in message("similarity", "--weights", weights, "run.batch_size=3")
     assert "w.safetensors twice" in message("responses", "--weights", weights, weights)
     assert "no pairs of blocks of equal shape" in message(
         "lesion", "--weights", weights, "lesion.swapped=[1]"

@@ -1,4 +1,4 @@
-"""Names of networks and files, and what is printed; the analyses themselves are in tests/pipeline."""
+"""Names of files, and what is printed; the analyses themselves are in tests/pipeline."""
 
 from pathlib import Path
 
@@ -8,25 +8,12 @@ import torch
 from PIL import Image
 
 from analysis.responses import measure_responses
-from backbones import IMAGENET_INPUT, WeightsHeader, save_weights
+from backbones import save_weights
 from foundation.errors import UserError
 from pictures.decoding import load_image
-from reproduction.analyze import _write, analyze, describe_analysis, file_name, make_folder, name_networks
+from reproduction.analyze import _write, analyze, describe_analysis, file_name, make_folder
 from segmentation.model.segmenter_weights import segmenter_header
 from segmentation.model.segmenters_by_name import create_model
-
-
-def headers(*models: str) -> list[WeightsHeader]:
-    return [WeightsHeader(model, {}, IMAGENET_INPUT) for model in models]
-
-
-def test_networks_of_one_model_are_told_apart_by_as_much_of_their_paths_as_it_takes():
-    files = [Path("a/run/last.safetensors"), Path("b/run/last.safetensors"), Path("a/other.safetensors")]
-    assert name_networks(files, headers("resnet20_cifar", "resnet20_cifar", "resnet56_cifar")) == [
-        *("resnet20_cifar (a/run/last)", "resnet20_cifar (b/run/last)", "resnet56_cifar")
-    ]
-    with pytest.raises(UserError, match=r"names a/run/last\.safetensors twice; give each file once"):
-        name_networks([files[0]] * 2, headers("resnet20_cifar", "resnet20_cifar"))
 
 
 def test_file_names_of_different_labels_differ():

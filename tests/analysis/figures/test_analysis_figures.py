@@ -10,22 +10,20 @@ from pictures.plots import save_plot
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_figures_of_several_networks(name, random_network, batches, small_options, tmp_path):
+def test_figures_of_several_networks(name, random_network, batches, small_options, measured, tmp_path):
     kind, options = KINDS[name], small_options[name]
     networks = {"resnet8_cifar": "resnet8_cifar", "resnet20_cifar, untrained": "resnet20_cifar"}
-    measured = {
-        label: kind.measure(random_network(model), batches, options, 0) for label, model in networks.items()
-    }
-    files = save_plot(kind.draw(measured, options), tmp_path / name)
-    again = save_plot(kind.draw(measured, options), tmp_path / "again")
+    arrays = {label: measured(name, random_network(model), batches) for label, model in networks.items()}
+    figure = kind.draw(arrays, options)
+    files = save_plot(figure, tmp_path / name)
+    again = save_plot(kind.draw(arrays, options), tmp_path / "again")
     assert [file.suffix for file in files] == [".png", ".svg"]
     for one, other in zip(files, again, strict=True):
         assert one.read_bytes() == other.read_bytes()
-    labels = {
-        text for axis in kind.draw(measured, options).axes for text in axis.get_legend_handles_labels()[1]
-    }
-    assert set(networks) <= labels
-    summary = kind.summarise(measured["resnet8_cifar"], options)
+    labels = {text for axis in figure.axes for text in axis.get_legend_handles_labels()[1]}
+    titles = {axis.get_title().partition("\n")[0] for axis in figure.axes}  # of panels for a network each
+    assert set(networks) <= labels | titles
+    summary = kind.summarise(arrays["resnet8_cifar"], options)
     assert isinstance(summary, dict) and all(isinstance(key, str) for key in summary)
 
 
