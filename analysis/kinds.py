@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from analysis import gradients, lesions, paths, responses, signal, similarity
+from analysis import gradients, lesions, paths, responses, signal, similarity, surface
 from analysis.arrays import Arrays
 from analysis.figures import analysis_figures, map_figures
 
@@ -20,6 +20,8 @@ class Kind(NamedTuple):
         draw: a figure of all that was measured, by its name.
         of_pairs: it is measured of every network with itself and with every other: measure(network, network,
             batches, options, seed), with batches of the same pictures as each of the two wants them.
+        resumes: what is measured takes long, and a stopped measurement goes on: `measure` also takes `keep`,
+            which it calls with arrays from time to time, and `begun`, the last of them, or None.
     """
 
     pictures: Callable[[Any], int | None]
@@ -28,6 +30,7 @@ class Kind(NamedTuple):
     summarise: Callable[[Arrays, Any], dict[str, Any]]
     draw: Callable[[analysis_figures.Labelled, Any], Any]
     of_pairs: bool = False
+    resumes: bool = False
 
 
 KINDS = {
@@ -75,5 +78,13 @@ KINDS = {
         summarise=lambda arrays, options: similarity.summarise_similarity(arrays),
         draw=lambda labelled, options: map_figures.draw_similarity(labelled),
         of_pairs=True,
+    ),
+    "surface": Kind(
+        pictures=lambda options: options.pictures,
+        needs_labels=True,
+        measure=surface.measure_surface,
+        summarise=lambda arrays, options: surface.summarise_surface(arrays),
+        draw=lambda labelled, options: map_figures.draw_surface(labelled),
+        resumes=True,
     ),
 }

@@ -139,15 +139,19 @@ def _count_errors(
                 first = lesion.first(chain)
                 with lesion.inside(chain.network):
                     logits = chain.run(inputs[first][:number], first)
-                own = logits.gather(1, labels[:number, None])
-                others = logits.scatter(1, labels[:number, None], -torch.inf).amax(1, keepdim=True)
-                wrong = (~(own > others)).sum()  # a label must beat every other class
-                counts[part][lesion] = wrong + counts[part].get(lesion, 0)
+                counts[part][lesion] = count_wrong(logits, labels[:number]) + counts[part].get(lesion, 0)
     wrongs = [
         torch.stack([of[lesion] for lesion in lesions]) if of else torch.zeros(0)
         for of, lesions in zip(counts, (on_all, on_first), strict=True)
     ]
     return wrongs, seen
+
+
+def count_wrong(logits: Tensor, labels: Tensor) -> Tensor:
+    """The number of wrong answers among logits (N, K): a label must beat every other class."""
+    own = logits.gather(1, labels[:, None])
+    others = logits.scatter(1, labels[:, None], -torch.inf).amax(1, keepdim=True)
+    return (~(own > others)).sum()
 
 
 def _counts(

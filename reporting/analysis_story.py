@@ -16,6 +16,7 @@ TITLES = {
     "paths": "gradients along paths of each length (Veit et al. 2016)",
     "gradients": "autocorrelation of gradients (Balduzzi et al. 2017)",
     "similarity": "how alike layers are, by linear CKA (Kornblith et al. 2019)",
+    "surface": "the loss around the weights (Li et al. 2018)",
 }
 
 

@@ -10,6 +10,7 @@ from analysis.paths import PathsOptions
 from analysis.responses import ResponsesOptions
 from analysis.signal import SignalOptions
 from analysis.similarity import SimilarityOptions
+from analysis.surface import SurfaceOptions
 from backbones import WeightsHeader
 from classification.data.data_sets import DataConfig
 from classification.score.network_data import data_section
@@ -57,6 +58,7 @@ class AnalyzeConfig:
     paths: PathsOptions = field(default_factory=PathsOptions)
     gradients: GradientsOptions = field(default_factory=GradientsOptions)
     similarity: SimilarityOptions = field(default_factory=SimilarityOptions)
+    surface: SurfaceOptions = field(default_factory=SurfaceOptions)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import re
 import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from functools import partial
 from itertools import combinations_with_replacement
 from pathlib import Path
 from typing import Any
@@ -85,22 +86,30 @@ def _joined(names: Iterable[object]) -> str:
 def _measure(
     name: str, group: Sequence[Opened], config: AnalyzeConfig, file: Path, about: dict[str, Any]
 ) -> Arrays:
-    """What the file holds about the same, or else is measured and saved there."""
+    """What the file holds about the same, or else is measured and saved there.
+
+    What a long measurement has kept lies beside the file until it is done.
+    """
     found = load_arrays(file, about)
     if found is not None:
         logger.info("%s of %s is there already, from the same weights and options", name, about["network"])
         return found
     logger.info("%s of %s", name, about["network"])
-    kind, options = KINDS[name], getattr(config, name)
+    kind, options, unfinished = KINDS[name], getattr(config, name), file.with_suffix(".unfinished.npz")
     pictures, device = group[0].pictures, next(group[0].network.parameters()).device
     read = read_batches(pictures, kind.pictures(options), config.run, device, about["network"])
     if kind.of_pairs:
         batches = (tuple(one.pictures.prepare(batch) for one in group) for batch in read)
     else:
         batches = ((pictures.prepare(batch), batch.labels) for batch in read)
+    resumed: dict[str, Any] = {}
+    if kind.resumes:
+        resumed["begun"] = load_arrays(unfinished, about)
+        resumed["keep"] = partial(save_arrays, unfinished, about=about)
     networks = (one.network for one in group)
-    found = kind.measure(*networks, batches, options, config.run.seed)
+    found = kind.measure(*networks, batches, options, config.run.seed, **resumed)
     save_arrays(file, found, about)
+    unfinished.unlink(missing_ok=True)
     return found
 
 

@@ -10,6 +10,7 @@ paths       gradient along paths of each length (Veit et al. 2016)
 gradients   autocorrelation of gradients from picture to picture (Balduzzi et al. 2017); without --weights
             the one-dimensional experiment of that paper
 similarity  linear CKA of all layers, of each network with itself and with every other (Kornblith et al. 2019)
+surface     loss on a plane through the weights, along random directions (Li et al. 2018)
 
 Options are described in docs/analysis.md.
 """

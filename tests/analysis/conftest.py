@@ -15,6 +15,7 @@ from analysis.paths import PathsOptions
 from analysis.responses import ResponsesOptions
 from analysis.signal import SignalOptions
 from analysis.similarity import SimilarityOptions
+from analysis.surface import SurfaceOptions
 from backbones import create_model
 from backbones.norm import calibrate_batchnorm
 
@@ -41,6 +42,7 @@ def small_options() -> dict[str, Any]:
         "paths": PathsOptions(),
         "gradients": GradientsOptions(lines=2, points=20),
         "similarity": SimilarityOptions(),
+        "surface": SurfaceOptions(points=3),
     }
 
 

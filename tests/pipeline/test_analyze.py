@@ -4,12 +4,15 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor
 
+from analysis import surface
 from analysis.kinds import KINDS as ANALYSES
 from backbones import IMAGENET_INPUT, InputSpec, WeightsHeader, create_model, read_weights, save_weights
 from backbones.weights.weight_files import read_header
@@ -28,6 +31,7 @@ KINDS = {
     "paths": ["paths.samples=10"],
     "gradients": ["gradients.lines=2", "gradients.points=20"],
     "similarity": ["similarity.pictures=20"],
+    "surface": ["surface.pictures=20", "surface.points=3"],
 }
 
 
@@ -100,6 +104,30 @@ def test_what_was_measured_is_kept(
     assert list(content(tmp_path / "out")["networks"]) == ["resnet8_cifar", "resnet14_cifar"]
     tool("analyze", *arguments, "--weights", weights, "responses.pictures=21")  # something else
     assert int(np.load(file)["pictures"]) == 21
+
+
+def test_a_killed_surface_goes_on(
+    tool: Callable, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def call(out: str) -> Path:
+        tool("analyze", "surface", "--weights", weights, *KINDS["surface"], *SMALL, "--out", tmp_path / out)
+        return tmp_path / out / "resnet8_cifar.npz"
+
+    def counted(*arguments: Any) -> Tensor:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise KeyboardInterrupt
+        return score(*arguments)
+
+    score, whole, left = surface.loss_and_errors, call("whole"), 5
+    monkeypatch.setattr(surface, "loss_and_errors", counted)
+    with pytest.raises(SystemExit, match="130"):
+        call("killed")
+    assert [file.name for file in (tmp_path / "killed").iterdir()] == ["resnet8_cifar.unfinished.npz"]
+    left = 4  # of the nine points
+    assert call("killed").read_bytes() == whole.read_bytes()
+    assert not (tmp_path / "killed" / "resnet8_cifar.unfinished.npz").exists()
 
 
 def test_similarity_of_networks_with_their_own_normalisation(tool: Callable, weights: Path, tmp_path: Path):
@@ -175,6 +203,7 @@ def test_what_is_refused(
         "lesion", "--weights", weights, "lesion.deleted=[1,4]"
     )
     assert "unknown block 'res6.0'" in message("lesion", "--weights", weights, "lesion.blocks=[res6.0]")
+    assert "points must be odd" in message("surface", "--weights", weights, "surface.points=20")
     assert "raise run.batch_size" in message("similarity", "--weights", weights, "run.batch_size=3")
     assert "w.safetensors twice" in message("responses", "--weights", weights, weights)
     assert "no pairs of blocks of equal shape" in message(
