@@ -1,4 +1,4 @@
-"""Why residual networks work: responses, signals, lesions, paths and gradients of any checkpoint."""
+"""Why residual networks work, on any checkpoint: from the responses of layers to the surface of the loss."""
 
 from foundation import require_neighbours
 

@@ -38,7 +38,7 @@ class SurfaceOptions:
         dimensions: 2 for a plane, 1 for a line through its middle.
     """
 
-    pictures: int | None = 1000
+    pictures: int | None = 500
     points: int = 21
     reach: float = 1.0
     dimensions: Literal[1, 2] = 2

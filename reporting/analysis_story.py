@@ -18,6 +18,7 @@ TITLES = {
     "similarity": "how alike layers are, by linear CKA (Kornblith et al. 2019)",
     "surface": "the loss around the weights (Li et al. 2018)",
 }
+MEASURED = {"similarity": "comparison"}  # what an entry of its result is of, unless of a network
 
 
 def is_analysis(folder: Path, sections: Mapping[str, Any] | None, result: Mapping[str, Any] | None) -> bool:
@@ -59,7 +60,10 @@ def tell_analysis(folder: Path, name: str, resamples: int) -> tuple[Story, None]
         *([Section("Repeat it", [Code(str(result["command"]))])] if "command" in result else []),
     ]
     return Story(
-        name, f"analysis of {plural(len(networks), 'network')}", f"{kind.capitalize()}: {title}", sections
+        name,
+        f"analysis of {plural(len(networks), MEASURED.get(kind, 'network'))}",
+        f"{kind.capitalize()}: {title}",
+        sections,
     ), None
 
 

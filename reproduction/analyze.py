@@ -68,11 +68,12 @@ def analyze(name: str, weights: Sequence[Path], out: Path, overrides: Sequence[s
     opened = open_networks(weights, headers, config, kind)
     groups = combinations_with_replacement(opened, 2) if kind.of_pairs else ((one,) for one in opened)
     for group in groups:
-        label, files = (_joined(getattr(one, field) for one in group) for field in ("label", "file"))
+        label = _joined(one.label for one in group)
         about = {"release": MEASURES, "weights": _joined(digest(find_weights(one.file)) for one in group)}
         about |= {"network": label, "pictures": _identify(group[0].pictures), **settings}
         measured[label] = _measure(name, group, config, out / f"{file_name(label)}.npz", about)
         merit = kind.summarise(measured[label], getattr(config, name))
+        files = _joined(one.file for one in group)
         networks[label] = {"weights": files, "sha256": about["weights"], **merit}
     figure = kind.draw(measured, getattr(config, name))
     return _write(out, figure, weights, overrides, settings | {"networks": networks})

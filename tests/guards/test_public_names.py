@@ -42,6 +42,8 @@ PUBLIC = {
     "analysis.paths": ["measure_paths"],
     "analysis.gradients": ["measure_gradients"],
     "analysis.shattering": ["measure_shattering"],
+    "analysis.similarity": ["BatchedCKA", "measure_similarity"],
+    "analysis.surface": ["draw_direction", "measure_surface"],
     "reproduction.analyze": ["analyze"],
 }  # fmt: skip
 

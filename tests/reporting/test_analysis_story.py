@@ -42,6 +42,8 @@ def test_of_a_folder(tmp_path: Path):
     assert figures.rows == [["mean", "0.1235", "2"], ["range", "", "1 / 2"]]
     assert stages.heading == ["stage", "std"] and stages.rows == [["res2", "1"]]
     assert command.text == RESULT["command"] and story.kind == "analysis of 2 networks"
+    (tmp_path / "result.json").write_text(json.dumps(RESULT | {"analysis": "similarity"}))
+    assert tell_analysis(tmp_path, "name", 1)[0].kind == "analysis of 2 comparisons"
 
 
 def test_damaged(tmp_path: Path):
