@@ -217,7 +217,7 @@ def summarise_surface(arrays: Arrays) -> dict[str, Any]:
     surface none is); "minima" counts the points inside that are lower than all neighbours.
     """
     loss, x, y = arrays["loss"], arrays["x"], arrays["y"]
-    distance = np.hypot(x, y[:, None])
+    distance = np.hypot(x, y[:, None]) / x[-1]
     middle = len(y) // 2, len(x) // 2
     bends = np.concatenate([np.diff(loss, 2, axis=axis).ravel() for axis in (0, 1)])
     return {
@@ -226,7 +226,7 @@ def summarise_surface(arrays: Arrays) -> dict[str, Any]:
         "error": float(arrays["error"][middle]),
         "largest_loss": float(loss.max()),
         "largest_loss_within": {
-            f"{radius * x[-1]:g}": float(loss[distance <= radius * x[-1]].max()) for radius in RADII
+            f"{radius * x[-1]:g}": float(loss[distance < radius + 1e-9].max()) for radius in RADII
         },
         "share_below_chance": float((loss < log(arrays["classes"])).mean()),
         "bending_down": float((bends < 0).mean()),

@@ -18,13 +18,12 @@ LEAST_LOSS = 1e-6  # that a logarithmic scale shows
 def draw_similarity(labelled: Labelled) -> Any:
     """A matrix for each network and each two, from the first layers below and left to the last ones."""
     figure, axes = _panels(len(labelled))
-    for axis, (label, arrays) in zip(axes, labelled.items(), strict=False):
+    for axis, (label, arrays) in zip(axes, labelled.items(), strict=True):
         matrix, shades = arrays["similarity"].T, {"vmin": 0, "vmax": 1, "cmap": "magma"}
         picture = axis.imshow(matrix, origin="lower", aspect="auto", **shades)
         axis.set_box_aspect(1)
-        names, others = arrays["layers"].tolist(), arrays["other_layers"].tolist()
-        axis.set_xticks(_ticks(names), names[:: _step(names)], rotation=90, fontsize="x-small")
-        axis.set_yticks(_ticks(others), others[:: _step(others)], fontsize="x-small")
+        axis.set_xticks(*_ticks(arrays["layers"]), rotation=90, fontsize="x-small")
+        axis.set_yticks(*_ticks(arrays["other_layers"]), fontsize="x-small")
         axis.set_title(_title(label), fontsize="medium")
         if not arrays["itself"]:
             axis.set(xlabel="layers of the first", ylabel="layers of the second")
@@ -33,12 +32,10 @@ def draw_similarity(labelled: Labelled) -> Any:
     return figure
 
 
-def _step(names: list[str]) -> int:
-    return ceil(len(names) / NAMED_LAYERS)
-
-
-def _ticks(names: list[str]) -> range:
-    return range(0, len(names), _step(names))
+def _ticks(names: Any) -> tuple[range, list[str]]:
+    """Places and names of layers, evenly chosen where there are many."""
+    places = range(0, len(names), ceil(len(names) / NAMED_LAYERS))
+    return places, names[places].tolist()
 
 
 def draw_surface(labelled: Labelled) -> Any:
@@ -52,7 +49,7 @@ def draw_surface(labelled: Labelled) -> Any:
     losses = [np.maximum(arrays["loss"], LEAST_LOSS) for arrays in labelled.values()]
     low, high = min(loss.min() for loss in losses), max(loss.max() for loss in losses)
     levels = np.geomspace(low * 0.999, high * 1.001, LEVELS)  # all points are between, also of a flat surface
-    for axis, loss, (label, arrays) in zip(axes, losses, labelled.items(), strict=False):
+    for axis, loss, (label, arrays) in zip(axes, losses, labelled.items(), strict=True):
         x, y = arrays["x"], arrays["y"]
         scale = LogNorm(levels[0], levels[-1])
         filled = axis.contourf(x, y, loss, levels, norm=scale, cmap="viridis")
