@@ -10,7 +10,7 @@ from torch import Tensor
 
 from analysis.arrays import Arrays, check_pictures, to_arrays
 from analysis.networks.chain import Chain
-from backbones.norm import fold_batchnorm
+from backbones.norm import inference_copy
 from backbones.spec import Network
 from foundation.errors import UserError
 from training.config import require_positive
@@ -100,8 +100,7 @@ def measure_similarity(one: Network, other: Network, batches: Pairs) -> Arrays:
         UserError: no pictures, or in no batch four of them.
     """
     networks = [one] if other is one else [one, other]
-    # Folding changes no output of a block; it and the memory format make a CPU faster.
-    chains = [Chain(fold_batchnorm(net).to(memory_format=torch.channels_last)) for net in networks]
+    chains = [Chain(inference_copy(net)) for net in networks]
     sums = BatchedCKA()
     pictures = seen = 0
     for pair in batches:
