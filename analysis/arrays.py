@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from foundation.atomic_files import replace_atomically
+from foundation.atomic_files import write_arrays
 from foundation.bounds import check_archive
 from foundation.errors import UserError
 from foundation.file_reading import UNREADABLE
@@ -37,9 +36,7 @@ def save_arrays(path: Path, arrays: Arrays, about: Mapping[str, Any]) -> None:
     Args:
         about: what was measured, and how; `load_arrays` compares it.
     """
-    with replace_atomically(path) as temporary, temporary.open("wb") as file:
-        content: dict[str, Any] = {**arrays, ABOUT: np.array(json.dumps(about))}
-        np.savez(file, **content)
+    write_arrays(path, {**arrays, ABOUT: json.dumps(about)})
 
 
 def load_arrays(path: Path, about: Mapping[str, Any]) -> Arrays | None:
@@ -48,7 +45,7 @@ def load_arrays(path: Path, about: Mapping[str, Any]) -> Arrays | None:
         check_archive(path)
         with np.load(path, allow_pickle=False) as file:
             arrays = dict(file)
-    except (*UNREADABLE, TokenError):
+    except UNREADABLE:
         return None
     same = ABOUT in arrays and arrays.pop(ABOUT).item() == json.dumps(about)
     return arrays if same else None

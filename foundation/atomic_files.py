@@ -3,10 +3,13 @@
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
 
 _LONGEST_PREFIX = 240  # bytes; most file systems allow 255, and a random end follows
 
@@ -75,3 +78,10 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, content: Any, *, indent: int | None = None) -> None:
     """As `write_text`, of JSON."""
     write_text(path, json.dumps(content, indent=indent))
+
+
+def write_arrays(path: Path, arrays: Mapping[str, ArrayLike]) -> None:
+    """As `write_bytes`, of a NumPy archive (.npz), uncompressed; equal content gives equal bytes."""
+    content: dict[str, Any] = {name: np.asarray(array) for name, array in arrays.items()}
+    with replace_atomically(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, **content)

@@ -8,17 +8,21 @@ import json
 import pickle
 import re
 import struct
+import tokenize
 import xml.etree.ElementTree as ET
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
+from numpy.typing import NDArray
 
-from foundation.errors import UserError
+from foundation.bounds import check_archive
+from foundation.errors import UserError, plural
 
 UNREADABLE = (
     # The file system: missing, a folder, not allowed, a name too long, a failing disk.
@@ -30,6 +34,7 @@ UNREADABLE = (
     # Single formats. XML's error is a SyntaxError; pickles and torch raise whatever their commands run into.
     *(yaml.YAMLError, SyntaxError, struct.error, zlib.error, zipfile.BadZipFile, pickle.UnpicklingError),
     *(LookupError, TypeError, AttributeError, AssertionError, RuntimeError),
+    tokenize.TokenError,  # NumPy reads an array's header as Python's source
 )
 
 _ENCODING = re.compile(rb"""^\s*<\?xml[^>]*?\bencoding\s*=\s*["']([A-Za-z][\w.-]*)["']""")
@@ -86,6 +91,28 @@ def read_json(path: Path, remedy: str) -> Any:
     """The value in a JSON file, in any of Unicode's encodings; for the errors see `read_text`."""
     with readable(path, remedy):
         return json.loads(path.read_bytes())
+
+
+def read_arrays(path: Path, kinds: Mapping[str, tuple[str, int]], remedy: str) -> dict[str, NDArray[Any]]:
+    """Arrays of a NumPy archive (.npz), as `atomic_files.write_arrays` writes it; nothing in it is executed.
+
+    Args:
+        kinds: of each array by its name, the letter of NumPy's kind ("f" of any float) and the dimensions.
+    Raises:
+        UserError: it cannot be read, or an array is missing or of another kind.
+    """
+    with readable(path, remedy):
+        check_archive(path)
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in kinds}
+    for name, (kind, dimensions) in kinds.items():
+        array = arrays[name]
+        if array.dtype.kind != kind or array.ndim != dimensions:
+            raise UserError(
+                f"{path}: {name} is {array.dtype} {array.shape}, expected kind {kind!r} of "
+                f"{plural(dimensions, 'dimension')}; {remedy}"
+            )
+    return arrays
 
 
 def parse_xml(content: bytes) -> ET.Element:

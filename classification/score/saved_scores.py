@@ -2,7 +2,6 @@
 
 import json
 import math
-import tokenize
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -12,14 +11,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from foundation.atomic_files import replace_atomically
-from foundation.bounds import check_archive
+from foundation.atomic_files import write_arrays
 from foundation.errors import UserError, first_difference
-from foundation.file_reading import UNREADABLE
+from foundation.file_reading import read_arrays, readable
 
 VERSION = 1
-ARRAYS = {"log_probabilities": "f", "labels": "i", "ids": "U", "classes": "U", "about": "U"}  # name: kind
-MALFORMED = (*UNREADABLE, tokenize.TokenError)  # NumPy reads a header as Python's source
+# name: (kind of NumPy's, dimensions)
+ARRAYS = {
+    "log_probabilities": ("f", 2),
+    "labels": ("i", 1),
+    "ids": ("U", 1),
+    "classes": ("U", 1),
+    "about": ("U", 0),
+}
 REMEDY = "give a file that --save-logits wrote"
 
 
@@ -50,15 +54,8 @@ def portable_id(name: str) -> str:
 def save_scores(path: Path, scores: Scores) -> None:
     """Writes a NumPy archive (.npz) of the arrays `ARRAYS`, `about` as JSON text."""
     check_archive_name(path)
-    with replace_atomically(path) as temporary, temporary.open("wb") as file:
-        np.savez(
-            file,
-            log_probabilities=scores.log_probabilities.numpy(),
-            labels=scores.labels.numpy(),
-            ids=np.array(scores.ids),
-            classes=np.array(scores.classes),
-            about=np.array(json.dumps(scores.about | {"version": VERSION})),
-        )
+    about = json.dumps(scores.about | {"version": VERSION})
+    write_arrays(path, {**{name: getattr(scores, name) for name in ARRAYS}, "about": about})
 
 
 def check_archive_name(path: Path) -> None:
@@ -72,15 +69,9 @@ def check_archive_name(path: Path) -> None:
 
 def load_scores(path: Path) -> Scores:
     """Reads what `save_scores` wrote, or raises a UserError; nothing in the file is executed."""
-    if not path.is_file():
-        raise UserError(f"no file {path.absolute()}; {REMEDY}")
-    try:
-        check_archive(path)
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in ARRAYS}
+    arrays = read_arrays(path, ARRAYS, REMEDY)
+    with readable(path, REMEDY):
         about = dict(json.loads(str(arrays["about"])))
-    except MALFORMED as error:
-        raise UserError(f"{path} is broken or holds no scores ({error}); {REMEDY}") from error
     if about.get("version") != VERSION:
         raise UserError(
             f"{path} is of version {about.get('version')}, expected {VERSION}; score the weights again"
@@ -96,21 +87,10 @@ def load_scores(path: Path) -> Scores:
 
 
 def _check_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    num_pictures, num_classes = len(np.atleast_1d(arrays["ids"])), len(np.atleast_1d(arrays["classes"]))
-    expected = {
-        "log_probabilities": (num_pictures, num_classes),
-        "labels": (num_pictures,),
-        "ids": (num_pictures,),
-        "classes": (num_classes,),
-        "about": (),
-    }
-    for name, kind in ARRAYS.items():
-        array = arrays[name]
-        if array.shape != expected[name] or array.dtype.kind != kind:
-            raise UserError(
-                f"{path}: {name} is {array.dtype} {array.shape}, expected kind {kind!r} "
-                f"{expected[name]}; {REMEDY}"
-            )
+    num_pictures, num_classes = len(arrays["ids"]), len(arrays["classes"])
+    for name, shape in (("log_probabilities", (num_pictures, num_classes)), ("labels", (num_pictures,))):
+        if arrays[name].shape != shape:
+            raise UserError(f"{path}: {name} is {arrays[name].shape}, expected {shape}; {REMEDY}")
     labels = arrays["labels"]
     if len(labels) and not -1 <= labels.min() <= labels.max() < num_classes:
         raise UserError(

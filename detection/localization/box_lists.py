@@ -1,7 +1,6 @@
 """The boxes found for classes of pictures, as a file: what R-CNN starts from, and what ensembles join."""
 
 import json
-import tokenize
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,10 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from foundation.atomic_files import replace_atomically
-from foundation.bounds import check_archive
+from foundation.atomic_files import write_arrays
 from foundation.errors import UserError, first_difference
-from foundation.file_reading import UNREADABLE
+from foundation.file_reading import read_arrays, readable
 
 VERSION = 1
 REMEDY = "give a file that tools/eval_loc.py --save-boxes wrote"
@@ -76,9 +74,8 @@ class BoxLists:
     def save(self, path: Path) -> None:
         """Writes a NumPy archive (.npz) of `ARRAYS`, `about` as JSON text."""
         arrays: dict[str, Any] = {name: np.asarray(getattr(self, name)) for name in ARRAYS}
-        arrays["about"] = np.array(json.dumps(self.about | {"version": VERSION}))
-        with replace_atomically(path) as temporary, temporary.open("wb") as file:
-            np.savez(file, **arrays)
+        arrays["about"] = json.dumps(self.about | {"version": VERSION})
+        write_arrays(path, arrays)
 
 
 def pack_lists(
@@ -103,15 +100,9 @@ def pack_lists(
 
 def load_lists(path: Path) -> BoxLists:
     """Reads what `BoxLists.save` wrote, or raises a UserError; nothing in the file is executed."""
-    if not path.is_file():
-        raise UserError(f"no file {path.absolute()}; {REMEDY}")
-    try:
-        check_archive(path)
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in ARRAYS}
+    arrays = read_arrays(path, ARRAYS, REMEDY)
+    with readable(path, REMEDY):
         about = dict(json.loads(str(arrays.pop("about"))))
-    except (*UNREADABLE, tokenize.TokenError) as error:  # NumPy reads a header as Python's source
-        raise UserError(f"{path} is broken or holds no boxes ({error}); {REMEDY}") from error
     if about.pop("version", None) != VERSION:
         raise UserError(f"{path} is of another version, expected {VERSION}; make it anew")
     _check(path, arrays)
@@ -120,13 +111,6 @@ def load_lists(path: Path) -> BoxLists:
 
 
 def _check(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    for name, array in arrays.items():
-        kind, dimensions = ARRAYS[name]
-        if array.dtype.kind != kind or array.ndim != dimensions:
-            raise UserError(
-                f"{path}: {name} is {array.dtype} {array.shape}, expected kind {kind!r} of {dimensions} "
-                f"dimensions; {REMEDY}"
-            )
     pictures, labels, starts = arrays["pictures"], arrays["labels"], arrays["starts"]
     rows = len(arrays["scores"])
     sound = (

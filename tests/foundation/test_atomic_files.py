@@ -2,9 +2,17 @@ import os
 import stat
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from foundation.atomic_files import make_folder, replace_atomically, write_bytes, write_json, write_text
+from foundation.atomic_files import (
+    make_folder,
+    replace_atomically,
+    write_arrays,
+    write_bytes,
+    write_json,
+    write_text,
+)
 
 
 def test_a_file_is_replaced_as_a_whole(tmp_path: Path):
@@ -91,3 +99,11 @@ def test_the_folder_is_made_and_long_names_are_no_trouble(tmp_path: Path):
 def test_what_no_text_can_hold_is_escaped(tmp_path: Path):
     write_text(tmp_path / "x.txt", "\udcff.png")  # the name of a file that is no UTF-8
     assert (tmp_path / "x.txt").read_text() == "\\udcff.png"
+
+
+def test_equal_arrays_give_equal_bytes(tmp_path: Path):
+    for name in ("a", "b"):
+        write_arrays(tmp_path / f"{name}.npz", {"x": [1, 2], "text": "é"})
+    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+    with np.load(tmp_path / "a.npz") as archive:
+        assert archive["x"].tolist() == [1, 2] and str(archive["text"]) == "é"

@@ -2,10 +2,12 @@ import json
 import pickle
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from foundation.atomic_files import write_arrays
 from foundation.errors import UserError, WeightsError
-from foundation.file_reading import parse_xml, read_json, read_text, readable, why_unreadable
+from foundation.file_reading import parse_xml, read_arrays, read_json, read_text, readable, why_unreadable
 
 
 @pytest.mark.parametrize(
@@ -85,3 +87,36 @@ def test_what_is_no_xml_is_refused():
     for content in (b"", b"<a>", b"\x89PNG", b"<a>\xd6\xd0</a>"):  # the last is GBK that nothing states
         with pytest.raises(UserError, match="is damaged or of another kind"), readable("x.xml", "restore it"):
             parse_xml(content)
+
+
+KINDS = {"names": ("U", 1), "values": ("f", 2)}
+
+
+def test_arrays_are_read_as_they_were_written(tmp_path: Path):
+    file = tmp_path / "new" / "x.npz"
+    write_arrays(file, {"names": ["a", "b"], "values": np.eye(2), "more": 1})
+    arrays = read_arrays(file, KINDS, "write it again")
+    assert arrays["names"].tolist() == ["a", "b"] and arrays["values"].tolist() == [[1, 0], [0, 1]]
+    assert arrays.keys() == KINDS.keys()
+
+
+@pytest.mark.parametrize(
+    ("arrays", "part"),
+    [
+        ({"names": ["a"]}, "is damaged or of another kind ('values is not a file in the archive')"),
+        ({"names": ["a"], "values": [[1]]}, "values is int64 (1, 1), expected kind 'f' of 2 dimensions"),
+        ({"names": "a", "values": [[1.0]]}, "names is <U1 (), expected kind 'U' of 1 dimension"),
+        ({"names": np.array([print]), "values": [[1.0]]}, "Object arrays cannot be loaded"),
+    ],
+)
+def test_other_arrays_are_refused(tmp_path: Path, arrays: dict, part: str):
+    write_arrays(tmp_path / "x.npz", arrays)
+    with pytest.raises(UserError) as caught:
+        read_arrays(tmp_path / "x.npz", KINDS, "write it again")
+    assert part in str(caught.value) and str(caught.value).endswith("; write it again")
+
+
+def test_archives_that_unfold_are_refused(tmp_path: Path):
+    np.savez_compressed(tmp_path / "x.npz", names=np.array(["a"]), values=np.zeros((999, 999)))
+    with pytest.raises(UserError, match="x.npz: .*its entries unpack to .*; write it again"):
+        read_arrays(tmp_path / "x.npz", KINDS, "write it again")

@@ -67,7 +67,7 @@ def test_wrong_arguments(refused: Callable, tool: Callable, weights: Path, tmp_p
     tool("eval_cls", "--weights", weights, "--save-logits", saved)
     message = refused("eval_cls", "--ensemble", saved, "--protocol", "dense", "--out", tmp_path / "out")
     assert message.startswith("error: protocol cannot change saved scores")
-    assert "no file" in refused("eval_cls", "--ensemble", saved, tmp_path / "b.npz")
+    assert "no such file" in refused("eval_cls", "--ensemble", saved, tmp_path / "b.npz")
     (tmp_path / "labels.txt").write_text("1\n2\n")
     message = refused("eval_cls", "--ensemble", saved, "--labels", tmp_path / "labels.txt")
     assert "labels.txt has 2 entries for 400 pictures" in message

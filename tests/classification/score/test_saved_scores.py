@@ -86,7 +86,7 @@ def test_files_of_other_pictures_or_classes_are_refused(tmp_path, changes, messa
 
 
 def test_what_is_no_file_of_scores_is_refused(tmp_path):
-    with pytest.raises(UserError, match=r"no file .*absent.npz; give a file that --save-logits wrote"):
+    with pytest.raises(UserError, match=r"absent.npz: no such file; give a file that --save-logits wrote"):
         load_scores(tmp_path / "absent.npz")
     (tmp_path / "text.npz").write_text("no archive")
     np.savez(tmp_path / "other.npz", x=np.zeros(2))
@@ -94,7 +94,7 @@ def test_what_is_no_file_of_scores_is_refused(tmp_path):
     (whole,) = write(tmp_path, make(0))
     (tmp_path / "cut.npz").write_bytes(whole.read_bytes()[:-400])
     for name in ("text", "other", "code", "cut"):
-        with pytest.raises(UserError, match=f"{name}.npz is broken or holds no scores .*; give a file"):
+        with pytest.raises(UserError, match=f"{name}.npz: is damaged or of another kind .*; give a file"):
             load_scores(tmp_path / f"{name}.npz")
 
 
@@ -111,12 +111,12 @@ def rewrite(path: Path, **arrays: np.ndarray) -> None:
             {"about": np.array(json.dumps({"version": 2}))},
             "is of version 2, expected 1; score the weights again",
         ),
-        ({"about": np.array("{")}, "is broken or holds no scores"),
-        ({"about": np.array("[3]")}, "is broken or holds no scores"),
-        ({"ids": np.array(["a", "b"])}, r"log_probabilities is float32 \(3, 2\), expected kind 'f' \(2, 2\)"),
+        ({"about": np.array("{")}, "is damaged or of another kind"),
+        ({"about": np.array("[3]")}, "is damaged or of another kind"),
+        ({"ids": np.array(["a", "b"])}, r"log_probabilities is \(3, 2\), expected \(2, 2\)"),
         ({"labels": np.array([0, 2, 1])}, "labels are 0 to 2, expected -1 to 1; give a file"),
-        ({"labels": np.zeros(3)}, r"labels is float64 \(3,\), expected kind 'i' \(3,\)"),
-        ({"classes": np.array("ab")}, r"log_probabilities is float32 \(3, 2\), expected kind 'f' \(3, 1\)"),
+        ({"labels": np.zeros(3)}, r"labels is float64 \(3,\), expected kind 'i' of 1 dimension"),
+        ({"classes": np.array("ab")}, r"classes is <U2 \(\), expected kind 'U' of 1 dimension;"),
     ],
 )
 def test_files_with_other_content_are_refused(tmp_path, arrays, message):
@@ -158,13 +158,13 @@ def test_ids_do_not_depend_on_where_the_data_lie(name, expected):
 
 def test_a_deflated_archive_and_a_header_of_terabytes_are_refused(tmp_path):
     np.savez_compressed(tmp_path / "a.npz", labels=np.zeros(1 << 20, dtype=np.int64))
-    with pytest.raises(UserError, match=r"a.npz is broken .*entries unpack to 8,388,\d+ bytes from"):
+    with pytest.raises(UserError, match=r"a.npz: .*entries unpack to 8,388,\d+ bytes from"):
         load_scores(tmp_path / "a.npz")
     (path,) = write(tmp_path, make(0))
     content = path.read_bytes()
     assert content.count(b"(3, 2), }            ") == 1
     path.write_bytes(content.replace(b"(3, 2), }            ", b"(1099511627776, 2), }"))
     started = time.perf_counter()
-    with pytest.raises(UserError, match="0.npz is broken or holds no scores"):
+    with pytest.raises(UserError, match="0.npz: .*; give a file that --save-logits wrote"):
         load_scores(path)
     assert time.perf_counter() - started < 1
