@@ -21,6 +21,7 @@ from segmentation.data.segmentation_sets import check_set, open_set
 from segmentation.metrics.confusion_matrix import ConfusionMatrix
 from segmentation.model.segmenter import Segmenter
 from segmentation.pixel_losses import segmentation_losses
+from segmentation.results.counted_pictures import name_pictures
 from segmentation.results.segmentation_result import segmentation_result
 from segmentation.results.segmenter_pictures import SegmenterPictures
 from segmentation.set_search import folded_for_search, search_batch, search_set
@@ -29,7 +30,7 @@ from training.devices import convolution_layout, is_main, process_group, rank, r
 from training.loader import read_once
 from training.progress.remaining_time import seconds_each
 from training.run import Evaluation, Task, train
-from training.run_folder import open_run
+from training.run_folder import PER_PICTURE, open_run
 from training.schedule import in_steps
 from training.seeding import seed_everything
 
@@ -122,6 +123,7 @@ def segmentation_task(
     network.to(memory_format=layout)
     samples = LabelledPictures(training, config.data, training=True)
     pictures = SegmenterPictures(out, training, validation) if run.pictures and is_main() else None
+    fingerprint = validation.fingerprint()  # which reads every label map
 
     def batches(step: int) -> Iterable[Batch]:
         loaded = training_batches(
@@ -149,7 +151,10 @@ def segmentation_task(
                 pictures.keep(index, found)
 
         search_set(network, validation, config, use)
-        result = segmentation_result(matrix.merged(), validation.classes, matrix.merged_pictures())
+        counted = matrix.merged_pictures()
+        result = segmentation_result(matrix.merged(), validation.classes, counted)
+        if is_main():
+            name_pictures(validation, fingerprint, counted).save(out / PER_PICTURE)
         mean = result["scores"]["mIoU"]
         return Evaluation(math.nan if mean is None else -mean, result, fractions=True)
 
@@ -178,7 +183,7 @@ def segmentation_task(
             "validation pictures": len(validation),
             "classes": training.classes,
             "training label maps": training.fingerprint(),
-            "validation label maps": validation.fingerprint(),
+            "validation label maps": fingerprint,
         },
         network=segmenter_facts(network),
         pictures=len(training),

@@ -26,7 +26,7 @@ def parser() -> argparse.ArgumentParser:
     text = "a classifier's scores of these pictures; given again, those of several, averaged"
     add("--guesses", type=Path, action="append", default=[], metavar="NPZ", help=text)
     add("--save-boxes", type=Path, metavar="NPZ", help="write the boxes of every picture and class")
-    add("--out", type=Path, metavar="DIR", help="for result.json")
+    add("--out", type=Path, metavar="DIR", help="for result.json and per_picture.npz")
     add("--submission", type=Path, metavar="FILE", help="for ILSVRC's server; a .csv as Kaggle has it")
     text = "95 %% intervals over N resamples of the pictures, for instance 1000"
     add("--bootstrap", type=int, metavar="N", help=text)

@@ -23,7 +23,7 @@ def parser() -> argparse.ArgumentParser:
     text = "PNGs of indices, one a picture, called as it"
     source.add_argument("--predictions", type=Path, metavar="FOLDER", help=text)
     add = parser.add_argument
-    add("--out", type=Path, metavar="DIR", help="for result.json")
+    add("--out", type=Path, metavar="DIR", help="for result.json and per_picture.npz")
     add("--masks", type=Path, metavar="FOLDER", help="write what the network finds, PNGs of indices")
     text = "leave out the residuals of these blocks of the backbone, for instance res3.1 res4.0"
     add("--without", nargs="+", default=[], metavar="BLOCK", help=text)

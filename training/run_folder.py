@@ -67,9 +67,11 @@ FREE_KEYS = (
     *("run.device", "run.workers", "run.checkpoint_every", "run.pictures"),
     *("data.root", "model.weights", "backbone.weights"),
 )
+# What an evaluation found in each picture, beside its result; of segmentation and localization.
+PER_PICTURE = "per_picture.npz"
 OURS = (
     *("config.yaml", "log.txt", "metrics.jsonl", "checkpoint.pt", "checkpoint.previous.pt"),
-    *("best.safetensors", "last.safetensors", "result.json", "predictions.json"),
+    *("best.safetensors", "last.safetensors", "result.json", "predictions.json", PER_PICTURE),
     *("curves.png", "labels.png", "report.html"),
 )
 FOLDERS = "events", "batches", "validation"

@@ -21,7 +21,7 @@ from detection.localization.class_guesses import (
     wanted_classes,
 )
 from detection.localization.localization_config import LocalizationConfig
-from detection.localization.localization_result import localization_result
+from detection.localization.localization_result import judge_pictures, localization_result
 from detection.localization.localization_training import open_pictures
 from detection.localization.localizer import RegionLocalizer
 from detection.localization.localizer_files import LoadedLocalizer, load_localizer
@@ -34,6 +34,7 @@ from foundation.errors import UserError
 from training.config import parse_config
 from training.devices import is_main, process_group, resolve_device
 from training.progress.computing_cost import measured
+from training.run_folder import PER_PICTURE
 
 
 def evaluate_localization(
@@ -54,7 +55,7 @@ def evaluate_localization(
         boxes: files of boxes; without weights they are scored, several as an ensemble.
         guesses: of a classifier, for the columns of predicted classes.
         overrides: changes to the configuration of the training, for instance "testing.protocol=one_crop".
-        out: folder for result.json.
+        out: folder for result.json, and per_picture.npz, which says which pictures are wrong.
         save_boxes: file for all boxes found, an .npz.
         submission: file for ILSVRC's server, or a .csv as Kaggle has it; needs guesses.
         bootstrap: resamples of the pictures, for intervals; None leaves them out.
@@ -90,11 +91,12 @@ def evaluate_localization(
         lists.save(save_boxes)
     if submission is not None and labels is not None:
         write_localization_submission(best_boxes(lists, pictures, labels), pictures, submission)
-    result = (
-        localization_result(lists, pictures, labels, resamples=bootstrap or 0) if pictures.has_truth else {}
-    )
+    judged = judge_pictures(lists, pictures, labels) if pictures.has_truth else None
+    result = {} if judged is None else localization_result(judged, resamples=bootstrap or 0)
     result["evaluated"] = lists.about | ({} if guesses is None else {"guesses": guesses.about})
     if out is not None:
+        if judged is not None:
+            judged.save(out / PER_PICTURE)
         write_json(out / "result.json", result, indent=1)
     return result
 

@@ -20,7 +20,7 @@ from detection.detector_pictures import DetectorPictures
 from detection.localization.box_lists import BoxLists, load_lists
 from detection.localization.class_guesses import best_boxes
 from detection.localization.localization_config import LocalizationConfig
-from detection.localization.localization_result import localization_result
+from detection.localization.localization_result import judge_pictures, localization_result
 from detection.localization.localizer import Localizer, RegionLocalizer
 from detection.localization.localizer_files import (
     build_localizer,
@@ -45,7 +45,7 @@ from training.devices import (
 )
 from training.loader import BatchLoader, TrainSampler, read_once
 from training.run import Evaluation, Task, train
-from training.run_folder import open_run
+from training.run_folder import PER_PICTURE, open_run
 from training.schedule import in_steps
 from training.seeding import seed_everything
 
@@ -192,7 +192,10 @@ def localization_task(
     def evaluate() -> Evaluation:
         wanted = [[label] for label in validation.image_labels]
         lists = search(model, validation, wanted, config, {}, None if proposals is None else proposals()[1])
-        result = localization_result(lists, validation, None)
+        judged = judge_pictures(lists, validation, None)
+        result = localization_result(judged)
+        if is_main():
+            judged.save(out / PER_PICTURE)
         if pictures is not None:
             pictures.keep(best_boxes(lists, validation, wanted))
         return Evaluation(result["scores"]["oracle_error"], result, fractions=True)

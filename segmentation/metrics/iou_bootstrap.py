@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from foundation.errors import UserError
-from segmentation.metrics.confusion_matrix import PictureCounts
+from segmentation.metrics.confusion_matrix import Counts, PictureCounts
 from segmentation.metrics.label_figures import Floats, mean_known, quotients
 
 RESAMPLES, LEVEL = 1000, 0.95  # by default
@@ -43,15 +43,21 @@ def bootstrap_iou(
     known = values[~np.isnan(values)]
     edges = (1 - level) / 2, (1 + level) / 2
     low, high = np.quantile(known, edges).tolist() if len(known) else (np.nan, np.nan)
-    figure = float(_mean_ious(*(counts.astype(np.float64) for counts in pictures.total()))[0])
+    figure = float(mean_known(total_ious(pictures)))
     return IouInterval(figure, low, high, resamples, level, seed)
 
 
 def resampled_ious(pictures: PictureCounts, resamples: int, seed: int) -> Floats:
-    """(resamples,) mIoU of pictures drawn with replacement.
+    """(resamples,) mIoU of pictures drawn with replacement: the means of `resampled_class_ious`."""
+    return mean_known(resampled_class_ious(pictures, resamples, seed), axis=1)
 
-    The same seed and number of pictures draw the same pictures, so that two networks' values belong together
-    pair by pair, and their differences give the interval of the difference.
+
+def resampled_class_ious(pictures: PictureCounts, resamples: int, seed: int) -> Floats:
+    """(resamples, K) IoU of each class in pictures drawn with replacement.
+
+    A class that those drawn neither have nor are predicted to have is NaN. The same seed and number of
+    pictures draw the same pictures, so that two networks' values belong together pair by pair, and their
+    differences give the interval of the difference.
 
     Raises:
         UserError: no resamples.
@@ -59,15 +65,19 @@ def resampled_ious(pictures: PictureCounts, resamples: int, seed: int) -> Floats
     if resamples < 1:
         raise UserError(f"--bootstrap must be 1 or more resamples, got {resamples}")
     number, rng = len(pictures.hits), np.random.default_rng(seed)
-    values = np.full(resamples, np.nan)
+    values = np.full((resamples, pictures.hits.shape[1]), np.nan)
     counts = [part.astype(np.float64) for part in pictures]  # whole numbers below 2**53: sums stay exact
     for start in range(0, resamples if number else 0, _AT_ONCE):
         size = min(_AT_ONCE, resamples - start)
         drawn = rng.multinomial(number, np.full(number, 1 / number), size=size).astype(np.float64)
-        values[start : start + size] = _mean_ious(*(drawn @ part for part in counts))
+        values[start : start + size] = _ious(*(drawn @ part for part in counts))
     return values
 
 
-def _mean_ious(hits: Floats, truth: Floats, predicted: Floats) -> Floats:
-    """(B,) mIoU of B sums of pixels (B, K)."""
-    return mean_known(quotients(hits, truth + predicted - hits), axis=1)
+def total_ious(pictures: PictureCounts) -> Floats:
+    """(K,) IoU of each class in all pictures, each once."""
+    return _ious(*pictures.total())[0]
+
+
+def _ious(hits: Counts | Floats, truth: Counts | Floats, predicted: Counts | Floats) -> Floats:
+    return quotients(hits, truth + predicted - hits)

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,8 +18,9 @@ from segmentation.config import SegmentationConfig
 from segmentation.data.label_maps import write_label_map
 from segmentation.data.segmentation_sets import open_set
 from segmentation.metrics.boundary_score import boundary_f
-from segmentation.metrics.confusion_matrix import ConfusionMatrix
+from segmentation.metrics.confusion_matrix import ConfusionMatrix, PictureCounts
 from segmentation.metrics.label_figures import Floats
+from segmentation.results.counted_pictures import name_pictures
 from segmentation.results.mask_files import check_masks, mask_name, read_prediction
 from segmentation.results.segmentation_result import segmentation_result
 from segmentation.set_search import search_set
@@ -27,6 +28,15 @@ from segmentation.types import SegmentationDataset
 from training.config import load_config
 from training.devices import gather_objects, is_main, process_group, resolve_device
 from training.progress.computing_cost import measured
+from training.run_folder import PER_PICTURE
+
+
+class Scored(NamedTuple):
+    """The figures as result.json has them, the set, and the counts of its pictures; None without truth."""
+
+    result: dict[str, Any]
+    dataset: SegmentationDataset
+    counts: PictureCounts | None = None
 
 
 class Scorer:
@@ -44,18 +54,15 @@ class Scorer:
             maps = found.cpu().numpy(), truth.cpu().numpy()
             self.boundaries.append(boundary_f(*maps, len(self.dataset.classes)))
 
-    def result(self, resamples: int) -> dict[str, Any]:
+    def scored(self, resamples: int) -> Scored:
         """Of the pictures of all processes, which all call it; see `segmentation_result`."""
         boundaries = self.boundaries
         if boundaries is not None:
             boundaries = [one for part in gather_objects(boundaries) for one in part]
-        return segmentation_result(
-            self.matrix.merged(),
-            self.dataset.classes,
-            self.matrix.merged_pictures(),
-            boundaries=boundaries,
-            resamples=resamples,
-        )
+        matrix, counts = self.matrix.merged(), self.matrix.merged_pictures()
+        more: dict[str, Any] = {"boundaries": boundaries, "resamples": resamples}
+        result = segmentation_result(matrix, self.dataset.classes, counts, **more)
+        return Scored(result, self.dataset, counts)
 
 
 def evaluate_segmentation(
@@ -76,7 +83,7 @@ def evaluate_segmentation(
         predictions: a folder with a PNG of indices for each picture; no network is involved, and the
             overrides say which set: data.kind, data.root, data.val.
         overrides: changes to the configuration of the training.
-        out: folder for result.json.
+        out: folder for result.json, and per_picture.npz, which holds the counts of every picture.
         masks: folder for what the network finds, PNGs of indices; also of a split without truth.
         boundaries: also the boundary F, which takes longer.
         bootstrap: resamples of the pictures for the interval of the mean IoU; None leaves it out.
@@ -99,15 +106,18 @@ def evaluate_segmentation(
             raise UserError("--masks belongs to --weights: the predictions are label maps already")
         if blocks:
             raise UserError("--without belongs to --weights: label maps have no blocks to be left out")
-        result = _score_folder(predictions, overrides, boundaries, bootstrap or 0)
+        scored = _score_folder(predictions, overrides, boundaries, bootstrap or 0)
     else:
         assert weights is not None
-        result = _score_weights(weights, overrides, masks, boundaries, bootstrap or 0, blocks)
+        scored = _score_weights(weights, overrides, masks, boundaries, bootstrap or 0, blocks)
     if not is_main():
         return None
     if out is not None:
-        write_json(out / "result.json", result, indent=1)
-    return result
+        if scored.counts is not None:
+            pictures = name_pictures(scored.dataset, scored.dataset.fingerprint(), scored.counts)
+            pictures.save(out / PER_PICTURE)
+        write_json(out / "result.json", scored.result, indent=1)
+    return scored.result
 
 
 def _score_weights(
@@ -117,7 +127,7 @@ def _score_weights(
     boundaries: bool,
     bootstrap: int,
     blocks: Sequence[str],
-) -> dict[str, Any]:
+) -> Scored:
     network, config, classes = load_trained(weights, overrides)
     dataset = open_set(config.data, config.data.val)
     if dataset.classes != classes:
@@ -146,13 +156,13 @@ def _score_weights(
         measured(device, len(dataset)) as cost,
     ):
         search_set(network.to(device), dataset, config, use)
-        result = scorer.result(bootstrap) if dataset.has_truth else {}
+        scored = scorer.scored(bootstrap) if dataset.has_truth else Scored({}, dataset)
     about = {"weights": str(weights), "sha256": digest(weights), "cost": cost}
     about |= {"without": list(blocks)} if blocks else {}
-    return result | {"evaluated": {**about, "config": json.loads(json.dumps(asdict(config)))}}
+    return _said(scored, about, config)
 
 
-def _score_folder(folder: Path, overrides: Sequence[str], boundaries: bool, bootstrap: int) -> dict[str, Any]:
+def _score_folder(folder: Path, overrides: Sequence[str], boundaries: bool, bootstrap: int) -> Scored:
     config = load_config(SegmentationConfig, None, overrides)
     dataset = open_set(config.data, config.data.val)
     if not dataset.has_truth:
@@ -164,5 +174,10 @@ def _score_folder(folder: Path, overrides: Sequence[str], boundaries: bool, boot
         size = (truth.shape[0], truth.shape[1])
         found = read_prediction(folder, dataset.image_id(index), size, dataset.classes)
         scorer.add(torch.from_numpy(found), torch.from_numpy(truth.copy()))
-    about = {"predictions": str(folder), "config": json.loads(json.dumps(asdict(config)))}
-    return scorer.result(bootstrap) | {"evaluated": about}
+    return _said(scorer.scored(bootstrap), {"predictions": str(folder)}, config)
+
+
+def _said(scored: Scored, about: dict[str, Any], config: SegmentationConfig) -> Scored:
+    """With what it is of."""
+    about = {**about, "config": json.loads(json.dumps(asdict(config)))}
+    return scored._replace(result=scored.result | {"evaluated": about})

@@ -27,12 +27,15 @@ from classification.score.saved_scores import Scores, load_scores, save_scores
 from detection.config import DetectionConfig
 from detection.data.coco_dataset import CocoDataset
 from detection.data.voc_checks import read_annotation
+from detection.localization.localization_result import JudgedPictures, load_judged_pictures
 from detection.metrics.coco_ap import evaluate
 from doctor.box_findings import check_objects
 from doctor.survey_readers import survey_coco
 from pictures.annotations.coco_split import CocoSplit
 from pictures.decoding import image_size, load_image
 from pictures.opening import FORMATS
+from segmentation.metrics.confusion_matrix import PictureCounts
+from segmentation.results.counted_pictures import CountedPictures, load_counted_pictures
 from training.config import load_config
 
 
@@ -127,6 +130,10 @@ ARRAYS = {
     "blobs": {"b": np.float32(1)},
 }
 SCORES = Scores(["a/0", "a/1"], torch.tensor([0, 1]), ["a", "b"], torch.zeros(2, 2), {"weights": "x"})
+COUNTED = CountedPictures(
+    ["a", "b"], ["ground", "cat"], "0", PictureCounts(*(np.ones((2, 2), np.int64),) * 3)
+)
+JUDGED = JudgedPictures(["a", "b"], ["cat"], [1, 1], "0", {"oracle_error": np.array([True, False])})
 KINDS = {
     "coco": Kind(lambda folder: json.dumps(ANNOTATIONS).encode(), load_coco, True, ".json"),
     "coco in the doctor": Kind(lambda folder: json.dumps(ANNOTATIONS).encode(), survey, True, ".json"),
@@ -176,6 +183,12 @@ KINDS = {
         load_scores,
         True,
         ".npz",
+    ),
+    "counted pictures": Kind(
+        lambda folder: written(COUNTED.save, folder, "made.npz"), load_counted_pictures, suffix=".npz"
+    ),
+    "judged pictures": Kind(
+        lambda folder: written(JUDGED.save, folder, "made.npz"), load_judged_pictures, suffix=".npz"
     ),
     **{
         f"picture {format}": Kind(lambda folder, format=format: picture(format), read_picture, suffix=".jpg")

@@ -11,6 +11,7 @@ from detection.localization import localization_evaluation as evaluation
 from detection.localization.box_lists import BoxLists, load_lists, pack_lists
 from detection.localization.localization_config import LocalizationConfig
 from detection.localization.localization_evaluation import agreed, evaluate_localization
+from detection.localization.localization_result import load_judged_pictures
 from detection.localization.one_class_pictures import OneClassPictures
 from foundation.errors import UserError
 from training.config import load_config
@@ -46,6 +47,8 @@ def test_a_file_is_scored_alone(pictures: OneClassPictures, tmp_path: Path):
     result = score(tmp_path / "wrong.npz", out=tmp_path / "out", bootstrap=20)
     assert result["scores"]["oracle_error"] == 0.5 and set(result["intervals"]) == set(result["scores"])
     assert json.loads((tmp_path / "out" / "result.json").read_text())["scores"] == result["scores"]
+    kept = load_judged_pictures(tmp_path / "out" / "per_picture.npz")
+    assert kept.ids == ["picture0", "picture1"] and kept.wrong["oracle_error"].tolist() == [True, False]
 
 
 def test_an_ensemble_agrees_by_overlap_and_votes(pictures: OneClassPictures, tmp_path: Path):

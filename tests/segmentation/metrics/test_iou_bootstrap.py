@@ -3,7 +3,7 @@ import pytest
 
 from foundation.errors import UserError
 from segmentation.metrics.confusion_matrix import PictureCounts
-from segmentation.metrics.iou_bootstrap import bootstrap_iou, resampled_ious
+from segmentation.metrics.iou_bootstrap import bootstrap_iou, resampled_class_ious, resampled_ious, total_ious
 
 # One class: 3 of 4 pixels, 1 of 4 pixels.
 TWO = PictureCounts(np.array([[3], [1]]), np.array([[4], [4]]), np.array([[3], [1]]))
@@ -38,6 +38,30 @@ def test_a_class_counts_only_in_draws_that_have_it():
     assert np.unique(values[~np.isnan(values)]).tolist() == [0.5]
     assert 0 < np.isnan(values).sum() < 100
     assert bootstrap_iou(pictures, resamples=100).low == 0.5
+
+
+def test_classes_and_their_mean():
+    # Of the first picture 3 of 4 pixels of class 0 are found, and the fourth is taken for class 1. The second
+    # picture has 2 pixels of class 1, which are found. Nobody knows class 2.
+    pictures = PictureCounts(
+        np.array([[3, 0, 0], [0, 2, 0]]), np.array([[4, 0, 0], [0, 2, 0]]), np.array([[3, 1, 0], [0, 2, 0]])
+    )
+    assert total_ious(pictures)[:2].tolist() == [0.75, 2 / 3] and np.isnan(total_ious(pictures)[2])
+    values = resampled_class_ious(pictures, 200, seed=0)
+    assert values.shape == (200, 3) and np.isnan(values[:, 2]).all()
+    # The first twice: class 1 is only predicted, 0. Each once: 2/3. The second twice: 1, and no class 0.
+    assert np.unique(values[:, 1]).tolist() == [0, 2 / 3, 1]
+    assert (np.isnan(values[:, 0]) == (values[:, 1] == 1)).all()
+    means = resampled_ious(pictures, 200, seed=0)
+    assert np.unique(means).tolist() == [0.375, (0.75 + 2 / 3) / 2, 1]
+
+
+def test_two_networks_see_the_same_resamples():
+    # What the second finds of a picture is half of what the first does: so on every resample, too.
+    halves = PictureCounts(np.array([[6], [2]]), np.array([[8], [8]]), np.array([[6], [2]]))
+    double = PictureCounts(np.array([[3], [1]]), np.array([[8], [8]]), np.array([[3], [1]]))
+    first, second = (resampled_ious(pictures, 100, seed=0) for pictures in (halves, double))
+    assert second == pytest.approx(first / 2) and len(np.unique(first)) == 3
 
 
 def test_no_picture_and_no_resamples():

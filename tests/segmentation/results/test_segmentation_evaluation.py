@@ -9,6 +9,7 @@ from PIL import Image
 from foundation.errors import OptionError, UserError
 from segmentation.data.label_maps import write_label_map
 from segmentation.data.segmentation_sets import SegmentationData, open_set
+from segmentation.results.counted_pictures import load_counted_pictures
 from segmentation.results.segmentation_evaluation import evaluate_segmentation
 from segmentation.types import IGNORED
 from tests.segmentation.conftest import LabelWriter, blocks
@@ -39,6 +40,14 @@ def test_the_truth_is_perfect(answers: tuple[Path, list[str]], tmp_path: Path):
     assert 0.999 < boundary <= 1
     assert set(result["scores"].values()) == {1.0} and set(result["class_iou"].values()) == {1.0}
     assert result["interval"]["mIoU"] == [1, 1] and (tmp_path / "out" / "result.json").is_file()
+    kept = load_counted_pictures(tmp_path / "out" / "per_picture.npz")
+    dataset = open_set(SegmentationData("shapes", str(tmp_path / "data")), "val")
+    assert (kept.fingerprint, kept.classes) == (dataset.fingerprint(), dataset.classes)
+    assert kept.ids[7] == dataset.image_id(7)
+    labels = dataset.load_labels(7)
+    assert kept.counts.hits[7].tolist() == [
+        int((labels == label).sum()) for label in range(len(kept.classes))
+    ]
 
 
 def test_one_wrong_picture(answers: tuple[Path, list[str]]):
