@@ -16,18 +16,19 @@ from classification.score.error_intervals import wilson
 from foundation.errors import UserError, plural
 from foundation.file_reading import read_text, readable
 from reporting import run_facts
-from reporting.learning_curves import TITLES, draw_curves, read_entries
+from reporting.learning_curves import TITLES, Entries, draw_curves, read_entries
 from reporting.page.page_parts import Note, Part, Section, Story, Table
 from reporting.page.svg_charts import interval_mark
 from reporting.page.wording import figure, per_cent, with_interval
 from reporting.paper_rows import classifier_rows, paper_section
+from reporting.picture_intervals import OVER_PICTURES
 from training.config import load_config
 
 EVALUATION = (
     "evaluation"  # folder in a run's, for what tools/eval_cls.py or eval_det.py writes of its weights
 )
 SUREST = 15  # mistakes in the list
-INTERVALS = "95 % intervals (Wilson) are over the choice of pictures, not over other trainings."
+INTERVALS = f"95 % intervals (Wilson) {OVER_PICTURES}"
 
 
 @dataclass(frozen=True)
@@ -53,11 +54,13 @@ class ClassifierRun:
 
     Attributes:
         config: of its training; None of an evaluation.
+        entries: what its training reported.
         answers: to every picture; None without them, and then `remedy` makes them.
     """
 
     name: str
     config: PretrainConfig | None
+    entries: Entries
     scores: Mapping[str, float | None]
     pictures: int | None
     answers: Answers | None
@@ -109,7 +112,7 @@ def tell_training(folder: Path, name: str, resamples: int) -> tuple[Story, Class
         *run_facts.appendix(folder, config),
     ]
     story = Story(name, f"training of a classifier, {where}", headline(scores, pictures), _told(sections))
-    return story, ClassifierRun(name, config, scores, pictures, answers, remedy)
+    return story, ClassifierRun(name, config, entries, scores, pictures, answers, remedy)
 
 
 def tell_evaluation(folder: Path, name: str, resamples: int) -> tuple[Story, ClassifierRun]:
@@ -138,7 +141,7 @@ def tell_evaluation(folder: Path, name: str, resamples: int) -> tuple[Story, Cla
     ]
     remedy = "python tools/eval_cls.py --weights FILE --out " + str(folder)
     story = Story(name, "evaluation of a classifier", headline(scores, pictures), _told(sections))
-    return story, ClassifierRun(name, None, scores, pictures, answers, remedy)
+    return story, ClassifierRun(name, None, (), scores, pictures, answers, remedy)
 
 
 def _told(sections: Sequence[Section]) -> list[Section]:

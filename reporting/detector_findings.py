@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from detection.config import DetectionConfig
 from detection.data.annotations import DetectionDataset
 from detection.data.coco_dataset import CocoDataset
 from detection.data.dataset_splits import open_dataset, parse_split
 from detection.data.voc_dataset import VocDataset
-from detection.metrics.bootstrap import class_resamples, interval_of, resampled
+from detection.metrics.bootstrap import class_resamples, resampled
 from detection.metrics.conventions import (
     COCO,
     COCO50,
@@ -43,33 +42,12 @@ from foundation.file_reading import read_json
 from pictures.annotations.coco_split import CocoSplit
 from reporting.page.embedded_pictures import gallery
 from reporting.page.page_parts import Gallery, Note
+from reporting.picture_intervals import SEED, Floats, Resampled, interval
 
-LEVEL, SEED = 0.95, 0  # one seed for all, so that the resamples of two detectors are of the same pictures
 WORST = 6  # pictures of each kind
 KINDS = {"false_alarms": "Surest false alarms", "misses": "Largest misses"}  # folders of `draw_worst`
 MASKS = "segm/"  # how the figures of masks are named
 AGAIN = "score the weights again with tools/eval_det.py --out"
-
-
-@dataclass(frozen=True)
-class Truth:
-    """What a comparison needs, of detectors scored on the same pictures by the same metric.
-
-    Attributes:
-        fingerprint: of the pictures and their annotations.
-        means: the main figure by its name, and that of masks if there are some, of all pictures, each once.
-        resamples: (B,) these figures of each resample of the pictures.
-        classes: K names, those with an object that counts.
-        class_figures: (K,) average precision of boxes.
-        class_resamples: (K, B)
-    """
-
-    fingerprint: str
-    means: dict[str, float]
-    resamples: dict[str, NDArray[np.float64]]
-    classes: list[str]
-    class_figures: list[float]
-    class_resamples: NDArray[np.float64]
 
 
 @dataclass
@@ -82,6 +60,8 @@ class Findings:
         curves: of `curve_table`.
         errors: of `find_errors`, with "AP50".
         worst: a title and pictures, of each kind.
+        resampled: of the main figure, of that of masks, and of the AP of boxes of the classes with an object
+            that counts.
     """
 
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
@@ -90,7 +70,7 @@ class Findings:
     errors: dict[str, Any] | None = None
     worst: list[tuple[str, list[Gallery | Note]]] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
-    truth: Truth | None = None
+    resampled: Resampled | None = None
 
 
 def find(folder: Path, result: Mapping[str, Any], config: DetectionConfig | None, resamples: int) -> Findings:
@@ -181,9 +161,9 @@ def _resample(
     names = [dataset.classes[one.label - 1] for one in matches]
     aps = class_resamples(matches, len(dataset), how, resamples, SEED)
     for name, one, values in zip(names, matches, aps, strict=True):
-        found.classes[name] = (*interval_of(values, LEVEL), int(one.objects.sum()))
-    figures = [mean_of([one], how) for one in matches]
-    found.truth = Truth(dataset.fingerprint(), {}, {}, names, figures, aps)
+        found.classes[name] = (*interval(values), int(one.objects.sum()))
+    figures = np.array([mean_of([one], how) for one in matches])
+    found.resampled = Resampled(dataset.fingerprint(), {}, {}, names, figures, aps)
     _keep(found, main, mean_of(matches, how), resampled(aps))
 
 
@@ -201,20 +181,20 @@ def _resample_masks(found: Findings, compared: Comparison, main: str, resamples:
     _keep(found, f"{MASKS}{main}", mean_of(matches, COCO), resampled(aps))
 
 
-def _keep(found: Findings, name: str, mean: float, values: NDArray[np.float64]) -> None:
-    low, high = interval_of(values, LEVEL)
+def _keep(found: Findings, name: str, mean: float, values: Floats) -> None:
+    low, high = interval(values)
     if low is not None and high is not None:
         found.intervals[name] = low, high
-    if found.truth is not None:
-        found.truth.means[name], found.truth.resamples[name] = mean, values
+    if found.resampled is not None:
+        found.resampled.means[name], found.resampled.resamples[name] = mean, values
 
 
 def _kept(folder: Path, result: Mapping[str, Any]) -> Findings:
     """What an evaluation with --report and --bootstrap has left in the folder."""
     found = Findings(errors=result.get("errors"), worst=_worst(folder))
-    interval = result.get("interval", {})
-    if None not in (interval.get("low"), interval.get("high")):
-        found.intervals[METRICS[result["metric"]].main] = interval["low"], interval["high"]
+    kept = result.get("interval", {})
+    if None not in (kept.get("low"), kept.get("high")):
+        found.intervals[METRICS[result["metric"]].main] = kept["low"], kept["high"]
     if (folder / "curves.json").is_file():
         found.curves = read_json(folder / "curves.json", AGAIN)
     return found

@@ -13,13 +13,14 @@ from detection.results.error_analysis import ERRORS
 from detection.results.metrics_by_name import METRICS
 from foundation.errors import UserError, plural
 from reporting import run_facts
-from reporting.detector_findings import MASKS, Findings, Truth, find
-from reporting.learning_curves import draw_curves, read_entries
+from reporting.detector_findings import MASKS, Findings, find
+from reporting.learning_curves import Entries, draw_curves, read_entries
 from reporting.page.embedded_pictures import gallery
 from reporting.page.page_parts import Chart, Charts, Gallery, Note, Part, Section, Story, Table
 from reporting.page.svg_charts import SERIES, Axis, Line, bar_mark, interval_mark, line_chart
-from reporting.page.wording import figure, per_cent, with_interval
+from reporting.page.wording import figure, per_cent, share_with_interval
 from reporting.paper_rows import detector_rows, paper_section
+from reporting.picture_intervals import Resampled
 from training.config import load_config, parse_config
 
 FEW = 10  # objects of a class
@@ -33,16 +34,18 @@ class DetectorRun:
 
     Attributes:
         config: of its training; None where it is not known.
+        entries: what its training reported.
         intervals: of the main figure, and of that of masks, 0…1.
-        truth: None where the data set is not at hand.
+        resampled: None where the data set is not at hand.
     """
 
     name: str
     config: DetectionConfig | None
+    entries: Entries
     metric: str
     scores: Mapping[str, float | None]
     intervals: Mapping[str, tuple[float, float]]
-    truth: Truth | None
+    resampled: Resampled | None
 
 
 def is_training(folder: Path, sections: Mapping[str, Any] | None, result: Mapping[str, Any] | None) -> bool:
@@ -80,7 +83,7 @@ def tell_training(folder: Path, name: str, resamples: int) -> tuple[Story, Detec
         *run_facts.appendix(folder, config),
     ]
     kind = f"training of a detector, {config.data.kind} {config.data.val}"
-    return _told(name, kind, result, found, sections, config)
+    return _told(name, kind, result, found, sections, config, entries)
 
 
 def tell_evaluation(folder: Path, name: str, resamples: int) -> tuple[Story, DetectorRun]:
@@ -122,12 +125,13 @@ def _told(
     found: Findings,
     sections: Sequence[Section],
     config: DetectionConfig | None,
+    entries: Entries = (),
 ) -> tuple[Story, DetectorRun]:
     main = METRICS[result["metric"]].main
-    headline = f"{main} {_interval_text(result['scores'].get(main), found.intervals.get(main))} %"
+    headline = f"{main} {share_with_interval(result['scores'].get(main), found.intervals.get(main))} %"
     story = Story(name, kind, headline, [section for section in sections if section.parts])
     metric, scores = result["metric"], result["scores"]
-    return story, DetectorRun(name, config, metric, scores, found.intervals, found.truth)
+    return story, DetectorRun(name, config, entries, metric, scores, found.intervals, found.resampled)
 
 
 def _network(config: DetectionConfig) -> list[tuple[str, str]]:
@@ -144,11 +148,6 @@ def _network(config: DetectionConfig) -> list[tuple[str, str]]:
     ]
 
 
-def _interval_text(value: float | None, interval: tuple[float | None, float | None] | None) -> str:
-    low, high = interval or (None, None)
-    return with_interval(per_cent(value), per_cent(low), per_cent(high))
-
-
 def _figures(result: Mapping[str, Any], found: Findings, notes: Sequence[Note]) -> Section:
     """All scores, those of the masks beside those of the boxes."""
     scores, main = result["scores"], METRICS[result["metric"]].main
@@ -156,7 +155,9 @@ def _figures(result: Mapping[str, Any], found: Findings, notes: Sequence[Note]) 
     rows = []
     for name in [name for name in scores if not name.startswith(MASKS)]:
         of_masks = f"{MASKS}{name}"
-        text, more = (_interval_text(scores.get(key), found.intervals.get(key)) for key in (name, of_masks))
+        text, more = (
+            share_with_interval(scores.get(key), found.intervals.get(key)) for key in (name, of_masks)
+        )
         rows.append([name, text, *([more] if masks else [])])
     heading = ["figure", "boxes, %" if masks else "%", *(["masks, %"] if masks else [])]
     if found.intervals:
@@ -193,7 +194,7 @@ def _classes(class_ap: Mapping[str, float | None], found: Findings) -> Section:
         low, high, objects = found.classes.get(name, (None, None, 0))
         cells = [
             name,
-            _interval_text(class_ap[name], (low, high)),
+            share_with_interval(class_ap[name], (low, high)),
             interval_mark(class_ap[name], low, high, (0, 1)),
         ]
         rows.append([*cells, f"{objects:,}"] if found.classes else cells)

@@ -6,19 +6,23 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from detection.localization.localization_result import NAMES as LOCALIZATION
 from foundation.errors import UserError
 from foundation.file_reading import readable
 from reporting.page.page_parts import Chart, Charts, Note
-from reporting.page.svg_charts import Axis, Line, line_chart
+from reporting.page.svg_charts import SERIES, Axis, Line, line_chart
+from segmentation.results.segmentation_result import NAMES as SEGMENTATION
 
 POINTS = 240  # of a line; more reports are averaged in groups
-# Scores of detectors and of segmentation that are drawn, 0…1 in the file.
-PER_CENT = ("AP", "AP50", "AP75", "mAP", "segm/AP", "mIoU", "pixel_accuracy")
+# Scores of detectors, of segmentation and of localization that are drawn, 0…1 in the file.
+PER_CENT = ("AP", "AP50", "AP75", "mAP", "segm/AP", "mIoU", "pixel_accuracy", "oracle_error")
 TITLES = {
     "loss": ("Loss", "nats"),
     "top1_error": ("Top-1 error", "%"),
     "top5_error": ("Top-5 error", "%"),
 }
+
+OTHER_LOSSES = "Runs whose losses have other terms or weights do not compare here."
 
 Entries = Sequence[Mapping[str, Any]]
 
@@ -95,23 +99,74 @@ def _losses(entries: Entries, terms: Sequence[str]) -> Chart:
     lines = [Line(*series(entries, name), number) for number, name in enumerate(terms, start=1)]
     legend = [(number, name.replace("_", " ")) for number, name in enumerate(terms, start=1)]
     if len(terms) > 1:
-        whole = [
-            {"step": entry["step"], "sum": sum(_number(entry[name]) for name in terms)}
-            for entry in entries
-            if all(name in entry for name in terms)
-        ]
-        lines.append(Line(*series(whole, "sum"), 0, bold=True))
+        lines.append(Line(*_sum(entries, terms), 0, bold=True))
         legend.insert(0, (0, "their sum"))
     svg = line_chart(lines, Axis("step", 0), Axis("loss, nats", 0), title="Training losses by step")
     return Chart("Training losses", svg, legend)
 
 
+def _sum(entries: Entries, terms: Sequence[str]) -> tuple[list[float], list[float]]:
+    """Steps and the sum of the terms, where all are reported."""
+    whole = [
+        {"step": entry["step"], "sum": sum(_number(entry[name]) for name in terms)}
+        for entry in entries
+        if all(name in entry for name in terms)
+    ]
+    return series(whole, "sum")
+
+
 def _scores(entries: Entries, names: Sequence[str]) -> Chart:
     lines = [Line(*series(entries, f"val/{name}", 100), i, bold=i == 0) for i, name in enumerate(names)]
-    svg = line_chart(lines, Axis("step", 0), Axis("score, %", 0), title="Validation scores by step")
-    return Chart("Validation scores", svg, [(i, _score_name(name)) for i, name in enumerate(names)])
+    what = "error" if all(name.endswith("_error") for name in names) else "score"
+    svg = line_chart(lines, Axis("step", 0), Axis(f"{what}, %", 0), title=f"Validation {what}s by step")
+    return Chart(f"Validation {what}s", svg, [(i, _score_name(name)) for i, name in enumerate(names)])
 
 
 def _score_name(name: str) -> str:
-    name = name.replace("_", " ")
+    if name in TITLES:
+        return TITLES[name][0].lower()
+    name = {**SEGMENTATION, **LOCALIZATION}.get(name, name.replace("_", " "))
     return f"{name.removeprefix('segm/')} of masks" if name.startswith("segm/") else name
+
+
+def draw_together(runs: Mapping[str, Entries], score: str) -> list[Charts]:
+    """A validation score, and the sum of the training losses, with a line for each run that reports it.
+
+    Args:
+        runs: what each has reported, nothing of an evaluation, by its name.
+        score: per cent where it is one of `TITLES`, else 0…1.
+    Returns:
+        Nothing where fewer than two runs have reports.
+    """
+    reported = {name: entries for name, entries in runs.items() if entries}
+    if len(reported) < 2:
+        return []
+    factor = 1 if score in TITLES else 100
+    scores = {name: series(entries, f"val/{score}", factor) for name, entries in reported.items()}
+    losses = {}
+    for name, entries in reported.items():
+        terms = dict.fromkeys(key for entry in entries for key in entry if key.startswith("loss"))
+        losses[name] = _sum(entries, [*terms])
+    words = _score_name(score)
+    return [
+        Charts(
+            [
+                _together(f"Validation: {words}", f"{words}, %", scores),
+                _together("Sum of the training losses", "loss, nats", losses, OTHER_LOSSES),
+            ]
+        )
+    ]
+
+
+def _together(
+    title: str, unit: str, found: Mapping[str, tuple[list[float], list[float]]], note: str = ""
+) -> Chart:
+    """A line for each run that has points: in a colour as far as these go, the others in grey."""
+    drawn = [(name, points) for name, points in found.items() if points[0]]
+    numbers = [place if place < SERIES else None for place in range(len(drawn))]
+    lines = [Line(*points, number) for (_, points), number in zip(drawn, numbers, strict=True)]
+    legend = [(number, name) for (name, _), number in zip(drawn, numbers, strict=True) if number is not None]
+    if len(drawn) > SERIES:
+        note = f"Grey are the other {len(drawn) - SERIES}. {note}"
+    svg = line_chart(lines, Axis("step", 0), Axis(unit, 0), title=f"{title} by step")
+    return Chart(title, svg, legend, note.strip())

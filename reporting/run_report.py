@@ -19,10 +19,13 @@ from reporting import (
     classifier_story,
     detector_story,
     localization_story,
-    run_comparison,
     run_facts,
     segmentation_story,
 )
+from reporting.comparison.classifier_comparison import compare_classifiers
+from reporting.comparison.detector_comparison import compare_detectors
+from reporting.comparison.localization_comparison import compare_localizers
+from reporting.comparison.segmentation_comparison import compare_segmenters
 from reporting.page.page_parts import Note, Section, Story
 from reporting.page.page_rendering import Page, render
 from training.progress.versions import describe_versions
@@ -55,30 +58,44 @@ KINDS = (
         "pretrain.py",
         classifier_story.is_training,
         classifier_story.tell_training,
-        run_comparison.compare_classifiers,
+        compare_classifiers,
     ),
-    RunKind("train_loc.py", localization_story.is_training, localization_story.tell_training, None),
-    RunKind("train_seg.py", segmentation_story.is_training, segmentation_story.tell_training, None),
+    RunKind(
+        "train_loc.py", localization_story.is_training, localization_story.tell_training, compare_localizers
+    ),
+    RunKind(
+        "train_seg.py", segmentation_story.is_training, segmentation_story.tell_training, compare_segmenters
+    ),
     RunKind(
         "train_det.py",
         detector_story.is_training,
         detector_story.tell_training,
-        run_comparison.compare_detectors,
+        compare_detectors,
     ),
-    RunKind("eval_loc.py --out", localization_story.is_evaluation, localization_story.tell_evaluation, None),
-    RunKind("eval_seg.py --out", segmentation_story.is_evaluation, segmentation_story.tell_evaluation, None),
+    RunKind(
+        "eval_loc.py --out",
+        localization_story.is_evaluation,
+        localization_story.tell_evaluation,
+        compare_localizers,
+    ),
+    RunKind(
+        "eval_seg.py --out",
+        segmentation_story.is_evaluation,
+        segmentation_story.tell_evaluation,
+        compare_segmenters,
+    ),
     RunKind("analyze.py --out", analysis_story.is_analysis, analysis_story.tell_analysis, None),
     RunKind(
         "eval_cls.py --out",
         classifier_story.is_evaluation,
         classifier_story.tell_evaluation,
-        run_comparison.compare_classifiers,
+        compare_classifiers,
     ),
     RunKind(
         "eval_det.py --out",
         detector_story.is_evaluation,
         detector_story.tell_evaluation,
-        run_comparison.compare_detectors,
+        compare_detectors,
     ),
 )
 
@@ -89,7 +106,7 @@ def write_report(folders: Sequence[Path], out: Path | None, resamples: int) -> P
     Args:
         folders: of runs, evaluations and analyses.
         out: file to write; by default report.html in the only folder.
-        resamples: of the pictures, for intervals of detectors and of differences.
+        resamples: of the pictures, for intervals by the bootstrap and for differences.
     Raises:
         UserError: a folder is not there or of no kind, a file of it is damaged, or `out` is missing.
     """

@@ -21,7 +21,7 @@ def parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("runs", nargs="+", type=Path, metavar="RUN", help="folder of a run, an evaluation or an analysis")
     add("--out", type=Path, metavar="FILE", help="page to write (default: report.html in the only folder)")
-    text = "of the pictures, for the intervals of detectors and of differences (default: 1000)"
+    text = "of the pictures, for intervals by the bootstrap and for differences (default: 1000)"
     add("--resamples", type=int, default=1000, metavar="N", help=text)
     return parser
 

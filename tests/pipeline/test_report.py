@@ -66,5 +66,49 @@ def test_a_detector_and_its_evaluation(tool: Callable, tiny_detector: list[str],
     assert "run less scores" in text and "are not compared" not in text and "Kinds of errors" in text
 
 
+def words(page: Path) -> str:
+    """What stands on the page, without markup."""
+    return re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]+>", " ", page.read_text())))
+
+
+def test_networks_for_segmentation_compared(tool: Callable, tiny_segmenter: list[str], tmp_path: Path):
+    run, flipped, page = tmp_path / "run", tmp_path / "flipped", tmp_path / "page.html"
+    options = [*tiny_segmenter, "schedule.total_steps=4", "run.eval_every=2", "run.workers=0"]
+    tool("train_seg", "--out", run, *options)
+    tool("train_seg", "--out", tmp_path / "other", *options, "optim.lr=0.1")
+    weights = ["--weights", run / "last.safetensors", "run.workers=0"]
+    tool("eval_seg", *weights, "--out", flipped, "testing.flip=true")
+    tool("report", run, tmp_path / "other", flipped, "--out", page, "--resamples", 50)
+    text = words(page)
+    assert "are not compared" not in text and "Validation: mean IoU" in text
+    for said in ("other less run", "flipped less other", "difference of mIoU, points", "class, IoU in %"):
+        assert said in text
+    assert "optim.lr 0.02 0.1 0.02" in text and "testing.flip false false true" in text
+    # Other pictures, and a run from before there were counts of single pictures.
+    tool("eval_seg", *weights, "--out", tmp_path / "trained", "data.val=train")
+    (tmp_path / "other" / "per_picture.npz").unlink()
+    tool("report", run, tmp_path / "trained", tmp_path / "other", "--out", page, "--resamples", 50)
+    text = words(page)
+    assert "run and trained are not compared: they were scored on different pictures, annotations or" in text
+    assert "run and other are not compared: of other nothing is known of single pictures" in text
+    assert "there is no per_picture.npz in the folder; tools/eval_seg.py --out DIR scores weights" in text
+
+
+def test_localizers_and_something_else(
+    tool: Callable, tiny_localizer: list[str], tiny_classifier: list[str], tmp_path: Path
+):
+    run, scored, page = tmp_path / "run", tmp_path / "scored", tmp_path / "page.html"
+    tool("train_loc", "--out", run, *tiny_localizer, "schedule.total_steps=4", "run.workers=0")
+    crop = ["testing.protocol=one_crop", "testing.scales=[]"]
+    tool("eval_loc", "--weights", run / "last.safetensors", "--out", scored, "run.workers=0", *crop)
+    tool("pretrain", "--out", tmp_path / "classifier", *tiny_classifier, *SMALL)
+    tool("report", run, scored, tmp_path / "classifier", "--out", page, "--resamples", 50)
+    text = words(page)
+    for said in ("scored less run", "difference of the error with the true class, points", "McNemar"):
+        assert said in text
+    assert "testing.protocol dense one_crop" in text and "are not compared" not in text
+    assert "Not compared, for there is nothing of the same kind: classifier." in text
+
+
 def test_refused(refused: Callable[..., str], tmp_path: Path):
     assert "expected a run's folder; name one that holds a run" in refused("report", tmp_path / "none")

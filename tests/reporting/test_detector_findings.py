@@ -23,11 +23,11 @@ def test_with_the_data_set(detector_run: DetectorRun):
     run = detector_run("mine", 8.0)
     result, config = read(run)
     found = find(run, result, config, 200)
-    assert found.notes == [] and found.truth is not None
-    assert found.truth.means["AP"] == result["scores"]["AP"]  # to the last bit
+    assert found.notes == [] and found.resampled is not None
+    assert found.resampled.means["AP"] == result["scores"]["AP"]  # to the last bit
     low, high = found.intervals["AP"]
     assert low < result["scores"]["AP"] < high
-    assert [found.classes[name][2] for name in found.truth.classes] == [8, 8]
+    assert [found.classes[name][2] for name in found.resampled.classes] == [8, 8]
     for name, (least, most, _) in found.classes.items():
         assert least is not None and most is not None and least <= result["class_ap"][name] <= most
     assert found.errors is not None and found.errors["errors"]["Bkg"]["count"] == 1
@@ -44,7 +44,7 @@ def test_the_figures_are_those_of_the_evaluation(coco_set: Path, detector_run: D
     anew = find(out, result, None, 150)
     (run / "predictions.json").unlink()
     kept = find(out, result, None, 150)
-    assert anew.truth is not None and kept.truth is None
+    assert anew.resampled is not None and kept.resampled is None
     assert (
         anew.intervals == kept.intervals != {} and anew.errors == kept.errors and anew.curves == kept.curves
     )
@@ -86,8 +86,8 @@ def test_masks_have_an_interval_of_their_own(detector_run: DetectorRun, coco_set
     run = detector_run("mine", 8.0, "detector.mask=true")
     result, config = read(run)
     found = find(run, result, config, 100)
-    assert found.notes == [] and found.truth is not None
-    assert found.truth.means["segm/AP"] == result["scores"]["segm/AP"]  # to the last bit
+    assert found.notes == [] and found.resampled is not None
+    assert found.resampled.means["segm/AP"] == result["scores"]["segm/AP"]  # to the last bit
     low, high = found.intervals["segm/AP"]
     assert low < result["scores"]["segm/AP"] < high
 
@@ -96,8 +96,8 @@ def test_voc_has_intervals_too(detector_run: DetectorRun):
     run = detector_run("mine", 8.0, "metric=voc07")
     result, config = read(run)
     found = find(run, result, config, 50)
-    assert "mAP" in found.intervals and found.truth is not None
-    assert found.truth.means["mAP"] == pytest.approx(result["scores"]["mAP"])
+    assert "mAP" in found.intervals and found.resampled is not None
+    assert found.resampled.means["mAP"] == pytest.approx(result["scores"]["mAP"])
 
 
 def test_a_folder_that_does_not_say_its_data(detector_run: DetectorRun):

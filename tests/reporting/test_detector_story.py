@@ -40,7 +40,7 @@ def test_of_a_training(detector_run: DetectorRun):
     facts = part(story, "What was run").parts[0]
     assert isinstance(facts, Facts)
     assert dict(facts.rows)["Network"] == "Faster R-CNN C4 on resnet18"
-    assert run.truth is not None and run.metric == "coco"
+    assert run.resampled is not None and run.metric == "coco"
 
 
 def test_masks_stand_beside_the_boxes(detector_run: DetectorRun):
@@ -73,7 +73,7 @@ def test_of_an_evaluation(detector_run: DetectorRun, coco_set: Path, tmp_path: P
     facts = part(story, "What was run").parts[0]
     assert isinstance(facts, Facts)
     assert dict(facts.rows)["Result file"] == str(predictions) and dict(facts.rows)["Data"] == truth
-    assert run.truth is not None and " to " in story.headline
+    assert run.resampled is not None and " to " in story.headline
     (charts,) = part(story, "Charts in the folder").parts
     assert isinstance(charts, Gallery)
     assert [picture.caption for picture in charts.pictures] == [

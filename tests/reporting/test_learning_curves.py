@@ -2,12 +2,21 @@
 
 import json
 import math
+import re
 from pathlib import Path
 
 import pytest
 
 from foundation.errors import UserError
-from reporting.learning_curves import POINTS, draw_curves, last_scores, read_entries, series
+from reporting.learning_curves import (
+    OTHER_LOSSES,
+    POINTS,
+    draw_curves,
+    draw_together,
+    last_scores,
+    read_entries,
+    series,
+)
 
 
 def write(folder: Path, *lines: str) -> Path:
@@ -41,7 +50,37 @@ def test_charts_of_a_classifier_and_of_a_detector():
     (charts,) = draw_curves(
         [{"step": 2, "val/mIoU": 0.4, "val/pixel_accuracy": 0.9, "val/mean_accuracy": 0.5}]
     )
-    assert charts.charts[0].legend == [(0, "mIoU"), (1, "pixel accuracy")]
+    assert charts.charts[0].legend == [(0, "mean IoU"), (1, "pixel accuracy")]
+
+    (charts,) = draw_curves([{"step": 2, "val/oracle_error": 0.4, "val/whole_picture_error": 0.9}])
+    assert [chart.title for chart in charts.charts] == ["Validation errors"]
+    assert charts.charts[0].legend == [(0, "error with the true class")]
+
+
+def test_runs_together():
+    one = [{"step": 1, "loss": 3.0, "loss_aux": 1.0, "lr": 0.1}, {"step": 2, "val/mIoU": 0.25}]
+    other = [{"step": 1, "loss": 4.0}, {"step": 2, "val/mIoU": 0.5}]
+    ((validation, losses),) = (charts.charts for charts in draw_together({"A": one, "B": other}, "mIoU"))
+    assert (validation.title, losses.title) == ("Validation: mean IoU", "Sum of the training losses")
+    assert validation.legend == losses.legend == [(0, "A"), (1, "B")] and losses.note == OTHER_LOSSES
+    # Both sums are 4 at step 1, so that both lines are one dot in the same place.
+    dots = re.findall(r'<circle class="dot (s\d)" cx="([^"]*)" cy="([^"]*)"', losses.svg)
+    assert [name for name, *_ in dots] == ["s0", "s1"] and dots[0][1:] == dots[1][1:]
+    assert draw_together({"A": one, "evaluation": []}, "mIoU") == []
+    ((validation, _),) = (
+        charts.charts
+        for charts in draw_together({"A": [{"step": 1, "val/top1_error": 40}]} | {"B": one}, "top1_error")
+    )
+    assert (validation.title, validation.legend) == ("Validation: top-1 error", [(0, "A")])
+
+
+def test_of_more_runs_than_colours_the_last_are_grey():
+    runs = {f"r{number}": [{"step": 1, "val/AP": number / 10, "loss": 1}] for number in range(9)}
+    (charts,) = draw_together(runs, "AP")
+    validation, losses = charts.charts
+    assert len(validation.legend) == 7 and validation.note == "Grey are the other 2."
+    assert losses.note == f"Grey are the other 2. {OTHER_LOSSES}"
+    assert validation.svg.count('class="line other"') == 2
 
 
 def test_long_curves_are_averaged_in_groups():

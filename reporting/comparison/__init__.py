@@ -1,0 +1,1 @@
+"""Several runs of one kind beside each other: figures, recipes, curves, and paired differences."""
