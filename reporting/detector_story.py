@@ -21,7 +21,7 @@ from reporting.page.svg_charts import SERIES, Axis, Line, bar_mark, interval_mar
 from reporting.page.wording import figure, per_cent, share_with_interval
 from reporting.paper_rows import detector_rows, paper_section
 from reporting.picture_intervals import Resampled
-from training.config import load_config, parse_config
+from training.config import load_config
 
 FEW = 10  # objects of a class
 CONFUSED = 10  # pairs of classes in the list
@@ -91,9 +91,7 @@ def tell_evaluation(folder: Path, name: str, resamples: int) -> tuple[Story, Det
     result = run_facts.read_result(folder)
     assert result is not None  # else it were no such folder
     about = result.get("evaluated", {})
-    config = None
-    if "config" in about:
-        config = parse_config(DetectionConfig, about["config"], source=f"{folder / 'result.json'}: config")
+    config = run_facts.evaluated_config(DetectionConfig, folder, about)
     found = find(folder, result, config, resamples)
     names = {"weights": "Weights", "sha256": "SHA-256", "predictions": "Result file", "dataset": "Data"}
     rows = [(words, str(about[key])) for key, words in names.items() if key in about]

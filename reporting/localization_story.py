@@ -13,7 +13,7 @@ from reporting.learning_curves import Entries, draw_curves, read_entries
 from reporting.page.page_parts import Note, Section, Story
 from reporting.page.wording import share_with_interval
 from reporting.picture_intervals import SEED, Intervals, interval, kept_pictures, score_section
-from training.config import load_config, parse_config
+from training.config import load_config
 
 NETWORKS = {"rpn": "per-class RPN", "rcnn": "R-CNN on the RPN's proposals"}
 
@@ -84,10 +84,7 @@ def tell_evaluation(folder: Path, name: str, resamples: int) -> tuple[Story, Loc
     rows = [(key.capitalize(), str(about[key])) for key in ("weights", "sha256") if key in about]
     rows += [("Joined", f"{len(about['members'])} files of boxes")] if "members" in about else []
     rows += run_facts.when(folder)
-    config = None
-    if "weights" in about and "config" in about:
-        source = f"{folder / 'result.json'}: config"
-        config = parse_config(LocalizationConfig, about["config"], source=source)
+    config = run_facts.evaluated_config(LocalizationConfig, folder, about) if "weights" in about else None
     pictures, intervals, notes = _judged(folder, result, resamples)
     sections = [run_facts.facts(rows), score_section(result, NAMES, intervals, notes)]
     story = Story(name, "evaluation of localization", _headline(result, intervals), sections)

@@ -14,7 +14,7 @@ from reporting.learning_curves import Entries, last_scores
 from reporting.page.embedded_pictures import gallery
 from reporting.page.page_parts import Code, Facts, Note, Part, Section
 from reporting.page.wording import size
-from training.config import dump_config
+from training.config import Schema, dump_config, parse_config
 from training.optim import describe_lr
 
 LOG_LINES = 400  # of the end of the log, shown folded
@@ -38,6 +38,19 @@ def read_result(folder: Path) -> dict[str, Any] | None:
     if not isinstance(result, dict) or not isinstance(result.get("scores", {}), dict):
         raise UserError(f"{file} holds no result of this toolkit; {remedy}")
     return result
+
+
+def evaluated_config(schema: type[Schema], folder: Path, about: Mapping[str, Any]) -> Schema | None:
+    """The configuration of an evaluation, as its result says; None where it says none.
+
+    Args:
+        about: "evaluated" of the result.
+    Raises:
+        UserError: this release does not know the keys or values.
+    """
+    if "config" not in about:
+        return None
+    return parse_config(schema, about["config"], source=f"{folder / 'result.json'}: config")
 
 
 def result_so_far(folder: Path, entries: Entries, notes: list[Note]) -> dict[str, Any]:

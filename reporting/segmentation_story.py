@@ -23,7 +23,7 @@ from segmentation.metrics.iou_bootstrap import resampled_class_ious, total_ious
 from segmentation.metrics.label_figures import mean_known
 from segmentation.results.counted_pictures import CountedPictures, load_counted_pictures
 from segmentation.results.segmentation_result import NAMES
-from training.config import load_config, parse_config
+from training.config import load_config
 
 
 @dataclass(frozen=True)
@@ -99,10 +99,7 @@ def tell_evaluation(folder: Path, name: str, resamples: int) -> tuple[Story, Seg
     if data := about.get("config", {}).get("data"):
         rows.append(("Data", f"{data.get('kind')} {data.get('val')}"))
     rows += run_facts.when(folder)
-    config = None
-    if "weights" in about and "config" in about:
-        source = f"{folder / 'result.json'}: config"
-        config = parse_config(SegmentationConfig, about["config"], source=source)
+    config = run_facts.evaluated_config(SegmentationConfig, folder, about) if "weights" in about else None
     resampled, intervals, notes = _resample(folder, result, resamples)
     sections = [
         run_facts.facts(rows),

@@ -1,5 +1,6 @@
 """What comparisons of every kind of runs are made of: figures side by side, recipes, curves, differences."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 from typing import Any, Protocol, TypeVar
@@ -9,8 +10,8 @@ from detection.metrics.matching import Flags
 from reporting.learning_curves import Entries, draw_together
 from reporting.page.page_parts import Note, Part, Section, Table
 from reporting.page.svg_charts import interval_mark
-from reporting.page.wording import figure, signed, with_interval
-from reporting.picture_intervals import Resampled, interval
+from reporting.page.wording import figure, share_with_interval, signed, with_interval
+from reporting.picture_intervals import Intervals, Resampled, interval
 from training.config import config_values
 
 PAIRED = (
@@ -19,6 +20,7 @@ PAIRED = (
     "comparisons of equals one is marked by chance. Another training of the same recipe may differ by more: "
     "run several seeds."
 )
+DIFFERENT = "they were scored on different pictures, annotations or classes"
 ALL_PAIRS = 6  # runs, of which every pair is shown; of more, each with the first
 CLASSES = 12  # in the table of differences by class
 NOT_RECIPE = ("run.workers", "run.log_every", "run.checkpoint_every", "run.device")
@@ -40,6 +42,16 @@ class Run(Protocol):
     def entries(self) -> Entries: ...
 
 
+class ScoredRun(Run, Protocol):
+    """A run whose scores are 0…1, with the intervals that are known."""
+
+    @property
+    def scores(self) -> Mapping[str, float | None]: ...
+
+    @property
+    def intervals(self) -> Intervals: ...
+
+
 class ResampledRun(Run, Protocol):
     """A run whose figures were computed on resamples of the pictures, where these are at hand."""
 
@@ -50,6 +62,16 @@ class ResampledRun(Run, Protocol):
 AnyRun = TypeVar("AnyRun", bound=Run)
 AnyResampledRun = TypeVar("AnyResampledRun", bound=ResampledRun)
 Apart = Callable[[AnyRun, AnyRun], str]  # why two runs' figures are not compared; "" where they are
+
+
+def score_columns(runs: Sequence[ScoredRun], names: Mapping[str, str]) -> dict[str, list[str]]:
+    """All scores in per cent with their intervals, a text for each run, by their names in words."""
+    return {
+        names.get(name, name): [
+            share_with_interval(run.scores.get(name), run.intervals.get(name)) for run in runs
+        ]
+        for name in dict.fromkeys(name for run in runs for name in run.scores)
+    }
 
 
 def side_by_side(
@@ -127,7 +149,7 @@ def paired_differences(parts: Sequence[Part], notes: Sequence[Note]) -> Section:
 
 
 def less(first: Run, second: Run) -> str:
-    """How tables call the difference of a pair."""
+    """What the difference of a pair is called in tables."""
     return f"{second.name} less {first.name}"
 
 
@@ -152,9 +174,6 @@ def other_data(first: ResampledRun, second: ResampledRun) -> str:
     if first.resampled is None or second.resampled is None:
         return ""
     return "" if first.resampled.same_pictures(second.resampled) else DIFFERENT
-
-
-DIFFERENT = "they were scored on different pictures, annotations or classes"
 
 
 def resampled_differences(
@@ -183,12 +202,12 @@ def resampled_differences(
 
 def _by_class(pair: str, a: Resampled, b: Resampled, of_class: str) -> Table:
     """The classes whose figure differs most."""
-    differences = zip(a.classes, b.class_figures - a.class_figures, strict=True)
+    differences = (b.class_figures - a.class_figures).tolist()
     resamples = b.class_resamples - a.class_resamples
     found = [
-        (name, float(value), *interval(values))
-        for (name, value), values in zip(differences, resamples, strict=True)
-        if value == value  # a class without a figure in one of them has no difference
+        (name, difference, *interval(values))
+        for name, difference, values in zip(a.classes, differences, resamples, strict=True)
+        if not math.isnan(difference)  # both have a figure of the class
     ]
     found = sorted(found, key=lambda row: -abs(row[1]))[:CLASSES]
     return difference_table([f"class, {pair}", f"difference of {of_class}, points"], found)

@@ -10,19 +10,18 @@ from reporting.comparison.comparison_parts import (
     paired_differences,
     recipes,
     resampled_differences,
+    score_columns,
     side_by_side,
 )
 from reporting.detector_story import DetectorRun
 from reporting.page.page_parts import Section
-from reporting.page.wording import percentage, share_with_interval
+from reporting.page.wording import percentage
 
 
 def compare_detectors(runs: Sequence[DetectorRun], resamples: int) -> list[Section]:
     """Figures side by side, what differs in the recipes, curves, and the differences of the main figure."""
     main = METRICS[runs[0].metric].main
-    columns = {"metric": [run.metric for run in runs]}
-    for name in dict.fromkeys(name for run in runs for name in run.scores):
-        columns[name] = [share_with_interval(run.scores.get(name), run.intervals.get(name)) for run in runs]
+    columns = {"metric": [run.metric for run in runs], **score_columns(runs, {})}
     pairs, notes = pair_up(runs, _apart)
     return [
         side_by_side(runs, columns, main, [percentage(run.scores.get(main)) for run in runs], _other),

@@ -11,11 +11,12 @@ from reporting.comparison.comparison_parts import (
     pair_up,
     paired_differences,
     recipes,
+    score_columns,
     side_by_side,
 )
 from reporting.localization_story import LocalizationRun
 from reporting.page.page_parts import Part, Section
-from reporting.page.wording import percentage, share_with_interval
+from reporting.page.wording import percentage
 from reporting.picture_intervals import unknown_pictures
 
 COMPARED = ("oracle_error", "top5_error")
@@ -23,12 +24,6 @@ COMPARED = ("oracle_error", "top5_error")
 
 def compare_localizers(runs: Sequence[LocalizationRun], resamples: int) -> list[Section]:
     """Errors side by side, what differs in the recipes, curves, and the differences of the errors."""
-    columns = {
-        NAMES.get(name, name): [
-            share_with_interval(run.scores.get(name), run.intervals.get(name)) for run in runs
-        ]
-        for name in dict.fromkeys(name for run in runs for name in run.scores)
-    }
     values = [percentage(run.scores.get("oracle_error")) for run in runs]
     pairs, notes = pair_up(runs, _apart)
     parts: list[Part] = []
@@ -43,7 +38,7 @@ def compare_localizers(runs: Sequence[LocalizationRun], resamples: int) -> list[
         ]
         parts += error_differences(wrong, NAMES[name], resamples)
     return [
-        side_by_side(runs, columns, NAMES["oracle_error"], values, _other),
+        side_by_side(runs, score_columns(runs, NAMES), NAMES["oracle_error"], values, _other),
         *recipes(runs),
         *curves(runs, "oracle_error"),
         paired_differences(parts, notes),
@@ -64,5 +59,5 @@ def _apart(first: LocalizationRun, second: LocalizationRun) -> str:
     return (
         unknown_pictures(first.name, first.pictures)
         or unknown_pictures(second.name, second.pictures)
-        or (_other(first, second))
+        or _other(first, second)
     )

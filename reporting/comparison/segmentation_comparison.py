@@ -9,10 +9,11 @@ from reporting.comparison.comparison_parts import (
     paired_differences,
     recipes,
     resampled_differences,
+    score_columns,
     side_by_side,
 )
 from reporting.page.page_parts import Section, Table
-from reporting.page.wording import per_cent, percentage, share_with_interval
+from reporting.page.wording import per_cent, percentage
 from reporting.picture_intervals import unknown_pictures
 from reporting.segmentation_story import SegmentationRun, ranked_classes
 from segmentation.results.segmentation_result import NAMES
@@ -20,16 +21,10 @@ from segmentation.results.segmentation_result import NAMES
 
 def compare_segmenters(runs: Sequence[SegmentationRun], resamples: int) -> list[Section]:
     """Figures side by side, what differs in the recipes, curves, classes, and differences of the mean IoU."""
-    columns = {
-        NAMES.get(name, name): [
-            share_with_interval(run.scores.get(name), run.intervals.get(name)) for run in runs
-        ]
-        for name in dict.fromkeys(name for run in runs for name in run.scores)
-    }
     values = [percentage(run.scores.get("mIoU")) for run in runs]
     pairs, notes = pair_up(runs, _apart)
     return [
-        side_by_side(runs, columns, NAMES["mIoU"], values, other_data),
+        side_by_side(runs, score_columns(runs, NAMES), NAMES["mIoU"], values, other_data),
         *recipes(runs),
         *curves(runs, "mIoU"),
         *_classes(runs),
@@ -51,5 +46,5 @@ def _apart(first: SegmentationRun, second: SegmentationRun) -> str:
     return (
         unknown_pictures(first.name, first.resampled)
         or unknown_pictures(second.name, second.resampled)
-        or (other_data(first, second))
+        or other_data(first, second)
     )

@@ -13,7 +13,17 @@ from classification.config import PretrainConfig
 from detection.config import DetectionConfig
 from foundation.errors import UserError
 from reporting.page.page_parts import Code, Section
-from reporting.run_facts import appendix, read_result, recipe, repeat, steps, weights, when, where
+from reporting.run_facts import (
+    appendix,
+    evaluated_config,
+    read_result,
+    recipe,
+    repeat,
+    steps,
+    weights,
+    when,
+    where,
+)
 from training.config import dump_config, load_config
 
 
@@ -100,3 +110,11 @@ def test_results(tmp_path: Path):
         steps({"step": 1000, "best": {"step": 5}})[1] == "after step 1,000; the best evaluation was at step 5"
     )
     assert steps({})[1] == "of the last evaluation"
+
+
+def test_the_configuration_of_an_evaluation(tmp_path: Path):
+    assert evaluated_config(DetectionConfig, tmp_path, {"weights": "w"}) is None
+    found = evaluated_config(DetectionConfig, tmp_path, {"config": {"optim": {"lr": 0.5}}})
+    assert found is not None and found.optim.lr == 0.5
+    with pytest.raises(UserError, match=r"result.json: config:\n.*optim.rate: unknown key"):
+        evaluated_config(DetectionConfig, tmp_path, {"config": {"optim": {"rate": 0.5}}})
