@@ -11,9 +11,9 @@ from reporting.page.page_parts import Note, Part, Section, Table
 from reporting.page.wording import figure, signed
 from reproduction.detectors.detection_tables import DETECTION_TABLES
 from reproduction.detectors.row_configs import detector_changes, detector_config
-from reproduction.paper import TABLES
+from reproduction.published.paper import TABLES
+from reproduction.published.table_rows import Printed
 from reproduction.runs import row_config
-from reproduction.table_rows import Printed
 from reproduction.tables import PROTOCOLS, protocol_scores, recipe_changes, said
 
 

@@ -22,8 +22,8 @@ from classification.data.labelled_batches import Pictures
 from foundation.atomic_files import write_text
 from foundation.errors import UserError, suggest
 from pictures.plots import save_plot
+from reproduction.analyses.analyzed_networks import Opened, open_networks, read_analyzed_header, read_batches
 from reproduction.analysis_config import AnalyzeConfig, RandomNetworksConfig, read_config
-from reproduction.analyzed_networks import Opened, open_networks, read_analyzed_header, read_batches
 from training.config import parse_config
 from training.loader import Item
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from pictures.plots import new_axes, save_plot
 from reproduction.curves import Point, window_steps
-from reproduction.paper import Figure
+from reproduction.published.paper import Figure
 from reproduction.tables import Line, said
 
 COLOURS = {"18": "C0", "20": "C0", "32": "C1", "34": "C1", "44": "C2", "56": "C3", "110": "C4", "1202": "C5"}

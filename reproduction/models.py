@@ -15,7 +15,7 @@ from backbones.weights.published import PublishedWeights, list_weights, publishe
 from backbones.weights.timm_catalogue import list_timm_weights
 from detection.published_detectors import PUBLISHED_DETECTORS, list_detectors
 from foundation.errors import UserError
-from reproduction.paper import ERRORS
+from reproduction.published.paper import ERRORS
 from reproduction.tables import markdown_table
 
 OVERVIEW = (

@@ -11,9 +11,9 @@ from reproduction.cost import costs, plan_table
 from reproduction.detectors.detection_tables import DETECTION_TABLES
 from reproduction.figures import draw_curves, draw_degradation
 from reproduction.localization.localization_tables import LOCALIZATION_TABLES
-from reproduction.paper import FIGURES, TABLES
+from reproduction.published.paper import FIGURES, TABLES
+from reproduction.published.table_rows import Row
 from reproduction.runs import choose_rows, execute, plan_runs
-from reproduction.table_rows import Row
 from reproduction.tables import Line, markdown, read_line, record
 from training.command import say
 from training.devices import broadcast_object, is_main, process_group, resolve_device

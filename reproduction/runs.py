@@ -12,7 +12,7 @@ from classification.pretrain import pretrain, pretrain_together, refuse_shared
 from foundation.errors import UserError, suggest
 from foundation.file_reading import read_text
 from reproduction.curves import training_pictures
-from reproduction.table_rows import Row
+from reproduction.published.table_rows import Row
 from training.config import complete_config, differences, dump_config, load_config
 from training.run_folder import FREE_KEYS, last_checkpoint
 from training.schedule import counts_epochs, in_steps

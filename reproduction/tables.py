@@ -13,8 +13,8 @@ from classification.score.weight_evaluation import score_weights
 from foundation.errors import UserError
 from foundation.file_reading import readable
 from reproduction.curves import Curves, epoch_steps, read_curves
+from reproduction.published.table_rows import Row, Table
 from reproduction.runs import folders, row_config
-from reproduction.table_rows import Row, Table
 from training.config import differences, dump_config, load_config
 from training.devices import broadcast_object
 

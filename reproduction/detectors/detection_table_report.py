@@ -19,8 +19,8 @@ from reproduction.detectors.paired_differences import (
 )
 from reproduction.detectors.row_configs import detector_changes, detector_config
 from reproduction.detectors.row_evaluation import AGAIN, evaluated_config
+from reproduction.published.table_rows import Printed
 from reproduction.runs import folders
-from reproduction.table_rows import Printed
 from reproduction.tables import markdown_table, refuse_mixture, said, spread
 from training.progress.step_figures import three_digits
 

@@ -5,7 +5,7 @@ The rows of Table 9 from the baseline on are an ablation: each adds one thing to
 
 from dataclasses import dataclass, field
 
-from reproduction.table_rows import HE_2015, Printed
+from reproduction.published.table_rows import HE_2015, Printed
 
 Scores = dict[str, Printed]  # in per cent, by the names of our result.json
 BASELINE_3 = "baseline+++"

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from reproduction.table_rows import HE_2015, Printed
+from reproduction.published.table_rows import HE_2015, Printed
 
 Network = Literal["rpn", "rcnn", "ensemble"]
 

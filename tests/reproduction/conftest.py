@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from classification.config import PretrainConfig
-from reproduction.paper import TABLES
+from reproduction.published.paper import TABLES
+from reproduction.published.table_rows import Row
 from reproduction.runs import row_config
-from reproduction.table_rows import Row
 from training.config import dump_config
 
 RowOf = Callable[[str], Row]

@@ -10,7 +10,7 @@ from classification.config import PretrainConfig
 from foundation.errors import UserError
 from reproduction import cost
 from reproduction.cost import Cost, costs, plan_table, seconds_per_step
-from reproduction.paper import TABLES
+from reproduction.published.paper import TABLES
 from reproduction.runs import choose_rows, plan_runs, row_config
 
 Found = Callable[..., Any]

@@ -9,7 +9,7 @@ from PIL import Image
 
 from reproduction import figures as module
 from reproduction.figures import draw_curves, draw_degradation
-from reproduction.paper import FIGURES, TABLES
+from reproduction.published.paper import FIGURES, TABLES
 from reproduction.tables import Line, read_line
 
 Found = Callable[..., Any]

@@ -8,7 +8,7 @@ from backbones import OptionError, list_models
 from detection.published_detectors import list_detectors
 from foundation.errors import UserError
 from reproduction.models import detectors_overview, overview, stages, weights_listing, weights_overview
-from reproduction.paper import ERRORS
+from reproduction.published.paper import ERRORS
 
 
 def cells(table: str) -> list[list[str]]:

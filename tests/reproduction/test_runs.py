@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from foundation.errors import UserError
-from reproduction.paper import TABLES
+from reproduction.published.paper import TABLES
 from reproduction.runs import choose_rows, plan_runs
 
 Found = Callable[..., Any]

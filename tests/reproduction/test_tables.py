@@ -10,7 +10,7 @@ import pytest
 
 from foundation.errors import UserError
 from reproduction import tables as module
-from reproduction.paper import TABLES
+from reproduction.published.paper import TABLES
 from reproduction.runs import row_config
 from reproduction.tables import markdown, read_line, recipe_changes, record, spread
 

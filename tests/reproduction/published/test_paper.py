@@ -6,9 +6,9 @@ import torch
 from backbones import create_model
 from backbones.complexity import count_parameters
 from backbones.families import is_model
-from reproduction.paper import ERRORS, FIGURES, TABLES
+from reproduction.published.paper import ERRORS, FIGURES, TABLES
+from reproduction.published.table_rows import Row
 from reproduction.runs import row_config
-from reproduction.table_rows import Row
 
 OURS = [(number, row) for number, table in TABLES.items() for row in table.rows if row.config]
 

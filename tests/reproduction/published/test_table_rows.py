@@ -2,8 +2,8 @@
 
 import pytest
 
-from reproduction.paper import TABLES
-from reproduction.table_rows import Printed, Row
+from reproduction.published.paper import TABLES
+from reproduction.published.table_rows import Printed, Row
 
 
 def test_what_is_printed():

@@ -1,6 +1,6 @@
 """Tables 1 and 2 of He et al. 2016, typed a second time, and the networks that their rows train."""
 
-from reproduction.identity_tables import IDENTITY_TABLES
+from reproduction.published.identity_tables import IDENTITY_TABLES
 from reproduction.runs import row_config
 
 

@@ -1,14 +1,14 @@
 """What papers print, with where it stands: Tables 2 to 6 of He et al. 2015, and its learning curves' frames.
 
 Errors are in per cent. The curves have no numbers in print, so none are held here: only their networks, axes
-and what the text says of them. Tables of He et al. 2016 come from `reproduction.identity_tables`.
+and what the text says of them. Tables of He et al. 2016 come from `reproduction.published.identity_tables`.
 """
 
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from reproduction.identity_tables import IDENTITY_TABLES
-from reproduction.table_rows import HE_2015, HE_2016, Printed, Row, Table
+from reproduction.published.identity_tables import IDENTITY_TABLES
+from reproduction.published.table_rows import HE_2015, HE_2016, Printed, Row, Table
 
 
 def _theirs(label: str, top1: float | None, top5: float | None = None) -> Row:

@@ -6,7 +6,7 @@ import pytest
 
 from backbones import IMAGENET_INPUT, WeightsHeader
 from foundation.errors import UserError
-from reproduction.analyzed_networks import name_networks
+from reproduction.analyses.analyzed_networks import name_networks
 
 
 def headers(*models: str) -> list[WeightsHeader]:

@@ -3,7 +3,7 @@
 Errors are medians of five runs in per cent. Above 20 the paper prints "fail".
 """
 
-from reproduction.table_rows import HE_2016, Printed, Row, Table
+from reproduction.published.table_rows import HE_2016, Printed, Row, Table
 
 FAIL = "fail (above 20)"
 

@@ -1,0 +1,1 @@
+"""Analyses beyond classifiers, and the folder that each analysis fills."""
