@@ -55,6 +55,13 @@ class InputSpec:
         pixels = images.flip(1) if self.order == "BGR" else images
         return torch.addcmul(shift, pixels.to(torch.float32), scale)
 
+    def pixels(self, images: Tensor) -> Tensor:
+        """Undoes `normalise`, but for rounding: (N, 3, H, W) as the network sees them → uint8 RGB."""
+        scale, shift = scale_and_shift(self, images.device)
+        pixels = (images.float() - shift) / scale
+        pixels = pixels.flip(1) if self.order == "BGR" else pixels
+        return pixels.round().clamp(0, 255).byte()
+
     def as_unit_rgb(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and deviation for hosts that feed RGB in 0-1, as timm and torchvision's detectors do.
 

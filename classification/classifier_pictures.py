@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from backbones.spec import InputSpec, scale_and_shift
+from backbones.spec import InputSpec
 from classification.data.labelled_batches import Batch, Pictures
 from classification.score.classifier_errors import predict
 from pictures.run_pictures.drawn_runs import RunPictures, handful, save_picture
@@ -96,10 +96,7 @@ def as_pixels(images: Tensor, spec: InputSpec) -> np.ndarray:
 
     Where a mean picture was subtracted, its channel means are added, which differ by a few grey levels.
     """
-    scale, shift = scale_and_shift(spec, images.device)
-    pixels = (images.float() - shift) / scale
-    pixels = pixels.flip(1) if spec.order == "BGR" else pixels
-    return pixels.round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
+    return spec.pixels(images).permute(0, 2, 3, 1).cpu().numpy()
 
 
 def draw_batch(pixels: np.ndarray, targets: Tensor, classes: Sequence[str]) -> Image.Image:

@@ -27,6 +27,8 @@ def parser() -> argparse.ArgumentParser:
     text = "least score drawn (default: 0.5), or of each class by eval_det.py's operating_point.json"
     add("--threshold", default=argparse.SUPPRESS, metavar="P | FILE", help=text)
     add("--limit", type=int, metavar="N", help="only the first N pictures, also of each video")
+    text = "also draw heat maps of the N strongest detections of each picture, in explained/ (needs captum)"
+    add("--explain", type=int, metavar="N", help=text)
     add_improve_options(parser)
     return parser
 

@@ -27,6 +27,8 @@ class StageRegions(nn.Module):
         OptionError: it does not take the pooled grid.
     """
 
+    levels = 1
+
     def __init__(self, head: StageHead, spec: FeatureSpec, *, size: int, aligned: bool = True) -> None:
         super().__init__()
         if head.in_channels != spec.channels:
@@ -61,7 +63,7 @@ class PooledRegions(nn.Module):
     def __init__(self, specs: Sequence[FeatureSpec], *, size: int, aligned: bool, channels: int) -> None:
         super().__init__()
         self.strides, self.size, self.aligned = [spec.stride for spec in specs], size, aligned
-        self.map_channels, self.out_channels = specs[0].channels, channels
+        self.levels, self.map_channels, self.out_channels = len(specs), specs[0].channels, channels
         self.fc6 = nn.Linear(self.map_channels * size**2, channels)
         self.fc7 = nn.Linear(channels, channels)
         for layer in (self.fc6, self.fc7):

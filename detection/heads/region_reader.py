@@ -8,9 +8,13 @@ from torch import Tensor, nn
 
 
 class RegionFeatures(Protocol):
-    """A map of every region, of the usual `size` or another, and of the usual a vector of `out_channels`."""
+    """A map of every region, of the usual `size` or another, and of the usual a vector of `out_channels`.
+
+    Of the feature maps it reads the first `levels`.
+    """
 
     out_channels: int
+    levels: int
 
     def maps(self, features: Sequence[Tensor], boxes: Tensor, size: int | None = None) -> Tensor: ...
 

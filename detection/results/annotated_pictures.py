@@ -15,6 +15,8 @@ from torch import Tensor
 from detection.charts.score_thresholds import at_least, read_thresholds
 from detection.data.annotation_writers import coco_content, coco_image
 from detection.data.picture_folder import PictureFolder
+from detection.explain.detection_heat import check_explainable
+from detection.explain.explained_picture import draw_explained
 from detection.improve.improve_options import ONE_LOOK, ImproveOptions
 from detection.loaded_detector import Detector, load
 from detection.results.pasted_masks import mask_area
@@ -31,6 +33,7 @@ from pictures.video import open_video, write_video
 from training.progress.progress_bar import watched
 
 logger = logging.getLogger(__name__)
+EXPLAINED = "explained"  # the folder of heat maps
 
 
 def predict_pictures(
@@ -43,6 +46,7 @@ def predict_pictures(
     overwrite: bool,
     overrides: Sequence[str] = (),
     improve: ImproveOptions = ONE_LOOK,
+    explain: int | None = None,
 ) -> None:
     """Runs a detector over pictures and folders; writes the pictures with boxes and `predictions.json`.
 
@@ -57,16 +61,22 @@ def predict_pictures(
         limit: at most so many pictures, and so many of each video.
         overrides: changes to the detector's configuration, for instance "roi.score_threshold=0.3".
         improve: tiles and augmentation, for better answers that take longer.
+        explain: also draws, into `explained/`, heat maps of so many detections a picture, the strongest.
     Raises:
-        UserError: no pictures, some unreadable, a folder in use, an impossible threshold or limit.
+        UserError: no pictures, some unreadable, a folder in use, an impossible threshold or limit, or a
+            video or several looks that heat maps are asked for.
     """
+    if explain is not None and explain < 1:
+        raise UserError(f"--explain must be at least 1 detection a picture, got {explain}")
     check_answers_folder(out, limit=limit, overwrite=overwrite)
     least = read_thresholds(threshold, "--threshold")
     detector = load(weights, overrides=overrides, **asdict(improve))
     thresholds = least.of(detector.classes)
     dataset = PictureFolder(pictures, detector.classes, detector.category_ids, limit=limit, leave_out=out)
+    if explain is not None:
+        check_explainable(detector, [dataset.image_path(index) for index in range(len(dataset))])
     (out / "predictions.json").unlink(missing_ok=True)  # written last, it is of the pictures beside it
-    drawing = _Drawing(detector, dataset, out, thresholds, limit)
+    drawing = _Drawing(detector, dataset, out, thresholds, limit, explain)
     try:
         broken = drawing.draw_all()
     finally:
@@ -84,12 +94,14 @@ class _Drawing:
     out: Path
     thresholds: Tensor
     limit: int | None
+    explain: int | None
     found: dict[int, tuple[dict[str, Any], Prediction]] = field(default_factory=dict)
 
     def draw_all(self) -> list[str]:
         """Draws every picture and video; returns what is wrong with those that cannot be read."""
         broken = []
-        places = OutputNames(self.out, ["predictions.json"])
+        places = OutputNames(self.out, ["predictions.json", EXPLAINED])
+        explained = OutputNames(self.out / EXPLAINED)
         names = self.dataset.image_ids
         for index, name in enumerate(watched(names, len(names), unit="picture", title="detection")):
             path = self.dataset.image_path(index)
@@ -105,6 +117,11 @@ class _Drawing:
                 broken.append(str(error))
                 continue
             self._drawn(picture, index, index).save(file)
+            if self.explain is not None:
+                file = explained.place(str(name), ".png")
+                file.parent.mkdir(parents=True, exist_ok=True)
+                shown = at_least(self.found[index][1], self.thresholds)
+                draw_explained(self.detector, picture, shown, self.explain).save(file)
         return broken
 
     def _drawn_frames(self, index: int, frames: Iterator[NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8]]:

@@ -29,6 +29,7 @@ INSTEAD = {
     "tiles": "give testing.window=SIDE",
     "overlap": "give testing.overlap=SHARE",
     "tta": 'give testing.flip=true or "testing.scales=[0.75,1,1.25]"',
+    "explain": "heat maps are of single detections",
     "merge": "probabilities of several looks are averaged",
 }
 

@@ -73,3 +73,10 @@ def test_describing_a_network_by_hand():
     assert network.options == {"num_classes": 3, "dilation": ["res5"]} and network.name == "x"
     with pytest.raises(ValueError, match="zip"):
         describe(network, "x", (4,), (1,))
+
+
+@pytest.mark.parametrize("spec", [IMAGENET_INPUT, CAFFE])
+def test_pixels_undo_what_normalise_does(spec):
+    images = torch.randint(0, 256, (2, 3, 5, 7), dtype=torch.uint8)
+    assert torch.equal(spec.pixels(spec.normalise(images)), images)
+    assert spec.pixels(torch.full((1, 3, 1, 1), 1e4)).unique().tolist() == [255]

@@ -17,6 +17,7 @@ HOSTS = {
     "adapters/detectron2.py": {"detectron2"},
     "adapters/detectron2_training.py": {"detectron2"},
     "adapters/timm.py": {"timm"},
+    "explain/grad_cam.py": {"captum"},
     "networks/timm_networks.py": {"timm"},
     "networks/timm_vit.py": {"timm"},
     "weights/downloads.py": {"filelock", "tqdm"},  # torch brings the first; the other only shows a bar

@@ -269,3 +269,22 @@ def test_everything_is_written_below_the_folder(detector_weights: Path, tmp_path
     assert found == [*drawn, "predictions.json"]
     images = json.loads((out / "predictions.json").read_text())["images"]
     assert sorted(image["file_name"] for image in images) == names  # by which they are found again
+
+
+def test_heat_maps_of_the_strongest_are_drawn_beside(
+    with_broken: Path, detector_weights: Path, tmp_path: Path
+):
+    plain, out = tmp_path / "plain", tmp_path / "out"
+    options = {"threshold": 0.0, "overrides": ["roi.score_threshold=0"]}
+    for folder, explain in ((plain, None), (out, 2)):
+        with pytest.raises(UserError, match="b.jpg"):
+            detect(with_broken, detector_weights, folder, explain=explain, **options)
+    explained = {path.relative_to(out / "explained").as_posix() for path in out.glob("explained/**/*.png")}
+    assert explained == {"a.png.png", "below/c.jpg.png"}
+    # The picture, and two detections.
+    assert Image.open(out / "explained" / "a.png.png").size == (3 * 60 + 2 * 4, 40)
+    for name in ("predictions.json", "a.png.png"):
+        assert (plain / name).read_bytes() == (out / name).read_bytes()
+    assert not (plain / "explained").exists()
+    with pytest.raises(UserError, match="--explain must be at least 1 detection a picture, got 0"):
+        detect(with_broken, detector_weights, tmp_path / "none", explain=0)

@@ -81,6 +81,7 @@ def test_the_command_line(
     assert (tmp_path / "out" / "masks" / "a.png").is_file()
     for wrong, message in (
         (["--threshold", "0.5"], "--threshold is for detectors"),
+        (["--explain", "2"], "--explain is for detectors"),
         (["--tiles", "800"], "give testing.window=SIDE"),
         (["--tta", "flip"], "give testing.flip=true"),
         (["--weights", str(segmenter_weights)], "names 2 files"),

@@ -1,0 +1,96 @@
+"""Grad-CAM and guided backpropagation (Selvaraju et al. 2017), by captum."""
+
+import warnings
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from backbones.explain.hookable import MARK, hookable
+from backbones.spec import Network
+from foundation.errors import UserError
+
+
+class Heat(NamedTuple):
+    """What speaks for one class in each of N pictures.
+
+    Attributes:
+        grad_cam: (N, H, W), at least 0.
+        guided: (N, 3, H, W), gradients of guided backpropagation at the normalised pictures.
+        guided_grad_cam: (N, 3, H, W), their product.
+    """
+
+    grad_cam: Tensor
+    guided: Tensor
+    guided_grad_cam: Tensor
+
+
+def captum_attributions() -> Any:
+    """captum's module of attributions, which is imported where it is needed.
+
+    Raises:
+        UserError: captum is not installed.
+    """
+    try:
+        import captum.attr
+    except ModuleNotFoundError as error:
+        raise UserError(f'heat maps need captum ({error}); pip install -e ".[explain]"') from error
+    return captum.attr
+
+
+def explain_answers(network: Network, images: Tensor, targets: Tensor, feature: str) -> Heat:
+    """Heat maps of a classifier's answers.
+
+    Grad-CAM weights each channel of a map with the mean over the map of the logit's gradient, adds the
+    channels up and leaves out what is negative. It is resized to the picture bilinearly. Guided
+    backpropagation (Springenberg et al. 2015) is the gradient of the logit at the picture, of which every
+    ReLU passes on positive values alone.
+
+    Args:
+        network: a classifier of ours, in evaluation mode.
+        images: (N, 3, H, W) normalised pictures.
+        targets: (N,) int64, the classes that are asked for.
+        feature: whose map Grad-CAM reads, of `network.feature_specs`.
+    Raises:
+        OptionError: the network has no such feature.
+        UserError: captum is not installed.
+    """
+    attributions = captum_attributions()
+    model, images = hookable(network, feature), images.detach().requires_grad_()
+    grad_cam = attributions.LayerGradCam(model, getattr(model, MARK))
+    cam = grad_cam.attribute(images, targets, relu_attributions=True).detach()
+    cam = resize_heat(cam, images.shape[2:])
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Setting backward hooks on ReLU")  # said of every call
+        guided = attributions.GuidedBackprop(model).attribute(images, targets).detach()
+    return Heat(cam[:, 0], guided, cam * guided)
+
+
+def explain_maps(score: Callable[..., Tensor], maps: list[Tensor], target: int) -> list[Tensor]:
+    """Grad-CAM of one of several scores on each of the maps that they are computed from.
+
+    Args:
+        score: from maps (1, C, h, w), which all count, to scores (1, S).
+        target: which of the scores.
+    Returns:
+        (h, w) for each map, at least 0.
+    Raises:
+        UserError: captum is not installed.
+    """
+    attributions, layer = captum_attributions(), _Maps()
+    grad_cam = attributions.LayerGradCam(lambda *given: score(*layer(*given)), layer)
+    heat = grad_cam.attribute(tuple(maps), target, relu_attributions=True)
+    return [values[0, 0].detach() for values in (heat if isinstance(heat, tuple) else (heat,))]
+
+
+class _Maps(nn.Module):
+    """Passes maps on, so that a hook finds them."""
+
+    def forward(self, *maps: Tensor) -> tuple[Tensor, ...]:
+        return tuple(values * 1 for values in maps)
+
+
+def resize_heat(heat: Tensor, size: Any) -> Tensor:
+    """(N, 1, h, w) → (N, 1, *size), bilinearly."""
+    return F.interpolate(heat, tuple(size), mode="bilinear", align_corners=False)

@@ -1,0 +1,97 @@
+"""Heat maps of detections, beside plain Grad-CAM, and what cannot be explained."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from backbones.explain.grad_cam import resize_heat
+from detection.build import LoadedDetector, assemble, load_detector
+from detection.config import DetectionConfig
+from detection.data.detection_batches import picture_batch
+from detection.explain.detection_heat import check_explainable, explain_detections
+from detection.loaded_detector import Detector, load
+from foundation.errors import UserError
+from training.config import load_config
+
+KINDS = {
+    "c4": [],
+    "dc5": ["detector.kind=dc5"],
+    "fpn": ["detector.kind=fpn", "rpn.anchor_sizes=[8, 16, 32, 64, 128]", "detector.pyramid_channels=8"],
+    "two_stage": ["training=two_stage"],
+    "context": ["detector.context=true"],
+    "cascade": ["roi.stages=2", "detector.class_agnostic=true"],
+}
+
+
+@pytest.fixture(scope="module")
+def pixels() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+
+
+def random_detector(tiny_options: list[str], *changes: str) -> Detector:
+    config = load_config(DetectionConfig, None, [*tiny_options, "roi.score_threshold=0", *changes])
+    torch.manual_seed(0)
+    model = assemble(config, 2, weights=None).eval()
+    for reader, _ in model.roi_heads.stages:
+        torch.nn.init.normal_(reader.classifier.weight, std=0.1)
+    return Detector(LoadedDetector(model, config, ["person", "dog"], [1, 2]))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_heat_is_grad_cam_of_the_regions_score(kind, tiny_options, pixels):
+    detector = random_detector(tiny_options, *KINDS[kind])
+    (found,) = detector.find([pixels])
+    rows = torch.arange(0, len(found.scores), 2)  # of random networks some are cold
+    heats = explain_detections(detector, pixels, found.of_rows(rows))
+    assert [heat.shape for heat in heats] == [(40, 60)] * len(rows)
+    model: Any = detector.network
+    batch = picture_batch(pixels, detector.config.data)
+    with torch.no_grad():
+        fixed = model.extract(batch)
+        proposals, _ = model.propose(batch, fixed)
+    features = [values.clone().requires_grad_() for values in fixed]
+
+    def read(reader, boxes):
+        return reader.read(features, boxes, batch.sizes)[1]
+
+    scores, _ = model.roi_heads.score(read, batch.sizes, proposals.boxes)
+    for heat, row in zip(heats, rows.tolist(), strict=True):
+        label = int(found.labels[row])
+        region = int((scores[0, :, label - 1] - found.scores[row]).abs().argmin())
+        assert scores[0, region, label - 1].item() == pytest.approx(found.scores[row].item(), rel=1e-4)
+        gradients = torch.autograd.grad(
+            scores[0, region, label - 1], features, retain_graph=True, allow_unused=True
+        )
+        cams = [
+            (gradient.mean((2, 3), keepdim=True) * values).sum(1, keepdim=True).relu()
+            for gradient, values in zip(gradients, fixed, strict=True)
+            if gradient is not None
+        ]
+        height, width = batch.sizes[0].int().tolist()
+        whole = sum(resize_heat(cam, batch.images.shape[2:]) for cam in cams)[:, :, :height, :width]
+        expected = resize_heat(whole, (40, 60))[0, 0].detach().numpy()
+        np.testing.assert_allclose(heat, expected, rtol=1e-3, atol=1e-5 * max(1e-6, expected.max()))
+    assert max(heat.max() for heat in heats) > 0
+
+
+def test_no_detections_have_no_heat(tiny_options, pixels):
+    detector = random_detector(tiny_options)
+    (found,) = detector.find([pixels])
+    assert explain_detections(detector, pixels, found.of_rows(torch.zeros(0, dtype=torch.int64))) == []
+
+
+def test_what_is_refused(detector_weights: Path):
+    one = "is of one look at a picture by one detector"
+    changes = [{"overrides": [change]} for change in ("testing.refine=1", "testing.vote=true")]
+    for options in ({"tta": "flip"}, *changes):
+        with pytest.raises(UserError, match=one):
+            check_explainable(load(detector_weights, device="cpu", **options), [])
+    with pytest.raises(UserError, match=one):
+        check_explainable(load([detector_weights] * 2, device="cpu"), [])
+    detector = Detector(load_detector(detector_weights, ["run.device=cpu"]))
+    check_explainable(detector, [Path("a.png")])
+    with pytest.raises(UserError, match=r"--explain is for pictures, film\.mp4 is a video"):
+        check_explainable(detector, [Path("a.png"), Path("film.mp4")])
