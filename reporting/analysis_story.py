@@ -17,6 +17,8 @@ TITLES = {
     "gradients": "autocorrelation of gradients (Balduzzi et al. 2017)",
     "similarity": "how alike layers are, by linear CKA (Kornblith et al. 2019)",
     "surface": "the loss around the weights (Li et al. 2018)",
+    "receptive": "theoretical and effective receptive fields (Luo et al. 2016)",
+    "heatmap": "what speaks for the answers (Selvaraju et al. 2017)",
 }
 MEASURED = {"similarity": "comparison"}  # what an entry of its result is of, unless of a network
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from analysis.gradients import GradientsOptions
 from analysis.kinds import KINDS
 from analysis.lesions import LesionOptions
+from analysis.maps.heat_maps import HeatmapOptions
+from analysis.maps.receptive_fields import ReceptiveOptions
 from analysis.paths import PathsOptions
 from analysis.responses import ResponsesOptions
 from analysis.signal import SignalOptions
@@ -59,6 +61,8 @@ class AnalyzeConfig:
     gradients: GradientsOptions = field(default_factory=GradientsOptions)
     similarity: SimilarityOptions = field(default_factory=SimilarityOptions)
     surface: SurfaceOptions = field(default_factory=SurfaceOptions)
+    receptive: ReceptiveOptions = field(default_factory=ReceptiveOptions)
+    heatmap: HeatmapOptions = field(default_factory=HeatmapOptions)
 
 
 @dataclass(frozen=True)

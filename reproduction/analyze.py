@@ -1,49 +1,51 @@
 """Analyses of weight files on any pictures: networks and pictures opened, measured, saved and drawn."""
 
 import hashlib
-import json
-import logging
-import re
-import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
-from functools import partial
 from itertools import combinations_with_replacement
 from pathlib import Path
 from typing import Any
 
-from analysis.arrays import Arrays, load_arrays, save_arrays
+import numpy as np
+
+from analysis.arrays import Arrays, save_arrays
 from analysis.figures.analysis_figures import draw_shattering
 from analysis.kinds import KINDS
 from analysis.shattering import measure_shattering, summarise_shattering
 from backbones.weights.downloads import digest
 from backbones.weights.published import find_weights
 from classification.data.labelled_batches import Pictures
-from foundation.atomic_files import write_text
 from foundation.errors import UserError, suggest
-from pictures.plots import save_plot
+from reproduction.analyses.analysis_folder import make_folder, measured_once, write_result
 from reproduction.analyses.analyzed_networks import Opened, open_networks, read_analyzed_header, read_batches
+from reproduction.analyses.detector_fields import analyze_detectors, has_detector
 from reproduction.analysis_config import AnalyzeConfig, RandomNetworksConfig, read_config
 from training.config import parse_config
 from training.loader import Item
 
-logger = logging.getLogger(__name__)
-
-LONGEST_NAME = 80  # characters of a label in the name of a file
 MEASURES = 1  # to be raised with every change of what an analysis measures: arrays of others are not kept
 
 
-def analyze(name: str, weights: Sequence[Path], out: Path, overrides: Sequence[str]) -> dict[str, Any]:
+def analyze(
+    name: str,
+    weights: Sequence[Path],
+    out: Path,
+    overrides: Sequence[str],
+    configs: Sequence[Path] = (),
+) -> dict[str, Any]:
     """Measures one analysis on each network, or on each two, on the same pictures for all.
 
     Networks whose arrays lie in `out` already, from the same weights and options, are not measured again.
 
     Args:
-        name: one of `KINDS`.
+        name: one of `analysis.kinds.KINDS`.
         weights: classifiers' files with our header, of training or converted, or published names; for
-            responses also of networks for segmentation, whose trunks are looked at.
+            responses also of networks for segmentation, whose trunks are looked at, and for receptive of
+            detectors.
         out: folder for an .npz file of each network or two, result.json, and the figure as .png and .svg.
         overrides: "section.key=value" of `AnalyzeConfig`.
+        configs: configurations of detectors, for receptive, see `reproduction.analyses.detector_fields`.
     Returns:
         What result.json holds: the command, the options, and the figures of merit of each network or two.
     Raises:
@@ -54,6 +56,12 @@ def analyze(name: str, weights: Sequence[Path], out: Path, overrides: Sequence[s
     if name not in KINDS:
         raise UserError(f"there is no analysis {name!r}{suggest(name, KINDS)}")
     kind = KINDS[name]
+    if configs and name != "receptive":
+        raise UserError(f"--config is of tools/analyze.py receptive; {name} is measured on --weights FILE")
+    if configs or (name == "receptive" and has_detector(weights)):
+        make_folder(out)
+        settings, figure = analyze_detectors(configs, weights, out, overrides)
+        return write_result(out, figure, overrides, settings, weights=weights, configs=configs)
     if not weights and name == "gradients":
         return _analyze_random_networks(out, overrides)
     if not weights:
@@ -65,18 +73,20 @@ def analyze(name: str, weights: Sequence[Path], out: Path, overrides: Sequence[s
     settings["options"] = asdict(getattr(config, name))
     measured: dict[str, Arrays] = {}
     networks: dict[str, Any] = {}
-    opened = open_networks(weights, headers, config, kind)
+    opened = open_networks(weights, headers, config, kind.needs_labels(getattr(config, name)))
     groups = combinations_with_replacement(opened, 2) if kind.of_pairs else ((one,) for one in opened)
     for group in groups:
         label = _joined(one.label for one in group)
         about = {"release": MEASURES, "weights": _joined(digest(find_weights(one.file)) for one in group)}
         about |= {"network": label, "pictures": _identify(group[0].pictures), **settings}
-        measured[label] = _measure(name, group, config, out / f"{file_name(label)}.npz", about)
+        measured[label] = _measure(group, config, out, about)
+        if kind.names_classes:
+            measured[label]["classes"] = np.array(group[0].classes)
         merit = kind.summarise(measured[label], getattr(config, name))
         files = _joined(one.file for one in group)
         networks[label] = {"weights": files, "sha256": about["weights"], **merit}
     figure = kind.draw(measured, getattr(config, name))
-    return _write(out, figure, weights, overrides, settings | {"networks": networks})
+    return write_result(out, figure, overrides, settings | {"networks": networks}, weights=weights)
 
 
 def _joined(names: Iterable[object]) -> str:
@@ -84,34 +94,21 @@ def _joined(names: Iterable[object]) -> str:
     return " and ".join(dict.fromkeys(map(str, names)))
 
 
-def _measure(
-    name: str, group: Sequence[Opened], config: AnalyzeConfig, file: Path, about: dict[str, Any]
-) -> Arrays:
-    """What the file holds about the same, or else is measured and saved there.
-
-    What a long measurement has kept lies beside the file until it is done.
-    """
-    found = load_arrays(file, about)
-    if found is not None:
-        logger.info("%s of %s is there already, from the same weights and options", name, about["network"])
-        return found
-    logger.info("%s of %s", name, about["network"])
-    kind, options, unfinished = KINDS[name], getattr(config, name), file.with_suffix(".unfinished.npz")
+def _measure(group: Sequence[Opened], config: AnalyzeConfig, out: Path, about: dict[str, Any]) -> Arrays:
+    """What the folder holds about the same, or else is measured and saved there."""
+    kind, options = KINDS[about["analysis"]], getattr(config, about["analysis"])
     pictures, device = group[0].pictures, next(group[0].network.parameters()).device
-    read = read_batches(pictures, kind.pictures(options), config.run, device, about["network"])
-    if kind.of_pairs:
-        batches = (tuple(one.pictures.prepare(batch) for one in group) for batch in read)
-    else:
-        batches = ((pictures.prepare(batch), batch.labels) for batch in read)
-    resumed: dict[str, Any] = {}
-    if kind.resumes:
-        resumed["begun"] = load_arrays(unfinished, about)
-        resumed["keep"] = partial(save_arrays, unfinished, about=about)
-    networks = (one.network for one in group)
-    found = kind.measure(*networks, batches, options, config.run.seed, **resumed)
-    save_arrays(file, found, about)
-    unfinished.unlink(missing_ok=True)
-    return found
+
+    def measure(**resumed: Any) -> Arrays:
+        read = read_batches(pictures, kind.pictures(options), config.run, device, about["network"])
+        if kind.of_pairs:
+            batches = (tuple(one.pictures.prepare(batch) for one in group) for batch in read)
+        else:
+            batches = ((pictures.prepare(batch), batch.labels) for batch in read)
+        networks = (one.network for one in group)
+        return kind.measure(*networks, batches, options, config.run.seed, **resumed)
+
+    return measured_once(out, about, measure, resumes=kind.resumes)
 
 
 def _analyze_random_networks(out: Path, overrides: Sequence[str]) -> dict[str, Any]:
@@ -123,35 +120,7 @@ def _analyze_random_networks(out: Path, overrides: Sequence[str]) -> dict[str, A
     settings: dict[str, Any] = {"analysis": "gradients", "options": asdict(config)}
     save_arrays(out / "random_networks.npz", arrays, settings)
     settings["networks"] = summarise_shattering(arrays)
-    return _write(out, draw_shattering(arrays), [], overrides, settings)
-
-
-def _write(
-    out: Path, figure: Any, weights: Sequence[Path], overrides: Sequence[str], result: dict[str, Any]
-) -> dict[str, Any]:
-    """Writes the figure, and last result.json, which begins with the command that repeats the analysis."""
-    name = result["analysis"]
-    files = ["--weights", *map(str, weights)] if weights else []
-    command = ["python", "tools/analyze.py", name, *files, "--out", str(out), *overrides]
-    result = {"command": shlex.join(command), **result}
-    (out / "result.json").unlink(missing_ok=True)  # so that it is always of what lies beside it
-    save_plot(figure, out / name)
-    write_text(out / "result.json", json.dumps(result, indent=1, allow_nan=False) + "\n")
-    return result
-
-
-def file_name(label: str) -> str:
-    """A label without what file names should not have, nor too long; different labels have different ones."""
-    plain = re.sub(r"[^\w.-]+", "_", label).strip("_")[:LONGEST_NAME]
-    return plain if plain == label else f"{plain}_{hashlib.sha256(label.encode()).hexdigest()[:8]}"
-
-
-def make_folder(out: Path) -> None:
-    """Makes the folder for the results, or says in a `UserError` why it cannot be made."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--out {out}: {error.strerror}; choose a folder that can be written") from error
+    return write_result(out, draw_shattering(arrays), overrides, settings)
 
 
 def _identify(pictures: Pictures) -> list[Any]:

@@ -11,6 +11,9 @@ gradients   autocorrelation of gradients from picture to picture (Balduzzi et al
             the one-dimensional experiment of that paper
 similarity  linear CKA of all layers, of each network with itself and with every other (Kornblith et al. 2019)
 surface     loss on a plane through the weights, along random directions (Li et al. 2018)
+receptive   theoretical and effective receptive fields (Luo et al. 2016); with --config of a random detector,
+            and with a detector's weights, beside its anchors
+heatmap     Grad-CAM and guided backpropagation of a classifier's answers (Selvaraju et al. 2017)
 
 Options are described in docs/analysis.md.
 """
@@ -33,8 +36,10 @@ def parser() -> argparse.ArgumentParser:
         nargs="+",
         default=[],
         metavar="FILE",
-        help="classifiers' weight files; of responses also train_seg.py's",
+        help="classifiers' weight files; of responses also train_seg.py's, of receptive also detectors'",
     )
+    text = "of receptive: configurations of detectors"
+    add("--config", nargs="+", default=[], metavar="FILE", help=text)
     add("--out", type=Path, metavar="DIR", help="folder for the results (default: runs/analysis/NAME)")
     add("overrides", nargs="*", metavar="key=value", help="pictures and options, as run.device=cpu")
     return parser
@@ -43,11 +48,14 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: argparse.Namespace) -> None:
     from reproduction.analyze import analyze, describe_analysis
 
-    # Behind --weights argparse takes key=value for files.
-    files = [Path(name) for name in arguments.weights if "=" not in name or Path(name).exists()]
-    overrides = [name for name in arguments.weights if Path(name) not in files] + arguments.overrides
+    # Behind --weights and --config argparse takes key=value for files.
+    given = [*arguments.weights, *arguments.config]
+    overrides = [name for name in given if "=" in name and not Path(name).exists()]
+    weights = [Path(name) for name in arguments.weights if name not in overrides]
+    configs = [Path(name) for name in arguments.config if name not in overrides]
+    overrides += arguments.overrides
     out = arguments.out or Path("runs", "analysis", arguments.analysis)
-    say(describe_analysis(analyze(arguments.analysis, files, out, overrides)))
+    say(describe_analysis(analyze(arguments.analysis, weights, out, overrides, configs)))
     say(f"{out} holds result.json, the figures and the arrays")
 
 

@@ -8,14 +8,13 @@ from typing import Any, NamedTuple
 
 import torch
 
-from analysis.kinds import Kind
 from analysis.networks.untrained import untrained
 from backbones import WeightsHeader, load_network
 from backbones.families import is_model
 from backbones.spec import Network
 from backbones.weights.weight_files import read_header
 from classification.data.labelled_batches import Batch, Pictures
-from classification.data.opened_splits import match_classes, open_pictures
+from classification.data.opened_splits import class_names, match_classes, open_pictures
 from classification.score.network_data import read_classifier_header
 from foundation.errors import UserError
 from reproduction.analysis_config import AnalyzeConfig, RunOptions
@@ -31,12 +30,16 @@ OF_PIXELS = "what its mIoU owes to single blocks says tools/eval_seg.py --weight
 
 
 class Opened(NamedTuple):
-    """A network to be measured, where it is from, what it is called, and the pictures as it sees them."""
+    """A network to be measured, where it is from, what it is called, and the pictures as it sees them.
+
+    The classes are what its outputs are called.
+    """
 
     file: Path
     label: str
     network: Network
     pictures: Pictures
+    classes: list[str]
 
 
 def read_analyzed_header(name: str, file: Path) -> WeightsHeader:
@@ -65,15 +68,18 @@ def _load(file: Path) -> Any:
 
 
 def open_networks(
-    weights: Sequence[Path], headers: Sequence[WeightsHeader], config: AnalyzeConfig, kind: Kind
+    weights: Sequence[Path], headers: Sequence[WeightsHeader], config: AnalyzeConfig, needs_labels: bool
 ) -> Iterator[Opened]:
-    """Each network, and where asked for also as it was before training."""
+    """Each network, and where asked for also as it was before training.
+
+    Labels of pictures of other classes are unknown, unless they are needed.
+    """
     device = resolve_device(config.run.device, float64=True)
     labels = name_networks(weights, headers)
     pictures = open_pictures(config.data, headers[0])
-    if kind.needs_labels and len(pictures) and int(pictures.labels.min()) < 0:
+    if needs_labels and len(pictures) and int(pictures.labels.min()) < 0:
         raise UserError(
-            f"this analysis measures errors, and the pictures of data.val_split={config.data.val_split} have "
+            f"this analysis needs labels, and the pictures of data.val_split={config.data.val_split} have "
             "no labels; choose a split with a folder for each class"
         )
     for file, header, label in zip(weights, headers, labels, strict=True):
@@ -83,12 +89,17 @@ def open_networks(
                 f"untrained=true is for classifiers, and of {file} the trunk is taken; leave it out"
             )
         seen = copy(pictures)  # the same pictures, with the classes and the normalisation of this network
-        if kind.needs_labels:
+        named = header.classes or len(pictures.classes) != network.options.get("num_classes")
+        classes = class_names(header) if named else list(pictures.classes)
+        if needs_labels:
             match_classes(file, header, seen)
+        elif classes != list(pictures.classes):
+            seen.labels = torch.full_like(pictures.labels, -1)
         seen.adopt(header.input_spec)
-        yield Opened(file, label, network, seen)
+        yield Opened(file, label, network, seen, classes)
         if config.untrained:
-            yield Opened(file, f"{label}, untrained", _untrained(network, seen, config.run), seen)
+            drawn = _untrained(network, seen, config.run)
+            yield Opened(file, f"{label}, untrained", drawn, seen, classes)
 
 
 def name_networks(files: Sequence[Path], headers: Sequence[WeightsHeader]) -> list[str]:

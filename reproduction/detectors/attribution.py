@@ -14,7 +14,7 @@ from detection.config import DetectionConfig
 from detection.own_sets.split_opener import SplitOpener
 from foundation.atomic_files import write_json, write_text
 from foundation.errors import UserError
-from reproduction.analyze import file_name
+from reproduction.analyses.analysis_folder import file_name
 from reproduction.detectors.paired_differences import (
     ABOUT,
     Difference,

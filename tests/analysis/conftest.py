@@ -11,6 +11,8 @@ from analysis.arrays import Arrays
 from analysis.gradients import GradientsOptions
 from analysis.kinds import KINDS
 from analysis.lesions import LesionOptions
+from analysis.maps.heat_maps import HeatmapOptions
+from analysis.maps.receptive_fields import ReceptiveOptions
 from analysis.paths import PathsOptions
 from analysis.responses import ResponsesOptions
 from analysis.signal import SignalOptions
@@ -43,6 +45,8 @@ def small_options() -> dict[str, Any]:
         "gradients": GradientsOptions(lines=2, points=20),
         "similarity": SimilarityOptions(),
         "surface": SurfaceOptions(points=3),
+        "receptive": ReceptiveOptions(side=24),
+        "heatmap": HeatmapOptions(),
     }
 
 

@@ -16,6 +16,7 @@ PUBLIC = {
     "backbones.convert": ["FORMATS", "Conversion", "convert", "rewrite_input", "same_pictures"],
     "backbones.norm": ["FrozenBatchNorm2d", "calibrate_batchnorm", "fold_batchnorm", "freeze_batchnorm"],
     "backbones.lesion": ["find_blocks", "reordered_blocks", "without_blocks"],
+    "backbones.explain.grad_cam": ["explain_answers", "explain_maps"],
     "backbones.complexity": ["count_parameters", "layer_table", "multiply_adds"],
     "training.loop": ["TrainState", "TrainingStep", "fit"],
     "training.config": ["dump_config", "load_config"],
@@ -23,6 +24,7 @@ PUBLIC = {
     "classification.pretrain": ["pretrain"],
     "classification.score.weight_evaluation": ["score_ensemble", "score_weights"],
     "detection.loaded_detector": ["Detector", "load"],
+    "detection.explain.detection_heat": ["explain_detections"],
     "detection.export": ["check_export", "export"],
     "detection.train": ["finetune"],
     "detection.types": ["Prediction", "Target"],
@@ -44,6 +46,9 @@ PUBLIC = {
     "analysis.shattering": ["measure_shattering"],
     "analysis.similarity": ["BatchedCKA", "measure_similarity"],
     "analysis.surface": ["draw_direction", "measure_surface"],
+    "analysis.maps.receptive_fields": ["measure_fields", "measure_receptive_fields"],
+    "analysis.maps.theoretical_fields": ["find_fields"],
+    "analysis.maps.heat_maps": ["measure_heat_maps"],
     "reproduction.analyze": ["analyze"],
 }  # fmt: skip
 

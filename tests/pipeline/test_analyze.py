@@ -32,6 +32,8 @@ KINDS = {
     "gradients": ["gradients.lines=2", "gradients.points=20"],
     "similarity": ["similarity.pictures=20"],
     "surface": ["surface.pictures=20", "surface.points=3"],
+    "receptive": ["receptive.pictures=4", "receptive.side=40"],
+    "heatmap": ["heatmap.pictures=3"],
 }
 
 
@@ -301,3 +303,42 @@ def test_lesions_of_a_detector(
     assert (
         "expected a classifier's weights" in message and "found those of a FasterRCNN; what its AP" in message
     )
+
+
+def test_fields_of_a_detector_and_heat_of_its_detections(
+    tool: Callable, refused: Callable, tiny_detector: list[str], tmp_path: Path
+):
+    detector = tmp_path / "detector"
+    small = ["backbone.name=resnet18", "schedule.total_steps=2", "run.eval_every=2"]
+    tool("train_det", "--config", "configs/shapes_frcnn_r18.yaml", "--out", detector, *tiny_detector, *small)
+    weights, out = detector / "last.safetensors", tmp_path / "fields"
+    keys = ["receptive.pictures=1", "receptive.side=96", "run.device=cpu"]
+    both = ["--config", "configs/shapes_frcnn_r18.yaml", "--weights", weights]
+    tool("analyze", "receptive", *both, *keys, "--out", out)
+    assert list(content(out)["networks"]) == ["shapes_frcnn_r18", "detector/last"]
+    Image.new("RGB", (64, 48), "teal").save(tmp_path / "a.png")
+    explain = [tmp_path / "a.png", "--weights", weights, "--explain", 2, "run.device=cpu"]
+    tool("predict", *explain, "--threshold", 0, "--out", tmp_path / "found", "roi.score_threshold=0")
+    assert (tmp_path / "found" / "explained" / "a.png.png").is_file()
+    for more in (["--tta", "flip"], ["--weights", weights], ["testing.refine=1"]):
+        message = refused("predict", *explain, *more, "--out", tmp_path / "none")
+        assert "--explain is of one look at a picture by one detector" in message
+    message = refused("predict", *explain[:3], "--explain", 0, "--out", tmp_path / "none")
+    assert "at least 1 detection" in message
+
+
+def test_heat_maps_of_pictures_without_labels(
+    tool: Callable, refused: Callable, weights: Path, tmp_path: Path
+):
+    folder = tmp_path / "set" / "val" / "other"  # a class that the network does not know
+    folder.mkdir(parents=True)
+    Image.new("RGB", (16, 16), "teal").save(folder / "a.png")
+    data = ["data.kind=folder", f"data.root={tmp_path / 'set'}", "data.image_size=16", "data.resize=16"]
+    tool("analyze", "heatmap", "--weights", weights, *data, "--out", tmp_path / "out")
+    assert "right" not in content(tmp_path / "out")["networks"]["resnet8_cifar"]
+    message = refused("analyze", "heatmap", "--weights", weights, *data, "heatmap.target=label")
+    assert "knows 10 classes, the data has 1" in message
+    message = refused("analyze", "heatmap", "--weights", weights, *SMALL, "heatmap.feature=res7")
+    assert "unknown feature 'res7'" in message
+    message = refused("analyze", "heatmap", "--weights", weights, "--config", "configs/shapes_frcnn_r18.yaml")
+    assert "--config is of tools/analyze.py receptive" in message

@@ -1,4 +1,4 @@
-"""Names of files, and what is printed; the analyses themselves are in tests/pipeline."""
+"""What is printed; the analyses themselves are in tests/pipeline."""
 
 from pathlib import Path
 
@@ -11,17 +11,9 @@ from analysis.responses import measure_responses
 from backbones import save_weights
 from foundation.errors import UserError
 from pictures.decoding import load_image
-from reproduction.analyze import _write, analyze, describe_analysis, file_name, make_folder
+from reproduction.analyze import analyze, describe_analysis
 from segmentation.model.segmenter_weights import segmenter_header
 from segmentation.model.segmenters_by_name import create_model
-
-
-def test_file_names_of_different_labels_differ():
-    assert file_name("resnet20_cifar") == "resnet20_cifar"
-    long = [file_name("r" * 300 + end) for end in "ab"]
-    assert len(long[0]) < 100 and long[0] != long[1]
-    one, other = file_name("r (a/b)"), file_name("r (a_b)")
-    assert one.startswith("r_a_b_") and other.startswith("r_a_b_") and one != other
 
 
 def test_figures_of_merit_are_printed_line_by_line():
@@ -29,24 +21,6 @@ def test_figures_of_merit_are_printed_line_by_line():
     assert describe_analysis({"networks": {"resnet20_cifar": merit}}).splitlines() == [
         *("resnet20_cifar", "  mean std: 0.1235", "  range: 1 / 2", "  swaps: tau 0.5")
     ]
-
-
-def test_a_result_is_always_of_the_figure_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    (tmp_path / "result.json").write_text("of an earlier call")
-
-    def stop(*arguments: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("reproduction.analyze.save_plot", stop)
-    with pytest.raises(KeyboardInterrupt):
-        _write(tmp_path, None, [], [], {"analysis": "gradients"})
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path):
-    (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="--out .*; choose a folder that can be written"):
-        make_folder(tmp_path / "file" / "below")
 
 
 def test_the_trunk_of_a_network_for_segmentation_responds(tmp_path: Path):

@@ -1,0 +1,83 @@
+"""The folder of an analysis: arrays that are measured once, the figure, and result.json."""
+
+import hashlib
+import json
+import logging
+import re
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from analysis.arrays import Arrays, load_arrays, save_arrays
+from foundation.atomic_files import write_text
+from foundation.errors import UserError
+from pictures.plots import save_plot
+
+logger = logging.getLogger(__name__)
+
+LONGEST_NAME = 80  # characters of a label in the name of a file
+
+
+def make_folder(out: Path) -> None:
+    """Makes the folder for the results, or says in a `UserError` why it cannot be made."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--out {out}: {error.strerror}; choose a folder that can be written") from error
+
+
+def file_name(label: str) -> str:
+    """A label without what file names should not have, nor too long; different labels have different ones."""
+    plain = re.sub(r"[^\w.-]+", "_", label).strip("_")[:LONGEST_NAME]
+    return plain if plain == label else f"{plain}_{hashlib.sha256(label.encode()).hexdigest()[:8]}"
+
+
+def measured_once(
+    out: Path, about: Mapping[str, Any], measure: Callable[..., Arrays], *, resumes: bool = False
+) -> Arrays:
+    """What the network's file in the folder holds about the same, or else is measured and saved there.
+
+    Args:
+        about: what decides the arrays, "analysis" and "network", its label, among it.
+        resumes: `measure` takes `begun` and `keep`, see `analysis.kinds.Kind`. What it has kept lies beside
+            the file until it is done.
+    """
+    name, label = about["analysis"], about["network"]
+    file = out / f"{file_name(label)}.npz"
+    found = load_arrays(file, about)
+    if found is not None:
+        logger.info("%s of %s is there already, from the same weights and options", name, label)
+        return found
+    logger.info("%s of %s", name, label)
+    unfinished = file.with_suffix(".unfinished.npz")
+    resumed: dict[str, Any] = {}
+    if resumes:
+        resumed["begun"] = load_arrays(unfinished, about)
+        resumed["keep"] = partial(save_arrays, unfinished, about=about)
+    found = measure(**resumed)
+    save_arrays(file, found, about)
+    unfinished.unlink(missing_ok=True)
+    return found
+
+
+def write_result(
+    out: Path,
+    figure: Any,
+    overrides: Sequence[str],
+    result: dict[str, Any],
+    *,
+    weights: Sequence[Path] = (),
+    configs: Sequence[Path] = (),
+) -> dict[str, Any]:
+    """Writes the figure, and last result.json, which begins with the command that repeats the analysis."""
+    name = result["analysis"]
+    files = ["--config", *map(str, configs)] if configs else []
+    files += ["--weights", *map(str, weights)] if weights else []
+    command = ["python", "tools/analyze.py", name, *files, "--out", str(out), *overrides]
+    result = {"command": shlex.join(command), **result}
+    (out / "result.json").unlink(missing_ok=True)  # so that it is always of what lies beside it
+    save_plot(figure, out / name)
+    write_text(out / "result.json", json.dumps(result, indent=1, allow_nan=False) + "\n")
+    return result

@@ -1,0 +1,42 @@
+"""What is drawn of receptive fields; that files repeat is in test_analysis_figures.py."""
+
+import numpy as np
+from matplotlib.patches import Rectangle
+from matplotlib.text import Text
+
+from analysis.figures.receptive_figure import draw_receptive_fields
+
+
+def arrays(*names: str) -> dict:
+    """Of maps of stride 4 in pictures of 32 x 32; the last one sees the whole picture."""
+    share = np.zeros((32, 32))
+    share[14:19, 14:19] = 1 / 25
+    return {
+        "features": np.array(names),
+        "stride": np.full(len(names), 4),
+        "theoretical": np.array([*[11.0] * (len(names) - 1), np.inf]),
+        "offset": np.array([*[0.5] * (len(names) - 1), np.nan]),
+        "effective": np.full(len(names), 5.0),
+        "place": np.full((len(names), 2), 16),
+        **{f"gradient/{name}": share for name in names},
+    }
+
+
+def boxes_of(axis) -> list[tuple[float, ...]]:
+    found = [patch for patch in axis.patches if isinstance(patch, Rectangle)]
+    return [(*patch.get_xy(), patch.get_width(), patch.get_height()) for patch in found]
+
+
+def test_fields_are_squares_around_the_cell_and_anchors_stand_at_it():
+    anchors = {"a": {"P2": np.array([[-8.0, -4.0, 8.0, 4.0]])}}
+    figure = draw_receptive_fields({"a": arrays("P2", "P3"), "b": arrays("res4")}, anchors)
+    axes = np.array(figure.axes).reshape(2, 2)
+    theoretical, effective = (16.5 - 5.5, 16.5 - 5.5, 11, 11), (16.5 - 2.5, 16.5 - 2.5, 5, 5)
+    assert boxes_of(axes[0, 0]) == [theoretical, effective, (8, 12, 16, 8)]
+    assert boxes_of(axes[0, 1]) == [(16 - 2.5, 16 - 2.5, 5, 5)]  # no square is around the whole picture
+    assert axes[0, 0].get_title() == "P2: 5 of 11" and axes[0, 1].get_title() == "P3: 5 of all"
+    assert not axes[1, 1].axison  # the second network has one map
+    texts = {text.get_text() for text in figure.findobj(Text)}
+    assert {"a", "b"} <= texts and any("anchors" in text for text in texts)
+    without = draw_receptive_fields({"b": arrays("res4")})
+    assert not any("anchors" in text.get_text() for text in without.findobj(Text))
