@@ -26,7 +26,7 @@ def draw_heat_maps(labelled: Mapping[str, Arrays]) -> Any:
         axis.set(xticks=[], yticks=[])
     for number, row in enumerate(axes):
         label = int(first["labels"][number])
-        row[0].imshow(first["images"][number])
+        row[0].imshow(first["images"][number], interpolation="nearest")
         row[0].set_title("" if label < 0 else _name(first, label), fontsize="small")
         for place, arrays in enumerate(labelled.values()):
             _draw_answer(row[1 + 3 * place :], arrays, number)
@@ -38,11 +38,11 @@ def draw_heat_maps(labelled: Mapping[str, Arrays]) -> Any:
 
 def _draw_answer(row: Any, arrays: Arrays, number: int) -> None:
     cam, guided, product = row[:3]
-    cam.imshow(lay_heat(arrays["images"][number], arrays["grad_cam"][number]))
+    cam.imshow(lay_heat(arrays["images"][number], arrays["grad_cam"][number]), interpolation="nearest")
     asked = f"{_name(arrays, int(arrays['targets'][number]))} {arrays['scores'][number]:.2f}"
     cam.set_title(asked, fontsize="small")
-    guided.imshow(_as_grey(arrays["guided"][number]))
-    product.imshow(_as_grey(arrays["guided_grad_cam"][number]))
+    guided.imshow(_as_grey(arrays["guided"][number]), interpolation="nearest")
+    product.imshow(_as_grey(arrays["guided_grad_cam"][number]), interpolation="nearest")
 
 
 def _name(arrays: Arrays, number: int) -> str:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,13 +28,13 @@ class ReceptiveOptions:
 
     Attributes:
         pictures: number of pictures looked at; None takes all.
-        input: "normal" sends unit normal noise in the pictures' place.
+        noise: whether unit normal noise of the same size takes the pictures' place.
         side: height and width in pixels of what the network sees: larger pictures are cut, and smaller ones
             mirrored at their borders, so that no field ends there; None takes pictures as they are.
     """
 
     pictures: int | None = 20
-    input: Literal["pictures", "normal"] = "pictures"
+    noise: bool = False
     side: int | None = None
 
     def __post_init__(self) -> None:
@@ -59,7 +59,7 @@ def measure_receptive_fields(
     strides = {name: spec.stride for name, spec in network.feature_specs.items()}
     if options.side is not None:
         batches = ((fit(images, options.side), labels) for images, labels in batches)
-    if options.input == "normal":
+    if options.noise:
         batches = normal_inputs(batches, seed)
     fields = find_fields(features, strides, next(network.parameters()).device)
     return measure_fields(features, fields, (images for images, _ in batches))

@@ -1,10 +1,10 @@
 """Grad-CAM and guided backpropagation (Selvaraju et al. 2017), by captum."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import torch.nn.functional as F
+import torch
 from torch import Tensor, nn
 
 from backbones.explain.hookable import MARK, hookable
@@ -39,19 +39,21 @@ def captum_attributions() -> Any:
     return captum.attr
 
 
-def explain_answers(network: Network, images: Tensor, targets: Tensor, feature: str) -> Heat:
+def explain_answers(
+    network: Network, images: Tensor, targets: Tensor, feature: str, *, offset: float = 0.0
+) -> Heat:
     """Heat maps of a classifier's answers.
 
     Grad-CAM weights each channel of a map with the mean over the map of the logit's gradient, adds the
-    channels up and leaves out what is negative. It is resized to the picture bilinearly. Guided
-    backpropagation (Springenberg et al. 2015) is the gradient of the logit at the picture, of which every
-    ReLU passes on positive values alone.
+    channels up and leaves out what is negative. Guided backpropagation (Springenberg et al. 2015) is the
+    gradient of the logit at the picture, of which every ReLU passes on positive values alone.
 
     Args:
         network: a classifier of ours, in evaluation mode.
         images: (N, 3, H, W) normalised pictures.
         targets: (N,) int64, the classes that are asked for.
         feature: whose map Grad-CAM reads, of `network.feature_specs`.
+        offset: as of `spread_heat`.
     Raises:
         OptionError: the network has no such feature.
         UserError: captum is not installed.
@@ -60,11 +62,11 @@ def explain_answers(network: Network, images: Tensor, targets: Tensor, feature: 
     model, images = hookable(network, feature), images.detach().requires_grad_()
     grad_cam = attributions.LayerGradCam(model, getattr(model, MARK))
     cam = grad_cam.attribute(images, targets, relu_attributions=True).detach()
-    cam = resize_heat(cam, images.shape[2:])
+    heat = spread_heat(cam[:, 0], images.shape[2:], network.feature_specs[feature].stride, offset)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Setting backward hooks on ReLU")  # said of every call
         guided = attributions.GuidedBackprop(model).attribute(images, targets).detach()
-    return Heat(cam[:, 0], guided, cam * guided)
+    return Heat(heat, guided, heat[:, None] * guided)
 
 
 def explain_maps(score: Callable[..., Tensor], maps: list[Tensor], target: int) -> list[Tensor]:
@@ -91,6 +93,27 @@ class _Maps(nn.Module):
         return tuple(values * 1 for values in maps)
 
 
-def resize_heat(heat: Tensor, size: Any) -> Tensor:
-    """(N, 1, h, w) → (N, 1, *size), bilinearly."""
-    return F.interpolate(heat, tuple(size), mode="bilinear", align_corners=False)
+def spread_heat(heat: Tensor, size: Sequence[int], stride: int, offset: float = 0.0) -> Tensor:
+    """The heat of cells at the pixels they look at, bilinearly between them and constant beside the last.
+
+    Args:
+        heat: (N, h, w).
+        size: height and width of the pictures.
+        stride: pixels from one cell to the next.
+        offset: pixels from a cell's number times the stride to the middle of what it sees: 0 in networks
+            that pad evenly, as ours but VGG and Highway networks, which pool two by two. A usual resize,
+            as if cells were large pixels, would move everything by half a stride there.
+    Returns:
+        (N, *size).
+    """
+    rows, columns = (
+        _cell_weights(pixels, cells, stride, offset).to(heat)
+        for pixels, cells in zip(size, heat.shape[1:], strict=True)
+    )
+    return rows @ heat @ columns.T
+
+
+def _cell_weights(pixels: int, cells: int, stride: int, offset: float) -> Tensor:
+    """(pixels, cells): how much of each cell a pixel has; rows add up to 1."""
+    place = ((torch.arange(pixels) - offset) / stride).clamp(0, cells - 1)
+    return (1 - (place[:, None] - torch.arange(cells)).abs()).clamp(min=0)

@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from backbones.explain.grad_cam import captum_attributions, explain_maps, resize_heat
+from backbones.explain.grad_cam import captum_attributions, explain_maps, spread_heat
 from detection.data.detection_batches import picture_batch
 from detection.heads.region_reader import RegionReader
 from detection.loaded_detector import Detector
@@ -67,7 +68,8 @@ def explain_detections(
         differences = (boxes[0, :, label - 1] - box).abs().amax(1) + (scores[0, :, label - 1] - score).abs()
         region = int(differences.masked_fill(~proposals.valid[0], torch.inf).argmin())
         heat = _explain(model, features, proposals.boxes[:, region : region + 1], label, batch)
-        whole = resize_heat(heat[None, None, :height, :width], pixels.shape[:2])
+        seen = heat[None, None, :height, :width]
+        whole = F.interpolate(seen, pixels.shape[:2], mode="bilinear", align_corners=False)
         heats.append(whole[0, 0].cpu().numpy())
     return heats
 
@@ -81,8 +83,12 @@ def _explain(model: FasterRCNN, features: list[Tensor], region: Tensor, label: i
         return scores[:, 0]
 
     heats = explain_maps(score, features[:read], label - 1)
-    size = batch.images.shape[2:]
-    return torch.stack([resize_heat(heat[None, None], size)[0, 0] for heat in heats]).sum(0)
+    strides = [spec.stride for spec in model.feature_specs.values()]
+    spread = [
+        spread_heat(heat[None], batch.images.shape[2:], stride)
+        for heat, stride in zip(heats, strides, strict=False)
+    ]
+    return torch.cat(spread).sum(0)
 
 
 def _score(model: FasterRCNN, features: list[Tensor], regions: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:

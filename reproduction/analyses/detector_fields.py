@@ -168,7 +168,7 @@ def _measure(one: _Detector, maps: RpnMaps, config: DetectorFieldsConfig, device
     fields = find_fields(maps, maps.strides, device)
     own = find_fields(maps.own, maps.strides, device)
     side = options.side or _side(fields)
-    if one.weights is None or options.input == "normal":
+    if one.weights is None or options.noise:
         pictures = _noise(options.pictures, side, config.run.seed, device)
     else:
         pictures = _validation_pictures(one, options.pictures, side, device)

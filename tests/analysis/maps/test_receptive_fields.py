@@ -119,7 +119,7 @@ def test_networks_of_ours(random_network, batches):
         outside[24 - reach : 25 + reach, 24 - reach : 25 + reach] = False
         assert (gradient[outside] == 0).all() and (gradient[24 - reach] > 0).any()
     assert (found["effective"] <= found["theoretical"]).all() and found["pictures"] == 10
-    noise = measure_receptive_fields(network, batches, ReceptiveOptions(input="normal"), 0)
+    noise = measure_receptive_fields(network, batches, ReceptiveOptions(noise=True), 0)
     assert noise["gradient/res4"].shape == (16, 16)
     # Batches do not matter.
     joined = [tuple(torch.cat(parts) for parts in zip(*batches, strict=True))]

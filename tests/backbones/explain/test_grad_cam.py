@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from backbones import create_model
-from backbones.explain.grad_cam import explain_answers, explain_maps, resize_heat
+from backbones.explain.grad_cam import explain_answers, explain_maps, spread_heat
 from backbones.features import FeatureNetwork
 from foundation.errors import UserError
 
@@ -31,9 +31,9 @@ def test_grad_cam_is_the_papers_formula(name, pictures):
     with torch.no_grad():
         maps = FeatureNetwork(network, ["res4"])(pictures)["res4"]
     alpha = network.fc.weight[targets] / maps[0, 0].numel()
-    cam = (alpha[:, :, None, None] * maps).sum(1, keepdim=True).relu()
+    cam = (alpha[:, :, None, None] * maps).sum(1).relu()
     assert cam.max() > 0
-    torch.testing.assert_close(found, resize_heat(cam, (16, 16))[:, 0], rtol=1e-4, atol=1e-8)
+    torch.testing.assert_close(found[:, ::4, ::4], cam, rtol=1e-4, atol=1e-8)  # at the cells' places
 
 
 class GuidedRelu(torch.autograd.Function):
@@ -79,11 +79,22 @@ def test_a_network_that_looks_at_a_corner_is_warm_there():
     pictures[:, :, :8, 24:] = 1  # two by two cells of stride 4 at the top right
     found = explain_answers(network, pictures, torch.tensor([1]), "res4")
     corner = torch.zeros(32, 32, dtype=torch.bool)
-    corner[:10, 22:] = True  # half a cell of stride 4 further, by bilinear resizing
+    # Cells lie at pixels 0, 4, …: those at 0 and 4, 24 and 28 are warm, and nothing from the next cells on.
+    corner[:8, 21:] = True
     warmest = found.grad_cam.max().item()
     assert found.grad_cam[0, 0, -1].item() == pytest.approx(warmest, rel=1e-5) and warmest > 0
     assert (found.grad_cam[0][~corner] == 0).all()
     assert (found.guided_grad_cam[0, :, ~corner] == 0).all()
+
+
+def test_heat_lies_where_cells_look():
+    heat = torch.tensor([[[0.0, 8.0], [4.0, 0.0]]])
+    # Cells are at pixels 0 and 2; the last column lies beside the last cell.
+    found = spread_heat(heat, (3, 4), 2)
+    assert found.tolist() == [[[0, 4, 8, 8], [2, 3, 4, 4], [4, 2, 0, 0]]]
+    # With pooling two by two they are at 0.5 and 2.5.
+    assert spread_heat(heat, (1, 4), 2, 0.5).tolist() == [[[0, 2, 6, 8]]]
+    assert spread_heat(torch.ones(1, 1, 1), (2, 2), 32).tolist() == [[[1, 1], [1, 1]]]
 
 
 def test_of_several_maps_each_has_its_own_heat():

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
-from backbones.explain.grad_cam import resize_heat
+from backbones.explain.grad_cam import spread_heat
 from detection.build import LoadedDetector, assemble, load_detector
 from detection.config import DetectionConfig
 from detection.data.detection_batches import picture_batch
@@ -65,14 +66,14 @@ def test_heat_is_grad_cam_of_the_regions_score(kind, tiny_options, pixels):
         gradients = torch.autograd.grad(
             scores[0, region, label - 1], features, retain_graph=True, allow_unused=True
         )
-        cams = [
-            (gradient.mean((2, 3), keepdim=True) * values).sum(1, keepdim=True).relu()
-            for gradient, values in zip(gradients, fixed, strict=True)
-            if gradient is not None
-        ]
+        size, whole = batch.images.shape[2:], 0
+        for gradient, values, spec in zip(gradients, fixed, model.feature_specs.values(), strict=True):
+            if gradient is not None:
+                cam = (gradient.mean((2, 3), keepdim=True) * values).sum(1).relu()
+                whole = whole + spread_heat(cam, size, spec.stride)
         height, width = batch.sizes[0].int().tolist()
-        whole = sum(resize_heat(cam, batch.images.shape[2:]) for cam in cams)[:, :, :height, :width]
-        expected = resize_heat(whole, (40, 60))[0, 0].detach().numpy()
+        whole = whole[None, :, :height, :width]
+        expected = F.interpolate(whole, (40, 60), mode="bilinear")[0, 0].detach().numpy()
         np.testing.assert_allclose(heat, expected, rtol=1e-3, atol=1e-5 * max(1e-6, expected.max()))
     assert max(heat.max() for heat in heats) > 0
 

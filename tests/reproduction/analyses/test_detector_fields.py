@@ -108,7 +108,7 @@ def test_a_trained_detector_sees_its_validation_pictures(trained: Path, tmp_path
     (label,) = result["networks"]
     assert label == "run/last" and result["networks"][label]["weights"] == str(trained)
     assert result["networks"][label]["pictures"] == 2  # all that there are
-    noise = analyze("receptive", [trained], tmp_path / "noise", [*keys, "receptive.input=normal"])
+    noise = analyze("receptive", [trained], tmp_path / "noise", [*keys, "receptive.noise=true"])
     assert noise["networks"][label]["pictures"] == 20
     assert noise["networks"][label]["fields"] != result["networks"][label]["fields"]
 
