@@ -19,7 +19,7 @@ from backbones.weights.weight_files import read_header
 from classification.config import PretrainConfig
 from classification.data.opened_splits import open_validation
 from classification.data.shapes_folders import CLASSES
-from reproduction.analyze import file_name
+from reproduction.analyses.analysis_folder import file_name
 from training.config import load_config
 from training.loader import Item
 
