@@ -4,6 +4,7 @@ A file takes pictures of any batch, height and width, as they are after resizing
 class. `check_export` compares a file with the network that it was made of.
 """
 
+import copy
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -30,6 +31,18 @@ from segmentation.model.segmenter import Segmenter
 Output = Literal["labels", "logits"]
 
 
+class _WholeCells(nn.Module):
+    """A network that answers as it is evaluated, without its auxiliary head; a copy."""
+
+    def __init__(self, network: Segmenter) -> None:
+        super().__init__()
+        self.network, self.input_spec = copy.deepcopy(network), network.input_spec
+        self.network.aux_classifier = None
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        return self.network.whole_cells(images)
+
+
 class ExportedSegmenter(nn.Module):
     """What goes into a file: a copy of a network in eval mode, without its auxiliary head.
 
@@ -47,8 +60,7 @@ class ExportedSegmenter(nn.Module):
     ) -> None:
         super().__init__()
         check_choice("output", output, get_args(Output))
-        self.logits = Exported(cast(Any, network), pixels=pixels, fold=fold).cpu()
-        cast(Any, self.logits.network).aux_classifier = None
+        self.logits = Exported(cast(Any, _WholeCells(network)), pixels=pixels, fold=fold).cpu()
         self.outputs = [output]
         self.eval()
 

@@ -89,7 +89,7 @@ def _logits(network: Segmenter, image: Tensor, options: SearchOptions, *, bf16: 
 
 def _of_view(network: Segmenter, image: Tensor, *, bf16: bool) -> Tensor:
     with torch.autocast(image.device.type, torch.bfloat16, enabled=bf16):
-        return network(network.input_spec.normalise(image))["out"]
+        return network.whole_cells(network.input_spec.normalise(image))["out"]
 
 
 def windows(size: tuple[int, int], window: int, overlap: float) -> Iterator[tuple[int, int]]:

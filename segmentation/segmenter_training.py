@@ -19,13 +19,14 @@ from segmentation.config import SegmentationConfig
 from segmentation.data.segmentation_batches import LabelledPictures, evaluation_batches, training_batches
 from segmentation.data.segmentation_sets import check_set, open_set
 from segmentation.metrics.confusion_matrix import ConfusionMatrix
+from segmentation.model.map_sizes import pad_to_cells
 from segmentation.model.segmenter import Segmenter
 from segmentation.pixel_losses import segmentation_losses
 from segmentation.results.counted_pictures import name_pictures
 from segmentation.results.segmentation_result import segmentation_result
 from segmentation.results.segmenter_pictures import SegmenterPictures
 from segmentation.set_search import folded_for_search, search_batch, search_set
-from segmentation.types import Batch, SegmentationDataset
+from segmentation.types import IGNORED, Batch, SegmentationDataset
 from training.devices import convolution_layout, is_main, process_group, rank, resolve_device, world_size
 from training.loader import read_once
 from training.progress.remaining_time import seconds_each
@@ -99,7 +100,7 @@ def _read_picture(dataset: SegmentationDataset, index: int) -> None:
 
 
 def network_input(network: Segmenter, batch: Batch) -> Tensor:
-    """(N, 3, H, W) normalised; padding becomes the mean colour, 0, as that of the convolutions.
+    """(N, 3, H, W) normalised, padded to whole cells; padding is the mean colour, 0, as that of convolutions.
 
     Black padding would be as far from it as a picture gets, and the statistics of batch normalisation, which
     see the padding, would fit whole pictures worse.
@@ -107,7 +108,8 @@ def network_input(network: Segmenter, batch: Batch) -> Tensor:
     images = network.input_spec.normalise(batch.images)
     height, width = batch.sizes.view(-1, 2, 1, 1, 1).unbind(dim=1)
     rows, columns = (torch.arange(side, device=images.device) for side in images.shape[2:])
-    return images.masked_fill((rows[:, None] >= height) | (columns >= width), 0)
+    images = images.masked_fill((rows[:, None] >= height) | (columns >= width), 0)
+    return pad_to_cells(images, network.stride)
 
 
 def segmentation_task(
@@ -140,7 +142,8 @@ def segmentation_task(
 
     def losses(module: nn.Module, batch: Batch) -> dict[str, Tensor]:
         images = network_input(network, batch).contiguous(memory_format=layout)
-        return segmentation_losses(module(images), batch.labels, config.loss)
+        labels = pad_to_cells(batch.labels, network.stride, IGNORED)
+        return segmentation_losses(module(images), labels, config.loss)
 
     def evaluate() -> Evaluation:
         matrix = ConfusionMatrix(len(validation.classes))

@@ -22,6 +22,15 @@ def resize_bilinear(maps: Tensor, size: tuple[int, int] | torch.Size) -> Tensor:
     return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
 
 
+def pad_to_cells(images: Tensor, stride: int, value: float = 0) -> Tensor:
+    """Pictures (N, …, H, W) padded below and right to the next multiples of a stride.
+
+    Then every cell of a map covers the same pixels whatever the size is: a map of ⌈H / stride⌉ cells that is
+    stretched over H pixels moves what it says by up to a cell, growing towards the far border.
+    """
+    return F.pad(images, (0, -images.shape[-1] % stride, 0, -images.shape[-2] % stride), value=value)
+
+
 class GridAverage(nn.Module):
     """Averages over the cells of a grid of bins · bins, (N, C, h, w) → (N, C, bins, bins).
 

@@ -66,6 +66,7 @@ class Maps(NamedTuple):
             backbone with one map.
         output_stride: of the last map.
         dilation: stages to dilate for it.
+        coarsest: stride of the coarsest map in the head, which pools the last one of VGG.
     """
 
     specs: Mapping[str, FeatureSpec]
@@ -73,6 +74,7 @@ class Maps(NamedTuple):
     aux_reads: str | None
     output_stride: int
     dilation: tuple[str, ...]
+    coarsest: int
 
     @property
     def channels(self) -> list[int]:
@@ -109,7 +111,7 @@ def choose_maps(kind_name: str, backbone: str, output_stride: int | None, option
             )
         finer.append(found[0])
     aux_reads = list(specs)[-2] if len(specs) > 1 else None
-    return Maps(specs, (*finer, last), aux_reads, stride, dilation)
+    return Maps(specs, (*finer, last), aux_reads, stride, dilation, stride * pooled)
 
 
 def has_fc6(backbone: str) -> bool:

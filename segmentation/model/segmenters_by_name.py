@@ -86,6 +86,7 @@ def create_model(
         options=_options(trunk, maps, num_classes=num_classes, aux=aux, dilated=KINDS[kind].output_stride),
         reads=maps.reads,
         aux_reads=aux_reads,
+        stride=maps.coarsest,
     )
     _finish_heads(network, norm)
     if weights is not None:

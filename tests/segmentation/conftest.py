@@ -71,6 +71,9 @@ class ByColour(nn.Module):
         self.seen.append((images.shape[2], images.shape[3]))
         return {"out": images * self.scale}
 
+    def whole_cells(self, images: Tensor) -> dict[str, Tensor]:
+        return self(images)  # its cells are pixels
+
 
 @pytest.fixture
 def by_colour() -> ByColour:

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segmentation.model.map_sizes import GridAverage, resize_bilinear
+from segmentation.model.map_sizes import GridAverage, pad_to_cells, resize_bilinear
 
 
 def test_the_convention_of_corners():
@@ -19,6 +19,15 @@ def test_the_convention_of_corners():
     # With corners aligned the first would have been 0, 1/3, 2/3, 1.
     square = torch.tensor([[0.0, 1.0], [2.0, 3.0]]).view(1, 1, 2, 2)
     assert resize_bilinear(square, (4, 4))[0, 0, 1].tolist() == [0.5, 0.75, 1.25, 1.5]
+
+
+def test_padding_to_whole_cells():
+    labels = torch.ones(2, 5, 8, dtype=torch.uint8)
+    padded = pad_to_cells(labels, 4, 255)
+    assert padded.shape == (2, 8, 8) and padded.dtype == torch.uint8
+    assert (padded[:, :5] == 1).all() and (padded[:, 5:] == 255).all()
+    assert pad_to_cells(torch.ones(1, 3, 4, 8), 4).shape == (1, 3, 4, 8)
+    assert pad_to_cells(torch.ones(1, 3, 1, 1), 4).flatten().tolist() == 3 * ([1.0] + 15 * [0.0])
 
 
 @pytest.mark.parametrize("bins", [1, 2, 3, 6])

@@ -1,15 +1,17 @@
 """Networks for semantic segmentation against torchvision's on the same weights."""
 
 from collections.abc import Callable
+from typing import Any, cast
 
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.models import segmentation as theirs
 
 import segmentation
 from backbones.norm import fold_batchnorm
+from segmentation.model.segmenter import Segmenter
 from segmentation.types import IGNORED
 
 SIZE = (97, 131)
@@ -114,3 +116,43 @@ def test_networks_can_be_exported_for_any_size(kind: str):
     images = torch.randn(1, 3, 75, 91)
     with torch.no_grad():
         torch.testing.assert_close(program(images)["out"], network(images)["out"])
+
+
+class EveryFourth(nn.Module):
+    """One map, every fourth pixel of the first colour."""
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        return {"res2": images[:, :1, ::4, ::4]}
+
+
+def test_cells_are_enlarged_by_their_stride():
+    network: Any = Segmenter(
+        cast(Any, EveryFourth()),
+        nn.Identity(),
+        None,
+        name="x",
+        options={},
+        reads=["res2"],
+        aux_reads=None,
+        stride=4,
+    )
+    row = torch.zeros(1, 3, 1, 6)
+    row[..., 4] = 1  # cells 0 and 1, of the pixels 0 and 4
+    # Output pixel i reads the place (i + 0.5) / 4 − 0.5 of the cells, whatever the picture's width is.
+    assert network.whole_cells(row)["out"].flatten().tolist() == [0, 0, 0.125, 0.375, 0.625, 0.875]
+    wider = network.whole_cells(F.pad(row, (0, 3)))["out"].flatten()
+    assert wider[:6].tolist() == [0, 0, 0.125, 0.375, 0.625, 0.875]
+    # torchvision's way stretches two cells over the picture: places (i + 0.5) / 3 − 0.5.
+    assert network(row)["out"].flatten().tolist() == pytest.approx([0, 0, 1 / 3, 2 / 3, 1, 1], abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "stride"), [("deeplabv3_resnet18", 8), ("fcn8s_vgg16", 32), ("fcn_vgg16", 16)]
+)
+def test_the_coarsest_map_is_known(name: str, stride: int):
+    options: Any = {"output_stride": 16} if name == "fcn_vgg16" else {}
+    network = segmentation.create_model(name, num_classes=2, **options)
+    assert network.stride == stride
+    with torch.no_grad():
+        found = network.eval().whole_cells(torch.randn(1, 3, 70, 97))
+    assert found["out"].shape == (1, 2, 70, 97)
