@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from analysis import gradients, lesions, paths, responses, signal, similarity, surface
 from analysis.arrays import Arrays
-from analysis.figures import analysis_figures, heat_figure, map_figures, receptive_figure
+from analysis.figures import analysis_figures, heat_figure, matrix_figures, receptive_figure
 from analysis.maps import heat_maps, receptive_fields
 
 
@@ -79,7 +79,7 @@ KINDS = {
         needs_labels=lambda options: False,
         measure=lambda one, other, batches, options, seed: similarity.measure_similarity(one, other, batches),
         summarise=lambda arrays, options: similarity.summarise_similarity(arrays),
-        draw=lambda labelled, options: map_figures.draw_similarity(labelled),
+        draw=lambda labelled, options: matrix_figures.draw_similarity(labelled),
         of_pairs=True,
     ),
     "surface": Kind(
@@ -87,7 +87,7 @@ KINDS = {
         needs_labels=lambda options: True,
         measure=surface.measure_surface,
         summarise=lambda arrays, options: surface.summarise_surface(arrays),
-        draw=lambda labelled, options: map_figures.draw_surface(labelled),
+        draw=lambda labelled, options: matrix_figures.draw_surface(labelled),
         resumes=True,
     ),
     "receptive": Kind(

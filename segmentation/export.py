@@ -4,7 +4,6 @@ A file takes pictures of any batch, height and width, as they are after resizing
 class. `check_export` compares a file with the network that it was made of.
 """
 
-import copy
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -32,12 +31,11 @@ Output = Literal["labels", "logits"]
 
 
 class _WholeCells(nn.Module):
-    """A network that answers as it is evaluated, without its auxiliary head; a copy."""
+    """A network that answers as it is evaluated."""
 
     def __init__(self, network: Segmenter) -> None:
         super().__init__()
-        self.network, self.input_spec = copy.deepcopy(network), network.input_spec
-        self.network.aux_classifier = None
+        self.network, self.input_spec = network, network.input_spec
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         return self.network.whole_cells(images)
@@ -61,6 +59,7 @@ class ExportedSegmenter(nn.Module):
         super().__init__()
         check_choice("output", output, get_args(Output))
         self.logits = Exported(cast(Any, _WholeCells(network)), pixels=pixels, fold=fold).cpu()
+        cast(Any, self.logits.network).network.aux_classifier = None
         self.outputs = [output]
         self.eval()
 

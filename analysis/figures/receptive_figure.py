@@ -25,7 +25,7 @@ def draw_receptive_fields(labelled: Mapping[str, Arrays], boxes: Mapping[str, Bo
     columns = max(len(arrays["features"]) for arrays in labelled.values())
     panels = [(label, place) for label in labelled for place in range(len(labelled[label]["features"]))]
     figure, axes = new_axes(-(-len(panels) // columns), columns, size=(2.3, 2.75))
-    for axis, (label, place) in zip(axes.flat, panels, strict=False):
+    for axis, (label, place) in zip(axes.flat[: len(panels)], panels, strict=True):
         arrays = labelled[label]
         name = str(arrays["features"][place])
         _draw_field(axis, arrays, place, (boxes or {}).get(label, {}).get(name, np.zeros((0, 4))))

@@ -23,9 +23,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-Maps = Callable[
-    [Tensor], Mapping[str, Tensor]
-]  # normalised pictures (N, 3, H, W) → maps (N, C, h, w) by name
+# Normalised pictures (N, 3, H, W) → maps (N, C, h, w) by name.
+Maps = Callable[[Tensor], Mapping[str, Tensor]]
 LEAST_HEIGHT = 8  # pixels of a strip, which is as high as the largest stride
 LONGEST = 2**13  # pixels of the longest strip; what is wider counts as the whole picture
 

@@ -92,7 +92,7 @@ def unsaid_option(options: Mapping[str, Any]) -> str:
 
 def _say_what_is_assumed(weights: str | Path, network: Network) -> None:
     """Warns of what a file without header leaves open: none of it changes a shape and fails by itself."""
-    names = [name for name in ("shortcut", "stride_on") if name in network.options]
+    names = [option for option in ("shortcut", "stride_on") if option in network.options]
     said = "".join(f"{name}={network.options[name]!r}, " for name in names)
     logger.warning(
         "%s has no header. Assumed: trained with %snorm epsilon %g, on pictures as %s",
@@ -112,22 +112,22 @@ def _check_header(weights: str | Path, header: WeightsHeader, network: Network) 
             raise WeightsError(
                 f"{weights}: its header does not say {option}; save it with options=network.options"
             )
-        theirs, ours = header.options[option], network.options[option]
-        if theirs != ours:
-            raise WeightsError(
-                f"{weights} was trained with {option}={theirs!r}, not {ours!r}; give {option}={theirs!r}"
-            )
+        _refuse_other(weights, option, header.options[option], network.options[option])
+    stated, own = LATER_OPTIONS | header.options, LATER_OPTIONS | network.options
     for name in _UNIT:
-        theirs, ours = ((LATER_OPTIONS | options)[name] for options in (header.options, network.options))
-        if theirs != ours:
-            raise WeightsError(
-                f"{weights} was trained with {name}={theirs!r}, not {ours!r}; give {name}={theirs!r}"
-            )
-    theirs, ours = ((LATER_OPTIONS | options)["stem_pool"] for options in (header.options, network.options))
+        _refuse_other(weights, name, stated[name], own[name])
+    theirs, ours = stated["stem_pool"], own["stem_pool"]
     if theirs != ours:
         raise WeightsError(
             f"{weights} is for stem_pool={theirs!r}, not {ours!r}; give stem_pool={theirs!r}, "
             "or convert it with --stem-pool as detectron2 does"
+        )
+
+
+def _refuse_other(weights: str | Path, option: str, theirs: object, ours: object) -> None:
+    if theirs != ours:
+        raise WeightsError(
+            f"{weights} was trained with {option}={theirs!r}, not {ours!r}; give {option}={theirs!r}"
         )
 
 

@@ -83,10 +83,10 @@ def _explain(model: FasterRCNN, features: list[Tensor], region: Tensor, label: i
         return scores[:, 0]
 
     heats = explain_maps(score, features[:read], label - 1)
-    strides = [spec.stride for spec in model.feature_specs.values()]
+    strides = [spec.stride for spec in model.feature_specs.values()][:read]
     spread = [
         spread_heat(heat[None], batch.images.shape[2:], stride)
-        for heat, stride in zip(heats, strides, strict=False)
+        for heat, stride in zip(heats, strides, strict=True)
     ]
     return torch.cat(spread).sum(0)
 

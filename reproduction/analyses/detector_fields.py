@@ -117,7 +117,7 @@ def _open(
         if labels.count(label) > 1:
             raise UserError(f"two detectors would be called {label}; give each file once, or rename one")
     trained = any(text.startswith("backbone.weights=") for text in changes)
-    for label, path in zip(labels, configs, strict=False):
+    for label, path in zip(labels[: len(configs)], configs, strict=True):
         config = load_config(DetectionConfig, path, changes)
         with DRAWING, seeded(seed):
             model = assemble(config, num_classes=1, weights=config.backbone.weights if trained else None)

@@ -190,6 +190,10 @@ def test_a_module_is_moved():
     module = nn.Linear(1, 1)
     assert on_device(module, None, "cpu") is module
     assert on_device(module, "meta", "cpu").weight.device.type == "meta"
+    # Copies for inference on a CPU are in channels_last, which is for CPUs alone.
+    last = nn.Conv2d(4, 4, 3).to(memory_format=torch.channels_last)
+    assert not on_device(last, "cpu", "cpu").weight.is_contiguous()
+    assert on_device(last, "meta", "cpu").weight.is_contiguous()
     with pytest.raises(
         UserError, match=r"^device nowhere cannot be used \(.*\); leave it out, or give 'cpu'$"
     ):

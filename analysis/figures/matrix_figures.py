@@ -1,4 +1,4 @@
-"""The figures of analyses that are maps: similarities of layers, and surfaces of the loss."""
+"""The figures of analyses that are matrices: similarities of layers, and the loss at a grid of points."""
 
 import textwrap
 from math import ceil, log

@@ -1,9 +1,9 @@
-"""What maps show; that all figures are written whole is in test_analysis_figures."""
+"""What matrices show; that all figures are written whole is in test_analysis_figures."""
 
 import numpy as np
 import pytest
 
-from analysis.figures.map_figures import draw_similarity, draw_surface
+from analysis.figures.matrix_figures import draw_similarity, draw_surface
 
 
 def matrix(names, others):
