@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -73,6 +73,22 @@ def made() -> Callable[..., list[list[str]]]:
         return [shlex.split(line) for line in lines.replace("\\\n", " ").splitlines()]
 
     return commands
+
+
+@pytest.fixture(scope="session")
+def bounded() -> Callable[[], AbstractContextManager[None]]:
+    """with bounded(): what would take hours without a bound takes ten seconds at most.
+
+    Processor time, and far more than is needed, since a busy machine must not decide.
+    """
+
+    @contextmanager
+    def limit() -> Iterator[None]:
+        started = time.process_time()
+        yield
+        assert time.process_time() - started < 10
+
+    return limit
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 import os
 import pickle
 import struct
-import time
 import tracemalloc
 from collections import OrderedDict
 
@@ -176,14 +175,13 @@ def test_what_stands_for_more_than_its_bytes_is_refused():
         20_000 * b"]" + 20_000 * b"a" + b".",  # a list in a list, and so on
     ],
 )
-def test_a_number_in_a_pickle_costs_nothing(content):
+def test_a_number_in_a_pickle_costs_nothing(content, bounded):
     tracemalloc.start()
-    started = time.perf_counter()
-    try:
-        read_arrays(content)
-    except PickleError as error:
-        assert str(error)
-    assert time.perf_counter() - started < 1
+    with bounded():
+        try:
+            read_arrays(content)
+        except PickleError as error:
+            assert str(error)
     assert tracemalloc.get_traced_memory()[1] < 16 << 20
     tracemalloc.stop()
 

@@ -2,8 +2,8 @@
 
 import ast
 import struct
-import time
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -64,17 +64,17 @@ def test_other_formats_are_none(tmp_path: Path, format: str):
         (9000, 9000, "a.png: 9000x9000 pixels in 69 bytes: it is damaged, or of one colour; to read it, set"),
     ],
 )
-def test_too_many_pixels_are_refused_at_once(tmp_path: Path, width: int, height: int, message: str):
+def test_too_many_pixels_are_refused_at_once(
+    tmp_path: Path, width: int, height: int, message: str, bounded: Callable
+):
     (tmp_path / "a.png").write_bytes(png(width, height))
     for read in (
         load_image,
         image_size,
         lambda p: decode_crop(p.read_bytes(), str(p), lambda h, w: (0, 0, w, h), 8),
     ):
-        started = time.perf_counter()
-        with pytest.raises(UserError) as caught:
+        with bounded(), pytest.raises(UserError) as caught:
             read(tmp_path / "a.png")
-        assert time.perf_counter() - started < 0.5
         assert message in str(caught.value) and "MAX_PICTURE_PIXELS" in str(caught.value)
         assert "\n" not in str(caught.value)
 

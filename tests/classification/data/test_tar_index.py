@@ -3,7 +3,6 @@
 import io
 import re
 import tarfile
-import time
 
 import pytest
 
@@ -115,7 +114,7 @@ def test_sizes_cost_nothing(tmp_path):
         list(list_members(path))
 
 
-def test_a_long_pax_header_is_read_in_time_of_its_length(tmp_path):
+def test_a_long_pax_header_is_read_in_time_of_its_length(tmp_path, bounded):
     records = b"5 a=\n" * 200_000
     path = tmp_path / "a.tar"
     path.write_bytes(
@@ -123,6 +122,5 @@ def test_a_long_pax_header_is_read_in_time_of_its_length(tmp_path):
     )
     with path.open("ab") as file:
         file.write(header(b"00000000000", b"0", b"a.jpg") + bytes(1024))
-    started = time.perf_counter()
-    assert [member.name for member in list_members(path)] == ["a.jpg"]
-    assert time.perf_counter() - started < 2
+    with bounded():
+        assert [member.name for member in list_members(path)] == ["a.jpg"]

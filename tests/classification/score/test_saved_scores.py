@@ -1,6 +1,5 @@
 import json
 import math
-import time
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -156,7 +155,7 @@ def test_ids_do_not_depend_on_where_the_data_lie(name, expected):
     assert portable_id(name) == expected
 
 
-def test_a_deflated_archive_and_a_header_of_terabytes_are_refused(tmp_path):
+def test_a_deflated_archive_and_a_header_of_terabytes_are_refused(tmp_path, bounded):
     np.savez_compressed(tmp_path / "a.npz", labels=np.zeros(1 << 20, dtype=np.int64))
     with pytest.raises(UserError, match=r"a.npz: .*entries unpack to 8,388,\d+ bytes from"):
         load_scores(tmp_path / "a.npz")
@@ -164,7 +163,5 @@ def test_a_deflated_archive_and_a_header_of_terabytes_are_refused(tmp_path):
     content = path.read_bytes()
     assert content.count(b"(3, 2), }            ") == 1
     path.write_bytes(content.replace(b"(3, 2), }            ", b"(1099511627776, 2), }"))
-    started = time.perf_counter()
-    with pytest.raises(UserError, match="0.npz: .*; give a file that --save-logits wrote"):
+    with bounded(), pytest.raises(UserError, match="0.npz: .*; give a file that --save-logits wrote"):
         load_scores(path)
-    assert time.perf_counter() - started < 1
