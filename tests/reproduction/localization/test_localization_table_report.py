@@ -51,5 +51,5 @@ def test_the_record_holds_all_numbers(tmp_path: Path):
     rows = {row["key"]: row for row in record(read_lines(LOCALIZATION_TABLES["14"].rows, tmp_path))}
     ours = rows["ensemble"]
     assert ours["errors"] == [20] and ours["difference"] == pytest.approx(11.1)
-    assert ours["elsewhere"] == {"test": {"value": 9.0, "deviation": None, "best": None}}
+    assert ours["elsewhere"] == {"test": {"value": 9.0, "deviation": None, "best": None, "median": False}}
     assert rows["googlenet"]["paper"] is None and rows["googlenet"]["ours"] is False
