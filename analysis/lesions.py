@@ -13,7 +13,7 @@ from torch import Tensor
 from analysis.arrays import Arrays, Batches, check_pictures, to_arrays
 from analysis.networks.chain import Chain
 from backbones.lesion import reordered_blocks, same_shapes, without_blocks
-from backbones.norm import inference_copy
+from backbones.norm import folded_copy
 from backbones.spec import Network
 from foundation.errors import UserError, check_choice
 from training.config import require_positive
@@ -85,7 +85,7 @@ def measure_lesions(network: Network, batches: Batches, options: LesionOptions, 
         OptionError: the network has no blocks, or not those asked for.
         UserError: no pictures, too few blocks for a number asked for.
     """
-    folded = inference_copy(network)
+    folded = folded_copy(network)
     chain = Chain(folded)
     for name in options.blocks:
         check_choice("block", name, chain.names)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from analysis.arrays import Arrays, Batches, check_pictures, to_arrays
-from backbones.norm import inference_copy
+from backbones.norm import folded_copy
 from backbones.spec import Network
 from training.config import require_positive
 
@@ -58,7 +58,7 @@ def measure_responses(network: Network, batches: Batches) -> Arrays:
     Raises:
         UserError: no pictures.
     """
-    folded = inference_copy(network)
+    folded = folded_copy(network)
     layers = {
         name: module
         for name, module in folded.named_modules()

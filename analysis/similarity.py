@@ -10,7 +10,7 @@ from torch import Tensor
 
 from analysis.arrays import Arrays, check_pictures, to_arrays
 from analysis.networks.chain import Chain
-from backbones.norm import inference_copy
+from backbones.norm import folded_copy
 from backbones.spec import Network
 from foundation.errors import UserError
 from training.config import require_positive
@@ -100,7 +100,7 @@ def measure_similarity(one: Network, other: Network, batches: Pairs) -> Arrays:
         UserError: no pictures, or in no batch four of them.
     """
     networks = [one] if other is one else [one, other]
-    chains = [Chain(inference_copy(net)) for net in networks]
+    chains = [Chain(folded_copy(net)) for net in networks]
     sums = BatchedCKA()
     pictures = seen = 0
     for pair in batches:

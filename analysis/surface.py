@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from analysis.arrays import Arrays, Batches, check_pictures
 from analysis.lesions import count_wrong
-from backbones.norm import fold_batchnorm, inference_copy
+from backbones.norm import fold_batchnorm, folded_copy
 from backbones.spec import Network
 from foundation.errors import UserError
 from training.config import require_between, require_positive
@@ -192,7 +192,7 @@ def measure_surface(
     """
     generator = torch.Generator().manual_seed(seed)
     drawn = [draw_direction(network, generator) for _ in range(options.dimensions)]
-    folded = inference_copy(network)
+    folded = folded_copy(network)
     half = options.points // 2
     x = np.arange(-half, half + 1) * (options.reach / half)
     y = x if options.dimensions == 2 else np.zeros(1)

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from backbones.networks.fused_blocks import fuse_convolutions
 from foundation.errors import OptionError
 
 DEFAULT_EPS = 1e-5  # torch's, which headers state where nothing else is known
@@ -159,8 +160,8 @@ def fold_batchnorm(network: Network) -> Network:
     return folded
 
 
-def inference_copy(network: Network) -> Network:
-    """A copy that answers faster than the network, to rounding alike, in evaluation mode.
+def folded_copy(network: Network) -> Network:
+    """A copy that answers faster than the network, to rounding alike, made of the same blocks.
 
     Normalisation is folded (see `fold_batchnorm`), and on a CPU convolutions compute in channels_last.
 
@@ -172,6 +173,17 @@ def inference_copy(network: Network) -> Network:
     network.train(was_training)
     if next(network.parameters()).device.type == "cpu":
         folded.to(memory_format=torch.channels_last)
+    return folded
+
+
+def inference_copy(network: Network) -> Network:
+    """A `folded_copy` that is faster still on a CPU, where convolutions also add and activate.
+
+    Its blocks are other modules (`backbones.networks.fused_blocks`), with parameters of other names.
+    """
+    folded = folded_copy(network)
+    if next(network.parameters()).device.type == "cpu":
+        fuse_convolutions(folded)
     return folded
 
 

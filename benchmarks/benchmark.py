@@ -21,6 +21,7 @@ from benchmarks.backbone_speed import Call, Pair, host_networks, memory_table, s
 from benchmarks.cifar_speed import cifar_calls, recompute_table
 from benchmarks.detector_speed import detection_calls, detector_memory
 from benchmarks.evaluation_speed import evaluation_calls
+from benchmarks.inference_speed import inference_calls
 from benchmarks.localization_speed import localization_calls, localization_memory
 from benchmarks.picture_speed import picture_calls, pixel_errors
 from benchmarks.segmentation_speed import segmentation_calls
@@ -118,6 +119,7 @@ PARTS: dict[str, Callable[[str], Iterator[Pair]]] = {
     "classification": classification_part,
     "detectors": detection_calls,
     "evaluation": lambda device: evaluation_calls(),
+    "inference": lambda device: inference_calls(),
     "localization": localization_calls,
     "pictures": picture_calls,
     "segmentation": segmentation_calls,

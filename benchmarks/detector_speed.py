@@ -12,7 +12,7 @@ from torch import Tensor
 from torchvision.models.detection import FasterRCNN as PeerFasterRCNN
 from torchvision.ops import poolers, roi_align
 
-from backbones.norm import fold_batchnorm
+from backbones.norm import inference_copy
 from benchmarks.backbone_speed import Call, Pair, bytes_table
 from benchmarks.peers import NUM_CLASSES, detectors
 from detection.heads.candidates import Detections
@@ -105,7 +105,7 @@ def inference_calls(both: Contest, cast: Cast) -> tuple[str, Callable[[Batch], A
     """What is timed, ours and the peer's."""
     return (
         "inference",
-        partial(find, fold_batchnorm(both.ours.eval()), cast=cast),
+        partial(find, inference_copy(both.ours), cast=cast),
         partial(find_peer, both, cast),
     )
 
@@ -150,6 +150,19 @@ def find_peer(both: Contest, cast: Cast) -> list[dict[str, Tensor]]:
 def require_equal(both: Contest) -> float:
     """Both find the same; the peer pools with our half-pixel shift here, and neither rounds to TF32.
 
+    Returns and raises what `require_same_detections` does.
+    """
+    # torchvision has no switch for the shift.
+    with (
+        mock.patch.object(poolers, "roi_align", partial(roi_align, aligned=True)),
+        torch.backends.cudnn.flags(enabled=True, allow_tf32=False),
+    ):
+        return require_same_detections(find(both.ours, both.batch, nullcontext), find_peer(both, nullcontext))
+
+
+def require_same_detections(ours: Detections, theirs: list[dict[str, Tensor]]) -> float:
+    """Refuses detections that are not the peer's.
+
     Rounding changes the order of nearly equal scores, and with it what non-maximum suppression leaves.
 
     Returns:
@@ -158,12 +171,6 @@ def require_equal(both: Contest) -> float:
     Raises:
         UserError: it is less than nine tenths, or there are none.
     """
-    # torchvision has no switch for the shift.
-    with (
-        mock.patch.object(poolers, "roi_align", partial(roi_align, aligned=True)),
-        torch.backends.cudnn.flags(enabled=True, allow_tf32=False),
-    ):
-        ours, theirs = find(both.ours, both.batch, nullcontext), find_peer(both, nullcontext)
     mine = torch.cat([ours.boxes, 100 * ours.scores[..., None], ours.labels[..., None]], dim=2)
     distances = []
     for table, valid, peer in zip(mine, ours.valid, theirs, strict=True):

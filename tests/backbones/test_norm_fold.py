@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from backbones import OptionError, create_backbone, create_model, create_trunk_and_head
-from backbones.norm import FrozenBatchNorm2d, fold_batchnorm, freeze_batchnorm, inference_copy
+from backbones.norm import FrozenBatchNorm2d, fold_batchnorm, folded_copy, freeze_batchnorm
 from training.compile import compile_blocks, recompute_blocks
 
 NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm, FrozenBatchNorm2d)
@@ -151,11 +151,11 @@ def test_the_copy_of_changed_blocks_is_independent(change, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("training", [False, True])
-def test_a_copy_for_inference(training, randomise_norms, relative_difference):
+def test_a_folded_copy(training, randomise_norms, relative_difference):
     torch.manual_seed(0)
     network = create_model("resnet18")
     randomise_norms(network)
-    copied = inference_copy(network.train(training))
+    copied = folded_copy(network.train(training))
     assert network.training is training and not copied.training
     assert not norms_in(copied) and norms_in(network)
     images = torch.randn(2, 3, 64, 64)
