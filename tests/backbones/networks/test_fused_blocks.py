@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from backbones import create_backbone, create_model
+from backbones.lesion import without_blocks
 from backbones.networks.fused_blocks import FusedBlock, FusedConv2d, FusedStage, fuse_convolutions
 from backbones.norm import folded_copy, inference_copy
 
@@ -81,6 +82,12 @@ def test_a_block_keeps_its_input_and_a_stage_too():
     with torch.inference_mode():
         stage(x), stage[0][0](x)
     assert torch.equal(x, before)
+
+
+def test_deleted_blocks_stay_deleted():
+    network, images = create_model("resnet18", num_classes=3).eval(), torch.randn(1, 3, 64, 64)
+    with torch.inference_mode(), without_blocks(network, ["res3.1", "res4.0"]):
+        torch.testing.assert_close(inference_copy(network)(images), network(images), **WITHIN)
 
 
 def test_gradients_are_those_of_the_copy_with_blocks():
