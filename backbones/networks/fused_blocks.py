@@ -1,7 +1,8 @@
 """Convolutions for inference on a CPU: the sum of a block and the ReLU happen inside oneDNN's convolution.
 
-The values are those of the modules they replace, to rounding. Where oneDNN's fused operation does not apply
-(other devices, gradients, tracing, no pictures), torch's ordinary operations compute.
+The values are those of the modules they replace, to rounding; oneDNN's ReLU makes 0 of what is not a number.
+Where the fused operation does not apply (other devices, gradients, tracing, no pictures), torch's ordinary
+operations compute.
 """
 
 from typing import Any
@@ -69,7 +70,8 @@ class FusedConv2d(nn.Conv2d):
 
 def _computes(dtype: torch.dtype) -> bool:
     """Whether oneDNN has the fused operations on this processor."""
-    if torch.backends.cpu.get_cpu_capability() not in ("AVX2", "AVX512") or not torch.backends.mkldnn.enabled:
+    onednn = torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled
+    if not onednn or torch.backends.cpu.get_cpu_capability() not in ("AVX2", "AVX512"):
         return False
     return dtype == torch.float32 or (dtype == torch.bfloat16 and _ONEDNN._is_mkldnn_bf16_supported())
 
