@@ -214,7 +214,7 @@ def kill_at() -> Callable[[Any, int], None]:
 
 
 CASES = int(os.environ.get("FUZZ_CASES", "20"))
-SECONDS, MEBIBYTES = 5.0, 100
+SECONDS, MEBIBYTES = 1.0, 100
 NUMBERS = [
     0,
     1,
@@ -282,7 +282,7 @@ def peak(reset: bool = False) -> int:
 
 @pytest.fixture
 def fuzzed() -> Callable[..., None]:
-    """Changes a file many times: each is read, or refused in one line, in 100 MiB and seconds.
+    """Changes a file many times: each is read, or refused in one line, in a second and 100 MiB.
 
     fuzzed(path, content, read, text=False): the content of a sound file, what is tried with its path, and
     whether values of its text are replaced, too.
