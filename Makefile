@@ -6,9 +6,9 @@ RUN := $(VENV)/bin/python
 PLAIN := $(VENV)/.plain
 DEVELOPER := $(VENV)/.developer
 
-.PHONY: help install test checks fuzz demo demo-full bench clean
+.PHONY: help install test checks fuzz demo demo-full bench evidence clean
 help:
-	@echo "make install | test | checks | fuzz | demo | demo-full | bench | clean   (each sets up $(VENV) if it is missing)"
+	@echo "make install | test | checks | fuzz | demo | demo-full | bench | evidence | clean   (each sets up $(VENV) if it is missing)"
 
 define INSTALL
 @$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -66,6 +66,19 @@ demo-full: $(PLAIN)
 
 bench: $(DEVELOPER)
 	$(RUN) tools/benchmark.py
+
+# What needs an NVIDIA GPU, in one sitting: tests, speed, Table 6 and pre-activation, all networks of a seed at once. Called again,
+# trainings that were stopped go on; SEEDS=2 adds the second. A rehearsal: make evidence DEVICE=cpu KEYS="schedule.total_steps=4 ..."
+DEVICE ?= cuda
+SEEDS ?= 1
+KEYS ?= run.cuda_graph=true run.compile=true run.precision=bf16
+evidence: $(DEVELOPER)
+	$(RUN) -m pytest -m gpu
+	$(RUN) tools/benchmark.py cifar --device $(DEVICE)
+	$(RUN) tools/reproduce.py --table 6 --seeds $(SEEDS) --together 9 --out runs/table6 run.device=$(DEVICE) $(KEYS) \
+	  --rows resnet20 resnet32 resnet44 resnet56 resnet110 plain20 plain32 plain44 plain56
+	$(RUN) tools/reproduce.py --table identity2 --seeds $(SEEDS) --together 2 --out runs/identity2 run.device=$(DEVICE) $(KEYS) \
+	  --rows preact_resnet110 preact_resnet164
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -9,6 +9,8 @@ import pytest
 
 from classification.config import PretrainConfig
 from detection.config import DetectionConfig
+from reproduction.published.paper import TABLES
+from reproduction.runs import choose_rows, plan_runs
 from training.config import load_config
 
 SCHEMAS = {"pretrain": PretrainConfig, "transfer": DetectionConfig}
@@ -20,9 +22,9 @@ def of_tools(commands: list[list[str]]) -> list[list[str]]:
     return [words[1:] for words in commands if len(words) > 1 and words[1].startswith("tools/")]
 
 
-@pytest.mark.parametrize("target", [*DEMOS, "bench"])
+@pytest.mark.parametrize("target", [*DEMOS, "bench", "evidence"])
 def test_tools_take_what_they_are_given(
-    target: str, made: Callable, root: Path, monkeypatch: pytest.MonkeyPatch
+    target: str, made: Callable, root: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
     monkeypatch.setattr(sys, "path", [*sys.path])  # a tool puts the repository first
     called = of_tools(made(target))
@@ -35,6 +37,9 @@ def test_tools_take_what_they_are_given(
         read = module.parser().parse_intermixed_args(arguments)
         if schema := SCHEMAS.get(Path(file).stem):
             assert load_config(schema, read.config, read.overrides)
+        if Path(file).stem == "reproduce":
+            rows = choose_rows(TABLES[read.table].rows, read.rows)
+            assert plan_runs(rows, read.seeds, tmp_path, read.overrides, read.together)
 
 
 @pytest.mark.parametrize("target", DEMOS)
@@ -47,7 +52,7 @@ def test_a_demo_reads_what_it_has_written(target: str, made: Callable):
         written.append(out)
 
 
-@pytest.mark.parametrize("target", ["install", "test", "checks", "fuzz", *DEMOS, "bench"])
+@pytest.mark.parametrize("target", ["install", "test", "checks", "fuzz", *DEMOS, "bench", "evidence"])
 def test_every_target_sets_itself_up(target: str, made: Callable, tmp_path: Path):
     """And installs the extra `dev` only for those who develop."""
     (packages,) = (words[-1] for words in made(target, f"VENV={tmp_path}/new") if "pip" in words)
