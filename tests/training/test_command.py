@@ -2,6 +2,7 @@
 
 import argparse
 import errno
+import gc
 import logging
 import shlex
 import subprocess
@@ -23,10 +24,12 @@ REMEDY = "free some and continue with --resume\n"
 
 
 @pytest.fixture(autouse=True)
-def warnings_of_pytest() -> Iterator[None]:
-    """Gives warnings back to pytest, where a command took them for its log."""
+def settings_of_pytest() -> Iterator[None]:
+    """Gives pytest its warnings and its garbage collection back, which a command has set for itself."""
+    thresholds = gc.get_threshold()
     yield
     logging.captureWarnings(False)
+    gc.set_threshold(*thresholds)
 
 
 @pytest.fixture
@@ -54,6 +57,22 @@ def call(monkeypatch: pytest.MonkeyPatch) -> Callable[..., argparse.Namespace]:
 
 class OtherError(ValueError):
     exit_status = 5
+
+
+def test_what_is_imported_is_not_searched_for_garbage(monkeypatch: pytest.MonkeyPatch):
+    full, young = [], []
+
+    def main(arguments: argparse.Namespace) -> None:
+        before = gc.get_stats()
+        kept = [[] for _ in range(1_000_000)]  # about as many objects as the modules of a training have
+        assert len(kept) == 1_000_000
+        after = gc.get_stats()
+        full.append(after[2]["collections"] - before[2]["collections"])
+        young.append(after[0]["collections"] - before[0]["collections"])
+
+    monkeypatch.setattr(sys, "argv", ["tool"])
+    run(main, new_parser("A tool."))
+    assert full == [0] and young[0] > 100
 
 
 def test_defaults(call: Callable):
