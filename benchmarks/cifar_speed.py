@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 from backbones import create_model
 from benchmarks.backbone_speed import Pair, kept_for_backward
 from benchmarks.picture_speed import cifar_augmentation
-from classification.data.cifar10 import crop_and_flip
+from classification.data.cifar10 import all_views, augmented
 from classification.data.labelled_batches import Batch, PicturesOnDevice
 from reproduction.tables import markdown_table
 from training.compile import compile_blocks, recompute_blocks
@@ -77,10 +77,10 @@ class OurLoop:
     ) -> None:
         model = create_model(name, num_classes=10).to(device)
         model.to(memory_format=torch.channels_last)
-        mean = (images[:1000].float().mean(0) / 255).to(device)
+        mean_views = all_views(images[:1000].float().mean(0) / 255).to(device)
 
         def losses(network: nn.Module, batch: Batch) -> dict[str, Tensor]:
-            x = crop_and_flip(batch.images.float() / 255 - mean, batch.seeds)
+            x = augmented(batch.images, mean_views, batch.seeds)
             logits = network(x.contiguous(memory_format=torch.channels_last))
             wrong = logits.detach().argmax(dim=1) != batch.labels
             return {

@@ -15,7 +15,7 @@ from torchvision.transforms import v2
 
 from benchmarks.backbone_speed import Pair
 from classification.data.augment import area_box, flip_half, scale_jitter_box
-from classification.data.cifar10 import crop_and_flip
+from classification.data.cifar10 import all_views, augmented
 from pictures.decoding import Box, decode_crop, decode_image, read_file
 from pictures.opening import open_picture
 from training.config import data_root
@@ -129,13 +129,13 @@ def augmentation_calls() -> Pair:
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(256, (CIFAR_BATCH, 3, 32, 32), dtype=torch.uint8, generator=generator)
     seeds = torch.randint(2**62, (CIFAR_BATCH,), generator=generator)
-    mean = images.float().mean(0) / 255
+    mean_views = all_views(images.float().mean(0) / 255)
     pictures = [Image.fromarray(image.permute(1, 2, 0).numpy()) for image in images]
     transform = cifar_augmentation()
 
     def ours() -> None:
         for _ in range(10):
-            crop_and_flip(images.float() / 255 - mean, seeds)
+            augmented(images, mean_views, seeds)
 
     def peer() -> None:
         for _ in range(10):

@@ -4,6 +4,7 @@ import hashlib
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 SIDE = 32  # pixels
 PADDING = 4  # He et al. 2015, §4.2
+PLACES = 2 * PADDING + 1  # of a crop, in each direction
+VIEWS = 2 * PLACES**2  # crops and their mirror images: a seed's remainder says which
 HOW_TO_GET = (
     "download https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz and unpack it under $DATA_ROOT "
     "(default data/), or set data.root to the folder cifar-10-batches-py"
@@ -117,6 +120,7 @@ class Cifar10:
         self.classes = read_class_names(root / "batches.meta")
         source = self.images if split == train_split else read_split(root, train_split)[0]
         self.mean = pixel_mean(source)
+        self.mean_views = all_views(self.mean)
         self.input_spec = mean_spec(self.mean)
 
     def __len__(self) -> int:
@@ -152,7 +156,10 @@ class Cifar10:
 
     def prepare(self, batch: Batch) -> Tensor:
         """(N, 3, 32, 32) float32 for the network: normalised; if training, also cropped and flipped."""
-        self.mean = self.mean.to(batch.images.device)  # once: a copy in every step would wait for the GPU
+        device = batch.images.device  # to which all goes once: a copy in every step would wait for the GPU
+        self.mean, self.mean_views = self.mean.to(device), self.mean_views.to(device)
+        if self.training and self.per_pixel:
+            return augmented(batch.images, self.mean_views, batch.seeds)
         images = normalised(batch.images, self.input_spec, self.mean if self.per_pixel else None)
         return crop_and_flip(images, batch.seeds) if self.training else images
 
@@ -176,19 +183,38 @@ def pixel_mean(images: Tensor) -> Tensor:
 def crop_and_flip(images: Tensor, seeds: Tensor) -> Tensor:
     """Zero-pads by 4, crops at random to the old size, flips half (He et al. 2015, §4.2).
 
-    The border has the mean's colour, since the mean is subtracted before.
-
     Args:
-        images: (N, C, H, W) float, mean subtracted.
+        images: (N, C, H, W), at least one.
         seeds: (N,) int64, uniform over 0 … 2⁶³−1; one mixed-radix digit each gives row, column and flip.
     """
-    height, width = images.shape[-2:]
-    device, places = images.device, 2 * PADDING + 1
-    top, left, flip = seeds % places, seeds // places % places, seeds // places**2 % 2
-    rows = top[:, None] + torch.arange(height, device=device)
-    columns = torch.arange(width, device=device).expand(len(seeds), -1)
-    columns = left[:, None] + torch.where(flip[:, None] == 1, width - 1 - columns, columns)
-    # One number a pixel takes a fourth of the time of indexing by rows and columns.
-    pixels = rows[:, :, None] * (width + 2 * PADDING) + columns[:, None, :]
-    padded = F.pad(images, [PADDING] * 4).flatten(2)
-    return padded.gather(2, pixels.flatten(1)[:, None].expand(-1, images.shape[1], -1)).view_as(images)
+    channels, height, width = images.shape[1:]
+    top, left, flip = seeds % PLACES, seeds // PLACES % PLACES, seeds // PLACES**2 % 2
+    left = torch.where(flip == 1, 2 * PADDING - left, left)  # as it is in the mirror image
+    both = F.pad(torch.stack([images, images.flip(3)], dim=1), [PADDING] * 4).contiguous()
+    # Whole rows are copied, faster than pixel by pixel; these are the places of their first pixels.
+    picture, mirror, channel, row, _ = both.stride()
+    count = partial(torch.arange, device=images.device)
+    corners = picture * count(len(images)) + mirror * flip + row * top + left
+    firsts = corners[:, None, None] + channel * count(channels)[:, None] + row * count(height)
+    return both.flatten().unfold(0, width, 1).index_select(0, firsts.flatten()).view_as(images)
+
+
+def all_views(mean: Tensor) -> Tensor:
+    """What each seed from 0 on makes of a mean picture (C, H, W): (VIEWS, C, H, W), for `augmented`."""
+    return crop_and_flip(mean.expand(VIEWS, -1, -1, -1), torch.arange(VIEWS, device=mean.device))
+
+
+def augmented(images: Tensor, mean_views: Tensor, seeds: Tensor) -> Tensor:
+    """`crop_and_flip(images / 255 - mean, seeds)` to the bit, without a pass over pictures of floats.
+
+    The border has the mean's colour in both: here it is zero in the pictures and in the mean.
+
+    Args:
+        images: (N, C, H, W) uint8.
+        mean_views: see `all_views`.
+        seeds: (N,), see `crop_and_flip`.
+    Returns:
+        (N, C, H, W) float32.
+    """
+    pixels = crop_and_flip(images, seeds).float()
+    return pixels.div_(255).sub_(mean_views.index_select(0, seeds % VIEWS))

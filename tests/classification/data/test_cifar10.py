@@ -4,9 +4,12 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 
 from backbones import IMAGENET_INPUT, InputSpec
-from classification.data.cifar10 import Cifar10, crop_and_flip, pixel_mean, read_split
+from classification.data.cifar10 import VIEWS, Cifar10, all_views, crop_and_flip, pixel_mean, read_split
+from classification.data.labelled_batches import Batch
 from foundation.errors import UserError
 from training.loader import Item
 from training.seeding import item_seed
@@ -48,6 +51,46 @@ def test_every_picture_has_its_own_crop():
     together = crop_and_flip(pictures, seeds)
     for i in range(6):
         assert torch.equal(together[i], crop_and_flip(pictures[i : i + 1], seeds[i : i + 1])[0])
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_every_view_is_that_of_the_plain_formula(layout, dtype):
+    pictures = torch.randint(256, (VIEWS, 3, 7, 5)).to(dtype).contiguous(memory_format=layout)
+    views = crop_and_flip(pictures, torch.arange(VIEWS))
+    assert views.dtype == dtype
+    assert torch.equal(views, plainly(pictures, torch.arange(VIEWS)))
+
+
+def plainly(pictures: Tensor, seeds: Tensor) -> Tensor:
+    """What `crop_and_flip` gives, picture by picture."""
+    height, width = pictures.shape[2:]
+    views = []
+    for picture, seed in zip(pictures, seeds.tolist(), strict=True):
+        top, left, flip = seed % 9, seed // 9 % 9, seed // 81 % 2
+        view = F.pad(picture, [4] * 4)[:, top : top + height, left : left + width]
+        views.append(view.flip(2) if flip else view)
+    return torch.stack(views)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        pytest.param(None, id="mean picture"),
+        pytest.param(InputSpec(mean=(0.49, 0.48, 0.45), std=(1, 1, 1)), id="channel means alone"),
+        pytest.param(InputSpec(mean=(0.49, 0.48, 0.45), std=(0.25, 0.24, 0.26)), id="and deviations"),
+    ],
+)
+def test_training_pictures_are_to_the_bit_normalised_then_cropped(cifar_root, spec):
+    training = Cifar10(cifar_root, "train", train_split="train", training=True)
+    training.mean = torch.rand(3, 32, 32)
+    training.mean_views = all_views(training.mean)
+    training.per_pixel, training.input_spec = spec is None, spec or training.input_spec
+    seeds = torch.tensor([item_seed(0, 0, i) for i in range(300)])
+    images = torch.randint(256, (300, 3, 32, 32), dtype=torch.uint8)
+    whole = images.float() / 255 - training.mean if spec is None else spec.normalise(images)
+    prepared = training.prepare(Batch(images, torch.zeros(300), seeds, []))
+    assert torch.equal(prepared, plainly(whole, seeds))
 
 
 def test_item_seeds_reach_every_crop_about_equally():
