@@ -25,6 +25,7 @@ from benchmarks.inference_speed import inference_calls
 from benchmarks.localization_speed import localization_calls, localization_memory
 from benchmarks.picture_speed import picture_calls, pixel_errors
 from benchmarks.segmentation_speed import segmentation_calls
+from benchmarks.start_speed import start_calls
 from benchmarks.switch_speed import switch_calls, switch_memory
 from reproduction.tables import markdown_table
 from training.compile import compile_blocks
@@ -123,6 +124,7 @@ PARTS: dict[str, Callable[[str], Iterator[Pair]]] = {
     "localization": localization_calls,
     "pictures": picture_calls,
     "segmentation": segmentation_calls,
+    "start": lambda device: start_calls(),
 }
 
 

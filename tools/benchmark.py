@@ -12,7 +12,7 @@ from training.command import new_parser, run, say
 def parser() -> argparse.ArgumentParser:
     parser = new_parser(__doc__)
     parts = """analysis, annotations, appendix_b, backbones, cifar, classification, detectors, evaluation,
-        inference, localization, pictures, segmentation"""
+        inference, localization, pictures, segmentation, start"""
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"{parts} (default: all)")
     parser.add_argument("--rounds", type=int, default=5, metavar="N", help="of each, timed (default: 5)")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="default: cpu")

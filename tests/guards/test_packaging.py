@@ -49,6 +49,17 @@ def test_hosts_are_imported_only_by_their_adapters():
     assert not {"detectron2", "timm", "huggingface_hub"} & set(finished.stdout.split())
 
 
+def test_backbones_load_little_beside_torch():
+    # What takes long, such as torchvision and torch._dynamo, is imported where it is needed.
+    code = "import sys, torch; known = set(sys.modules); import backbones; print(*set(sys.modules) - known)"
+    finished = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    packages = {name.split(".")[0] for name in finished.stdout.split()} - sys.stdlib_module_names
+    light = {"backbones", "foundation", "filelock", "numpy", "safetensors", "yaml"}
+    assert {package for package in packages - light if not package.startswith("_")} == set()
+
+
 @pytest.mark.parametrize(
     "package",
     [*(package for package in PACKAGES if package != "backbones"), "foundation.errors", "training.command"],
