@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from backbones.spec import InputSpec
@@ -190,7 +189,9 @@ def crop_and_flip(images: Tensor, seeds: Tensor) -> Tensor:
     channels, height, width = images.shape[1:]
     top, left, flip = seeds % PLACES, seeds // PLACES % PLACES, seeds // PLACES**2 % 2
     left = torch.where(flip == 1, 2 * PADDING - left, left)  # as it is in the mirror image
-    both = F.pad(torch.stack([images, images.flip(3)], dim=1), [PADDING] * 4).contiguous()
+    both = images.new_zeros(len(images), 2, channels, height + 2 * PADDING, width + 2 * PADDING)
+    inside = both[..., PADDING:-PADDING, PADDING:-PADDING]
+    inside[:, 0], inside[:, 1] = images, images.flip(3)
     # Whole rows are copied, faster than pixel by pixel; these are the places of their first pixels.
     picture, mirror, channel, row, _ = both.stride()
     count = partial(torch.arange, device=images.device)
