@@ -12,7 +12,7 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from backbones import create_model
 from backbones.norm import fold_batchnorm
-from benchmarks.peers import cifar_resnet
+from benchmarks.detectors.peers import cifar_resnet
 from foundation.errors import UserError
 from reproduction.tables import markdown_table
 

@@ -19,14 +19,14 @@ from benchmarks.analysis_speed import analysis_calls
 from benchmarks.annotation_speed import annotation_calls
 from benchmarks.backbone_speed import Call, Pair, host_networks, memory_table, speed_calls
 from benchmarks.cifar_speed import cifar_calls, recompute_table
-from benchmarks.detector_speed import detection_calls, detector_memory
+from benchmarks.detectors.detector_speed import detection_calls, detector_memory
+from benchmarks.detectors.localization_speed import localization_calls, localization_memory
+from benchmarks.detectors.switch_speed import switch_calls, switch_memory
 from benchmarks.evaluation_speed import evaluation_calls
 from benchmarks.inference_speed import inference_calls
-from benchmarks.localization_speed import localization_calls, localization_memory
 from benchmarks.picture_speed import picture_calls, pixel_errors
 from benchmarks.segmentation_speed import segmentation_calls
 from benchmarks.start_speed import start_calls
-from benchmarks.switch_speed import switch_calls, switch_memory
 from reproduction.tables import markdown_table
 from training.compile import compile_blocks
 from training.devices import emulates_bf16

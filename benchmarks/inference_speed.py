@@ -19,7 +19,7 @@ from backbones import create_model
 from backbones.export import export, open_exported
 from backbones.norm import calibrate_batchnorm, inference_copy
 from benchmarks.backbone_speed import Call, Pair
-from benchmarks.detector_speed import (
+from benchmarks.detectors.detector_speed import (
     KINDS,
     Contest,
     contest,
@@ -28,7 +28,7 @@ from benchmarks.detector_speed import (
     require_equal,
     require_same_detections,
 )
-from benchmarks.peers import NUM_CLASSES
+from benchmarks.detectors.peers import NUM_CLASSES
 from detection.build import LoadedDetector
 from detection.config import DetectionConfig
 from detection.export import export as export_detector

@@ -5,7 +5,7 @@ from torch import nn
 
 from backbones import create_model
 from benchmarks.backbone_speed import backward, forward, kept_for_backward
-from benchmarks.peers import cifar_resnet
+from benchmarks.detectors.peers import cifar_resnet
 
 
 def test_the_cifar_peer_is_the_same_network():

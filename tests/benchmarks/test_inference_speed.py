@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from benchmarks import inference_speed as module
-from benchmarks import peers
-from benchmarks.detector_speed import KINDS
+from benchmarks.detectors import peers
+from benchmarks.detectors.detector_speed import KINDS
 from benchmarks.inference_speed import inference_calls
 
 

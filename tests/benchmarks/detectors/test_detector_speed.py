@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from benchmarks import detector_speed as module
-from benchmarks import peers
-from benchmarks.detector_speed import KINDS, Contest, contest, detection_calls, require_equal
+from benchmarks.detectors import detector_speed as module
+from benchmarks.detectors import peers
+from benchmarks.detectors.detector_speed import KINDS, Contest, contest, detection_calls, require_equal
 from foundation.errors import UserError
 
 SIZE = (96, 128)

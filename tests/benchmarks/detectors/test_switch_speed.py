@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from benchmarks import switch_speed as module
-from benchmarks.switch_speed import SWITCHES, peak, switch_calls, switch_memory
+from benchmarks.detectors import switch_speed as module
+from benchmarks.detectors.switch_speed import SWITCHES, peak, switch_calls, switch_memory
 
 SIZE = (96, 128)
 

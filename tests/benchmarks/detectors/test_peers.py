@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torchvision.models.detection import FasterRCNN as PeerFasterRCNN
 from torchvision.ops import roi_align
 
-from benchmarks.peers import detectors
+from benchmarks.detectors.peers import detectors
 from detection.model.detector import FasterRCNN
 from detection.types import Batch
 

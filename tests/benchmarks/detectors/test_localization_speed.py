@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from backbones.spec import FeatureSpec
-from benchmarks import localization_speed as module
-from benchmarks.localization_speed import localization_calls, localization_memory
+from benchmarks.detectors import localization_speed as module
+from benchmarks.detectors.localization_speed import localization_calls, localization_memory
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from backbones.spec import FeatureSpec
 from benchmarks.backbone_speed import Call, Pair, bytes_table
-from benchmarks.switch_speed import peak
+from benchmarks.detectors.switch_speed import peak
 from detection.model.box_targets import box_targets, match, random_keys, sample, sampled_mean
 from detection.model.boxes import box_iou
 from detection.model.per_class_rpn import PerClassRpn, PerClassRpnConfig, sizes_of_anchors

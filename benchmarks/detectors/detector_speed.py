@@ -14,7 +14,7 @@ from torchvision.ops import poolers, roi_align
 
 from backbones.norm import inference_copy
 from benchmarks.backbone_speed import Call, Pair, bytes_table
-from benchmarks.peers import NUM_CLASSES, detectors
+from benchmarks.detectors.peers import NUM_CLASSES, detectors
 from detection.heads.candidates import Detections
 from detection.model.detector import FasterRCNN
 from detection.types import Batch

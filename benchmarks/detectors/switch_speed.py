@@ -17,7 +17,7 @@ from torch.utils._pytree import tree_leaves
 
 from backbones.norm import calibrate_batchnorm, fold_batchnorm
 from benchmarks.backbone_speed import Call, Pair, bytes_table
-from benchmarks.detector_speed import SIZES, find
+from benchmarks.detectors.detector_speed import SIZES, find
 from detection.build import assemble
 from detection.config import DetectionConfig
 from detection.data.detection_batches import picture_batch
