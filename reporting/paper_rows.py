@@ -9,12 +9,13 @@ from classification.config import PretrainConfig
 from detection.config import DetectionConfig
 from reporting.page.page_parts import Note, Part, Section, Table
 from reporting.page.wording import figure, signed
+from reproduction.classifier_table_report import PROTOCOLS
 from reproduction.detectors.detection_tables import DETECTION_TABLES
 from reproduction.detectors.row_configs import detector_changes, detector_config
 from reproduction.published.paper import TABLES
 from reproduction.published.table_rows import Printed
 from reproduction.runs import row_config
-from reproduction.tables import PROTOCOLS, protocol_scores, recipe_changes, said
+from reproduction.tables import protocol_scores, recipe_changes, said
 
 
 @dataclass(frozen=True)

@@ -2,19 +2,21 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from foundation.atomic_files import write_bytes
+from foundation.atomic_files import write_text
 from foundation.errors import UserError, suggest
+from reproduction.classifier_table_report import markdown, record
 from reproduction.cost import costs, plan_table
 from reproduction.detectors.detection_tables import DETECTION_TABLES
 from reproduction.figures import draw_curves, draw_degradation
 from reproduction.localization.localization_tables import LOCALIZATION_TABLES
 from reproduction.published.paper import FIGURES, TABLES
 from reproduction.published.table_rows import Row
+from reproduction.results.provenance import made_here
 from reproduction.runs import choose_rows, execute, plan_runs
-from reproduction.tables import Line, markdown, read_line, record
+from reproduction.tables import Line, read_line
 from training.command import say
 from training.devices import broadcast_object, is_main, process_group, resolve_device
 
@@ -118,11 +120,10 @@ def report(selection: Selection, lines: Sequence[Line], out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     parts = []
     if selection.print_table:
-        table = TABLES[selection.table]
-        parts.append(markdown(selection.table, table, lines))
-        numbers = {"table": selection.table, "source": table.source, "rows": record(table, lines)}
-        text = json.dumps(numbers, indent=1, allow_nan=False) + "\n"
-        write_bytes(out / f"table{selection.table}.json", text.encode())
+        content = record(selection.table, lines, made_here())
+        parts.append(markdown(content))
+        numbers = json.dumps(asdict(content), indent=1, allow_nan=False)
+        write_text(out / f"table{selection.table}.json", f"{numbers}\n")
     for name in selection.figures:
         if name == DEGRADATION:
             file = out / f"{name}.png"
@@ -136,5 +137,5 @@ def report(selection: Selection, lines: Sequence[Line], out: Path) -> None:
             parts.append(f"No run for {file.name} has ended yet.")
     stem = f"table{selection.table}" if selection.print_table else file.stem
     text = "\n\n".join(parts)
-    write_bytes(out / f"{stem}.md", f"{text}\n".encode())
+    write_text(out / f"{stem}.md", f"{text}\n")
     say(text)

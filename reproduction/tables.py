@@ -1,4 +1,4 @@
-"""Paper / ours / difference: what the run folders hold, as Markdown and as JSON."""
+"""What run folders hold of a table's rows, and the cells of tables in Markdown."""
 
 import json
 import logging
@@ -13,7 +13,7 @@ from classification.score.weight_evaluation import score_weights
 from foundation.errors import UserError
 from foundation.file_reading import readable
 from reproduction.curves import Curves, epoch_steps, read_curves
-from reproduction.published.table_rows import Row, Table
+from reproduction.published.table_rows import Row
 from reproduction.runs import folders, row_config
 from training.config import differences, dump_config, load_config
 from training.devices import broadcast_object
@@ -50,13 +50,6 @@ class Line:
     def training_errors(self) -> list[float]:
         """Of every seed, per cent."""
         return [run.training_error for run in self.ended if run.training_error is not None]
-
-    def difference(self, name: str) -> float | None:
-        """Our mean, or median where the paper prints one, minus the paper's number; None without both."""
-        ours, paper = self.scores(name), self.row.scores.get(name)
-        if not ours or paper is None:
-            return None
-        return (statistics.median(ours) if paper.median else statistics.mean(ours)) - paper.value
 
 
 def read_line(row: Row, protocol: str | None, out: Path, *, score: bool = False) -> Line:
@@ -143,8 +136,33 @@ def refuse_mixture(runs: Sequence[Configured], changes: Callable[[Any, Any], lis
 
 def spread(values: Sequence[float], digits: int = 2) -> str:
     """Mean ± sample deviation; one value has no deviation."""
-    mean = f"{statistics.mean(values):.{digits}f}"
-    return f"{mean} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else mean
+    return mean_and_deviation(statistics.mean(values), deviation_of(values), digits)
+
+
+def deviation_of(values: Sequence[float]) -> float | None:
+    """The sample deviation; None of one value."""
+    return statistics.stdev(values) if len(values) > 1 else None
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A score over n seeds, per cent, as a report's record holds it."""
+
+    n: int
+    mean: float
+    deviation: float | None  # of the sample; None of one seed
+    difference: float | None  # of ours from the paper's number; None without that
+
+
+def summarise(ours: Sequence[float], difference: float | None) -> Summary:
+    """A score of every seed in short."""
+    return Summary(len(ours), statistics.mean(ours), deviation_of(ours), difference)
+
+
+def mean_and_deviation(mean: float, deviation: float | None, digits: int = 2) -> str:
+    """Both in a cell, or the mean alone."""
+    text = f"{mean:.{digits}f}"
+    return text if deviation is None else f"{text} ± {deviation:.{digits}f}"
 
 
 def markdown_table(heading: Sequence[str], rows: Iterable[Sequence[str]], right: Container[int] = ()) -> str:
@@ -153,103 +171,8 @@ def markdown_table(heading: Sequence[str], rows: Iterable[Sequence[str]], right:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (heading, rule, *rows))
 
 
-def markdown(number: str, table: Table, lines: Sequence[Line]) -> str:
-    """The table as a report has it."""
-    names = table.scores
-    heading = ["network", "paper, %", "ours, %", "n", "difference", "training error, %", "steps (epochs)"]
-    rows = markdown_table(heading, (_cells(line, names) for line in lines), right=range(1, 7))
-    return f"**Table {number}.** {table.title} ({table.source}).\n\n{rows}\n\n{_notes(table, lines)}"
-
-
-def _cells(line: Line, names: Sequence[str]) -> list[str]:
-    row = line.row
-    paper = " / ".join(str(row.scores.get(n, "–")) for n in names)
-    printed = ", ".join(filter(None, [paper if row.scores else "", row.remark]))
-    if row.config is None:
-        return [row.label, printed, "not ours", "", "", "", ""]
-    if not line.ended:
-        return [row.label, printed, "not ended" if line.begun else "not run", "0", "", "", ""]
-    errors = line.training_errors()
-    steps, epoch = sorted({run.steps for run in line.ended}), epoch_steps(line.ended[0].config)
-    lengths = [f"{n:,}" + (f" ({n / epoch:.1f})" if epoch else "") for n in (steps[0], steps[-1])]
-    training = [spread(errors) if errors else "–", " to ".join(dict.fromkeys(lengths))]
-    if not line.scores(names[0]):
-        return [row.label, printed, "not scored", "0", "", *training]
-    ours = " / ".join(spread(line.scores(n)) for n in names)
-    differences = [line.difference(n) for n in names]
-    difference = " / ".join("–" if value is None else f"{value:+.2f}" for value in differences)
-    if line.changed and row.scores:
-        difference = f"({difference}) not comparable"
-    count = str(len(line.scores(names[0])))
-    return [row.label, printed, ours, count, difference, *training]
-
-
-PROTOCOLS = {
-    "last": "the test error after the last step, never of the best evaluation",
-    "ten-crop": "ten crops of last.safetensors, the weights after the last step",
-    "dense": "last.safetensors, the weights after the last step, fully convolutional at several scales",
-    None: "no run: the test server's answer alone would compare",
-}
-
-
-def _notes(table: Table, lines: Sequence[Line]) -> str:
-    notes = [
-        f"Ours: {PROTOCOLS[table.protocol]}; mean ± sample deviation over n seeds. Difference: our mean less "
-        "the paper's number, of several runs their mean. Training error: mean over the last epoch, on "
-        "augmented pictures, while the weights move."
-    ]
-    if any(printed.median for line in lines for printed in line.row.scores.values()):
-        notes[0] += " Where the paper's number is a median, the difference is that of our median."
-    bf16 = [x.row.label for x in lines if any(run.config.run.precision == "bf16" for run in x.ended)]
-    if bf16:
-        notes[0] += f" Computed in bf16: {', '.join(bf16)}."
-    if changes := dict.fromkeys(change for line in lines for change in line.changed):
-        notes += ["", "Not comparable with the paper, because it was not its recipe:"]
-    for change in changes:
-        notes.append(f"- {said(change)} ({', '.join(x.row.label for x in lines if change in x.changed)})")
-    return "\n".join(notes)
-
-
 def said(change: str) -> str:
     """A line of `Line.changed` for a reader: "`optim.lr` 0.05 instead of 0.1"."""
     key, _, values = change.partition(": ")
     recipe, _, ours = values.removesuffix(" now").partition(" before, ")
     return f"`{key}` {ours} instead of {recipe}"
-
-
-def record(table: Table, lines: Sequence[Line]) -> list[dict[str, Any]]:
-    """All numbers behind the table, for table<number>.json."""
-    return [
-        {
-            "label": line.row.label,
-            "key": line.row.key,
-            "ours": line.row.config is not None,
-            "paper": {name: printed._asdict() for name, printed in line.row.scores.items()},
-            "runs": [
-                {
-                    "folder": run.folder.name,
-                    "seed": run.seed,
-                    "steps": run.steps,
-                    "epochs": run.steps / epoch if (epoch := epoch_steps(run.config)) else None,
-                    "scores": run.scores,
-                    "training_error": run.training_error,
-                    "precision": run.config.run.precision,
-                }
-                for run in line.ended
-            ],
-            "not_ended": line.begun,
-            "scores": {
-                name: {
-                    "n": len(values),
-                    "mean": statistics.mean(values),
-                    "deviation": statistics.stdev(values) if len(values) > 1 else None,
-                    "difference": line.difference(name),
-                }
-                for name in table.scores
-                if (values := line.scores(name))
-            },
-            "comparable": bool(line.ended) and not line.changed,
-            "changed": line.changed,
-        }
-        for line in lines
-    ]

@@ -5,7 +5,7 @@ difference from the configuration as it is, and each difference comes with an in
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +77,7 @@ class Attribution:
             variant: {
                 "scores": group.scores,
                 "difference": {
-                    name: found._asdict() for name, found in self.differences.get(variant, {}).items()
+                    name: asdict(found) for name, found in self.differences.get(variant, {}).items()
                 },
             }
             for variant, group in self.groups.items()

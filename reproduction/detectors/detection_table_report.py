@@ -1,4 +1,7 @@
-"""A detection table: paper / ours / difference, and each row's paired difference from the row before."""
+"""A detection table: paper / ours / difference, and each row's paired difference from the row before.
+
+The table in Markdown is drawn from the record of its numbers, so that both say the same.
+"""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -8,7 +11,7 @@ from typing import Any
 
 from detection.own_sets.split_opener import SplitOpener
 from foundation.file_reading import read_json
-from reproduction.detectors.detection_tables import DetectionRow, DetectionTable
+from reproduction.detectors.detection_tables import DETECTION_TABLES, DetectionRow
 from reproduction.detectors.paired_differences import (
     ABOUT,
     Difference,
@@ -20,11 +23,48 @@ from reproduction.detectors.paired_differences import (
 from reproduction.detectors.row_configs import detector_changes, detector_config
 from reproduction.detectors.row_evaluation import AGAIN, evaluated_config
 from reproduction.published.table_rows import Printed
+from reproduction.results.provenance import Made
 from reproduction.runs import folders
-from reproduction.tables import markdown_table, refuse_mixture, said, spread
+from reproduction.tables import Summary, markdown_table, mean_and_deviation, refuse_mixture, said, summarise
 from training.progress.step_figures import three_digits
 
 FEW = 5  # changes of a recipe, which are written out; of more the number is said
+
+
+@dataclass(frozen=True)
+class EvaluationRecord:
+    """One evaluation: its folder's name, what result.json says (0…1), and `computing_cost.measured`."""
+
+    folder: str
+    scores: dict[str, float | None]
+    cost: dict[str, float | str | None]
+
+
+@dataclass(frozen=True)
+class RowRecord:
+    """A row of the paper beside our evaluations of it; see `Line`."""
+
+    label: str
+    key: str
+    paper: dict[str, dict[str, Any]]  # `Printed` by the name of the figure
+    elsewhere: dict[str, dict[str, dict[str, Any]]]
+    runs: list[EvaluationRecord]
+    scores: dict[str, Summary]
+    row_before: str | None
+    less_the_row_before: dict[str, Difference]
+    less_the_baseline: dict[str, Difference]
+    comparable: bool
+    changed: list[str]
+
+
+@dataclass(frozen=True)
+class DetectionReport:
+    """What table<number>.json holds."""
+
+    table: str
+    source: str
+    made: Made
+    rows: list[RowRecord]
 
 
 @dataclass(frozen=True)
@@ -47,12 +87,6 @@ class Line:
     before: str | None
     less_before: dict[str, Difference]
     less_baseline: dict[str, Difference]
-
-    def off_paper(self, name: str) -> float | None:
-        """Our mean minus the paper's number; None without both."""
-        printed = self.row.scores.get(name)
-        ours = self.group.scores.get(name) if self.group else None
-        return statistics.mean(ours) - printed.value if ours and printed else None
 
 
 def read_lines(rows: Sequence[DetectionRow], folder: Path) -> list[Line]:
@@ -93,9 +127,44 @@ def _differences(first: Line | None, second: Group | None) -> dict[str, Differen
     return {name: difference(first.group, second, name) for name in second.scores}
 
 
-def markdown(number: str, table: DetectionTable, lines: Sequence[Line]) -> str:
+def record(number: str, lines: Sequence[Line], made: Made) -> DetectionReport:
+    """All numbers behind the table, for table<number>.json."""
+    rows = [_record_row(line) for line in lines]
+    return DetectionReport(number, DETECTION_TABLES[number].source, made, rows)
+
+
+def _record_row(line: Line) -> RowRecord:
+    ours = line.group.scores if line.group else {}
+    return RowRecord(
+        label=line.row.label,
+        key=line.row.key,
+        paper=_record_printed(line.row.scores),
+        elsewhere={column: _record_printed(scores) for column, scores in line.row.elsewhere.items()},
+        runs=[
+            EvaluationRecord(detector.folder.name, dict(detector.scores), cost)
+            for detector, cost in zip(line.detectors, line.costs, strict=True)
+        ],
+        scores={name: _summary(values, line.row.scores.get(name)) for name, values in ours.items()},
+        row_before=line.before,
+        less_the_row_before=line.less_before,
+        less_the_baseline=line.less_baseline,
+        comparable=bool(line.detectors) and not line.changed,
+        changed=line.changed,
+    )
+
+
+def _record_printed(scores: Mapping[str, Printed]) -> dict[str, dict[str, Any]]:
+    return {name: printed._asdict() for name, printed in scores.items()}
+
+
+def _summary(ours: Sequence[float], paper: Printed | None) -> Summary:
+    return summarise(ours, None if paper is None else statistics.mean(ours) - paper.value)
+
+
+def markdown(content: DetectionReport) -> str:
     """The table as a report has it."""
-    names = next(([*line.group.scores] for line in lines if line.group), [*table.scores])
+    number, table, rows = content.table, DETECTION_TABLES[content.table], content.rows
+    names = next(([*row.scores] for row in rows if row.scores), [*table.scores])
     heading = [
         "row",
         f"paper, {' / '.join(table.scores)}, %",
@@ -107,36 +176,38 @@ def markdown(number: str, table: DetectionTable, lines: Sequence[Line]) -> str:
         "s a picture",
         "memory",
     ]
-    rows = markdown_table(heading, (_cells(line, table.scores) for line in lines), right=range(1, 9))
-    return f"**Table {number}.** {table.title} ({table.source}).\n\n{rows}\n\n{_notes(lines)}"
+    drawn = markdown_table(heading, (_cells(row, table.scores) for row in rows), right=range(1, 9))
+    return f"**Table {number}.** {table.title} ({table.source}).\n\n{drawn}\n\n{_notes(rows)}"
 
 
-def _cells(line: Line, columns: Sequence[str]) -> list[str]:
-    printed = _printed(line.row.scores, columns)
-    if line.group is None:
-        return [line.row.label, printed, "not run", "0", *[""] * 5]
-    off = [line.off_paper(name) for name in columns]
+def _cells(row: RowRecord, columns: Sequence[str]) -> list[str]:
+    printed, summaries = _printed(row.paper, columns), row.scores
+    if not summaries:
+        return [row.label, printed, "not run", "0", *[""] * 5]
+    off = [summaries[name].difference if name in summaries else None for name in columns]
     text = " / ".join("–" if value is None else f"{value:+.2f}" for value in off)
     if all(value is None for value in off):
         text = ""
-    elif line.changed:
+    elif row.changed:
         text = f"({text}) not comparable"
-    seconds = statistics.mean(cost["seconds_a_picture"] for cost in line.costs)
+    costs = [run.cost for run in row.runs]
+    seconds = statistics.mean(cost["seconds_a_picture"] for cost in costs)
     return [
-        line.row.label,
+        row.label,
         printed,
-        " / ".join(spread(values) for values in line.group.scores.values()),
-        str(len(line.detectors)),
+        " / ".join(mean_and_deviation(one.mean, one.deviation) for one in summaries.values()),
+        str(len(costs)),
         text,
-        " / ".join(map(str, line.less_before.values())),
-        " / ".join(map(str, line.less_baseline.values())),
+        " / ".join(map(str, row.less_the_row_before.values())),
+        " / ".join(map(str, row.less_the_baseline.values())),
         three_digits(seconds),
-        _memory(line.costs),
+        _memory(costs),
     ]
 
 
-def _printed(scores: Mapping[str, Printed], columns: Sequence[str]) -> str:
-    return " / ".join(str(scores.get(name, "–")) for name in columns) if scores else ""
+def _printed(scores: Mapping[str, Mapping[str, Any]], columns: Sequence[str]) -> str:
+    texts = {name: str(Printed(**printed)) for name, printed in scores.items()}
+    return " / ".join(texts.get(name, "–") for name in columns) if scores else ""
 
 
 def _memory(costs: Sequence[Mapping[str, Any]]) -> str:
@@ -144,56 +215,22 @@ def _memory(costs: Sequence[Mapping[str, Any]]) -> str:
     return f"{max(known)[1]} {three_digits(max(known)[0] / 1e9)} GB" if known else "–"
 
 
-def _notes(lines: Sequence[Line]) -> str:
+def _notes(rows: Sequence[RowRecord]) -> str:
     notes = [
         "Ours: the weights after the last step; mean ± sample deviation over n seeds. Difference: our mean "
         f"less the paper's number. {ABOUT}",
         "Seconds a picture are of the evaluation, reading included; memory is the most that tensors took of "
         "a GPU, or what the process held of the host's at the end.",
     ]
-    for line in lines:
-        for column, scores in line.row.elsewhere.items():
-            notes.append(f"In print also, {line.row.label}, {column}: {_printed(scores, [*scores])}.")
+    for row in rows:
+        for column, scores in row.elsewhere.items():
+            notes.append(f"In print also, {row.label}, {column}: {_printed(scores, [*scores])}.")
     of_changes: dict[tuple[str, ...], list[str]] = {}
-    for line in lines:
-        of_changes.setdefault(tuple(line.changed), []).append(line.row.label)
+    for row in rows:
+        of_changes.setdefault(tuple(row.changed), []).append(row.label)
     for changed, labels in of_changes.items():
         if changed:
             shown = "; ".join(said(change) for change in changed[:FEW])
             more = f"; and {len(changed) - FEW} more" if len(changed) > FEW else ""
             notes.append(f"Not comparable with the paper ({'; '.join(labels)}): {shown}{more}.")
     return "\n\n".join(notes)
-
-
-def record(lines: Sequence[Line]) -> list[dict[str, Any]]:
-    """All numbers behind the table, for table<number>.json."""
-    return [
-        {
-            "label": line.row.label,
-            "key": line.row.key,
-            "paper": {name: printed._asdict() for name, printed in line.row.scores.items()},
-            "elsewhere": {
-                column: {name: printed._asdict() for name, printed in scores.items()}
-                for column, scores in line.row.elsewhere.items()
-            },
-            "runs": [
-                {"folder": detector.folder.name, "scores": detector.scores, "cost": cost}
-                for detector, cost in zip(line.detectors, line.costs, strict=True)
-            ],
-            "scores": {
-                name: {
-                    "n": len(values),
-                    "mean": statistics.mean(values),
-                    "deviation": statistics.stdev(values) if len(values) > 1 else None,
-                    "difference": line.off_paper(name),
-                }
-                for name, values in (line.group.scores if line.group else {}).items()
-            },
-            "row_before": line.before,
-            "less_the_row_before": {name: one._asdict() for name, one in line.less_before.items()},
-            "less_the_baseline": {name: one._asdict() for name, one in line.less_baseline.items()},
-            "comparable": bool(line.detectors) and not line.changed,
-            "changed": line.changed,
-        }
-        for line in lines
-    ]

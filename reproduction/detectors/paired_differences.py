@@ -58,7 +58,8 @@ class Group:
     fingerprint: str
 
 
-class Difference(NamedTuple):
+@dataclass(frozen=True)
+class Difference:
     """Of two groups' means, percentage points; the interval is None where no resample has an object."""
 
     value: float

@@ -1,15 +1,17 @@
 """A detection table of the paper from our own runs: plan, training, evaluation, report."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from foundation.atomic_files import write_json, write_text
 from foundation.errors import UserError
 from reproduction.detectors.detection_table_report import markdown, read_lines, record
-from reproduction.detectors.detection_tables import DETECTION_TABLES, DetectionRow
+from reproduction.detectors.detection_tables import DetectionRow
 from reproduction.detectors.row_evaluation import evaluate
 from reproduction.detectors.table_plan import describe_plan, plan_rows, select_rows
 from reproduction.detectors.trainings import train_all
+from reproduction.results.provenance import made_here
 from reproduction.runs import state_of
 from training.command import say
 from training.devices import broadcast_object, is_main, process_group, resolve_device
@@ -63,10 +65,8 @@ def reproduce_detectors(
 
 def report(number: str, rows: Sequence[DetectionRow], out: Path) -> None:
     """Writes table<number>.md and .json into `out`, and prints the Markdown."""
-    table, lines = DETECTION_TABLES[number], read_lines(rows, out / f"table{number}")
-    text = markdown(number, table, lines)
-    out.mkdir(parents=True, exist_ok=True)
-    numbers = {"table": number, "source": table.source, "rows": record(lines)}
-    write_json(out / f"table{number}.json", numbers, indent=1)
+    content = record(number, read_lines(rows, out / f"table{number}"), made_here())
+    text = markdown(content)
+    write_json(out / f"table{number}.json", asdict(content), indent=1)
     write_text(out / f"table{number}.md", f"{text}\n")
     say(text)

@@ -1,4 +1,4 @@
-"""Tables 13 and 14: paper / ours / difference."""
+"""Tables 13 and 14: paper / ours / difference, as a record of numbers and as Markdown drawn from it."""
 
 import statistics
 from collections.abc import Sequence
@@ -9,7 +9,9 @@ from typing import Any
 from detection.localization.localization_config import LocalizationConfig
 from foundation.file_reading import read_json
 from reproduction.localization.localization_runs import AGAIN
-from reproduction.localization.localization_tables import CONFIGS_OF, LocalizationRow, LocalizationTable
+from reproduction.localization.localization_tables import CONFIGS_OF, LOCALIZATION_TABLES, LocalizationRow
+from reproduction.published.table_rows import Printed
+from reproduction.results.provenance import Made
 from reproduction.runs import CONFIGS, folders
 from reproduction.tables import markdown_table, said, spread
 from training.config import differences, dump_config, load_config, parse_config
@@ -66,63 +68,95 @@ def _changes(row: LocalizationRow, about: dict[str, Any]) -> list[str]:
     return [line for line in lines if not line.startswith(EXECUTION)]
 
 
-def localization_markdown(number: str, table: LocalizationTable, lines: Sequence[Line]) -> str:
+@dataclass(frozen=True)
+class RowRecord:
+    """A row of the paper beside our searches, errors in per cent; see `Line`."""
+
+    label: str
+    key: str
+    ours: bool
+    paper: dict[str, Any] | None  # `Printed`
+    elsewhere: dict[str, dict[str, Any]]
+    score: str
+    errors: list[float]
+    whole_picture_errors: list[float]
+    pictures: int
+    difference: float | None
+    comparable: bool
+    changed: list[str]
+
+
+@dataclass(frozen=True)
+class LocalizationReport:
+    """What table<number>.json holds."""
+
+    table: str
+    source: str
+    made: Made
+    rows: list[RowRecord]
+
+
+def record(number: str, lines: Sequence[Line], made: Made) -> LocalizationReport:
+    """All numbers behind the table, for table<number>.json."""
+    rows = [_record_row(line) for line in lines]
+    return LocalizationReport(number, LOCALIZATION_TABLES[number].source, made, rows)
+
+
+def _record_row(line: Line) -> RowRecord:
+    row = line.row
+    return RowRecord(
+        label=row.label,
+        key=row.key,
+        ours=row.network is not None,
+        paper=None if row.printed is None else row.printed._asdict(),
+        elsewhere={split: printed._asdict() for split, printed in row.elsewhere.items()},
+        score=row.score,
+        errors=line.errors,
+        whole_picture_errors=line.baselines,
+        pictures=line.pictures,
+        difference=line.difference,
+        comparable=bool(line.errors) and not line.changed,
+        changed=line.changed,
+    )
+
+
+def localization_markdown(content: LocalizationReport) -> str:
     """The table as a report has it."""
+    number, table, rows = content.table, LOCALIZATION_TABLES[content.table], content.rows
     heading = ["row", "paper, %", "ours, %", "n", "difference", "the whole picture's box, %"]
-    rows = markdown_table(heading, map(_cells, lines), right=range(1, 6))
-    return f"**Table {number}.** {table.title} ({table.source}).\n\n{rows}\n\n{_notes(lines)}"
+    drawn = markdown_table(heading, map(_cells, rows), right=range(1, 6))
+    return f"**Table {number}.** {table.title} ({table.source}).\n\n{drawn}\n\n{_notes(rows)}"
 
 
-def _cells(line: Line) -> list[str]:
-    printed = "–" if line.row.printed is None else str(line.row.printed)
-    if line.row.network is None:
-        return [line.row.label, printed, "not ours", "", "", ""]
-    if not line.errors:
-        return [line.row.label, printed, "not run", "0", "", ""]
-    difference = f"{line.difference:+.2f}"
-    if line.changed:
+def _cells(row: RowRecord) -> list[str]:
+    label, printed = row.label, "–" if row.paper is None else str(Printed(**row.paper))
+    if not row.ours:
+        return [label, printed, "not ours", "", "", ""]
+    if not row.errors:
+        return [label, printed, "not run", "0", "", ""]
+    difference = "" if row.difference is None else f"{row.difference:+.2f}"
+    if row.changed and difference:
         difference = f"({difference}) not comparable"
-    ours, whole = spread(line.errors), f"{statistics.mean(line.baselines):.2f}"
-    return [line.row.label, printed, ours, str(len(line.errors)), difference, whole]
+    ours, whole = spread(row.errors), f"{statistics.mean(row.whole_picture_errors):.2f}"
+    return [label, printed, ours, str(len(row.errors)), difference, whole]
 
 
-def _notes(lines: Sequence[Line]) -> str:
+def _notes(rows: Sequence[RowRecord]) -> str:
     notes = [
         "Ours: the weights after the last step; mean ± sample deviation over n seeds, of the ensemble one "
         "answer of all. Difference: our mean less the paper's number. The last column is the error of the "
         "true class with the whole picture as its box."
     ]
-    counts = {line.pictures for line in lines if line.pictures}
+    counts = {row.pictures for row in rows if row.pictures}
     notes += (
         [f"Pictures that count: {', '.join(f'{count:,}' for count in sorted(counts))}."] if counts else []
     )
-    for line in lines:
-        for split, printed in line.row.elsewhere.items():
-            notes.append(f"In print also, {line.row.label}, {split}: {printed}.")
-    for changed in dict.fromkeys(tuple(line.changed) for line in lines if line.changed):
-        labels = "; ".join(line.row.label for line in lines if tuple(line.changed) == changed)
+    for row in rows:
+        for split, printed in row.elsewhere.items():
+            notes.append(f"In print also, {row.label}, {split}: {Printed(**printed)}.")
+    for changed in dict.fromkeys(tuple(row.changed) for row in rows if row.changed):
+        labels = "; ".join(row.label for row in rows if tuple(row.changed) == changed)
         shown = "; ".join(said(change) for change in changed[:FEW])
         more = f"; and {len(changed) - FEW} more" if len(changed) > FEW else ""
         notes.append(f"Not comparable with the paper ({labels}): {shown}{more}.")
     return "\n\n".join(notes)
-
-
-def record(lines: Sequence[Line]) -> list[dict[str, Any]]:
-    """All numbers behind the table, for table<number>.json."""
-    return [
-        {
-            "label": line.row.label,
-            "key": line.row.key,
-            "ours": line.row.network is not None,
-            "paper": None if line.row.printed is None else line.row.printed._asdict(),
-            "elsewhere": {split: printed._asdict() for split, printed in line.row.elsewhere.items()},
-            "score": line.row.score,
-            "errors": line.errors,
-            "whole_picture_errors": line.baselines,
-            "pictures": line.pictures,
-            "difference": line.difference,
-            "comparable": bool(line.errors) and not line.changed,
-            "changed": line.changed,
-        }
-        for line in lines
-    ]

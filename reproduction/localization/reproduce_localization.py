@@ -1,6 +1,7 @@
 """Tables 13 and 14 of the paper from our own runs: plan, training, searches, report."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from classification.score.saved_scores import Scores, average
@@ -10,6 +11,7 @@ from foundation.errors import UserError
 from reproduction.localization.localization_runs import describe_plan, execute_localization, plan_localization
 from reproduction.localization.localization_table_report import localization_markdown, read_lines, record
 from reproduction.localization.localization_tables import LOCALIZATION_TABLES, LocalizationRow
+from reproduction.results.provenance import made_here
 from reproduction.runs import choose_rows
 from training.command import say
 from training.devices import is_main, process_group, resolve_device
@@ -92,11 +94,9 @@ def _with_steps(rows: Sequence[LocalizationRow], scores: Scores | None) -> list[
 
 def report(number: str, out: Path) -> None:
     """Writes table<number>.md and .json into `out`, and prints the Markdown."""
-    table = LOCALIZATION_TABLES[number]
-    lines = read_lines(table.rows, out / SHARED)
-    text = localization_markdown(number, table, lines)
-    out.mkdir(parents=True, exist_ok=True)
-    numbers = {"table": number, "source": table.source, "rows": record(lines)}
-    write_json(out / f"table{number}.json", numbers, indent=1)
+    lines = read_lines(LOCALIZATION_TABLES[number].rows, out / SHARED)
+    content = record(number, lines, made_here())
+    text = localization_markdown(content)
+    write_json(out / f"table{number}.json", asdict(content), indent=1)
     write_text(out / f"table{number}.md", f"{text}\n")
     say(text)

@@ -2,6 +2,8 @@
 
 import importlib
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -43,6 +45,13 @@ def is_there(parts: list[str]) -> bool:
             module = importlib.import_module(".".join(parts[:length]))
             return hasattr(module, parts[length])
     return False
+
+
+def test_the_results_are_fresh():
+    """Write them anew with python tools/results.py > docs/results.md."""
+    command = [sys.executable, str(ROOT / "tools" / "results.py")]
+    page = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert page == (ROOT / "docs" / "results.md").read_text()
 
 
 def test_every_page_is_reachable_from_the_readme():

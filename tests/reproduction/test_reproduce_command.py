@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import pickle
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,10 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from classification.config import PretrainConfig
 from classification.data import cifar10 as cifar
 from reproduction import cost, runs
+from reproduction.results.results_page import fill
 
 Found = Callable[..., Any]
 TINY = ["schedule.total_steps=3", "schedule.milestones=[]", "optim.batch_size=16", "run.log_every=1"]
@@ -135,6 +138,19 @@ def test_from_the_command_line(
     (run,) = written[1]["runs"]
     assert run["scores"] == result["scores"] and run["steps"] == 3 and not written[1]["comparable"]
     assert run["epochs"] == 0.75 and run["training_error"] is not None
+    reads_as_a_record(out, tmp_path / "records", [str(argument) for argument in command])
     assert {path.name for path in out.glob("*.*")} == {
         *("table6.md", "table6.json", "figure6.png", "degradation.png")
     }
+
+
+def reads_as_a_record(out: Path, records: Path, command: list[str]) -> None:
+    """The report's file is a record as it is, and its table on a page that of the report."""
+    records.mkdir()
+    (records / "table6_tiny.json").write_bytes((out / "table6.json").read_bytes())
+    page = fill('{{ record("table6_tiny") }}', records)
+    table = "\n".join((out / "table6.md").read_text().splitlines()[:6])
+    assert table in page and "| ResNet-20 | 8.75 |" in table and "| plain-20 |" in table
+    made = json.loads((out / "table6.json").read_text())["made"]
+    assert made["command"] == shlex.join(["python", "reproduce", *command])
+    assert f"Machine: {made['machine']}; torch {torch.__version__}." in page

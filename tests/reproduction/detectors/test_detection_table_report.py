@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,12 @@ from foundation.errors import UserError
 from reproduction.detectors.detection_table_report import markdown, read_lines, record
 from reproduction.detectors.detection_tables import DETECTION_TABLES
 from reproduction.detectors.paired_differences import Scored
+from reproduction.results.provenance import Made
 from training.config import config_values
 
 TABLE = DETECTION_TABLES["9"]
 ROWS = list(TABLE.rows)
+MADE = Made(None, None, None)
 Place = Callable[..., Path]
 
 
@@ -62,7 +64,7 @@ def test_paired_differences_by_hand(place: Place):
         place("baseline", seed, ids, seconds=0.5 + seed)
         place("refinement", seed, [1, 2])
         folder = place("context", seed, [1])
-    text = markdown("9", TABLE, read_lines(ROWS, folder))
+    text = markdown(record("9", read_lines(ROWS, folder), MADE))
     heading = next(line for line in text.splitlines() if line.startswith("| row"))
     assert "paper, AP50 / AP, %" in heading and "ours, mAP, %" in heading
     baseline = cells(text, "baseline, ResNet-101")
@@ -80,23 +82,24 @@ def test_paired_differences_by_hand(place: Place):
 def test_the_difference_from_the_paper(place: Place):
     folder = place("baseline", 0, [1], metric="coco")
     lines = read_lines(ROWS[1:2], folder)
-    text = markdown("9", TABLE, lines)
+    content = record("9", lines, MADE)
+    text = markdown(content)
     # 51 of 101 recalls are reached: 50.495; less 48.4 and 27.2.
     assert cells(text, "baseline, ResNet-101")[2:5] == [
         *("50.50 / 50.50", "1", "(+2.10 / +23.30) not comparable")
     ]
-    (row,) = record(lines)
-    assert row["key"] == "baseline" and not row["comparable"] and row["row_before"] is None
-    assert row["scores"]["AP"]["difference"] == pytest.approx(5100 / 101 - 27.2)
-    assert row["runs"][0]["cost"]["seconds_a_picture"] == 0.5
+    (row,) = content.rows
+    assert row.key == "baseline" and not row.comparable and row.row_before is None
+    assert row.scores["AP"].difference == pytest.approx(5100 / 101 - 27.2)
+    assert row.runs[0].cost["seconds_a_picture"] == 0.5
     same = replace(lines[0], changed=[])  # of the paper's recipe
-    assert cells(markdown("9", TABLE, [same]), "baseline, ResNet-101")[4] == "+2.10 / +23.30"
+    assert cells(markdown(record("9", [same], MADE)), "baseline, ResNet-101")[4] == "+2.10 / +23.30"
 
 
 def test_the_record_holds_intervals(place: Place):
     place("baseline", 0, [1])
     folder = place("refinement", 0, [1, 2])
-    row = record(read_lines(ROWS, folder))[2]
+    row = asdict(record("9", read_lines(ROWS, folder), MADE))["rows"][2]
     assert row["row_before"] == "baseline" and row["less_the_baseline"] == {}
     assert row["less_the_row_before"] == {"mAP": {"value": 50.0, "low": 0.0, "high": 100.0}}
     json.dumps(row, allow_nan=False)
@@ -111,4 +114,4 @@ def test_seeds_of_different_recipes_have_no_mean(place: Place):
 
 def test_nothing_was_run(tmp_path: Path):
     lines = read_lines(TABLE.rows, tmp_path)
-    assert cells(markdown("9", TABLE, lines), "ensemble of three")[1:4] == ["", "not run", "0"]
+    assert cells(markdown(record("9", lines, MADE)), "ensemble of three")[1:4] == ["", "not run", "0"]
