@@ -32,12 +32,21 @@ FEW = 5  # changes of a recipe, which are written out; of more the number is sai
 
 
 @dataclass(frozen=True)
+class Cost:
+    """What an evaluation took, see `training.progress.computing_cost.measured`."""
+
+    seconds_a_picture: float
+    memory_of: str
+    memory_bytes: float | None
+
+
+@dataclass(frozen=True)
 class EvaluationRecord:
-    """One evaluation: its folder's name, what result.json says (0…1), and `computing_cost.measured`."""
+    """One evaluation: its folder's name, the scores of result.json (0…1), and what it took."""
 
     folder: str
     scores: dict[str, float | None]
-    cost: dict[str, float | str | None]
+    cost: Cost
 
 
 @dataclass(frozen=True)
@@ -141,7 +150,7 @@ def _record_row(line: Line) -> RowRecord:
         paper=_record_printed(line.row.scores),
         elsewhere={column: _record_printed(scores) for column, scores in line.row.elsewhere.items()},
         runs=[
-            EvaluationRecord(detector.folder.name, dict(detector.scores), cost)
+            EvaluationRecord(detector.folder.name, dict(detector.scores), Cost(**cost))
             for detector, cost in zip(line.detectors, line.costs, strict=True)
         ],
         scores={name: _summary(values, line.row.scores.get(name)) for name, values in ours.items()},
@@ -191,7 +200,7 @@ def _cells(row: RowRecord, columns: Sequence[str]) -> list[str]:
     elif row.changed:
         text = f"({text}) not comparable"
     costs = [run.cost for run in row.runs]
-    seconds = statistics.mean(cost["seconds_a_picture"] for cost in costs)
+    seconds = statistics.mean(cost.seconds_a_picture for cost in costs)
     return [
         row.label,
         printed,
@@ -210,8 +219,8 @@ def _printed(scores: Mapping[str, Mapping[str, Any]], columns: Sequence[str]) ->
     return " / ".join(texts.get(name, "–") for name in columns) if scores else ""
 
 
-def _memory(costs: Sequence[Mapping[str, Any]]) -> str:
-    known = [(cost["memory_bytes"], cost["memory_of"]) for cost in costs if cost["memory_bytes"] is not None]
+def _memory(costs: Sequence[Cost]) -> str:
+    known = [(cost.memory_bytes, cost.memory_of) for cost in costs if cost.memory_bytes is not None]
     return f"{max(known)[1]} {three_digits(max(known)[0] / 1e9)} GB" if known else "–"
 
 

@@ -13,6 +13,7 @@ from reproduction.detectors.detection_table_report import markdown, read_lines, 
 from reproduction.detectors.detection_tables import DETECTION_TABLES
 from reproduction.detectors.paired_differences import Scored
 from reproduction.results.provenance import Made
+from reproduction.results.run_records import Report, read_record
 from training.config import config_values
 
 TABLE = DETECTION_TABLES["9"]
@@ -91,18 +92,23 @@ def test_the_difference_from_the_paper(place: Place):
     (row,) = content.rows
     assert row.key == "baseline" and not row.comparable and row.row_before is None
     assert row.scores["AP"].difference == pytest.approx(5100 / 101 - 27.2)
-    assert row.runs[0].cost["seconds_a_picture"] == 0.5
+    assert row.runs[0].cost.seconds_a_picture == 0.5
     same = replace(lines[0], changed=[])  # of the paper's recipe
     assert cells(markdown(record("9", [same], MADE)), "baseline, ResNet-101")[4] == "+2.10 / +23.30"
 
 
-def test_the_record_holds_intervals(place: Place):
+def test_the_record_holds_intervals(place: Place, tmp_path: Path):
     place("baseline", 0, [1])
     folder = place("refinement", 0, [1, 2])
-    row = asdict(record("9", read_lines(ROWS, folder), MADE))["rows"][2]
+    content = record("9", read_lines(ROWS, folder), MADE)
+    row = asdict(content)["rows"][2]
     assert row["row_before"] == "baseline" and row["less_the_baseline"] == {}
     assert row["less_the_row_before"] == {"mAP": {"value": 50.0, "low": 0.0, "high": 100.0}}
-    json.dumps(row, allow_nan=False)
+    file = tmp_path / "table9.json"
+    file.write_text(json.dumps(asdict(content), allow_nan=False))
+    found = read_record(file)
+    assert isinstance(found, Report) and found.content == content
+    assert found.means == {("baseline", "mAP"): 50, ("refinement", "mAP"): 100}
 
 
 def test_seeds_of_different_recipes_have_no_mean(place: Place):

@@ -11,6 +11,7 @@ from detection.localization.localization_config import LocalizationConfig
 from reproduction.localization.localization_table_report import localization_markdown, read_lines, record
 from reproduction.localization.localization_tables import CONFIGS_OF, LOCALIZATION_TABLES
 from reproduction.results.provenance import Made
+from reproduction.results.run_records import Report, read_record
 from reproduction.runs import CONFIGS
 from training.config import load_config
 
@@ -51,8 +52,13 @@ def test_another_recipe_is_not_comparable(tmp_path: Path):
 def test_the_record_holds_all_numbers(tmp_path: Path):
     write(tmp_path / "ensemble_seed0", [], oracle_error=0.1, top5_error=0.2)
     lines = read_lines(LOCALIZATION_TABLES["14"].rows, tmp_path)
-    rows = {row.key: row for row in record("14", lines, MADE).rows}
+    content = record("14", lines, MADE)
+    rows = {row.key: row for row in content.rows}
     ours = rows["ensemble"]
     assert ours.errors == [20] and ours.difference == pytest.approx(11.1)
     assert ours.elsewhere == {"test": {"value": 9.0, "deviation": None, "best": None, "median": False}}
+    file = tmp_path / "table14.json"
+    file.write_text(json.dumps(asdict(content)))
+    found = read_record(file)
+    assert isinstance(found, Report) and found.content == content
     assert rows["googlenet"].paper is None and not rows["googlenet"].ours
