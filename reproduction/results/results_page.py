@@ -1,4 +1,4 @@
-"""docs/results.md: the prose of results.md.jinja, with commands, tables and numbers from records of runs."""
+"""docs/results.md: the prose of results.jinja, with commands, tables and numbers from records of runs."""
 
 import re
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from foundation.errors import UserError, suggest
 from reproduction.results.run_records import RECORDS, read_records
 
 WIDTH = 118  # of a command's line
-TEMPLATE = Path(__file__).with_name("results.md.jinja")
+TEMPLATE = Path(__file__).with_name("results.jinja")
 
 
 def results_page(folder: Path = RECORDS) -> str:

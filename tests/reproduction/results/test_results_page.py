@@ -52,8 +52,8 @@ def test_long_commands_end_before_options(content: dict, tmp_path: Path):
     [
         ('{{ record("ones") }}', r"ones.json: no such record; did you mean 'one'"),
         ("nothing", r'one.json stands nowhere on the page: add {{ record\("one"\) }}'),
-        ('{{ value("one", "AP", "three") }}', r"one.json: results.md.jinja asks for 'AP' of a row 'three'"),
-        ('{{ value("two", "AP", "one") }}', r"two.json: results.md.jinja asks for 'AP'"),
+        ('{{ value("one", "AP", "three") }}', r"one.json: results.jinja asks for 'AP' of a row 'three'"),
+        ('{{ value("two", "AP", "one") }}', r"two.json: results.jinja asks for 'AP'"),
     ],
 )
 def test_what_is_not_there(records: Path, template: str, message: str):
