@@ -169,6 +169,9 @@ def _notes(table: Table, rows: Sequence[RowRecord]) -> str:
         notes[0] += f" Computed in bf16: {', '.join(bf16)}."
     if changes := dict.fromkeys(change for row in rows for change in row.changed):
         notes += ["", "Not comparable with the paper, because it was not its recipe:"]
+    trained = [row for row in rows if row.runs]
     for change in changes:
-        notes.append(f"- {said(change)} ({', '.join(x.label for x in rows if change in x.changed)})")
+        labels = [row.label for row in trained if change in row.changed]
+        whose = "all rows" if len(labels) == len(trained) > 1 else "; ".join(labels)
+        notes.append(f"- {said(change)} ({whose})")
     return "\n".join(notes)
