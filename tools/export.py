@@ -7,7 +7,6 @@ python tools/export.py runs/voc12_deeplabv3_r50/best.safetensors segmenter.onnx 
 """
 
 import argparse
-import logging
 import sys
 from pathlib import Path
 
@@ -37,8 +36,6 @@ def main(arguments: argparse.Namespace) -> None:
     from foundation.errors import UserError
     from segmentation.model.segmenters_by_name import is_segmenter
 
-    for name in ("onnxscript", "onnx_ir"):  # they tell every step of theirs
-        logging.getLogger(name).setLevel(logging.WARNING)
     options = vars(arguments)
     names = ("weights", "out", "features", "overrides", "logits")
     weights, out, features, overrides, logits = (options.pop(name) for name in names)

@@ -218,3 +218,5 @@ def set_up_logging() -> None:
         logging.captureWarnings(True)  # Python's own way writes into a bar, and not into a run's log.txt
     handlers = [_LineHandler(sys.stderr), EARLIER_LINES]
     logging.basicConfig(level=level, format="%(message)s", handlers=handlers)
+    for name in ("onnxscript", "onnx_ir"):  # they tell every step of an export
+        logging.getLogger(name).setLevel(logging.WARNING)
