@@ -4,6 +4,7 @@
 format runs in a block of `readable`, which makes one clear error of all of them.
 """
 
+import gc
 import json
 import pickle
 import re
@@ -20,6 +21,7 @@ from typing import Any
 import numpy as np
 import yaml
 from numpy.typing import NDArray
+from pydantic_core import from_json
 
 from foundation.bounds import check_archive
 from foundation.errors import UserError, plural
@@ -89,8 +91,29 @@ def read_text(path: Path, remedy: str) -> str:
 
 def read_json(path: Path, remedy: str) -> Any:
     """The value in a JSON file, in any of Unicode's encodings; for the errors see `read_text`."""
-    with readable(path, remedy):
-        return json.loads(path.read_bytes())
+    with readable(path, remedy), without_collections():
+        content = path.read_bytes()
+        try:
+            return from_json(content)  # three times as fast as what follows
+        except ValueError:
+            # Other encodings, deep nesting and half characters are read, and damage is named.
+            return json.loads(content)
+
+
+@contextmanager
+def without_collections() -> Iterator[None]:
+    """Within the block Python does not look for cycles of objects that nothing else refers to.
+
+    The content of a JSON file has none, and while millions of its values are made or checked, looking at all
+    of them again and again takes as long as the work.
+    """
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
 
 
 def read_arrays(path: Path, kinds: Mapping[str, tuple[str, int]], remedy: str) -> dict[str, NDArray[Any]]:

@@ -11,10 +11,19 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.metrics.record_checks import Columns, Record, check_record_masks, check_records, id_order
+from detection.metrics.record_checks import (
+    Columns,
+    Record,
+    check_record_masks,
+    check_records,
+    id_order,
+    object_areas,
+)
 from foundation.errors import UserError
+from foundation.file_reading import without_collections
 from pictures.annotations.coco_checks import check_coco, plain_numbers, read_coco, read_json
 from pictures.annotations.coco_masks import check_segmentations, whole_run_length
+from pictures.annotations.field_checks import as_boxes
 
 STAT_NAMES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 
@@ -36,6 +45,7 @@ class CocoScores:
     classes: list[str]
 
 
+@without_collections()
 def evaluate(
     annotations: str | Path | dict[str, Any],
     predictions: str | Path | Sequence[Record],
@@ -101,7 +111,6 @@ def hotcoco_evaluation(
     import hotcoco  # not needed to import this module
 
     numbers = {section: _plain_ids(annotations[section]) for section in ("images", "categories")}
-    masks = ("segmentation",) if iou_type == "segm" else ()
     plain = {
         section: [
             {"id": known[entry["id"]], **{field: entry[field] for field in _READ[section] if field in entry}}
@@ -109,21 +118,30 @@ def hotcoco_evaluation(
         ]
         for section, known in numbers.items()
     }
+    objects = annotations["annotations"]
     try:
-        # An object's id may be text, or 0, which pycocotools takes for "found nothing"; here none is lost.
-        plain["annotations"] = [
-            {"id": number, **_plain_entry(entry, numbers, ("bbox", "area", "iscrowd", *masks))}
-            for number, entry in enumerate(annotations["annotations"], start=1)
-        ]
-        truth = hotcoco.COCO(plain)
+        # An object's id may be text, or 0, which pycocotools takes for "found nothing"; here all have others.
         if iou_type == "segm":
+            plain["annotations"] = [
+                {"id": number, **_plain_entry(entry, numbers, ("bbox", "area", "iscrowd", "segmentation"))}
+                for number, entry in enumerate(objects, start=1)
+            ]
+            truth = hotcoco.COCO(plain)
             # As for pycocotools, a record's size is its box's, if it has one.
-            kept = ("score", "bbox", *masks)
+            kept = ("score", "bbox", "segmentation")
             results = truth.load_res([_plain_entry(record, numbers, kept) for record in records])
-        else:
-            ids = [numbers["images"][i] for i in columns.image_ids]
-            labels = [numbers["categories"][i] for i in columns.category_ids]
-            # Four times faster to load than dicts.
+        else:  # columns are four times as fast to load as dicts
+            boxes = as_boxes([entry["bbox"] for entry in objects])
+            truth = hotcoco.COCO.from_arrays(
+                **plain,
+                image_ids=[numbers["images"][entry["image_id"]] for entry in objects],
+                category_ids=[numbers["categories"][entry["category_id"]] for entry in objects],
+                boxes=boxes,
+                area=object_areas(objects, boxes),
+                iscrowd=[int(entry.get("iscrowd") or 0) for entry in objects],
+            )
+            ids = list(map(numbers["images"].__getitem__, columns.image_ids))
+            labels = list(map(numbers["categories"].__getitem__, columns.category_ids))
             results = truth.load_res(np.column_stack([ids, columns.boxes, columns.scores, labels]))
     except ValueError as error:
         raise UserError(f"the annotations or records cannot be scored: {error}; correct the entry") from error

@@ -12,7 +12,8 @@ import numpy as np
 
 from detection.metrics.conventions import COCO_THRESHOLDS
 from detection.metrics.matching import Floats, Indices, Matched, Rows, best_of_each_group, match_coco
-from detection.metrics.record_checks import Columns, id_order
+from detection.metrics.record_checks import Columns, id_order, object_areas
+from pictures.annotations.field_checks import as_boxes
 
 _LARGEST = 1e5**2  # square pixels of what counts among objects of all sizes
 _PER_PICTURE = 100  # detections of a class
@@ -26,15 +27,14 @@ def match_records(annotations: dict[str, Any], columns: Columns) -> Matched:
         columns: the records, by `check_records`.
     """
     objects = annotations["annotations"]
+    boxes = as_boxes([entry["bbox"] for entry in objects])
     truth, order = _rows(
         annotations,
         [entry["image_id"] for entry in objects],
         [entry["category_id"] for entry in objects],
-        np.array([entry["bbox"] for entry in objects], dtype=np.float64).reshape(-1, 4),
+        boxes,
     )
-    own_areas = [entry.get("area") for entry in objects]
-    areas = np.array([np.nan if area is None else area for area in own_areas], dtype=np.float64)[order]
-    areas = np.where(np.isnan(areas), truth.areas, areas)
+    areas = object_areas(objects, boxes)[order]
     crowd = np.array([bool(entry.get("iscrowd", 0)) for entry in objects], dtype=bool)[order]
     ignore = crowd | (areas > _LARGEST)
     found, order = _rows(annotations, columns.image_ids, columns.category_ids, columns.boxes)

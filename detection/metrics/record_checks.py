@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from foundation.errors import UserError
 from pictures.annotations.coco_masks import check_segmentations
-from pictures.annotations.field_checks import check_known, is_number, shown, xywh_boxes
+from pictures.annotations.field_checks import as_numbers, check_known, shown, xywh_boxes
 
 Record = dict[str, Any]
 
@@ -69,10 +69,17 @@ def check_records(
         ) from None
     check_known(images, set(image_ids), "image_id", name)
     check_known(categories, set(category_ids), "category_id", name)
-    if not all(map(is_number, scores)):
-        index = next(i for i, score in enumerate(scores) if not is_number(score))
+    numbers = as_numbers(scores)
+    for index in np.flatnonzero(~np.isfinite(numbers))[:1]:
         raise UserError(f"{name(index)}: score is {shown(scores[index])}, expected a finite number")
-    return Columns(images, categories, np.array(scores, dtype=np.float64), boxes)
+    return Columns(images, categories, numbers, boxes)
+
+
+def object_areas(objects: Sequence[Record], boxes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(R,) the area that each checked annotation states, else that of its box (R, 4) x, y, width, height."""
+    stated = [entry.get("area") for entry in objects]
+    areas = np.array([np.nan if area is None else area for area in stated], dtype=np.float64)
+    return np.where(np.isnan(areas), boxes[:, 2] * boxes[:, 3], areas)
 
 
 def check_record_masks(

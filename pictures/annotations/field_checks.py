@@ -124,6 +124,14 @@ def unknown_id(value: Any, field: str, known: set) -> str:
     )
 
 
+def as_numbers(values: Sequence[Any]) -> NDArray[np.float64]:
+    """Numbers (T,); NaN or infinite where one is no finite number."""
+    if set(map(type, values)) <= {int, float}:
+        with suppress(OverflowError):  # a whole number beyond all floats
+            return np.array(values, dtype=np.float64)
+    return np.array([value if is_number(value) else np.nan for value in values], dtype=np.float64)
+
+
 def xywh_boxes(entries: Sequence[dict[str, Any]], name: Callable[[int], str]) -> NDArray[np.float64]:
     """The `bbox` of every entry, (T, 4) x, y, width, height; `name(index)` says where a wrong one stands.
 
