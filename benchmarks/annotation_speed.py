@@ -1,6 +1,8 @@
-"""What checking every field of a COCO file costs, beside the parsing of its JSON."""
+"""What checking a COCO file's fields costs beside parsing its JSON, and opening a file of COCO's size."""
 
 import json
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -65,3 +67,40 @@ def random_annotations(objects: int) -> dict[str, Any]:
         ],
         "categories": [{"id": number, "name": f"class {number}"} for number in range(1, 81)],
     }
+
+
+_OPEN = """
+import resource, sys, time
+from detection.data.coco_dataset import CocoDataset
+
+def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+before, start, used = peak(), time.perf_counter(), time.process_time()
+dataset = CocoDataset(sys.argv[1], "pictures", masks=True)
+print(f"{time.perf_counter() - start:.1f} s, {time.process_time() - used:.1f} s of them computing; "
+      f"{peak():.0f} MB at most, {before:.0f} MB before")
+"""
+
+
+def opening_line(objects: int = 860_000, at_once: int = 20_000) -> str:
+    """Time and memory of a fresh process that opens a file of train2017's size with masks.
+
+    The polygons of `at_once` objects come again and again.
+    """
+    content = random_annotations(at_once)
+    pictures = -(-objects // PER_PICTURE)
+    image, template = content["images"][0], content["annotations"]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "annotations.json")
+        with path.open("w") as file:
+            images = [{**image, "id": number} for number in range(1, pictures + 1)]
+            file.write(f'{{"images": {json.dumps(images)}, "annotations": [')
+            texts = [json.dumps(entry)[1:-1].partition(", ")[2].partition(", ")[2] for entry in template]
+            for number in range(objects):
+                file.write(", " if number else "")
+                picture = number // PER_PICTURE + 1
+                file.write(f'{{"id": {number + 1}, "image_id": {picture}, {texts[number % at_once]}}}')
+            file.write(f'], "categories": {json.dumps(content["categories"])}}}')
+        command = [sys.executable, "-c", _OPEN, str(path)]
+        found = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+        return f"Opening {objects} objects with masks, {path.stat().st_size / 1e6:.0f} MB: {found}"

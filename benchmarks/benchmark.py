@@ -16,7 +16,7 @@ from torch import nn
 
 from backbones import create_model
 from benchmarks.analysis_speed import analysis_calls
-from benchmarks.annotation_speed import annotation_calls
+from benchmarks.annotation_speed import annotation_calls, opening_line
 from benchmarks.backbone_speed import Call, Pair, host_networks, memory_table, speed_calls
 from benchmarks.cifar_speed import cifar_calls, recompute_table
 from benchmarks.detectors.detector_speed import detection_calls, detector_memory
@@ -142,6 +142,7 @@ def benchmark(rounds: int, device: str, parts: Sequence[str] = tuple(PARTS)) -> 
     found = [
         f"{machine}; {versions}; {rounds} rounds",
         markdown_table(["what", "ours, ms", "peer, ms", "peer / ours"], rows),
+        *([opening_line()] if "annotations" in parts else []),
         *([memory_table(device)] if "backbones" in parts else []),
         *([detector_memory()] if "detectors" in parts and device == "cuda" else []),
         *([switch_memory(device)] if "appendix_b" in parts else []),

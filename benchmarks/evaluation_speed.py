@@ -1,6 +1,7 @@
 """Our VOC and COCO scores beside pycocotools and, where it is installed, detectron2's VOC evaluator."""
 
 import io
+import json
 import tempfile
 from collections.abc import Iterator
 from contextlib import redirect_stdout
@@ -11,13 +12,14 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from benchmarks.backbone_speed import Pair
 from detection.data.annotation_writers import voc_annotation
 from detection.metrics import coco_ap, voc_ap
-from detection.results.result_records import to_coco_annotations
+from detection.results.result_records import to_coco_annotations, to_coco_records
 from detection.types import Prediction, Target
 from foundation.errors import UserError
 
@@ -26,23 +28,29 @@ TEN_THRESHOLDS = [0.5 + 0.05 * i for i in range(10)]
 
 
 def evaluation_calls(pictures: int = 5000, per_picture: int = 50) -> Iterator[Pair]:
-    """COCO bbox AP on generated boxes against pycocotools; VOC AP against its least work of like kind.
+    """COCO AP on generated boxes and masks against pycocotools; VOC AP against its least work of like kind.
 
     Where detectron2 is installed, also VOC AP against its evaluator.
     """
     truth, found = random_boxes(pictures, per_picture)
     annotations = to_coco_annotations(truth, CLASSES, list(range(1, 21)))
-    records = [
-        {"image_id": p.image_id, "category_id": int(k), "bbox": [x1, y1, x2 - x1, y2 - y1], "score": float(s)}
-        for p in found
-        for (x1, y1, x2, y2), k, s in zip(p.boxes.tolist(), p.labels, p.scores, strict=True)
-    ]
+    records = to_coco_records(found, _Classes())
     size = f"{pictures} pictures, {pictures * per_picture} detections"
     yield (
         f"COCO bbox AP, {size}",
         lambda: coco_ap.evaluate(annotations, records),
         lambda: pycocotools_ap(annotations, records),
     )
+    with tempfile.TemporaryDirectory() as folder:
+        files = Path(folder, "annotations.json"), Path(folder, "predictions.json")
+        for file, content in zip(files, (annotations, records), strict=True):
+            file.write_text(json.dumps(content))
+        yield (
+            f"COCO bbox AP from files, {size}",
+            lambda: coco_ap.evaluate(*files),
+            lambda: pycocotools_ap(*(json.loads(file.read_bytes()) for file in files)),
+        )
+    yield mask_calls(pictures=1000, per_picture=20)
     yield (
         f"VOC mAP (peer: pycocotools, IoU 0.5, one area range and limit), {size}",
         lambda: voc_ap.evaluate(found, truth, len(CLASSES)),
@@ -50,6 +58,26 @@ def evaluation_calls(pictures: int = 5000, per_picture: int = 50) -> Iterator[Pa
     )
     if find_spec("detectron2") is not None:
         yield from detectron2_calls(pictures=1000, per_picture=100)
+
+
+class _Classes:
+    category_ids = list(range(1, len(CLASSES) + 1))
+
+
+def mask_calls(pictures: int, per_picture: int) -> Pair:
+    """COCO segm AP of boxes filled as run-lengths."""
+    truth, found = random_boxes(pictures, per_picture)
+    annotations = to_coco_annotations(truth, CLASSES, _Classes.category_ids)
+    records = to_coco_records(found, _Classes())
+    for entries in (annotations["annotations"], records):
+        masks = coco_mask.frPyObjects(np.array([entry["bbox"] for entry in entries]), *truth[0].size)
+        for entry, mask in zip(entries, masks, strict=True):
+            entry["segmentation"] = {"size": list(mask["size"]), "counts": mask["counts"].decode()}
+    return (
+        f"COCO segm AP, {pictures} pictures, {pictures * per_picture} masks",
+        lambda: coco_ap.evaluate(annotations, records, "segm"),
+        lambda: pycocotools_ap(annotations, records, iou_type="segm"),
+    )
 
 
 def detectron2_calls(pictures: int, per_picture: int) -> Iterator[Pair]:
@@ -118,7 +146,9 @@ def random_boxes(pictures: int, per_picture: int) -> tuple[list[Target], list[Pr
     return truth, found
 
 
-def pycocotools_ap(annotations: dict, records: list[dict], *, only_ap50: bool = False) -> NDArray[np.float64]:
+def pycocotools_ap(
+    annotations: dict, records: list[dict], *, iou_type: str = "bbox", only_ap50: bool = False
+) -> NDArray[np.float64]:
     """The reference, start to end, with its printing swallowed.
 
     Returns:
@@ -131,7 +161,7 @@ def pycocotools_ap(annotations: dict, records: list[dict], *, only_ap50: bool = 
         objects = [dict(entry) for entry in annotations["annotations"]]
         truth.dataset = {**annotations, "annotations": objects}
         truth.createIndex()
-        evaluation = COCOeval(truth, truth.loadRes([dict(record) for record in records]), "bbox")
+        evaluation = COCOeval(truth, truth.loadRes([dict(record) for record in records]), iou_type)
         if only_ap50:
             evaluation.params.iouThrs = np.array([0.5])
             evaluation.params.areaRng, evaluation.params.areaRngLbl = [[0, 1e10]], ["all"]

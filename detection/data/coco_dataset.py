@@ -2,7 +2,6 @@
 
 import json
 import logging
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -15,8 +14,8 @@ from numpy.typing import NDArray
 from detection.data.annotations import PackedObjects, refuse_turned
 from detection.types import Target, Window
 from pictures.annotations.coco_checks import check_coco, read_coco, read_json, with_annotations, with_sizes
-from pictures.annotations.coco_masks import check_segmentations, draw_mask
-from pictures.annotations.field_checks import xywh_boxes
+from pictures.annotations.coco_columns import columns_of, read_columns
+from pictures.annotations.coco_masks import draw_mask
 from pictures.file_names import find_file
 
 _log = logging.getLogger(__name__)
@@ -52,17 +51,20 @@ class CocoDataset:
         Raises:
             UserError: the file is missing or an entry is malformed.
         """
-        stored = read_json(annotation_file) if content is None else content
-        is_file = content is None
-        content = with_annotations(stored, str(annotation_file))
-        content = with_sizes(content, Path(image_folder), str(annotation_file))
-        check_coco(content, str(annotation_file))
+        where = str(annotation_file)
+        columns = read_columns(Path(annotation_file), masks=masks) if content is None else None
+        self.has_truth = True
+        if columns is None:
+            stored = read_json(annotation_file) if content is None else content
+            self.has_truth = "annotations" in stored
+            whole = with_sizes(with_annotations(stored, where), Path(image_folder), where)
+            check_coco(whole, where)
+            columns = columns_of(whole, where, masks=masks)
         # As one text, for the reason given in annotations.py.
-        self._content = None if is_file else json.dumps(content).encode()
-        self.has_truth = "annotations" in stored
+        self._content = None if content is None else json.dumps(whole).encode()
         self._annotation_file = Path(annotation_file)
-        images = content["images"]
-        categories = sorted(content["categories"], key=lambda category: category["id"])
+        images = columns.images
+        categories = sorted(columns.categories, key=lambda category: category["id"])
         self.classes: list[str] = [category["name"] for category in categories]
         self.category_ids: list[int] = [category["id"] for category in categories]
         self.image_ids: list[int | str] = [image["id"] for image in images]
@@ -70,16 +72,12 @@ class CocoDataset:
         self.image_folder = Path(image_folder)
         self._file_names = np.array([image["file_name"] for image in images], dtype=np.str_)
 
-        index_of = {image_id: index for index, image_id in enumerate(self.image_ids)}
+        order = np.argsort(columns.pictures, kind="stable")
+        pictures = columns.pictures[order]
         label_of = {category_id: label for label, category_id in enumerate(self.category_ids, start=1)}
-        annotations = sorted(content["annotations"], key=lambda annotation: index_of[annotation["image_id"]])
-        pictures = np.array([index_of[a["image_id"]] for a in annotations], dtype=np.int64)
+        labels = np.array([label_of[own] for own in columns.category_ids], dtype=np.int64)
         sizes = np.array(self.image_sizes, dtype=np.int64).reshape(-1, 2)[pictures]
-
-        def name(row: int) -> str:
-            return f"{annotation_file}: annotation {annotations[row]['id']}"
-
-        x, y, width, height = xywh_boxes(annotations, name).T
+        x, y, width, height = columns.boxes[order].T
         corners = np.stack([x, y, x + width, y + height], axis=1)
         if empty := int((~_has_area(_clipped(corners, sizes))).sum()):
             text = "%s: %d of %d boxes have no area inside their picture: scored, but not trained on"
@@ -87,17 +85,13 @@ class CocoDataset:
         self._objects = PackedObjects.pack(
             image_index=pictures,
             boxes=corners,
-            labels=np.array([label_of[a["category_id"]] for a in annotations], dtype=np.int64),
-            ignore=np.array([bool(a.get("iscrowd", 0)) for a in annotations], dtype=bool),
+            labels=labels[order],
+            ignore=columns.crowd[order],
             image_ids=self.image_ids,
             image_sizes=self.image_sizes,
         )
         refuse_turned(self._objects, self.image_path, str(annotation_file))
-        self._segmentations: _Segmentations | None = None
-        if masks:
-            segmentations = [annotation.get("segmentation") for annotation in annotations]
-            check_segmentations(segmentations, list(map(tuple, sizes.tolist())), name)
-            self._segmentations = _Segmentations(segmentations)
+        self._masks, self._order = columns.masks, order
 
     def __len__(self) -> int:
         return len(self.image_ids)
@@ -119,8 +113,8 @@ class CocoDataset:
 
     def fingerprint(self) -> str:
         """A digest of file names and annotations, with segmentations where the set was opened with them."""
-        segmentations = b"" if self._segmentations is None else self._segmentations.text.tobytes()
-        return self._objects.fingerprint(list(map(str, self._file_names)), segmentations)
+        masks = b"" if self._masks is None else self._masks.digest() + self._order.tobytes()
+        return self._objects.fingerprint(list(map(str, self._file_names)), masks)
 
     def load_target(self, index: int) -> Target:
         """The objects of one picture for training: their boxes clipped to it, without those of no area there.
@@ -132,14 +126,14 @@ class CocoDataset:
         seen = np.flatnonzero(_has_area(boxes))
         rows = torch.from_numpy(seen)
         target = replace(whole.of_rows(rows), boxes=torch.from_numpy(boxes)[rows])
-        if self._segmentations is None:
+        if self._masks is None:
             return target
-        read, first = self._segmentations.read, int(self._objects.starts[index])
+        masks, rows_of_masks = self._masks, self._order[self._objects.starts[index] + seen]
 
         def mask(
             number: int, /, resized: tuple[int, int] | None = None, window: Window | None = None
         ) -> NDArray[np.bool_]:
-            return draw_mask(read(first + int(seen[number])), target.size, resized, window)
+            return draw_mask(masks.read(rows_of_masks[number]), target.size, resized, window)
 
         return replace(target, mask=mask)
 
@@ -151,16 +145,3 @@ def _clipped(boxes: NDArray[np.float64], sizes: NDArray[np.int64]) -> NDArray[np
 
 def _has_area(boxes: NDArray[np.float32]) -> NDArray[np.bool_]:
     return np.asarray((boxes[:, 2:] > boxes[:, :2]).all(axis=1))
-
-
-class _Segmentations:
-    """Polygons and run-lengths as one array of JSON text, for the reason given in annotations.py."""
-
-    def __init__(self, segmentations: Sequence[Any]) -> None:
-        texts = [json.dumps(segmentation).encode() for segmentation in segmentations]
-        self.text = np.frombuffer(b"".join(texts), dtype=np.uint8)
-        self._starts = np.cumsum([0, *map(len, texts)])
-
-    def read(self, row: int) -> Any:
-        """The segmentation of one object."""
-        return json.loads(self.text[self._starts[row] : self._starts[row + 1]].tobytes())

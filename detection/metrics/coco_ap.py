@@ -18,6 +18,7 @@ from detection.metrics.record_checks import (
     check_records,
     id_order,
     object_areas,
+    read_boxes,
 )
 from foundation.errors import UserError
 from foundation.file_reading import without_collections
@@ -67,14 +68,16 @@ def evaluate(
     else:
         content = plain_numbers(annotations)
         check_coco(content, "annotations")
-    if isinstance(predictions, str | Path):
-        records, where = read_json(predictions), str(predictions)
-    else:
-        records = predictions
     categories = sorted(content["categories"], key=lambda category: category["id"])
-    image_ids = [image["id"] for image in content["images"]]
-    shape = "segmentation" if iou_type == "segm" else "bbox"
-    columns = check_records(records, image_ids, [category["id"] for category in categories], where, shape)
+    known = {image["id"] for image in content["images"]}, {category["id"] for category in categories}
+    columns, records = None, predictions
+    if isinstance(predictions, str | Path):
+        where = str(predictions)
+        if iou_type == "bbox":
+            columns = read_boxes(Path(predictions), *known)
+        records = read_json(predictions) if columns is None else ()
+    if columns is None:
+        columns = check_records(records, *known, where, "bbox" if iou_type == "bbox" else "segmentation")
     if iou_type == "segm":
         _check_masks(content, records, where)
     evaluation = hotcoco_evaluation(content, records, columns, iou_type)
@@ -140,8 +143,10 @@ def hotcoco_evaluation(
                 area=object_areas(objects, boxes),
                 iscrowd=[int(entry.get("iscrowd") or 0) for entry in objects],
             )
-            ids = list(map(numbers["images"].__getitem__, columns.image_ids))
-            labels = list(map(numbers["categories"].__getitem__, columns.category_ids))
+            ids, labels = (
+                np.fromiter(map(numbers[section].__getitem__, own), np.float64, len(own))
+                for section, own in (("images", columns.image_ids), ("categories", columns.category_ids))
+            )
             results = truth.load_res(np.column_stack([ids, columns.boxes, columns.scores, labels]))
     except ValueError as error:
         raise UserError(f"the annotations or records cannot be scored: {error}; correct the entry") from error

@@ -214,28 +214,30 @@ def _is_sound(content: Any) -> bool:
     """Whether nothing is wrong, without saying what; quick, for the many files with which nothing is."""
     if not isinstance(content, dict):
         return False
-    columns = {}
-    for section, needed in FIELDS.items():
-        entries = content.get(section)
-        if not isinstance(entries, list) or set(map(type, entries)) - {dict}:
-            return False
-        try:
-            columns[section] = {field: list(map(itemgetter(field), entries)) for field in needed}
-        except KeyError:
-            return False
-        for field, (check, _) in _RULES[section].items():
-            if not _column_passes(columns[section].get(field) or _column(entries, field), check):
-                return False
-        ids = columns[section]["id"]
-        if len(set(ids)) < len(ids):
-            return False
-    known = {section: set(columns[section]["id"]) for section in ("images", "categories")}
+    sections = {section: sound_columns(content.get(section), section) for section in FIELDS}
+    images, categories, annotations = (sections[section] for section in FIELDS)
+    if images is None or categories is None or annotations is None:
+        return False
     return (
         all(map(stated_size, content["images"]))
-        and all_known(columns["annotations"]["image_id"], known["images"])
-        and all_known(columns["annotations"]["category_id"], known["categories"])
-        and not are_bad_boxes(as_boxes(columns["annotations"]["bbox"])).any()
+        and all_known(annotations["image_id"], set(images["id"]))
+        and all_known(annotations["category_id"], set(categories["id"]))
+        and not are_bad_boxes(as_boxes(annotations["bbox"])).any()
     )
+
+
+def sound_columns(entries: Any, section: str) -> dict[str, list[Any]] | None:
+    """The needed fields of a section's entries if nothing is wrong with it by itself, as `_is_sound`."""
+    if not isinstance(entries, list) or set(map(type, entries)) - {dict}:
+        return None
+    try:
+        columns = {field: list(map(itemgetter(field), entries)) for field in FIELDS[section]}
+    except KeyError:
+        return None
+    for field, (check, _) in _RULES[section].items():
+        if not _column_passes(columns.get(field) or _column(entries, field), check):
+            return None
+    return columns if len(set(columns["id"])) == len(entries) else None
 
 
 def _column_passes(values: Sequence[Any], check: Callable[[Any], bool]) -> bool:

@@ -70,6 +70,20 @@ def test_boxes_in_the_pixels_of_the_file():
     assert [found.boxes.shape for found in nothing] == [(0, 4), (0, 4)]
 
 
+def test_a_prediction_keeps_nothing_of_its_batch_alive():
+    # 100 places a picture, of which two are filled: 10,000 pictures must cost what was found in them.
+    detections = Detections(
+        boxes=torch.rand(3, 100, 4),
+        scores=torch.rand(3, 100),
+        labels=torch.ones(3, 100, dtype=torch.int64),
+        valid=torch.arange(100).expand(3, 100) < 2,
+    )
+    batch: Any = SimpleNamespace(scales=torch.ones(3, 2))
+    for found in to_predictions(detections, batch):
+        sizes = [kept.untyped_storage().nbytes() for kept in (found.boxes, found.scores, found.labels)]
+        assert sizes == [2 * 4 * 4, 2 * 4, 2 * 8]
+
+
 def test_masks_in_the_pixels_of_the_file():
     # A file of 10 x 6 pixels (width x height), seen twice as wide and three times as high.
     masks = torch.zeros(1, 2, 4, 4)
