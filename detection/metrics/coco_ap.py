@@ -18,7 +18,6 @@ from detection.metrics.record_checks import (
     check_records,
     id_order,
     object_areas,
-    read_boxes,
 )
 from foundation.errors import UserError
 from foundation.file_reading import without_collections
@@ -68,16 +67,13 @@ def evaluate(
     else:
         content = plain_numbers(annotations)
         check_coco(content, "annotations")
+    if isinstance(predictions, str | Path):
+        records, where = read_json(predictions), str(predictions)
+    else:
+        records = predictions
     categories = sorted(content["categories"], key=lambda category: category["id"])
     known = {image["id"] for image in content["images"]}, {category["id"] for category in categories}
-    columns, records = None, predictions
-    if isinstance(predictions, str | Path):
-        where = str(predictions)
-        if iou_type == "bbox":
-            columns = read_boxes(Path(predictions), *known)
-        records = read_json(predictions) if columns is None else ()
-    if columns is None:
-        columns = check_records(records, *known, where, "bbox" if iou_type == "bbox" else "segmentation")
+    columns = check_records(records, *known, where, "bbox" if iou_type == "bbox" else "segmentation")
     if iou_type == "segm":
         _check_masks(content, records, where)
     evaluation = hotcoco_evaluation(content, records, columns, iou_type)

@@ -2,9 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from operator import itemgetter
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +11,6 @@ from numpy.typing import NDArray
 from foundation.errors import UserError
 from pictures.annotations.coco_masks import check_segmentations
 from pictures.annotations.field_checks import as_numbers, check_known, shown, xywh_boxes
-from pictures.annotations.json_pieces import read_list
 
 Record = dict[str, Any]
 
@@ -76,24 +73,6 @@ def check_records(
     for index in np.flatnonzero(~np.isfinite(numbers))[:1]:
         raise UserError(f"{name(index)}: score is {shown(scores[index])}, expected a finite number")
     return Columns(images, categories, numbers, boxes)
-
-
-def read_boxes(file: Path, image_ids: set, category_ids: set) -> Columns | None:
-    """The records of a file with boxes, read piece by piece, which takes half the time of reading it whole.
-
-    None where it must be read whole, since `check_records` refuses a record or `read_list` the file.
-    """
-    try:
-        with file.open("rb") as opened:
-            parts = [check_records(part, image_ids, category_ids, "") for part in read_list(opened)]
-    except (ValueError, OSError):
-        return None
-    return Columns(
-        list(chain.from_iterable(part.image_ids for part in parts)),
-        list(chain.from_iterable(part.category_ids for part in parts)),
-        np.concatenate([part.scores for part in parts]),
-        np.concatenate([part.boxes for part in parts]),
-    )
 
 
 def object_areas(objects: Sequence[Record], boxes: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""Large JSON files read piece by piece, so that their lists are never in memory as a whole."""
+"""A large JSON object read piece by piece, so that its lists are never in memory as a whole."""
 
 import json
 import re
@@ -40,14 +40,8 @@ def read_sections(file: BinaryIO, in_pieces: Collection[str]) -> Iterator[tuple[
             yield name, rest.value()
         if rest.take(b",}") == b"}":
             break
-    rest.end()
-
-
-def read_list(file: BinaryIO) -> Iterator[list[Any]]:
-    """The parts of one JSON list of objects in UTF-8, which together are the list; errors as above."""
-    rest = _Rest(file)
-    yield from rest.pieces()
-    rest.end()
+    if rest.next():
+        raise ValueError("the value does not end the file")
 
 
 class _Rest:
@@ -77,11 +71,6 @@ class _Rest:
             raise ValueError(f"expected {expected!r}, got {found!r}")
         self.data = self.data[1:]
         return found
-
-    def end(self) -> None:
-        """Nothing may follow."""
-        if self.next():
-            raise ValueError("the value does not end the file")
 
     def value(self) -> Any:
         """Reads a whole value."""
