@@ -72,8 +72,8 @@ def evaluate(
     else:
         records = predictions
     categories = sorted(content["categories"], key=lambda category: category["id"])
-    known = {image["id"] for image in content["images"]}, {category["id"] for category in categories}
-    columns = check_records(records, *known, where, "bbox" if iou_type == "bbox" else "segmentation")
+    ids = {image["id"] for image in content["images"]}, {category["id"] for category in categories}
+    columns = check_records(records, *ids, where, "bbox" if iou_type == "bbox" else "segmentation")
     if iou_type == "segm":
         _check_masks(content, records, where)
     evaluation = hotcoco_evaluation(content, records, columns, iou_type)
@@ -132,7 +132,8 @@ def hotcoco_evaluation(
         else:  # columns are four times as fast to load as dicts
             boxes = as_boxes([entry["bbox"] for entry in objects])
             truth = hotcoco.COCO.from_arrays(
-                **plain,
+                images=plain["images"],
+                categories=plain["categories"],
                 image_ids=[numbers["images"][entry["image_id"]] for entry in objects],
                 category_ids=[numbers["categories"][entry["category_id"]] for entry in objects],
                 boxes=boxes,

@@ -72,7 +72,7 @@ class MaskPacker:
         owners = np.repeat(owner, lengths)
         as_text = sizes[:, 1] == 0
         as_text[owners[lossy]] = True
-        texts = [json.dumps(segmentations[row]).encode() for row in np.flatnonzero(as_text)]
+        texts = [json.dumps(segmentations[row]).encode() for row in np.flatnonzero(as_text).tolist()]
         sizes[as_text] = 0
         sizes[as_text, 2] = list(map(len, texts))
         self._hundredths += hundredths[~as_text[owners]].astype(np.int32).data
