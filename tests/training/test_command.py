@@ -187,6 +187,15 @@ def test_warnings_are_lines_of_the_log(call: Callable, monkeypatch: pytest.Monke
     assert "UserWarning: odd \\x1b[2J" in capsys.readouterr().err
 
 
+def test_steps_of_an_export_are_no_lines(call: Callable, monkeypatch: pytest.MonkeyPatch, capsys):
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", [])
+    call()
+    logging.getLogger("onnx_ir.passes").info("Removed 2 unused nodes")
+    logging.getLogger("onnxscript").warning("cannot export")
+    assert capsys.readouterr().err == "cannot export\n"
+
+
 def test_lines_of_other_threads_say_whose_they_are(call: Callable, monkeypatch: pytest.MonkeyPatch, capsys):
     root = logging.getLogger()
     monkeypatch.setattr(root, "handlers", [])
