@@ -32,9 +32,10 @@ class FusedConv2d(nn.Conv2d):
 
     def forward(self, x: Tensor, term: Tensor | None = None) -> Tensor:
         """(N, C, H, W) → (N, K, h, w); a term of that size is given up: the sum may be written over it."""
-        if torch.is_autocast_enabled("cpu"):
+        cast = torch.is_autocast_enabled("cpu")
+        if cast:
             x = x.to(torch.get_autocast_dtype("cpu"))
-        if not self._fuses(x):
+        if not (self._fuses(x) and (cast or x.dtype == self.weight.dtype)):
             x = super().forward(x)
             x = x if term is None else x + term
             return x.relu() if self.activate else x

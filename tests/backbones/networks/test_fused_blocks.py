@@ -111,6 +111,8 @@ def test_copied_saved_and_given_other_weights():
     torch.testing.assert_close(conv(x), 2 * first, **WITHIN)  # not the weights that were ordered before
     conv.double()
     torch.testing.assert_close(conv(x.double()), 2 * first.double(), **WITHIN)
+    with pytest.raises(RuntimeError):
+        conv(x)  # as every convolution refuses other types than its weights'
 
 
 def test_in_bfloat16():
