@@ -21,7 +21,6 @@ from typing import Any
 import numpy as np
 import yaml
 from numpy.typing import NDArray
-from pydantic_core import from_json
 
 from foundation.bounds import check_archive
 from foundation.errors import UserError, plural
@@ -91,6 +90,8 @@ def read_text(path: Path, remedy: str) -> str:
 
 def read_json(path: Path, remedy: str) -> Any:
     """The value in a JSON file, in any of Unicode's encodings; for the errors see `read_text`."""
+    from pydantic_core import from_json  # only here, since `backbones` imports this module
+
     with readable(path, remedy), without_collections():
         content = path.read_bytes()
         try:
