@@ -19,6 +19,7 @@ def test_rounds_in_turn_and_their_medians(monkeypatch: pytest.MonkeyPatch):
 def test_the_table(monkeypatch: pytest.MonkeyPatch):
     assert Timing("x", 0.0104, 0.5, 2.345).cells() == ["x", "10.4", "500", "2.35"]
     monkeypatch.setattr(module, "compare", lambda name, ours, peer, rounds: Timing(name, 1, rounds, rounds))
+    monkeypatch.setattr(module, "opening_line", lambda: "opened")
     monkeypatch.setattr(module, "memory_table", lambda device: "memory")
     monkeypatch.setattr(module, "switch_memory", lambda device: "switches")
     monkeypatch.setattr(module, "localization_memory", lambda device: "localized")
@@ -33,6 +34,6 @@ def test_the_table(monkeypatch: pytest.MonkeyPatch):
     assert lines[1:4] == ["", "| what | ours, ms | peer, ms | peer / ours |", "| --- | --- | --- | --- |"]
     assert lines[4:] == [
         *(f"| {part} | 1000 | 3000 | 3.00 |" for part in module.PARTS),
-        *("", "memory", "", "switches", "", "localized", "", "recomputed", "", "pixels"),
+        *("", "opened", "", "memory", "", "switches", "", "localized", "", "recomputed", "", "pixels"),
     ]
     assert benchmark(3, "cpu", ["evaluation"]).splitlines()[4:] == ["| evaluation | 1000 | 3000 | 3.00 |"]

@@ -23,9 +23,15 @@ def test_boxes_are_the_same_every_time():
 
 
 def test_both_find_the_same_coco_figures():
-    (name, ours, peer), (_, voc, voc_peer) = islice(evaluation_calls(pictures=20, per_picture=30), 2)
-    assert name == "COCO bbox AP, 20 pictures, 600 detections"
-    scores, precision = ours(), peer()[:, :, :, 0, 2]  # any size, 100 a picture
+    # One after the other: files lie on the disk while their row is at hand.
+    found = {name: (ours(), peer()) for name, ours, peer in islice(evaluation_calls(20, 30), 4)}
+    boxes, from_files, masks, voc = found
+    assert boxes == "COCO bbox AP, 20 pictures, 600 detections" and from_files.startswith("COCO bbox AP from")
+    scores, precision = found[boxes][0], found[boxes][1][:, :, :, 0, 2]  # any size, 100 a picture
+    for ours, theirs in zip(found[from_files], found[boxes], strict=True):
+        assert np.array_equal(getattr(ours, "stats", ours), getattr(theirs, "stats", theirs))
+    of_masks = found[masks][1][:, :, :, 0, 2]
+    assert found[masks][0].stats[0] == of_masks[of_masks > -1].mean()
     assert precision.shape == (10, 101, 20)
     assert scores.stats[0] == precision[precision > -1].mean() and 0.05 < scores.stats[0] < 0.95
     assert scores.stats[1] == precision[0][precision[0] > -1].mean()
@@ -33,8 +39,8 @@ def test_both_find_the_same_coco_figures():
         known = precision[:, :, label][precision[:, :, label] > -1]
         assert scores.class_ap[label] == known.mean()
     # VOC's area and COCO's 101 recalls are different sums over one curve.
-    assert voc_peer().shape == (1, 101, 20, 1, 1)
-    assert voc().mean == pytest.approx(scores.stats[1], abs=0.02)
+    assert found[voc][1].shape == (1, 101, 20, 1, 1)
+    assert found[voc][0].mean == pytest.approx(scores.stats[1], abs=0.02)
 
 
 def test_the_reference_leaves_its_input_alone():
