@@ -115,7 +115,7 @@ def fuse_convolutions(network: nn.Module) -> None:
     child: Any
     for name, child in network.named_children():
         fuse_convolutions(child)
-        if type(network) is nn.Sequential and _is_folded(child):
+        if type(network) is nn.Sequential and _is_folded_block(child):
             setattr(network, name, FusedBlock(child))
         elif type(child) is nn.Conv2d and child.padding_mode == "zeros" and isinstance(child.padding, tuple):
             setattr(network, name, FusedConv2d(child))
@@ -127,7 +127,7 @@ def fuse_convolutions(network: nn.Module) -> None:
         _fuse_activations(network)
 
 
-def _is_folded(child: Any) -> bool:
+def _is_folded_block(child: Any) -> bool:
     """Whether it is a block without normalisation; what stands in a block's place may need its methods."""
     return type(child) in _BLOCKS and all(
         type(child.get_submodule(norm)) is nn.Identity for _, norm in child.folds
