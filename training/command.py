@@ -203,9 +203,11 @@ class _LineHandler(logging.StreamHandler):
         return line if record.threadName == "MainThread" else f"{record.threadName}: {line}"
 
     def emit(self, record: logging.LogRecord) -> None:
-        # Only who shows a bar has imported tqdm.
+        # Only who shows a bar has imported tqdm. Text and line break go in one call: between two of them torch's
+        # signal handler may raise that a worker has died, and its message would follow on the same line.
         if "tqdm" in sys.modules:
-            sys.modules["tqdm"].tqdm.write(self.format(record), file=self.stream)
+            line = self.format(record) + self.terminator
+            sys.modules["tqdm"].tqdm.write(line, file=self.stream, end="")
         else:
             super().emit(record)
 

@@ -3,6 +3,7 @@
 import argparse
 import errno
 import gc
+import io
 import logging
 import shlex
 import subprocess
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from foundation.errors import UserError
-from training.command import build_parser, new_parser, run, say
+from training.command import build_parser, new_parser, run, say, set_up_logging
 
 ROOT = Path(__file__).resolve().parents[2]
 DISK = "No space left on device"
@@ -57,6 +58,31 @@ def call(monkeypatch: pytest.MonkeyPatch) -> Callable[..., argparse.Namespace]:
 
 class OtherError(ValueError):
     exit_status = 5
+
+
+class Torn(io.StringIO):
+    """A stream on which something always comes between two writes of text."""
+
+    def write(self, text: str) -> int:
+        return super().write(f"{text}|" if text else "")
+
+
+@pytest.mark.parametrize("bars", [True, False])
+def test_a_line_of_the_log_is_written_in_one_call(monkeypatch: pytest.MonkeyPatch, bars: bool):
+    import tqdm
+
+    if bars:
+        monkeypatch.setitem(sys.modules, "tqdm", tqdm)
+    else:
+        monkeypatch.delitem(sys.modules, "tqdm")
+    root, stream = logging.getLogger(), Torn()
+    monkeypatch.setattr(root, "handlers", [])
+    monkeypatch.setattr(root, "level", root.level)
+    monkeypatch.setattr(sys, "stderr", stream)
+    set_up_logging()
+    logging.getLogger("tool").info("step 4/500")
+    logging.getLogger("tool").info("step 5/500")
+    assert stream.getvalue() == "step 4/500\n|step 5/500\n|"
 
 
 def test_what_is_imported_is_not_searched_for_garbage(monkeypatch: pytest.MonkeyPatch):
