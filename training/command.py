@@ -17,6 +17,7 @@ from threading import current_thread, main_thread
 from typing import Any, NoReturn
 
 from foundation.file_naming import printable
+from training.freed_memory import keep_freed_memory
 from training.progress.run_log import EARLIER_LINES
 
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -152,6 +153,7 @@ def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentPar
     # Modules are no garbage, but each full collection looks through all that are imported by then: together
     # a third of the time that importing takes. Young objects are collected as ever.
     gc.set_threshold(*gc.get_threshold()[:2], FULL_COLLECTION)
+    keep_freed_memory()
     set_up_logging()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     resumable = hasattr(arguments, "resume")
@@ -203,8 +205,8 @@ class _LineHandler(logging.StreamHandler):
         return line if record.threadName == "MainThread" else f"{record.threadName}: {line}"
 
     def emit(self, record: logging.LogRecord) -> None:
-        # Only who shows a bar has imported tqdm. Text and line break go in one call: between two of them torch's
-        # signal handler may raise that a worker has died, and its message would follow on the same line.
+        # Only who shows a bar has imported tqdm. Text and line break go in one call: between two of them
+        # torch's signal handler may raise that a worker has died, and that would be said on the same line.
         if "tqdm" in sys.modules:
             line = self.format(record) + self.terminator
             sys.modules["tqdm"].tqdm.write(line, file=self.stream, end="")
