@@ -35,13 +35,14 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: argparse.Namespace) -> None:
     from reproduction.detectors.attribution import attribute
+    from reproduction.results.paired_groups import told
 
     out = arguments.out or Path("runs") / f"{arguments.config.stem}_attribution"
     names = ("overrides", "resume", "overwrite", "processes")
     flags = {name: getattr(arguments, name) for name in names}
     found = attribute(arguments.config, arguments.swap, arguments.seeds, out, **flags)
     if found is not None:
-        say(found.markdown())
+        say(told(found))
 
 
 if __name__ == "__main__":

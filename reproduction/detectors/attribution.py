@@ -5,27 +5,19 @@ difference from the configuration as it is, and each difference comes with an in
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from detection.build import build_detector
 from detection.config import DetectionConfig
 from detection.own_sets.split_opener import SplitOpener
-from foundation.atomic_files import write_json, write_text
 from foundation.errors import UserError
 from reproduction.analyses.analysis_folder import file_name
-from reproduction.detectors.paired_differences import (
-    ABOUT,
-    Difference,
-    Group,
-    Scored,
-    difference,
-    figures_of,
-    read_group,
-)
-from reproduction.detectors.trainings import train_variants, with_seed
-from reproduction.tables import markdown_table, spread
+from reproduction.detectors.paired_differences import Scored, figures_of, has_mask_figures, read_group
+from reproduction.results.experiments import Experiment
+from reproduction.results.paired_groups import paired_experiment, write_experiment
+from reproduction.results.provenance import made_here
+from reproduction.trainings import train_variants, with_seed
 from training.config import config_values, load_config
 from training.devices import is_main
 
@@ -35,54 +27,6 @@ PAIRING = (
     *("metric", "data.kind", "data.root", "data.val", "data.pictures", "data.classes", "data.val_share"),
     "data.split_seed",
 )
-
-
-@dataclass(frozen=True)
-class Attribution:
-    """What was found: the configuration as it is, and each swap, by its text.
-
-    Attributes:
-        groups: of every variant, the first as configured.
-        differences: of every swap from the first, by the name of the figure.
-        steps: of every training.
-        metric: of the figures.
-    """
-
-    groups: Mapping[str, Group]
-    differences: Mapping[str, Mapping[str, Difference]]
-    steps: int
-    metric: str
-
-    def markdown(self) -> str:
-        """The figures, mean ± deviation over the seeds, and the differences, for people."""
-        held = self.groups[HELD]
-        names = [*held.scores]
-        seeds = len(held.scores[names[0]])
-        less = [f"{name} less {HELD}" for name in names]
-        heading = [f"{self.metric}, %, {self.steps} steps, seeds: {seeds}", *names, *less]
-        rows = [
-            [variant, *map(spread, group.scores.values()), *self._differences(variant, len(names))]
-            for variant, group in self.groups.items()
-        ]
-        return f"{markdown_table(heading, rows, right=range(1, len(heading)))}\n\n{ABOUT}"
-
-    def _differences(self, variant: str, count: int) -> list[str]:
-        return (
-            [*map(str, self.differences[variant].values())] if variant in self.differences else [""] * count
-        )
-
-    def record(self) -> dict[str, Any]:
-        """All numbers behind the table."""
-        variants = {
-            variant: {
-                "scores": group.scores,
-                "difference": {
-                    name: asdict(found) for name, found in self.differences.get(variant, {}).items()
-                },
-            }
-            for variant, group in self.groups.items()
-        }
-        return {"metric": self.metric, "steps": self.steps, "variants": variants}
 
 
 def read_swaps(
@@ -131,7 +75,7 @@ def attribute(
     resume: bool = False,
     overwrite: bool = False,
     processes: int = 1,
-) -> Attribution | None:
+) -> Experiment | None:
     """Trains the configuration and each swap of it with seeds 0 … seeds - 1, one run folder each below `out`.
 
     Writes attribution.json and attribution.md beside them.
@@ -142,6 +86,7 @@ def attribute(
         overrides: of all variants.
         processes: so many trainings at once, see `train_variants`.
     Returns:
+        The figures of the configuration as it is and of each swap, by its text, and each swap's difference;
         None in processes other than the main one.
     Raises:
         UserError: as `read_swaps`, `train_variants` and `paired_differences.read_group`.
@@ -168,8 +113,7 @@ def attribute(
         return None
     folders = {variant: [folder(variant, seed) for seed in range(seeds)] for variant in configs}
     found = _compared(configs, results, folders)
-    write_json(out / "attribution.json", found.record(), indent=1)
-    write_text(out / "attribution.md", f"{found.markdown()}\n")
+    write_experiment(found, out, "attribution")
     return found
 
 
@@ -177,9 +121,11 @@ def _compared(
     configs: Mapping[str, DetectionConfig],
     results: Mapping[str, Sequence[Mapping[str, Any]]],
     folders: Mapping[str, Sequence[Path]],
-) -> Attribution:
-    """The figures of every variant over its seeds, and the differences of each swap."""
-    opened = SplitOpener()
+) -> Experiment:
+    """The figures of every variant over its seeds, and the difference of each swap."""
+    opened, first = SplitOpener(), results[HELD][0]
+    # Where one of the detectors has no masks, the boxes alone are compared.
+    masks = all(has_mask_figures(results[variant][0]["scores"]) for variant in configs)
     groups = {
         variant: read_group(
             [
@@ -187,13 +133,11 @@ def _compared(
                 for place, result in zip(folders[variant], results[variant], strict=True)
             ],
             opened,
+            masks=masks,
         )
         for variant, config in configs.items()
     }
-    differences = {
-        variant: {name: difference(groups[HELD], group, name) for name in group.scores}
-        for variant, group in groups.items()
-        if variant != HELD
-    }
-    first = results[HELD][0]
-    return Attribution(groups, differences, first["step"], first["metric"])
+    pairs = [(variant, HELD) for variant in configs if variant != HELD]
+    return paired_experiment(
+        "variant", groups, pairs, metric=first["metric"], steps=first["step"], made=made_here()
+    )

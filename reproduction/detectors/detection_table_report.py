@@ -12,17 +12,12 @@ from typing import Any
 from detection.own_sets.split_opener import SplitOpener
 from foundation.file_reading import read_json
 from reproduction.detectors.detection_tables import DETECTION_TABLES, DetectionRow
-from reproduction.detectors.paired_differences import (
-    ABOUT,
-    Difference,
-    Group,
-    Scored,
-    difference,
-    read_group,
-)
+from reproduction.detectors.paired_differences import Scored, read_group
 from reproduction.detectors.row_configs import detector_changes, detector_config
 from reproduction.detectors.row_evaluation import AGAIN, evaluated_config
 from reproduction.published.table_rows import Printed
+from reproduction.results.experiments import Difference
+from reproduction.results.paired_groups import ABOUT, Group, difference
 from reproduction.results.provenance import Made
 from reproduction.runs import folders
 from reproduction.tables import Summary, markdown_table, mean_and_deviation, refuse_mixture, said, summarise
@@ -207,11 +202,15 @@ def _cells(row: RowRecord, columns: Sequence[str]) -> list[str]:
         " / ".join(mean_and_deviation(one.mean, one.deviation) for one in summaries.values()),
         str(len(costs)),
         text,
-        " / ".join(map(str, row.less_the_row_before.values())),
-        " / ".join(map(str, row.less_the_baseline.values())),
+        _joined(row.less_the_row_before),
+        _joined(row.less_the_baseline),
         three_digits(seconds),
         _memory(costs),
     ]
+
+
+def _joined(differences: Mapping[str, Difference]) -> str:
+    return " / ".join(found.cell(digits=2) for found in differences.values())
 
 
 def _printed(scores: Mapping[str, Mapping[str, Any]], columns: Sequence[str]) -> str:

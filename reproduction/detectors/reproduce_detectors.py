@@ -10,9 +10,9 @@ from reproduction.detectors.detection_table_report import markdown, read_lines, 
 from reproduction.detectors.detection_tables import DetectionRow
 from reproduction.detectors.row_evaluation import evaluate
 from reproduction.detectors.table_plan import describe_plan, plan_rows, select_rows
-from reproduction.detectors.trainings import train_all
 from reproduction.results.provenance import made_here
 from reproduction.runs import state_of
+from reproduction.trainings import train_all
 from training.command import say
 from training.devices import broadcast_object, is_main, process_group, resolve_device
 

@@ -17,9 +17,9 @@ from reproduction.detectors.row_configs import (
     training_key,
 )
 from reproduction.detectors.row_evaluation import Evaluation, is_current
-from reproduction.detectors.trainings import Training, refuse_processes
 from reproduction.runs import choose_rows, refuse_other, require_counts, state_of
 from reproduction.tables import markdown_table
+from reproduction.trainings import Training, refuse_processes
 from training.schedule import in_steps
 
 # What a command may change of a trained detector's configuration when it is scored.

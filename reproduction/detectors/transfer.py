@@ -16,7 +16,7 @@ from detection.config import DetectionConfig
 from foundation.atomic_files import write_json
 from pictures.plots import new_axes, save_plot
 from pictures.run_pictures.run_curves import read_metrics
-from reproduction.detectors.trainings import train_variants, with_seed
+from reproduction.trainings import train_variants, with_seed
 from reproduction.tables import markdown_table, spread
 from training.devices import is_main
 

@@ -38,18 +38,23 @@ class Score:
         return mean_and_deviation(self.centre, deviation, digits)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Interval:
-    """A paired difference and its 95 % interval, as `reproduction.detectors.paired_differences` gives it."""
+@dataclass(frozen=True)
+class Difference:
+    """A paired difference of two means and its 95 % interval, percentage points, see `paired_groups`.
+
+    The interval is None where no resample has an object.
+    """
 
     value: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
 
     def cell(self, digits: int) -> str:
         """As "+0.5 (−0.1 to +1.0)"."""
-        value, low, high = (signed(number, digits) for number in (self.value, self.low, self.high))
-        return f"{value} ({low} to {high})"
+        value = signed(self.value, digits)
+        if self.low is None or self.high is None:
+            return value
+        return f"{value} ({signed(self.low, digits)} to {signed(self.high, digits)})"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,12 +65,17 @@ class ExperimentRow:
         labels: what tells the row from the others, and facts beside the scores, by their names.
         scores: by their names; what was not run is left out.
         less_the_row_before, less_the_first_row: measured differences, by the names of their scores.
+        between: of a row that shows how much higher the scores of one row are than those of another: a label
+            that the one row alone has, and one that the other alone has.
+        differences: of a row `between` two others, by the names of their scores.
     """
 
     labels: dict[str, str | int | float]
     scores: dict[str, Score] = field(default_factory=dict)
-    less_the_row_before: dict[str, Interval] = field(default_factory=dict)
-    less_the_first_row: dict[str, Interval] = field(default_factory=dict)
+    less_the_row_before: dict[str, Difference] = field(default_factory=dict)
+    less_the_first_row: dict[str, Difference] = field(default_factory=dict)
+    between: tuple[str, str] | None = None
+    differences: dict[str, Difference] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +125,8 @@ class Experiment:
                     raise ValueError(f"columns: {column.heading!r} is of {name!r}, which no row has")
         known = {name for column in self.columns for name in (column.of, column.less)}
         for number, row in enumerate(self.rows):
-            for name in (*row.labels, *row.scores, *row.less_the_row_before, *row.less_the_first_row):
+            measured = (*row.less_the_row_before, *row.less_the_first_row, *row.differences)
+            for name in (*row.labels, *row.scores, *measured):
                 if name not in known:
                     raise ValueError(f"rows.{number}: {name!r} stands in no column")
             for column in self.columns:
@@ -123,22 +134,35 @@ class Experiment:
 
     def _refuse_slip(self, column: Column, number: int) -> None:
         """Measured differences are those of the means; each of the three figures may be rounded."""
-        found, other = self._interval(column, number), self._compared(column, number)
-        ours = self.rows[number].scores.get(column.of)
+        found = self._difference(column, number)
         if found is not None:
+            ours, other = self._pair(column, number)
             if ours is None or other is None:
                 raise ValueError(f"rows.{number}: a difference of {column.of!r}, but not both scores")
-            off = ours.centre - other.centre
+            off = ours - other
             if abs(off - found.value) > 1.5 * 10**-column.digits + 1e-9:
+                between = self.rows[number].between
+                named = f"the {column.less}" if column.less else repr(between and between[1])
                 raise ValueError(
-                    f"rows.{number}: {column.of} less that of the {column.less} is {found.value:g}, "
+                    f"rows.{number}: {column.of} less that of {named} is {found.value:g}, "
                     f"but {off:.{column.digits}f} by the means"
                 )
 
-    def _interval(self, column: Column, number: int) -> Interval | None:
+    def _difference(self, column: Column, number: int) -> Difference | None:
+        """The measured one that stands in a cell."""
         row = self.rows[number]
         stated = {"row before": row.less_the_row_before, "first row": row.less_the_first_row}
-        return stated.get(str(column.less), {}).get(column.of)
+        return (stated.get(column.less, {}) if column.less else row.differences).get(column.of)
+
+    def _pair(self, column: Column, number: int) -> tuple[float | None, float | None]:
+        """The means whose difference stands in a cell; None of what has none."""
+        row = self.rows[number]
+        if column.less is None:
+            one, other = (self.means.get((label, column.of)) for label in row.between or ("", ""))
+            return one, other
+        found = row.scores.get(column.of), self._compared(column, number)
+        one, other = (None if score is None else score.centre for score in found)
+        return one, other
 
     def _compared(self, column: Column, number: int) -> Score | None:
         """The score that a row's is compared with."""
@@ -189,10 +213,11 @@ class Experiment:
         row = self.rows[number]
         if column.of in row.labels:
             return _label(row.labels[column.of], column)
-        if column.less is None:
-            return row.scores[column.of].cell(column.digits) if column.of in row.scores else "not run"
-        if (found := self._interval(column, number)) is not None:
+        if (found := self._difference(column, number)) is not None:
             return found.cell(column.digits)
+        if column.less is None:
+            missing = "" if row.between else "not run"
+            return row.scores[column.of].cell(column.digits) if column.of in row.scores else missing
         other = self._compared(column, number)
         if _other_score(column) and other is not None and column.of in row.scores:
             return signed(row.scores[column.of].centre - other.centre, column.digits)

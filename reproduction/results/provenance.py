@@ -9,7 +9,9 @@ from pathlib import Path
 
 import torch
 
+ROOT = Path(__file__).resolve().parents[2]
 PROCESSORS = Path("/proc/cpuinfo")  # of Linux
+CONTINUING = ("--resume", "--overwrite")  # say what becomes of what is there, not what was run
 
 
 @dataclass(frozen=True)
@@ -22,8 +24,12 @@ class Made:
 
 
 def made_here() -> Made:
-    """By the command line of this process."""
-    return Made(shlex.join(["python", *sys.argv]), describe_machine(), torch.__version__)
+    """By the command line of this process, as given in the repository's root, without `CONTINUING`."""
+    file, *arguments = sys.argv
+    if ROOT in Path(file).parents:
+        file = Path(file).relative_to(ROOT).as_posix()
+    words = ["python", file, *(word for word in arguments if word not in CONTINUING)]
+    return Made(shlex.join(words), describe_machine(), torch.__version__)
 
 
 def describe_machine() -> str:

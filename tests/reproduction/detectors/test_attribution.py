@@ -1,7 +1,6 @@
 """Swaps of a detector's settings: what is refused, what is trained, and the figures by hand."""
 
 import importlib.util
-import json
 import shutil
 import sys
 from collections.abc import Callable
@@ -12,9 +11,10 @@ import pytest
 
 from detection.config import DetectionConfig
 from foundation.errors import UserError
-from reproduction.detectors import trainings
+from reproduction import trainings
 from reproduction.detectors.attribution import HELD, attribute, read_swaps
 from reproduction.detectors.paired_differences import Scored
+from reproduction.results.run_records import read_record
 from training.config import dump_config
 
 PLAIN, CEIL = ["backbone.name=plain18"], ["backbone.stem_pool=ceil", "optim.lr=0.02"]
@@ -84,17 +84,17 @@ def test_figures_by_hand(
             zip(calls, names * 2, strict=True)] == [
         (name, seed, False) for seed in (0, 1) for name in names
     ]  # fmt: skip
-    assert found.markdown().splitlines()[:5] == [
-        "| voc12, %, 2 steps, seeds: 2 | mAP | mAP less configured |",
-        "| --- | ---: | ---: |",
-        "| configured | 50.00 ± 0.00 |  |",
-        "| backbone.name=plain18 | 100.00 ± 0.00 | +50.00 (+50.00 to +50.00) |",
-        "| backbone.stem_pool=ceil optim.lr=0.02 | 50.00 ± 0.00 | +0.00 (-50.00 to +50.00) |",
+    assert found.markdown().splitlines() == [
+        "| variant, voc12 | mAP, % |",
+        "| --- | ---: |",
+        "| configured | 50.0 ± 0.0 |",
+        "| backbone.name=plain18 | 100.0 ± 0.0 |",
+        "| backbone.stem_pool=ceil optim.lr=0.02 | 50.0 ± 0.0 |",
+        "| backbone.name=plain18 less configured | +50.0 (+50.0 to +50.0) |",
+        "| backbone.stem_pool=ceil optim.lr=0.02 less configured | +0.0 (−50.0 to +50.0) |",
     ]
-    assert "interval of a difference over the choice of pictures" in found.markdown()
-    written = json.loads((tmp_path / "out" / "attribution.json").read_text())
-    assert written["variants"]["backbone.name=plain18"]["difference"]["mAP"]["value"] == 50
-    assert (tmp_path / "out" / "attribution.md").read_text() == f"{found.markdown()}\n"
+    assert read_record(tmp_path / "out" / "attribution.json") == found
+    assert (tmp_path / "out" / "attribution.md").is_file()
     calls.clear()
     attribute(tiny_config, [PLAIN], 1, tmp_path / "out", resume=True)
     assert [resume for _, _, resume in calls] == [True, True]
@@ -116,12 +116,15 @@ def test_from_the_command_line(
         return capsys.readouterr().out
 
     first = call("optim.momentum=0.8", "--swap", *PLAIN)
+    written = (tmp_path / "out" / "attribution.json").read_text()
     lines = first.splitlines()
-    assert lines[0] == "| voc12, %, 2 steps, seeds: 1 | mAP | mAP less configured |"
-    assert [line.split(" | ")[0] for line in lines[2:4]] == ["| configured", "| backbone.name=plain18"]
+    assert lines[0].endswith("seed 0; 2 steps.") and lines[2] == "| variant, voc12 | mAP, % |"
+    names = ["configured", "backbone.name=plain18", "backbone.name=plain18 less configured"]
+    assert [line.split(" | ")[0][2:] for line in lines[4:7]] == names
     configs = [file.read_text() for file in (tmp_path / "out").glob("*/config.yaml")]
     assert len(configs) == 2 and all("momentum: 0.8" in text for text in configs)
     assert call("optim.momentum=0.8", "--resume", "--swap", *PLAIN) == first
+    assert (tmp_path / "out" / "attribution.json").read_text() == written
     with pytest.raises(SystemExit) as left:
         call("--swap", "backbone.name=plain19")
     message = capsys.readouterr().err

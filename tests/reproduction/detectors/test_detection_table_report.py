@@ -72,7 +72,7 @@ def test_paired_differences_by_hand(place: Place):
     assert baseline[1:5] == ["48.40 / 27.20", "50.00 ± 0.00", "2", ""]  # of another figure than the paper's
     assert baseline[5:] == ["", "", "1.00", "RAM 1.50 GB"]  # (0.5 + 1.5) / 2 seconds
     assert cells(text, "+ box refinement")[5:7] == ["+50.00 (+50.00 to +50.00)", ""]
-    assert cells(text, "+ context")[5:7] == ["-50.00 (-100.00 to +0.00)", "+0.00 (-50.00 to +50.00)"]
+    assert cells(text, "+ context")[5:7] == ["−50.00 (−100.00 to +0.00)", "+0.00 (−50.00 to +50.00)"]
     assert cells(text, "+ multi-scale testing")[2:4] == ["not run", "0"]
     assert "interval of a difference over the choice of pictures" in text
     assert "In print also, ensemble of three, test-dev, trained on train + val: 59.00 / 37.40." in text

@@ -1,15 +1,20 @@
 """Paired differences and their intervals, worked by hand on two pictures with an object each."""
 
+import json
 from collections.abc import Callable
-from dataclasses import astuple
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from pycocotools import mask as run_lengths
 
 from detection.own_sets.split_opener import SplitOpener
 from detection.results.metrics_by_name import METRICS, Metric
 from foundation.errors import UserError
-from reproduction.detectors.paired_differences import Difference, difference, figures_of, read_group
+from reproduction.detectors.paired_differences import figures_of, read_group
+from reproduction.results.experiments import Difference
+from reproduction.results.paired_groups import difference
 
 # Two pictures drawn from two, with replacement: the first twice, each once, the second twice; 1 : 2 : 1.
 # Who finds the object of the first alone has AP 100, 50 and 0 there; one that finds both has always 100.
@@ -37,9 +42,7 @@ def test_the_figures_of_a_resample_are_averaged_over_the_seeds(scored: ScoredOf)
     assert seeds.scores == {"mAP": [50.0, 50.0]}
     assert np.allclose(seeds.resamples["mAP"], 50)
     found = difference(seeds, both, "mAP")
-    assert astuple(found) == pytest.approx((50, 50, 50))
-    assert str(Difference(0.5, -0.25, 1.0)) == "+0.50 (-0.25 to +1.00)"
-    assert str(Difference(0.5, None, None)) == "+0.50"
+    assert (found.value, found.low, found.high) == pytest.approx((50, 50, 50))
 
 
 def test_both_figures_of_coco(scored: ScoredOf):
@@ -60,6 +63,43 @@ def test_a_loose_box_counts_at_the_first_threshold_alone(scored: ScoredOf):
     group = read_group([detector], SplitOpener(), 20)
     assert group.scores == {"AP50": [pytest.approx(100)], "AP": [pytest.approx(30)]}
     assert np.allclose(group.resamples["AP50"], 100) and np.allclose(group.resamples["AP"], 30)
+
+
+def of_square(height: int) -> dict[str, Any]:
+    """A mask of `height` rows and 40 columns, as a run-length."""
+    mask = np.zeros((80, 100), dtype=np.uint8, order="F")
+    mask[10 : 10 + height, 10:50] = 1
+    found = run_lengths.encode(mask)
+    return {"size": found["size"], "counts": found["counts"].decode("ascii")}
+
+
+def test_masks_have_figures_of_their_own(scored: ScoredOf, two_pictures: Path):
+    """All boxes are right. Of the second mask 29 of 40 rows are found: IoU 0.725, a hit at five of ten."""
+    file = two_pictures / "annotations" / "instances_val.json"
+    content = json.loads(file.read_text())
+    for entry in content["annotations"]:
+        entry["segmentation"] = of_square(40)
+    file.write_text(json.dumps(content))
+    detector = scored("masks", [1, 2], "coco")
+    records = json.loads((detector.folder / "predictions.json").read_text())
+    for record, height in zip(records, (40, 29), strict=True):
+        record["segmentation"] = of_square(height)
+    (detector.folder / "predictions.json").write_text(json.dumps(records))
+    group = read_group([detector], SplitOpener(), 20, masks=True)
+    assert list(group.scores) == ["AP50", "AP", "segm/AP50", "segm/AP"]
+    assert [group.scores[name] for name in ("AP50", "AP", "segm/AP50")] == [[pytest.approx(100)]] * 3
+    # Above 0.7 one of two is found: of 101 recalls 51 are reached.
+    assert group.scores["segm/AP"] == [pytest.approx(50 + 50 * 51 / 101)]
+    values = set(group.resamples["segm/AP"].round(6))
+    assert values == {100, 50, round(50 + 50 * 51 / 101, 6)}  # the first twice, the second twice, each once
+
+
+def test_nothing_to_find_is_refused(scored: ScoredOf, two_pictures: Path):
+    detector = scored("none", [])
+    file = two_pictures / "annotations" / "instances_val.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"annotations": []}))
+    with pytest.raises(UserError, match="val has no object that counts"):
+        read_group([detector], SplitOpener(), 5)
 
 
 def test_predictions_of_another_evaluation_are_refused(scored: ScoredOf):

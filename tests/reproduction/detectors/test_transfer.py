@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from detection.config import DetectionConfig
-from reproduction.detectors import trainings
+from reproduction import trainings
 from reproduction.detectors.transfer import (
     STARTS,
     Comparison,

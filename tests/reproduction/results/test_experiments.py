@@ -2,7 +2,7 @@
 
 from pydantic import TypeAdapter
 
-from reproduction.results.experiments import Experiment, place, signed
+from reproduction.results.experiments import Difference, Experiment, place, signed
 
 
 def test_the_table_by_hand(content: dict):
@@ -36,6 +36,23 @@ def test_less_the_row_before(content: dict):
         .markdown()
         .endswith("| three | not run | not run | 29.50 | +1.00 (+0.00 to +2.00) | not run |  |")
     )
+
+
+def test_a_row_between_two_others(content: dict):
+    third = {"AP": {"value": -1.5, "low": -3, "high": 0.5}}
+    content["rows"].append(
+        {"labels": {"network": "two less one"}, "between": ["two", "one"], "differences": third}
+    )
+    experiment = TypeAdapter(Experiment).validate_python(content)
+    assert experiment.markdown().splitlines()[-1] == (
+        "| two less one |  |  | −1.50 (−3.00 to +0.50) |  |  |  |"
+    )
+    assert ("two less one", "AP") not in experiment.means
+
+
+def test_a_difference_with_and_without_an_interval():
+    assert Difference(0.5, -0.25, 1.0).cell(2) == "+0.50 (−0.25 to +1.00)"
+    assert Difference(-0.5, None, None).cell(1) == "−0.5"
 
 
 def test_conditions(content: dict):

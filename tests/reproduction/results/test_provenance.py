@@ -17,6 +17,12 @@ def test_command_and_release(monkeypatch: pytest.MonkeyPatch):
     assert made.torch == torch.__version__ and made.machine == describe_machine()
 
 
+def test_the_command_is_of_the_root_and_says_not_how_it_went_on(monkeypatch: pytest.MonkeyPatch, root: Path):
+    arguments = ["--out", "runs/a", "--resume", "--seeds", "2"]
+    monkeypatch.setattr(sys, "argv", [str(root / "tools" / "transfer.py"), *arguments])
+    assert made_here().command == "python tools/transfer.py --out runs/a --seeds 2"
+
+
 def test_the_processor_and_every_gpu_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     file = tmp_path / "cpuinfo"
     file.write_text("processor\t: 0\nmodel name\t: Some CPU\n\nmodel name\t: Some CPU\n")

@@ -119,6 +119,25 @@ def test_wrong_experiments(content: dict, write: Callable[[Any], Path], path: st
 
 
 @pytest.mark.parametrize(
+    ("between", "value", "message"),
+    [
+        (["two", "one"], 1.5, "rows.2: AP less that of 'one' is 1.5, but -1.50 by the means"),
+        (["two", "ones"], -1.5, "rows.2: a difference of 'AP', but not both scores"),
+        (None, -1.5, "rows.2: a difference of 'AP', but not both scores"),
+        (["two"], -1.5, "rows.2.between.1: Field required"),
+    ],
+)
+def test_wrong_rows_between(
+    content: dict, write: Callable[[Any], Path], between: list[str] | None, value: float, message: str
+):
+    row = {"labels": {"network": "more"}, "differences": {"AP": {"value": value, "low": -3, "high": 2}}}
+    content["rows"].append(row | ({} if between is None else {"between": between}))
+    with pytest.raises(UserError) as caught:
+        read_record(write(content))
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
     ("path", "value", "message"),
     [
         ("table", "66", "table: no table '66' is held; did you mean '6'"),

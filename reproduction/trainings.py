@@ -1,4 +1,4 @@
-"""Fine-tunings that belong together: variants of a detector with several seeds, one or several at once."""
+"""Fine-tunings that belong together: variants of a network with several seeds, one or several at once."""
 
 import logging
 import signal
@@ -11,7 +11,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from threading import current_thread
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 
@@ -19,36 +19,41 @@ from detection.config import DetectionConfig
 from detection.train import finetune
 from foundation.errors import UserError
 from reproduction.runs import require_counts
+from segmentation.config import SegmentationConfig
+from segmentation.segmenter_training import train_segmenter
 from training.command import Interrupted, set_up_logging, stop_requested, stop_requests
 from training.devices import world_size
 
 logger = logging.getLogger(__name__)
+Config = TypeVar("Config", DetectionConfig, SegmentationConfig)
 TICK_SECONDS = 0.5  # between looks at whether the command is asked to stop
 
 
 class Training(NamedTuple):
-    """One fine-tuning: what it is called, and the arguments of `finetune`."""
+    """One fine-tuning: what it is called, and the arguments of `finetune` or `train_segmenter`."""
 
     name: str
-    config: DetectionConfig
+    config: DetectionConfig | SegmentationConfig
     folder: Path
     resume: bool
     overwrite: bool
 
     def train(self) -> dict[str, Any]:
-        """The result, as `finetune` gives it."""
+        """The result, as result.json holds it."""
         logger.info("%s", self.name)
+        if isinstance(self.config, SegmentationConfig):
+            return train_segmenter(self.config, self.folder, resume=self.resume, overwrite=self.overwrite)
         return finetune(self.config, self.folder, resume=self.resume, overwrite=self.overwrite)
 
 
-def with_seed(config: DetectionConfig, seed: int) -> DetectionConfig:
+def with_seed(config: Config, seed: int) -> Config:
     """The same configuration with another `run.seed`."""
     return replace(config, run=replace(config.run, seed=seed))
 
 
 def train_variants(
     names: Sequence[str],
-    configure: Callable[[str, int], DetectionConfig],
+    configure: Callable[[str, int], DetectionConfig | SegmentationConfig],
     folder: Callable[[str, int], Path],
     *,
     seeds: int,
@@ -64,9 +69,9 @@ def train_variants(
         processes: so many trainings at once, each with its share of the CPU's cores. Sums are rounded in
             another order with another number of cores, so figures differ a little.
     Returns:
-        The results of every seed by the variant's name, as `finetune` gives them.
+        The results of every seed by the variant's name, as `Training.train` gives them.
     Raises:
-        UserError: fewer than one seed or process, or whatever `finetune` refuses.
+        UserError: fewer than one seed or process, or whatever a training refuses.
     """
     require_counts(seeds=seeds, processes=processes)
     refuse_processes(processes, "--processes")
@@ -88,7 +93,7 @@ def refuse_processes(processes: int, option: str) -> None:
 
 
 def train_all(trainings: Sequence[Training], processes: int) -> list[dict[str, Any]]:
-    """The results of all, each as `finetune` gives it; the arguments are those of `train_variants`."""
+    """The results of all, each as `Training.train` gives it; the arguments are those of `train_variants`."""
     if processes == 1:
         return [training.train() for training in trainings]
     with stop_requests():

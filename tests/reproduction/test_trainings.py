@@ -16,11 +16,11 @@ import pytest
 
 from detection.config import DetectionConfig
 from foundation.errors import UserError
-from reproduction.detectors import trainings as module
-from reproduction.detectors.trainings import train_all, train_variants, with_seed
+from reproduction import trainings as module
+from reproduction.trainings import train_all, train_variants, with_seed
 from training.command import Interrupted, stop_requested, stop_requests
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
 CONFIG = DetectionConfig()
 
 
@@ -123,8 +123,8 @@ def test_a_request_that_reaches_every_process_twice_ends_all(tmp_path: Path):
     """As `timeout` and terminals send it: to the command and to its processes, at any moment."""
     script = (
         "import sys; from pathlib import Path\n"
-        "from tests.reproduction.detectors.test_trainings import Quick\n"
-        "from reproduction.detectors.trainings import train_all; from training.command import Interrupted\n"
+        "from tests.reproduction.test_trainings import Quick\n"
+        "from reproduction.trainings import train_all; from training.command import Interrupted\n"
         "try: train_all([Quick(n, 60.0, place=Path(sys.argv[1])) for n in 'abc'], 2)\n"
         "except Interrupted as error: print(error)"
     )
