@@ -35,9 +35,9 @@ def test_the_demo_from_end_to_end(
             name = Path(words[1]).stem
             tool(name, *words[2:], *tiny.get(name, []))
     table = capsys.readouterr().out
-    assert "what the weights add" in table and "pretrained_unfrozen" not in table
-    starts = json.loads((demo / "transfer" / "comparison.json").read_text())
-    assert {start: len(runs) for start, runs in starts.items()} == {"pretrained": 1, "scratch": 1}
+    assert "| pretrained less scratch |" in table and "pretrained_unfrozen" not in table
+    rows = json.loads((demo / "transfer" / "transfer.json").read_text())["rows"]
+    assert [row["labels"]["start"] for row in rows[:2]] == ["pretrained", "scratch"]
     assert len(list((demo / "pictures").glob("*.png"))) == 12
     assert table.splitlines()[-1].endswith("report.html") and (demo / "report.html").is_file()
 
@@ -51,7 +51,7 @@ def test_trainings_at_once_are_those_one_after_the_other(
     options += ["backbone.norm=batch", "backbone.frozen_stages=0"]
     for processes in (1, 2):
         tool("transfer", "--out", tmp_path / str(processes), "--processes", processes, *options)
-    for file in ("comparison.json", "scratch_seed0/metrics.jsonl", "pretrained_seed0/last.safetensors"):
+    for file in ("scratch_seed0/metrics.jsonl", "pretrained_seed0/last.safetensors"):
         assert (tmp_path / "1" / file).read_bytes() == (tmp_path / "2" / file).read_bytes()
 
 

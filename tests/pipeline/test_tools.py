@@ -1,6 +1,7 @@
 """The whole path through the command lines, and what each leaves behind."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from backbones import read_weights
-from reproduction.detectors.transfer import STARTS
+from reproduction.results.results_page import fill
 
 TOOLS = sorted(path.stem for path in (Path(__file__).resolve().parents[2] / "tools").glob("*.py"))
 SMALL = [
@@ -138,21 +139,63 @@ def test_comparison_of_starts(
     small = ["model.name=resnet18", "schedule.total_steps=1", "data.image_size=32", "data.resize=32"]
     tool("pretrain", "--out", tmp_path / "classifier", *tiny_classifier, *small)
     weights = tmp_path / "classifier" / "best.safetensors"
-    frozen = ["backbone.norm=frozen", "backbone.frozen_stages=2", "schedule.total_steps=1"]
+    masked = ["backbone.norm=frozen", "backbone.frozen_stages=2", "schedule.total_steps=1"]
+    masked += ["detector.kind=dc5", "detector.mask=true", "roi.channels=32"]
     capsys.readouterr()
     out = tmp_path / "transfer"
-    tool("transfer", "--weights", weights, "--seeds", 2, "--out", out, *tiny_detector, *frozen)
-    table = capsys.readouterr().out
-    assert [line.split("|")[1].strip() for line in table.splitlines()] == [
-        "coco, %, 1 steps, seeds: 2", "---", "pretrained", "pretrained_unfrozen", "scratch",
-        "what the weights add", "what freezing adds",
-    ]  # fmt: skip
+    tool("transfer", "--weights", weights, "--seeds", 2, "--out", out, *tiny_detector, *masked)
+    told = capsys.readouterr().out
+    assert compared(told) == [
+        ["start, coco", "box AP50, %", "box AP, %", "mask AP50, %", "mask AP, %"],
+        *(["pretrained"], ["pretrained_unfrozen"], ["scratch"], ["pretrained less scratch"]),
+        *(["pretrained_unfrozen less scratch"], ["pretrained_unfrozen less pretrained"]),
+    ]
     assert Image.open(out / "curves.png").size[0] > 500
-    results = json.loads((out / "comparison.json").read_text())
-    assert {start: len(runs) for start, runs in results.items()} == dict.fromkeys(STARTS, 2)
+    record = (out / "transfer.json").read_text()
+    assert "seeds 0, 1; 1 steps." in fill('{{ record("transfer") }}', copied(out / "transfer.json"))
     # Only what is missing runs again.
     (out / "scratch_seed1" / "result.json").unlink()
     kept = (out / "pretrained_seed0" / "result.json").stat().st_mtime_ns
-    tool("transfer", "--weights", weights, "--seeds", 2, "--out", out, "--resume", *tiny_detector, *frozen)
-    assert capsys.readouterr().out == table
+    tool("transfer", "--weights", weights, "--seeds", 2, "--out", out, "--resume", *tiny_detector, *masked)
+    assert capsys.readouterr().out == told and (out / "transfer.json").read_text() == record
     assert (out / "pretrained_seed0" / "result.json").stat().st_mtime_ns == kept
+
+
+def compared(told: str) -> list[list[str]]:
+    """The heading of a comparison's table, and the first cell of each row, of which no cell is empty."""
+    heading, _, *rows = ([cell.strip() for cell in line.split("|")[1:-1]] for line in told.splitlines()
+                         if line.startswith("|"))  # fmt: skip
+    assert all(all(row) for row in rows) and {len(row) for row in rows} == {len(heading)}
+    return [heading, *(row[:1] for row in rows)]
+
+
+def copied(file: Path) -> Path:
+    """A folder of records with this one alone, as it is."""
+    folder = file.parent / "records"
+    folder.mkdir()
+    shutil.copy(file, folder)
+    return folder
+
+
+def test_comparison_of_starts_of_segmentation(
+    tool: Callable,
+    root: Path,
+    tiny_classifier: list[str],
+    tiny_segmenter: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+):
+    tool("pretrain", "--out", tmp_path / "classifier", *tiny_classifier, "schedule.total_steps=1")
+    weights, out = tmp_path / "classifier" / "last.safetensors", tmp_path / "transfer"
+    options = ["--config", root / "configs" / "shapes_fcn_r18.yaml", "--weights", weights, "--seeds", 1]
+    options += ["--out", out, *tiny_segmenter, "schedule.total_steps=1"]
+    capsys.readouterr()
+    tool("transfer", *options)
+    told = capsys.readouterr().out
+    rows = [["pretrained"], ["scratch"], ["pretrained less scratch"]]
+    assert compared(told) == [["start, segmentation", "mIoU, %"], *rows]
+    result = json.loads((out / "scratch_seed0" / "result.json").read_text())
+    record = json.loads((out / "transfer.json").read_text())
+    assert record["rows"][1]["scores"]["mIoU"]["values"] == [round(100 * result["scores"]["mIoU"], 4)]
+    tool("transfer", "--resume", *options)
+    assert capsys.readouterr().out == told and json.loads((out / "transfer.json").read_text()) == record

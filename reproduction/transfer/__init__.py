@@ -1,0 +1,1 @@
+"""Is a pretrained backbone worth it? The starts of a training compared, for detection and segmentation."""
