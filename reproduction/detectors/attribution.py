@@ -13,7 +13,7 @@ from detection.config import DetectionConfig
 from detection.own_sets.split_opener import SplitOpener
 from foundation.errors import UserError
 from reproduction.analyses.analysis_folder import file_name
-from reproduction.detectors.paired_differences import Scored, figures_of, has_mask_figures, read_group
+from reproduction.detectors.detector_groups import Scored, figures_of, has_mask_figures, read_group
 from reproduction.results.experiments import Experiment
 from reproduction.results.paired_groups import paired_experiment, write_experiment
 from reproduction.results.provenance import made_here
@@ -89,7 +89,7 @@ def attribute(
         The figures of the configuration as it is and of each swap, by its text, and each swap's difference;
         None in processes other than the main one.
     Raises:
-        UserError: as `read_swaps`, `train_variants` and `paired_differences.read_group`.
+        UserError: as `read_swaps`, `train_variants` and `detector_groups.read_group`.
     """
     configs = read_swaps(file, overrides, swaps)
 

@@ -12,7 +12,7 @@ from typing import Any
 from detection.own_sets.split_opener import SplitOpener
 from foundation.file_reading import read_json
 from reproduction.detectors.detection_tables import DETECTION_TABLES, DetectionRow
-from reproduction.detectors.paired_differences import Scored, read_group
+from reproduction.detectors.detector_groups import Scored, read_group
 from reproduction.detectors.row_configs import detector_changes, detector_config
 from reproduction.detectors.row_evaluation import AGAIN, evaluated_config
 from reproduction.published.table_rows import Printed

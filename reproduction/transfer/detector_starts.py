@@ -5,9 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from detection.config import DetectionConfig
+from detection.config import DetectionConfig, ModelConfig
 from detection.own_sets.split_opener import SplitOpener
-from reproduction.detectors.paired_differences import Scored, has_mask_figures, read_group
+from reproduction.detectors.detector_groups import Scored, has_mask_figures, read_group
 from reproduction.results.paired_groups import Group
 
 
@@ -20,12 +20,15 @@ class DetectorStarts:
         self._opened = SplitOpener()  # all detectors of a comparison are scored on one set
 
     def variant(self, config: DetectionConfig, start: str, weights: str) -> DetectionConfig:
-        """`config` for one start; the starts differ in the backbone section alone."""
+        """`config` for one start; the starts differ in the backbone section alone.
+
+        A detector that the configuration starts from is left out: it would be every start's.
+        """
         backbone = replace(config.backbone, weights=None if start == "scratch" else weights)
         if start != "pretrained":
             norm: Literal["batch", "sync"] = "batch" if backbone.norm == "frozen" else backbone.norm
             backbone = replace(backbone, norm=norm, frozen_stages=0)
-        return replace(config, backbone=backbone)
+        return replace(config, backbone=backbone, model=ModelConfig())
 
     def read(
         self, config: DetectionConfig, folders: Sequence[Path], results: Sequence[Mapping[str, Any]]

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from detection.config import DetectionConfig
-from reproduction.detectors.paired_differences import Scored
+from reproduction.detectors.detector_groups import Scored
 from training.config import dump_config, load_config
 
 ScoredOf = Callable[..., Scored]

@@ -13,7 +13,7 @@ from detection.config import DetectionConfig
 from foundation.errors import UserError
 from reproduction import trainings
 from reproduction.detectors.attribution import HELD, attribute, read_swaps
-from reproduction.detectors.paired_differences import Scored
+from reproduction.detectors.detector_groups import Scored
 from reproduction.results.run_records import read_record
 from training.config import dump_config
 

@@ -11,7 +11,7 @@ import pytest
 from foundation.errors import UserError
 from reproduction.detectors.detection_table_report import markdown, read_lines, record
 from reproduction.detectors.detection_tables import DETECTION_TABLES
-from reproduction.detectors.paired_differences import Scored
+from reproduction.detectors.detector_groups import Scored
 from reproduction.results.provenance import Made
 from reproduction.results.run_records import Report, read_record
 from training.config import config_values

@@ -55,6 +55,17 @@ def test_the_record_is_one_of_the_page(tmp_path: Path):
     ]
 
 
+def test_a_record_changed_by_hand_changes_the_page_or_is_refused(tmp_path: Path):
+    write_experiment(experiment([("two", "one")]), tmp_path, "transfer")
+    before, text = fill('{{ record("transfer") }}', tmp_path), (tmp_path / "transfer.json").read_text()
+    (tmp_path / "transfer.json").write_text(text.replace('"low": 0.5', '"low": 0.75'))
+    after = fill('{{ record("transfer") }}', tmp_path)
+    assert after == before.replace("(+0.5 to", "(+0.8 to") != before
+    (tmp_path / "transfer.json").write_text(text.replace('"value": 3.5', '"value": 4.5'))
+    with pytest.raises(UserError, match="rows.2: box AP less that of 'one' is 4.5, but 3.5 by the means"):
+        fill('{{ record("transfer") }}', tmp_path)
+
+
 def test_what_is_told():
     text = told(experiment([("one", "two")]))
     assert "| one less two | −3.5 (−19.5 to −0.5) |" in text

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from detection.config import DetectionConfig
-from reproduction.detectors.paired_differences import Scored
+from reproduction.detectors.detector_groups import Scored
 from reproduction.trainings import with_seed
 from reproduction.transfer import detector_starts
 from reproduction.transfer.detector_starts import DetectorStarts
@@ -27,6 +27,15 @@ def test_the_starts_differ_in_the_backbone_alone():
     assert (pretrained.norm, pretrained.frozen_stages) == ("frozen", 2)
     assert unfrozen == replace(pretrained, norm="batch", frozen_stages=0)
     assert scratch == replace(unfrozen, weights=None)  # the weights alone
+
+
+def test_the_backbone_alone_starts_from_weights():
+    """Whatever the configuration starts from itself."""
+    options = ["model.weights=whole.safetensors", "model.category_map=coco_to_voc"]
+    config = load_config(DetectionConfig, None, options)
+    assert {DetectorStarts().variant(config, start, "w").model for start in STARTS} == {
+        DetectionConfig().model
+    }
 
 
 def test_synchronised_normalisation_stays_so():

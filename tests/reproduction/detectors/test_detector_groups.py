@@ -12,7 +12,7 @@ from pycocotools import mask as run_lengths
 from detection.own_sets.split_opener import SplitOpener
 from detection.results.metrics_by_name import METRICS, Metric
 from foundation.errors import UserError
-from reproduction.detectors.paired_differences import figures_of, read_group
+from reproduction.detectors.detector_groups import figures_of, read_group
 from reproduction.results.experiments import Difference
 from reproduction.results.paired_groups import difference
 
