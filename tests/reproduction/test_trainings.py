@@ -18,6 +18,7 @@ from detection.config import DetectionConfig
 from foundation.errors import UserError
 from reproduction import trainings as module
 from reproduction.trainings import train_all, train_variants, with_seed
+from segmentation.config import SegmentationConfig
 from training.command import Interrupted, stop_requested, stop_requests
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,6 +35,14 @@ def train(out: Path, seeds: int = 2, processes: int = 1, resume: bool = False) -
         overwrite=False,
         processes=processes,
     )
+
+
+def test_a_training_is_of_its_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "finetune", lambda config, out, **flags: {"of": "finetune", **flags})
+    monkeypatch.setattr(module, "train_segmenter", lambda config, out, **flags: {"of": "segmenter", **flags})
+    for config, trained_by in ((CONFIG, "finetune"), (SegmentationConfig(), "segmenter")):
+        training = module.Training("one", with_seed(config, 1), tmp_path, resume=True, overwrite=False)
+        assert training.train() == {"of": trained_by, "resume": True, "overwrite": False}
 
 
 def test_every_variant_has_its_first_seed_before_any_has_its_second(
