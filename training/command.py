@@ -1,6 +1,7 @@
 """The command line all tools share. Imports nothing that is slow, so that --help answers at once."""
 
 import argparse
+import ctypes
 import errno
 import gc
 import logging
@@ -17,11 +18,11 @@ from threading import current_thread, main_thread
 from typing import Any, NoReturn
 
 from foundation.file_naming import printable
-from training.freed_memory import keep_freed_memory
 from training.progress.run_log import EARLIER_LINES
 
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 NOT_ALLOWED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR}
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 FULL_COLLECTION = 1000  # collections of the generation before; Python's own is 10
 WRONG_NAME = {errno.ENAMETOOLONG, errno.ENOENT, errno.ELOOP, errno.EINVAL, errno.EILSEQ}
 
@@ -153,7 +154,7 @@ def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentPar
     # Modules are no garbage, but each full collection looks through all that are imported by then: together
     # a third of the time that importing takes. Young objects are collected as ever.
     gc.set_threshold(*gc.get_threshold()[:2], FULL_COLLECTION)
-    keep_freed_memory()
+    _keep_freed_memory()
     set_up_logging()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     resumable = hasattr(arguments, "resume")
@@ -172,6 +173,18 @@ def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentPar
     sys.stdout.flush()
     print(f"error: {printable(message)}", file=sys.stderr, flush=True)
     sys.exit(status)
+
+
+def _keep_freed_memory() -> None:
+    """Lets this process keep the memory that tensors free, for the next batch; does nothing without glibc.
+
+    By default glibc gives large blocks back to the system, which clears them page by page for the next
+    batch. A process that keeps them stays at its highest use until it ends.
+    """
+    change = getattr(ctypes.CDLL(None), "mallopt", None)
+    if change is not None:
+        change(M_MMAP_MAX, 0)  # large blocks come from the heap as well, which is kept
+        change(M_TRIM_THRESHOLD, -1)  # and whose end is never given back
 
 
 def _explain(error: Exception, free_some: str) -> str | None:
