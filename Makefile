@@ -64,8 +64,9 @@ demo-full: $(PLAIN)
 	$(RUN) tools/analyze.py lesion --weights runs/demo-full/pretrain/last.safetensors --out runs/demo-full/analysis \
 	  lesion.draws=10 lesion.drawn_pictures=200
 
+# At most 15 minutes on two idle cores; docs/benchmarks.md says how its record becomes that page.
 bench: $(DEVELOPER)
-	$(RUN) tools/benchmark.py
+	$(RUN) tools/benchmark.py --out runs/benchmark.json
 
 # What needs an NVIDIA GPU, in one sitting: tests, speed, Table 6 and pre-activation, all networks of a seed at once. Called again,
 # trainings that were stopped go on; SEEDS=2 adds the second. A rehearsal: make evidence DEVICE=cpu KEYS="schedule.total_steps=4 ..."

@@ -14,8 +14,8 @@ from backbones.spec import Network
 from benchmarks.backbone_speed import Pair
 
 BATCH = 100
-RESPONSES = 10_000  # pictures, as CIFAR-10 has to test on
-LESIONS = 200
+RESPONSES = 2000  # pictures
+LESIONS = 100
 
 
 def noise(pictures: int, device: str) -> Iterator[tuple[Tensor, Tensor]]:

@@ -19,7 +19,7 @@ PER_PICTURE = 7  # objects, as in COCO
 CORNERS = 24  # of an object's polygon
 
 
-def annotation_calls(objects: int = 200_000) -> Iterator[Pair]:
+def annotation_calls(objects: int = 50_000) -> Iterator[Pair]:
     """All checks of fields and segmentations of a generated file against reading it."""
     content = random_annotations(objects)
     segmentations = [entry["segmentation"] for entry in content["annotations"]]

@@ -84,18 +84,23 @@ def read_record(file: Path) -> Report | Experiment:
     if not isinstance(content, dict):
         raise UserError(f"{file}: expected fields in braces, got {str(content)[:40]!r}; {REMEDY}")
     if "table" not in content:
-        return _checked(Experiment, content, file)
+        return checked(Experiment, content, file)
     number = content["table"]
     kind = next((kind for kind in KINDS if number in kind.tables), None)
     if kind is None:
         known = [number for kind in KINDS for number in kind.tables]
         raise UserError(f"{file}: table: no table {number!r} is held{suggest(str(number), known)}")
-    report = Report(kind, _checked(kind.schema, content, file))
+    report = Report(kind, checked(kind.schema, content, file))
     _refuse_other_rows(report, file)
     return report
 
 
-def _checked(schema: type[Content], content: Any, file: Path) -> Content:
+def checked(schema: type[Content], content: Any, file: Path, remedy: str = REMEDY) -> Content:
+    """A file's content as an object of this class.
+
+    Raises:
+        UserError: a field is missing, unknown or of another kind; the message ends with the remedy.
+    """
     adapter = TypeAdapter(with_config(ConfigDict(extra="forbid"))(schema))
     try:
         return adapter.validate_json(json.dumps(content), strict=True)
@@ -104,7 +109,7 @@ def _checked(schema: type[Content], content: Any, file: Path) -> Content:
         where = ".".join(map(str, first["loc"]))
         what = first["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
         got = "" if first["type"] in ("missing", "value_error") else f", got {str(first['input'])[:60]!r}"
-        raise UserError(f"{file}: {f'{where}: ' if where else ''}{what}{got}; {REMEDY}") from None
+        raise UserError(f"{file}: {f'{where}: ' if where else ''}{what}{got}; {remedy}") from None
 
 
 def _refuse_other_rows(report: Report, file: Path) -> None:

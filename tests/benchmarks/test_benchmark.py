@@ -1,39 +1,56 @@
-"""Both sides of the benchmark get the same, and the table says what was measured. No timing decides here."""
+"""Every part is timed, and told when it is done. No timing decides here."""
+
+from functools import partial
+from pathlib import Path
 
 import pytest
-import torch
 
 from benchmarks import benchmark as module
-from benchmarks.benchmark import Timing, benchmark, compare
+from benchmarks.benchmark import NOTES, PARTS, benchmark
+from benchmarks.measuring.row_timing import Timing
+from benchmarks.measuring.speed_records import read_speed_record
+from tools import benchmark as tool
 
 
-def test_rounds_in_turn_and_their_medians(monkeypatch: pytest.MonkeyPatch):
-    # Seconds of ours 1, 2, 4 and of the peer 3, 4, 4: medians 2 and 4, ratios 3, 2, 1.
-    calls, durations = [], iter([1.0, 3.0, 2.0, 4.0, 4.0, 4.0])
-    monkeypatch.setattr(module, "_seconds", lambda call: (call(), next(durations))[1])
-    timing = compare("x", lambda: calls.append("ours"), lambda: calls.append("peer"), rounds=3)
-    assert calls == ["ours", "peer"] * 4  # the first pair warms up
-    assert timing == Timing("x", 2.0, 4.0, 2.0)
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every part has a row of its name, and a note where it had some."""
+    monkeypatch.setattr(module, "compare", lambda name, ours, peer, seconds: Timing(name, (1.0,), (seconds,)))
+    for part in PARTS:
+        monkeypatch.setitem(PARTS, part, partial(_row, part))
+    for part in NOTES:
+        monkeypatch.setitem(NOTES, part, lambda device, part=part: [f"{part} on {device}"])
 
 
-def test_the_table(monkeypatch: pytest.MonkeyPatch):
-    assert Timing("x", 0.0104, 0.5, 2.345).cells() == ["x", "10.4", "500", "2.35"]
-    monkeypatch.setattr(module, "compare", lambda name, ours, peer, rounds: Timing(name, 1, rounds, rounds))
-    monkeypatch.setattr(module, "opening_line", lambda: "opened")
-    monkeypatch.setattr(module, "memory_table", lambda device: "memory")
-    monkeypatch.setattr(module, "switch_memory", lambda device: "switches")
-    monkeypatch.setattr(module, "localization_memory", lambda device: "localized")
-    monkeypatch.setattr(module, "recompute_table", lambda: "recomputed")
-    monkeypatch.setattr(module, "pixel_errors", lambda: ["pixels"])
-    for part in module.PARTS:
-        monkeypatch.setitem(
-            module.PARTS, part, lambda device, part=part: [(part, lambda: None, lambda: None)]
-        )
-    lines = benchmark(3, "cpu").splitlines()
-    assert "CPU" in lines[0] and torch.__version__ in lines[0] and lines[0].endswith("3 rounds")
-    assert lines[1:4] == ["", "| what | ours, ms | peer, ms | peer / ours |", "| --- | --- | --- | --- |"]
-    assert lines[4:] == [
-        *(f"| {part} | 1000 | 3000 | 3.00 |" for part in module.PARTS),
-        *("", "opened", "", "memory", "", "switches", "", "localized", "", "recomputed", "", "pixels"),
-    ]
-    assert benchmark(3, "cpu", ["evaluation"]).splitlines()[4:] == ["| evaluation | 1000 | 3000 | 3.00 |"]
+def _row(part: str, device: str) -> list[module.Pair]:
+    return [(part, lambda: None, lambda: None)]
+
+
+def test_every_part_when_it_is_done(quick: None):
+    found = dict(benchmark(3, "cpu"))
+    assert [*found] == [*PARTS] and set(NOTES) <= set(PARTS)
+    for name, part in found.items():
+        assert part.rows == [Timing(name, (1,), (3,))]
+        assert part.notes == ([f"{name} on cpu"] if name in NOTES else [])
+        assert 0 <= part.set_up <= part.seconds
+    assert [name for name, _ in benchmark(3, "cpu", ["start", "cifar"])] == ["start", "cifar"]
+
+
+def test_what_is_done_is_kept(
+    quick: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    def fail(device: str) -> list[module.Pair]:
+        raise ArithmeticError("broken")
+
+    monkeypatch.setitem(PARTS, "pictures", fail)
+    file = tmp_path / "cpu.json"
+    arguments = ["cifar", "pictures", "--seconds", "2", "--out", str(file)]
+    with pytest.raises(ArithmeticError):
+        tool.main(tool.parser().parse_args(arguments))
+    assert [*read_speed_record(file).parts] == ["cifar"]
+    assert "| cifar | 1000 | 2000 | 2.00 (2.00–2.00) | 1 |" in capsys.readouterr().out
+
+
+def test_the_command_names_every_part():
+    helped = " ".join(tool.parser().format_help().split())
+    assert f"{', '.join(PARTS)} (default: all)" in helped

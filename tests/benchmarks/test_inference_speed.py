@@ -33,6 +33,5 @@ def test_detectors_find_the_same(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(module, "KINDS", {"fpn": KINDS["fpn"]})
     rows = list(inference_calls(size=(96, 128)))
     assert [name for name, *_ in rows] == [
-        "Faster R-CNN FPN: 2 pictures of 96x128 (peer: torchvision)",
         "Faster R-CNN FPN: 2 pictures of 96x128 (peer: ONNX Runtime on our export)",
     ]
