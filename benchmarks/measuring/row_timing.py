@@ -59,10 +59,10 @@ def compare(name: str, ours: Call, peer: Call, seconds: float) -> Timing:
 
 
 def seconds_of(call: Call) -> float:
-    """What a call takes, with all work of a GPU that it began."""
+    """What a call takes, to a microsecond, with all work of a GPU that it began."""
     wait = torch.cuda.synchronize if torch.cuda.is_available() else lambda: None
     wait()
     start = time.perf_counter()
     call()
     wait()
-    return time.perf_counter() - start
+    return round(time.perf_counter() - start, 6)

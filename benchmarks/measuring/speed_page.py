@@ -25,12 +25,13 @@ def fill(template: str, record: SpeedRecord) -> str:
     shown = set[str]()
 
     def part(name: str) -> str:
-        """Its table and notes."""
+        """Its table and notes, and what it took."""
         shown.add(name)
         if name not in record.parts:
             remedy = "time all parts in one sitting"
             raise UserError(f"no part {name!r} was timed{suggest(name, record.parts)}; {remedy}")
-        return record.parts[name].markdown()
+        found = record.parts[name]
+        return f"{found.markdown()}\n\n({found.seconds:.0f} s, {found.set_up:.0f} of them to set up.)"
 
     def ratios(name: str, *rows: str) -> str:
         """The median ratio of the rows that begin so, or the lowest and the highest of them."""

@@ -25,7 +25,10 @@ def timing(name: str, ratio: float) -> Timing:
 def test_ratios_and_minutes():
     record = sitting(net=[timing("a: x", 1.5), timing("a: y", 1.25), timing("b", 12.4)])
     page = fill('{{ part("net") }}|{{ ratios("net", "a") }}|{{ ratios("net", "b") }}|{{ minutes }}', record)
-    assert page.split("|")[-3:] == ["1.25–1.50", "12", "1.0"] and "Note of net." in page
+    assert (
+        page.split("|")[-3:] == ["1.25–1.50", "12", "1.0"]
+        and "Note of net.\n\n(60 s, 1 of them to set up.)" in page
+    )
     assert fill('{{ ratios("net", "a: y", "b") }}{{ part("net") }}', record).startswith("1.25–12|")
 
 
