@@ -14,8 +14,8 @@ def parser() -> argparse.ArgumentParser:
     parts = """analysis, annotations, appendix_b, backbones, cifar, classification, detectors, evaluation,
         inference, localization, pictures, roofline, segmentation, start"""
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"{parts} (default: all)")
-    text = "for the rounds of a row, of which there are 3 at least and 15 at most (default: 5)"
-    parser.add_argument("--seconds", type=float, default=5, metavar="N", help=text)
+    text = "for the rounds of a row, of which there are 3 at least and 15 at most (default: 3)"
+    parser.add_argument("--seconds", type=float, default=3, metavar="N", help=text)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="default: cpu")
     text = (
         "JSON file of all rounds, written anew after each part; docs/benchmarks.md is drawn from such a file"

@@ -34,7 +34,6 @@ NETWORKS = {
 SWITCHES = {
     "box refinement": ("testing.refine=1",),
     "context": ("detector.context=true",),
-    "box refinement and context": ("testing.refine=1", "detector.context=true"),
     "three stages": ("roi.stages=3", "detector.class_agnostic=true"),
 }
 

@@ -5,15 +5,13 @@ import torch
 
 from benchmarks import inference_speed as module
 from benchmarks.detectors import peers
-from benchmarks.detectors.detector_speed import KINDS
 from benchmarks.inference_speed import inference_calls
 
 
 def test_classifiers_answer_alike(monkeypatch: pytest.MonkeyPatch):
     pytest.importorskip("onnxruntime")
     monkeypatch.setattr(module, "CLASSIFIERS", ("resnet18",))
-    monkeypatch.setattr(module, "KINDS", {})
-    monkeypatch.setattr(module.shutil, "which", lambda name: None)  # no compiler
+    monkeypatch.setattr(module, "DETECTORS", ())
     names = []
     for name, ours, peer in inference_calls(side=64):
         names.append(name)
@@ -30,7 +28,7 @@ def test_detectors_find_the_same(monkeypatch: pytest.MonkeyPatch):
     pytest.importorskip("onnxruntime")
     monkeypatch.setattr(peers, "NETWORK", "resnet18")
     monkeypatch.setattr(module, "CLASSIFIERS", ())
-    monkeypatch.setattr(module, "KINDS", {"fpn": KINDS["fpn"]})
+    monkeypatch.setattr(module, "DETECTORS", ("fpn",))
     rows = list(inference_calls(size=(96, 128)))
     assert [name for name, *_ in rows] == [
         "Faster R-CNN FPN: 2 pictures of 96x128 (peer: ONNX Runtime on our export)",
