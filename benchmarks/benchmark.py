@@ -21,6 +21,7 @@ from benchmarks.inference_speed import inference_calls
 from benchmarks.measuring.row_timing import compare
 from benchmarks.measuring.speed_records import PartRecord
 from benchmarks.networks.classification_speed import classification_calls
+from benchmarks.networks.kept_memory import memory_calls
 from benchmarks.networks.roofline import roofline_notes
 from benchmarks.picture_speed import picture_calls, pixel_errors
 from benchmarks.segmentation_speed import segmentation_calls
@@ -40,6 +41,7 @@ PARTS: dict[str, Callable[[str], Iterator[Pair]]] = {
     "evaluation": lambda device: evaluation_calls(),
     "inference": lambda device: inference_calls(),
     "localization": localization_calls,
+    "memory": lambda device: memory_calls(),
     "pictures": picture_calls,
     "roofline": lambda device: iter(()),
     "segmentation": segmentation_calls,

@@ -154,7 +154,7 @@ def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentPar
     # Modules are no garbage, but each full collection looks through all that are imported by then: together
     # a third of the time that importing takes. Young objects are collected as ever.
     gc.set_threshold(*gc.get_threshold()[:2], FULL_COLLECTION)
-    _keep_freed_memory()
+    keep_freed_memory()
     set_up_logging()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     resumable = hasattr(arguments, "resume")
@@ -175,7 +175,7 @@ def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentPar
     sys.exit(status)
 
 
-def _keep_freed_memory() -> None:
+def keep_freed_memory() -> None:
     """Lets this process keep the memory that tensors free, for the next batch; does nothing without glibc.
 
     By default glibc gives large blocks back to the system, which clears them page by page for the next

@@ -9,6 +9,7 @@ import torch
 from benchmarks.backbone_speed import Call
 
 LEAST_ROUNDS, MOST_ROUNDS = 3, 15
+REST = 0.05  # seconds; threads of ONNX Runtime and OpenMP go on spinning for a while after a call
 HEADING = ["what", "ours, ms", "peer, ms", "peer / ours (lowest–highest)", "rounds"]
 
 
@@ -59,7 +60,8 @@ def compare(name: str, ours: Call, peer: Call, seconds: float) -> Timing:
 
 
 def seconds_of(call: Call) -> float:
-    """What a call takes, to a microsecond, with all work of a GPU that it began."""
+    """What a call takes, to a microsecond, with all work of a GPU that it began; it begins after a rest."""
+    time.sleep(REST)
     wait = torch.cuda.synchronize if torch.cuda.is_available() else lambda: None
     wait()
     start = time.perf_counter()
