@@ -129,6 +129,10 @@ class PackedObjects:
         sizes = np.array(image_sizes, dtype=np.int64).reshape(-1, 2)
         return PackedObjects(boxes, labels, ignore, starts, image_ids, sizes)
 
+    def owners(self) -> NDArray[np.int64]:
+        """(T,) whose each object is."""
+        return np.repeat(np.arange(len(self.image_ids)), np.diff(self.starts))
+
     def target(self, index: int) -> Target:
         """The objects of picture `index`, copied out."""
         rows = slice(self.starts[index], self.starts[index + 1])
@@ -196,8 +200,10 @@ def fit_only_turned(boxes: NDArray[np.float64], size: tuple[int, int]) -> bool:
 
 def refuse_turned(objects: PackedObjects, image_path: Callable[[int], Path], where: str) -> None:
     """Refuse a set with a UserError where `turned_problem` finds one; missing files are not its matter."""
-    owners = np.repeat(np.arange(len(objects.image_ids)), np.diff(objects.starts))
-    beyond = (objects.boxes[:, 2:] - ROUNDING > objects.sizes[owners, ::-1]).any(axis=1)
+    owners = objects.owners()
+    right, bottom = objects.boxes[:, 2:].T  # one after the other: all at once would be the peak of memory
+    beyond = right - ROUNDING > objects.sizes[owners, 1]
+    beyond |= bottom - ROUNDING > objects.sizes[owners, 0]
     for index in np.unique(owners[beyond]).tolist():
         target, path = objects.target(index), image_path(index)
         if fit_only_turned(target.boxes.numpy(), target.size) and path.is_file():

@@ -20,6 +20,8 @@ from pictures.file_names import find_file
 
 _log = logging.getLogger(__name__)
 
+_AT_ONCE = 1 << 16  # boxes
+
 
 class CocoDataset:
     """The pictures and objects of one COCO annotation file.
@@ -73,23 +75,21 @@ class CocoDataset:
         self._file_names = np.array([image["file_name"] for image in images], dtype=np.str_)
 
         order = np.argsort(columns.pictures, kind="stable")
-        pictures = columns.pictures[order]
         label_of = {category_id: label for label, category_id in enumerate(self.category_ids, start=1)}
         labels = np.array([label_of[own] for own in columns.category_ids], dtype=np.int64)
-        sizes = np.array(self.image_sizes, dtype=np.int64).reshape(-1, 2)[pictures]
-        x, y, width, height = columns.boxes[order].T
-        corners = np.stack([x, y, x + width, y + height], axis=1)
-        if empty := int((~_has_area(_clipped(corners, sizes))).sum()):
-            text = "%s: %d of %d boxes have no area inside their picture: scored, but not trained on"
-            _log.warning(text, annotation_file, empty, len(corners))
+        corners = columns.boxes[order]
+        corners[:, 2:] += corners[:, :2]
         self._objects = PackedObjects.pack(
-            image_index=pictures,
+            image_index=columns.pictures[order],
             boxes=corners,
             labels=labels[order],
             ignore=columns.crowd[order],
             image_ids=self.image_ids,
             image_sizes=self.image_sizes,
         )
+        if empty := _count_empty(self._objects):
+            text = "%s: %d of %d boxes have no area inside their picture: scored, but not trained on"
+            _log.warning(text, annotation_file, empty, len(corners))
         refuse_turned(self._objects, self.image_path, str(annotation_file))
         self._masks, self._order = columns.masks, order
 
@@ -136,6 +136,15 @@ class CocoDataset:
             return draw_mask(masks.read(rows_of_masks[number]), target.size, resized, window)
 
         return replace(target, mask=mask)
+
+
+def _count_empty(objects: PackedObjects) -> int:
+    """How many boxes have no area inside their picture; some at a time, as all of COCO's take much memory."""
+    owners, count = objects.owners(), 0
+    for start in range(0, len(owners), _AT_ONCE):
+        some = slice(start, start + _AT_ONCE)
+        count += int((~_has_area(_clipped(objects.boxes[some], objects.sizes[owners[some]]))).sum())
+    return count
 
 
 def _clipped(boxes: NDArray[np.float64], sizes: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic_core import from_json
 
 from foundation.file_reading import without_collections
 from pictures.annotations.coco_checks import FIELDS, check_coco, sound_columns
-from pictures.annotations.coco_masks import check_segmentations, segmentation_problems
+from pictures.annotations.coco_masks import can_be_drawn, check_segmentations, segmentation_problems
 from pictures.annotations.field_checks import all_known, are_bad_boxes, as_boxes
 from pictures.annotations.json_pieces import read_sections
+from pictures.annotations.outline_text import Outlines, read_outlines
 from pictures.annotations.packed_masks import MaskPacker, PackedMasks
 
 _UNUSUAL = (ValueError, LookupError, TypeError, OverflowError, RecursionError, OSError)
@@ -76,18 +78,23 @@ def read_columns(file: Path, *, masks: bool) -> CocoColumns | None:
     objects before their pictures, other encodings.
     """
     pieces = _Pieces(masks)
+    readers = {"images": from_json, "annotations": read_outlines if masks else _without_outlines}
     try:
         with file.open("rb") as opened:
-            for name, value in read_sections(opened, ("images", "annotations")):
+            for name, value in read_sections(opened, readers):
                 if name == "images":
                     pieces.images += [{field: image[field] for field in FIELDS["images"]} for image in value]
                 elif name == "categories":
                     pieces.categories = value
                 elif name == "annotations":
-                    pieces.add(value)
+                    pieces.add(*value)
         return pieces.joined()
     except _UNUSUAL:
         return None
+
+
+def _without_outlines(piece: bytes) -> tuple[list[Any], None]:
+    return from_json(piece), None
 
 
 class _Pieces:
@@ -96,16 +103,19 @@ class _Pieces:
     def __init__(self, masks: bool) -> None:
         self.images: list[dict[str, Any]] = []
         self.categories: Any = None
-        self._index_of: dict[int | str, int] = {}
+        self._index_of: dict[int | str, int] | None = None  # once there are annotations
         self._known: set[int | str] = set()
         self._packer = MaskPacker() if masks else None
-        self._objects: list[tuple[NDArray[Any], ...]] = []
+        # Of the objects: ids, category ids, pictures, crowd and boxes; they grow without a copy.
+        self._columns = tuple(bytearray() for _ in range(5))
 
-    def add(self, entries: list[Any]) -> None:
-        """Takes some annotations, after all images."""
-        if not self._objects:
+    def add(self, entries: list[Any], outlines: Outlines | None) -> None:
+        """Takes some annotations, after all images, as of `read_outlines`."""
+        if self._index_of is None:
             self._index_of = {image["id"]: index for index, image in enumerate(self.images)}
             self._known = set(self._index_of)
+            pixels = [image["height"] * image["width"] for image in self.images] if self._packer else []
+            self._pixels = np.array(pixels, dtype=np.int64)
         columns = sound_columns(entries, "annotations")
         if columns is None or {type(own) for own in columns["id"] + columns["category_id"]} - {int}:
             raise ValueError
@@ -113,24 +123,44 @@ class _Pieces:
         if not all_known(columns["image_id"], self._known) or are_bad_boxes(boxes).any():
             raise ValueError
         pictures = [self._index_of[own] for own in columns["image_id"]]
-        if self._packer is not None:
-            segmentations = [entry.get("segmentation") for entry in entries]
-            sizes = [(self.images[row]["height"], self.images[row]["width"]) for row in pictures]
-            if segmentation_problems(segmentations, sizes):
-                raise ValueError
-            self._packer.add(segmentations)
         ids, category_ids, rows = (
             np.array(column, dtype=np.int64) for column in (columns["id"], columns["category_id"], pictures)
         )
+        if self._packer is not None:
+            segmentations = [entry.get("segmentation") for entry in entries]
+            self._check(segmentations, rows, outlines)
+            self._packer.add(segmentations, outlines)
         crowd = np.array([bool(entry.get("iscrowd")) for entry in entries], dtype=bool)
-        self._objects.append((ids, category_ids, rows, crowd, boxes))
+        for column, values in zip(self._columns, (ids, category_ids, rows, crowd, boxes), strict=True):
+            column += values.data if len(values) else b""
+
+    def _check(
+        self, segmentations: list[Any], pictures: NDArray[np.int64], outlines: Outlines | None
+    ) -> None:
+        """Refuses segmentations as `segmentation_problems`, but for those with outlines looks at these."""
+        others = list(range(len(segmentations)))
+        if outlines is not None:
+            others = np.delete(others, outlines.rows).tolist()
+            pixels = self._pixels[pictures[outlines.rows]].repeat(outlines.counts)
+            if not can_be_drawn(outlines.hundredths / 100, outlines.lengths, pixels):
+                raise ValueError
+        images = [self.images[row] for row in pictures[others].tolist()]
+        sizes = [(image["height"], image["width"]) for image in images]
+        if segmentation_problems([segmentations[row] for row in others], sizes):
+            raise ValueError
 
     def joined(self) -> CocoColumns:
         """All of them, after the last."""
         check_coco({"images": self.images, "categories": self.categories, "annotations": []}, "")
-        ids, category_ids, rows, crowd, boxes = map(np.concatenate, zip(*self._objects, strict=True))
+        ids, category_ids, rows = (np.frombuffer(column, dtype=np.int64) for column in self._columns[:3])
+        crowd, boxes = map(np.frombuffer, self._columns[3:], (np.bool_, np.float64))
+        if self._index_of is None:
+            raise ValueError
         known = {category["id"] for category in self.categories}
-        if len(np.unique(ids)) < len(ids) or set(np.unique(category_ids).tolist()) - known:
+        ids.sort()
+        if (ids[1:] == ids[:-1]).any() or set(category_ids.tolist()) - known:
             raise ValueError
         masks = None if self._packer is None else self._packer.packed()
-        return CocoColumns(self.images, self.categories, rows, category_ids.tolist(), boxes, crowd, masks)
+        return CocoColumns(
+            self.images, self.categories, rows, category_ids.tolist(), boxes.reshape(-1, 4), crowd, masks
+        )

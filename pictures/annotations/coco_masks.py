@@ -186,17 +186,29 @@ def _are_polygons(segmentations: Sequence[list[Any]], pixels: _Numbers) -> bool:
     if not all(segmentations) or set(map(type, polygons)) - {list}:
         return False
     lengths = np.array(list(map(len, polygons)), dtype=np.int64)
-    if (lengths < 6).any() or (lengths % 2).any():
-        return False
     flat = list(chain.from_iterable(polygons))
     if set(map(type, flat)) - {int, float}:
         return False
     try:
-        x, y = np.fromiter(flat, np.float64, len(flat)).reshape(-1, 2).T
+        numbers = np.fromiter(flat, np.float64, len(flat))
     except OverflowError:  # a whole number beyond all floats
         return False
+    return can_be_drawn(numbers, lengths, pixels.repeat([len(one) for one in segmentations]))
+
+
+def can_be_drawn(numbers: NDArray[np.float64], lengths: _Numbers, pixels: _Numbers) -> bool:
+    """Whether polygons have three corners or more, and outlines that are not too long.
+
+    Args:
+        numbers: (H,) x and y of all corners in turn.
+        lengths: (P,) how many of the numbers each polygon has.
+        pixels: (P,) of the picture of each.
+    """
+    if (lengths < 6).any() or (lengths % 2).any():
+        return False
+    x, y = numbers.reshape(-1, 2).T
     # COCO's code takes memory for every pixel of an outline and multiplies corners by 5 in 32 bits.
-    most = np.clip(pixels, _SHORT_OUTLINE, _LONG_OUTLINE).repeat([len(one) for one in segmentations])
+    most = np.clip(pixels, _SHORT_OUTLINE, _LONG_OUTLINE)
     after = np.cumsum(lengths // 2)
     first = after - lengths // 2
     following = np.arange(1, len(x) + 1)

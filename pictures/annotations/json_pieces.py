@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, BinaryIO
 
 from pydantic_core import from_json
@@ -14,12 +14,15 @@ _LAST = re.compile(rb"\}[ \t\r\n]*\]")  # the end of a list of entries
 _NEAR = 1 << 16  # bytes at the end of a block in which a place between two entries is looked for first
 
 
-def read_sections(file: BinaryIO, in_pieces: Collection[str]) -> Iterator[tuple[str, Any]]:
+def read_sections(
+    file: BinaryIO, in_pieces: Mapping[str, Callable[[bytes], Any]]
+) -> Iterator[tuple[str, Any]]:
     """The names and values of one JSON object in UTF-8, in the order of the file.
 
     Args:
         in_pieces: names whose values come as several lists, one after the other, which together are the
-            file's; each value must be a list of objects. Their names may come up to thousands of times.
+            file's; each value must be a list of objects. Their names may come up to thousands of times. By
+            the name, what parses the text of such a list, or raises ValueError where it is no JSON.
     Raises:
         ValueError: the file holds something else, or a name twice. What is legal JSON may be refused too: a
             reader of the whole decides and says what is wrong.
@@ -35,7 +38,7 @@ def read_sections(file: BinaryIO, in_pieces: Collection[str]) -> Iterator[tuple[
         rest.take(b":")
         if name in in_pieces:
             for piece in rest.pieces():
-                yield name, piece
+                yield name, in_pieces[name](piece)
         else:
             yield name, rest.value()
         if rest.take(b",}") == b"}":
@@ -87,8 +90,8 @@ class _Rest:
         value, self.data = from_json(self.data[:end]), self.data[end:]
         return value
 
-    def pieces(self) -> Iterator[list[Any]]:
-        """Reads a list of objects, at least one piece of it.
+    def pieces(self) -> Iterator[bytes]:
+        """Reads a list of objects, at least one piece of it as a list of its own.
 
         A piece that is a list by itself, in brackets, ends where an entry of the whole ends: a parser of the
         whole comes there in the same state.
@@ -96,15 +99,15 @@ class _Rest:
         self.take(b"[")
         if self.next() == b"]":
             self.take(b"]")
-            yield []
+            yield b"[]"
             return
         while True:
             if last := _LAST.search(self.data):
-                yield from_json(b"[%b]" % self.data[: last.start() + 1])
+                yield b"[%b]" % self.data[: last.start() + 1]
                 self.data = self.data[last.end() :]
                 return
             near = list(_BETWEEN.finditer(self.data, max(0, len(self.data) - _NEAR)))
             if between := near or list(_BETWEEN.finditer(self.data)):
-                yield from_json(b"[%b]" % self.data[: between[-1].start() + 1])
+                yield b"[%b]" % self.data[: between[-1].start() + 1]
                 self.data = self.data[between[-1].end() :]
             self.more()

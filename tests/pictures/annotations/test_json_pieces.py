@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 import pytest
+from pydantic_core import from_json
 
 from pictures.annotations import json_pieces
 from pictures.annotations.json_pieces import read_sections
@@ -19,7 +20,7 @@ def short_blocks(monkeypatch: pytest.MonkeyPatch):
 
 
 def sections(content: bytes) -> list[tuple[str, Any]]:
-    return list(read_sections(io.BytesIO(content), ("many", "none")))
+    return list(read_sections(io.BytesIO(content), {"many": from_json, "none": from_json}))
 
 
 @pytest.mark.parametrize("indent", [None, 2])
@@ -38,7 +39,7 @@ def test_text_that_looks_like_the_end_of_an_entry_is_never_taken_for_one():
     content = json.dumps({"many": ENTRIES}).encode()
     found: list[Any] = []
     with pytest.raises(ValueError):
-        for _, part in read_sections(io.BytesIO(content), ("many",)):
+        for _, part in read_sections(io.BytesIO(content), {"many": from_json}):
             found += part
     assert found == ENTRIES[: len(found)]
 

@@ -23,10 +23,12 @@ def test_masks_come_back_as_they_were(at_once: int):
         packer.add(MASKS[start : start + at_once])
     packed = packer.packed()
     assert [packed.read(row) for row in range(len(MASKS))] == MASKS
-    assert len(packed.hundredths) == 6 + 6 + 8 + 6 and packed.lengths.tolist() == [6, 6, 8, 6]
+    assert len(packed.low) == len(packed.high) == 6 + 6 + 8 + 6 and packed.lengths.tolist() == [6, 6, 8, 6]
     whole = MaskPacker()
     whole.add(MASKS)
     assert packed.digest() == whole.packed().digest()
+    # Runs that are resumed compare it, so it stays what it was when numbers were kept in 32 bits.
+    assert packed.digest().hex() == "dfdc64945d1a4a9d3ea7df61792d8bc46191f536c26a2a9b851aaa7cc8e4699d"
 
 
 def test_every_number_of_two_digits_is_exact():
@@ -42,6 +44,19 @@ def test_the_digest_is_of_every_number():
     one.add([[[1, 2, 3, 4, 5, 6]]])
     other.add([[[1, 2, 3, 4, 5, 6.01]]])
     assert one.packed().digest() != other.packed().digest()
+
+
+def test_small_numbers_need_16_bits_until_the_first_large_one():
+    packer = MaskPacker()
+    packer.add([[[0, 655.35, 1, 2, 3, 4]]])
+    small = packer.packed()
+    assert small.read(0) == [[0, 655.35, 1, 2, 3, 4]] and not small.high.size
+    packer = MaskPacker()
+    for number in (655.35, 655.36, -0.01):
+        packer.add([[[0, number, 1, 2, 3, 4]]])
+    mixed = packer.packed()
+    assert len(mixed.high) == 18
+    assert [mixed.read(row)[0][1] for row in range(3)] == [655.35, 655.36, -0.01]
 
 
 def test_without_objects():
