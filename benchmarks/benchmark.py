@@ -24,6 +24,7 @@ from benchmarks.networks.classification_speed import classification_calls
 from benchmarks.networks.kept_memory import memory_calls
 from benchmarks.networks.roofline import roofline_notes
 from benchmarks.picture_speed import picture_calls, pixel_errors
+from benchmarks.scale.scale_tables import scale_tables
 from benchmarks.segmentation_speed import segmentation_calls
 from benchmarks.start_speed import start_calls
 
@@ -44,6 +45,7 @@ PARTS: dict[str, Callable[[str], Iterator[Pair]]] = {
     "memory": lambda device: memory_calls(),
     "pictures": picture_calls,
     "roofline": lambda device: iter(()),
+    "scale": lambda device: iter(()),
     "segmentation": segmentation_calls,
     "start": lambda device: start_calls(),
 }
@@ -57,6 +59,7 @@ NOTES: dict[str, Callable[[str], Iterable[str]]] = {
     "localization": lambda device: [localization_memory(device)],
     "pictures": lambda device: pixel_errors(),
     "roofline": lambda device: roofline_notes(),
+    "scale": lambda device: [scale_tables()],
 }
 
 

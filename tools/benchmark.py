@@ -12,7 +12,7 @@ from training.command import new_parser, run, say
 def parser() -> argparse.ArgumentParser:
     parser = new_parser(__doc__)
     parts = """analysis, annotations, appendix_b, backbones, cifar, classification, detectors, evaluation,
-        inference, localization, memory, pictures, roofline, segmentation, start"""
+        inference, localization, memory, pictures, roofline, scale, segmentation, start"""
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"{parts} (default: all)")
     text = "for the rounds of a row, of which there are 3 at least and 15 at most (default: 3)"
     parser.add_argument("--seconds", type=float, default=3, metavar="N", help=text)

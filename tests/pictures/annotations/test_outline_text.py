@@ -105,9 +105,7 @@ CHARACTERS = [*'0123456789.,-[] "', ""]
 WHOLE = f"[{entry('[[5.25, -6],[7,8.1]]')}, {entry('[[9, 10.5, 0.5]]')}]"
 
 
-@given(
-    st.lists(st.tuples(st.integers(0, len(WHOLE) - 1), st.sampled_from(CHARACTERS)), max_size=3)
-)
+@given(st.lists(st.tuples(st.integers(0, len(WHOLE) - 1), st.sampled_from(CHARACTERS)), max_size=3))
 def test_a_damaged_text_is_never_read_as_something_else(changes: list[tuple[int, str]]):
     characters = list(WHOLE)
     for place, character in changes:
