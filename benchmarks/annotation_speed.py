@@ -72,15 +72,18 @@ def random_annotations(objects: int) -> dict[str, Any]:
 _OPEN = r"""
 import re, sys, time
 from pathlib import Path
-from detection.data.coco_dataset import CocoDataset
+import torch
 
 def peak():  # getrusage would count the process that started this one
     return int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1]) / 1024
 
+alone = peak()
+from detection.data.coco_dataset import CocoDataset
+
 before, start, used = peak(), time.perf_counter(), time.process_time()
 dataset = CocoDataset(sys.argv[1], "pictures", masks=True)
 print(f"{time.perf_counter() - start:.1f} s, {time.process_time() - used:.1f} s of them computing; "
-      f"{peak():.0f} MB at most, {before:.0f} MB before")
+      f"{peak():.0f} MB at most, {before:.0f} MB before, {alone:.0f} MB of torch alone")
 """
 
 

@@ -1,6 +1,6 @@
 """A checked COCO file column by column: as Python's dictionaries, one of COCO's size takes gigabytes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,10 +78,10 @@ def read_columns(file: Path, *, masks: bool) -> CocoColumns | None:
     objects before their pictures, other encodings.
     """
     pieces = _Pieces(masks)
-    readers = {"images": from_json, "annotations": read_outlines if masks else _without_outlines}
+    read: Callable[[bytes], Any] = read_outlines if masks else _without_outlines
     try:
         with file.open("rb") as opened:
-            for name, value in read_sections(opened, readers):
+            for name, value in read_sections(opened, {"images": from_json, "annotations": read}):
                 if name == "images":
                     pieces.images += [{field: image[field] for field in FIELDS["images"]} for image in value]
                 elif name == "categories":
@@ -153,7 +153,8 @@ class _Pieces:
         """All of them, after the last."""
         check_coco({"images": self.images, "categories": self.categories, "annotations": []}, "")
         ids, category_ids, rows = (np.frombuffer(column, dtype=np.int64) for column in self._columns[:3])
-        crowd, boxes = map(np.frombuffer, self._columns[3:], (np.bool_, np.float64))
+        crowd = np.frombuffer(self._columns[3], dtype=np.bool_)
+        boxes = np.frombuffer(self._columns[4], dtype=np.float64).reshape(-1, 4)
         if self._index_of is None:
             raise ValueError
         known = {category["id"] for category in self.categories}
@@ -161,6 +162,4 @@ class _Pieces:
         if (ids[1:] == ids[:-1]).any() or set(category_ids.tolist()) - known:
             raise ValueError
         masks = None if self._packer is None else self._packer.packed()
-        return CocoColumns(
-            self.images, self.categories, rows, category_ids.tolist(), boxes.reshape(-1, 4), crowd, masks
-        )
+        return CocoColumns(self.images, self.categories, rows, category_ids.tolist(), boxes, crowd, masks)
