@@ -15,6 +15,7 @@ from classification.data.data_sets import DataConfig
 from classification.data.opened_splits import open_split
 from detection.data.detection_batches import PreparedPictures, aspect_groups
 from reproduction.tables import markdown_table
+from training.command import say
 from training.loader import BatchLoader, Item, TrainSampler
 
 WORKERS = (0, 1, 2, 4, 8)
@@ -87,4 +88,4 @@ def detector_batches(folder: Path) -> tuple[Read, TrainSampler]:
 
 if __name__ == "__main__":
     place, counts, number = sys.argv[1:]
-    print(json.dumps(measure(Path(place), list(map(int, counts.split(","))), int(number))))
+    say(json.dumps(measure(Path(place), list(map(int, counts.split(","))), int(number))))

@@ -15,6 +15,7 @@ import torch.distributed as dist
 from benchmarks.scale.small_runs import answer, small_run, start
 from detection.predictor import predict_dataset
 from reproduction.tables import markdown_table
+from training.command import say
 from training.devices import gather_objects, is_main, process_group, world_size
 
 COUNTS = (1, 2, 4)
@@ -90,4 +91,4 @@ if __name__ == "__main__":
     with process_group(torch.device("cpu")):
         measured = measure(Path(sys.argv[1]), *sys.argv[2:])
         if is_main():
-            print(json.dumps(measured))
+            say(json.dumps(measured))

@@ -11,6 +11,7 @@ from benchmarks.scale.small_runs import TINY, SmallRun, answer, small_run, start
 from detection.predictor import predict_dataset
 from detection.types import Batch
 from reproduction.tables import markdown_table
+from training.command import say
 from training.loop import TrainState, fit
 
 STEPS = (200, 1000, 2000)
@@ -93,4 +94,4 @@ MEASURES = {
 if __name__ == "__main__":
     place, what, numbers = sys.argv[1:]
     small = small_run(Path(place), 1, *TINY)
-    print(json.dumps(MEASURES[what](small, list(map(int, numbers.split(","))))))
+    say(json.dumps(MEASURES[what](small, list(map(int, numbers.split(","))))))
