@@ -6,67 +6,14 @@ from itertools import pairwise
 from typing import Any, TypeVar
 
 import torch
-import torch.fx
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from backbones.networks.frozen_norm import DEFAULT_EPS, FrozenBatchNorm2d
 from backbones.networks.fused_blocks import fuse_convolutions
 from foundation.errors import OptionError
 
-DEFAULT_EPS = 1e-5  # torch's, which headers state where nothing else is known
 Network = TypeVar("Network", bound=nn.Module)
-
-
-@torch.fx.wrap  # symbolic tracing takes it as one operation, since which way it goes is not known there
-def _frozen_batch_norm(
-    x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, var: Tensor, *, eps: float
-) -> Tensor:
-    # torch.jit.trace runs once with gradients and once without, and wants the same operations.
-    if x.requires_grad and x.dtype == weight.dtype == torch.float32 and not torch.jit.is_tracing():
-        # F.batch_norm would keep x for gradients nobody asks for: a third more memory, 6 % more time.
-        scale = weight * (var + eps).rsqrt()
-        shift = bias - mean * scale
-        return torch.addcmul(shift[:, None, None], x, scale[:, None, None])
-    return F.batch_norm(x, mean, var, weight, bias, eps=eps)
-
-
-class FrozenBatchNorm2d(nn.Module):
-    """Batch normalisation with fixed statistics and fixed affine part, all of them buffers.
-
-    Equal to `nn.BatchNorm2d` in eval mode. Its start, identity statistics, explodes behind random weights:
-    load weights, or run `calibrate_batchnorm`.
-    """
-
-    weight: Tensor
-    bias: Tensor
-    running_mean: Tensor
-    running_var: Tensor
-
-    def __init__(self, num_features: int, eps: float = DEFAULT_EPS) -> None:
-        super().__init__()
-        self.num_features, self.eps = num_features, eps
-        for name in ("weight", "bias", "running_mean", "running_var"):
-            values = torch.zeros if name in ("bias", "running_mean") else torch.ones
-            self.register_buffer(name, values(num_features))
-
-    def copy_from(self, norm: _BatchNorm) -> None:
-        """Takes over values and mode."""
-        for name in ("weight", "bias", "running_mean", "running_var"):
-            setattr(self, name, getattr(norm, name).detach().clone())
-        self.train(norm.training)
-
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        state_dict.pop(prefix + "num_batches_tracked", None)  # a counter that only trainable statistics have
-        super()._load_from_state_dict(state_dict, prefix, *args)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return _frozen_batch_norm(
-            x, self.weight, self.bias, self.running_mean, self.running_var, eps=self.eps
-        )
-
-    def extra_repr(self) -> str:
-        return f"{self.num_features}, eps={self.eps}"
 
 
 def freeze_batchnorm(module: nn.Module) -> nn.Module:

@@ -13,6 +13,8 @@ from typing import Any, Literal, NamedTuple
 import torch.nn.functional as F
 from torch import Tensor, nn, relu, relu_
 
+from backbones.networks.frozen_norm import convolve
+
 Shortcut = Literal["A", "B", "C"]
 StrideOn = Literal["1x1", "3x3"]
 Dilation = tuple[int, int]  # before and after the stride of a block, which may be the one that it replaces
@@ -40,6 +42,16 @@ class ZeroPadShortcut(nn.Module):
         return F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.new_channels))
 
 
+class Projection(nn.Sequential):
+    """A 1x1 convolution and its normalisation."""
+
+    folds = (("0", "1"),)
+
+    def forward(self, x: Tensor) -> Tensor:
+        conv, norm = self
+        return convolve(conv, norm, x)
+
+
 def make_shortcut(
     option: Shortcut, in_channels: int, out_channels: int, stride: int, *, norm: bool = True
 ) -> nn.Module:
@@ -53,7 +65,7 @@ def make_shortcut(
     if option == "A":
         return ZeroPadShortcut(in_channels, out_channels, stride)
     projection = conv1x1(in_channels, out_channels, stride)
-    return nn.Sequential(projection, nn.BatchNorm2d(out_channels)) if norm else nn.Sequential(projection)
+    return Projection(projection, nn.BatchNorm2d(out_channels)) if norm else nn.Sequential(projection)
 
 
 class PlainBlock(nn.Module):
@@ -71,8 +83,8 @@ class PlainBlock(nn.Module):
         self.bn2 = nn.BatchNorm2d(out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = relu_(self.bn1(self.conv1(x)))
-        return relu_(self.bn2(self.conv2(x)))
+        x = relu_(convolve(self.conv1, self.bn1, x))
+        return relu_(convolve(self.conv2, self.bn2, x))
 
     def bypass(self, x: Tensor) -> Tensor:
         """The input. There is no shortcut, so that where the shape changes option A stands in for one."""
@@ -128,8 +140,8 @@ class BasicBlock(nn.Module):
         self.downsample = make_shortcut(shortcut, in_channels, out_channels, stride)
 
     def residual(self, x: Tensor) -> Tensor:
-        x = relu_(self.bn1(self.conv1(x)))
-        return self.bn2(self.conv2(x))
+        x = relu_(convolve(self.conv1, self.bn1, x))
+        return convolve(self.conv2, self.bn2, x)
 
 
 def strides_of_bottleneck(stride: int, stride_on: StrideOn, dilation: Dilation) -> tuple[int, int, int]:
@@ -173,9 +185,9 @@ class Bottleneck(nn.Module):
         self.downsample = make_shortcut(shortcut, in_channels, out_channels, stride)
 
     def residual(self, x: Tensor) -> Tensor:
-        x = relu_(self.bn1(self.conv1(x)))
-        x = relu_(self.bn2(self.conv2(x)))
-        return self.bn3(self.conv3(x))
+        x = relu_(convolve(self.conv1, self.bn1, x))
+        x = relu_(convolve(self.conv2, self.bn2, x))
+        return convolve(self.conv3, self.bn3, x)
 
 
 class StageStride(NamedTuple):

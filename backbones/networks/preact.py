@@ -22,6 +22,7 @@ from backbones.networks.blocks import (
     make_shortcut,
     strides_of_bottleneck,
 )
+from backbones.networks.frozen_norm import convolve
 
 # What both blocks have in common; `bn1` and `residual` are theirs.
 
@@ -82,7 +83,7 @@ class PreActBasicBlock(nn.Module):
         self.downsample = make_shortcut(shortcut, in_channels, out_channels, stride, norm=False)
 
     def residual(self, active: Tensor) -> Tensor:
-        return self.conv2(relu_(self.bn2(self.conv1(active))))
+        return self.conv2(relu_(convolve(self.conv1, self.bn2, active)))
 
 
 class PreActBottleneck(nn.Module):
@@ -116,5 +117,5 @@ class PreActBottleneck(nn.Module):
         self.downsample = make_shortcut(shortcut, in_channels, out_channels, stride, norm=False)
 
     def residual(self, active: Tensor) -> Tensor:
-        x = self.conv2(relu_(self.bn2(self.conv1(active))))
+        x = self.conv2(relu_(convolve(self.conv1, self.bn2, active)))
         return self.conv3(relu_(self.bn3(x)))

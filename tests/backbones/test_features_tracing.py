@@ -36,7 +36,7 @@ def test_features_are_traced_and_equal(name: str, norm: str, way: str):
     assert all(torch.equal(features[level], expected[level]) for level in levels)
 
 
-def test_frozen_normalisation_is_trained_behind_as_before_when_traced():
+def test_frozen_normalisation_is_trained_to_rounding_alike_when_traced():
     network = create_backbone("resnet20_cifar", norm="frozen")
     images = torch.randn(2, 3, 16, 16)
     gradients = []
@@ -44,7 +44,8 @@ def test_frozen_normalisation_is_trained_behind_as_before_when_traced():
         network.zero_grad()
         module(images)["res4"].sum().backward()
         gradients.append([parameter.grad.clone() for parameter in network.parameters()])
-    assert all(torch.equal(ours, theirs) for ours, theirs in zip(*gradients, strict=True))
+    for ours, theirs in zip(*gradients, strict=True):
+        assert (ours - theirs).abs().max() <= 1e-5 * theirs.abs().max()
 
 
 def test_features_of_different_widths_have_no_out_channels():

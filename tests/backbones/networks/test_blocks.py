@@ -8,6 +8,7 @@ from backbones.networks.blocks import (
     BasicBlock,
     Bottleneck,
     PlainBlock,
+    Projection,
     ZeroPadShortcut,
     has_bottlenecks,
     initialise,
@@ -54,8 +55,8 @@ def test_option_a_keeps_channels_last():
     ("option", "same_shape", "other_shape"),
     [
         ("A", nn.Identity, ZeroPadShortcut),
-        ("B", nn.Identity, nn.Sequential),
-        ("C", nn.Sequential, nn.Sequential),
+        ("B", nn.Identity, Projection),
+        ("C", Projection, Projection),
     ],
 )
 def test_kinds_of_shortcuts(option, same_shape, other_shape):
