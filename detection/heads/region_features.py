@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from backbones.features import StageHead
 from backbones.spec import FeatureSpec
+from detection.heads.onednn_linear import OneDnnLinear
 from detection.heads.roi_pooling import pool_regions
 from foundation.errors import UserError
 
@@ -64,8 +65,8 @@ class PooledRegions(nn.Module):
         super().__init__()
         self.strides, self.size, self.aligned = [spec.stride for spec in specs], size, aligned
         self.levels, self.map_channels, self.out_channels = len(specs), specs[0].channels, channels
-        self.fc6 = nn.Linear(self.map_channels * size**2, channels)
-        self.fc7 = nn.Linear(channels, channels)
+        self.fc6 = OneDnnLinear(self.map_channels * size**2, channels)
+        self.fc7 = OneDnnLinear(channels, channels)
         for layer in (self.fc6, self.fc7):
             nn.init.kaiming_uniform_(layer.weight, a=1)
             nn.init.zeros_(layer.bias)
