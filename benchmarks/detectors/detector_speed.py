@@ -19,7 +19,7 @@ from detection.heads.candidates import Detections
 from detection.model.detector import FasterRCNN
 from detection.types import Batch
 from foundation.errors import UserError
-from training.devices import emulates_bf16
+from training.devices import convolution_layout, emulates_bf16
 from training.graph import WARM_UP, GraphedFunction
 
 SIZES = {"cpu": (416, 608), "cuda": (800, 1216)}  # pixels of the pictures; multiples of 32
@@ -60,10 +60,10 @@ def detection_batch(size: tuple[int, int]) -> Batch:
 
 
 def contest(kind: str, device: str, size: tuple[int, int] | None = None) -> Contest:
-    """Both detectors of one of `KINDS`, for pictures of this (height, width); ours channels_last on a GPU."""
+    """Both detectors of one of `KINDS`, for pictures of this (height, width); ours as `run` trains it."""
     size = size or SIZES[device]
     ours, peer = (network.to(device) for network in detectors(size, kind))
-    layout = torch.channels_last if device == "cuda" else torch.contiguous_format
+    layout = convolution_layout(torch.device(device), channels_last=True)
     ours.to(memory_format=layout)
     batch = detection_batch(size).to(device)
     batch = replace(batch, images=batch.images.contiguous(memory_format=layout))
