@@ -72,7 +72,8 @@ def convolve(conv: Any, norm: Any, x: Tensor) -> Tensor:
 
     In training the convolution does the work of frozen normalisation: conv(x) · s + t has the weights s · w
     and the bias t. That saves a pass over the activations forward and backward; the gradient of w comes
-    through the small product. Without gradients, in tracing and where hooks watch, one follows the other.
+    through the small product. Without gradients, in tracing, where hooks watch and in float32 on a CPU one
+    follows the other.
     """
     if not _folds(conv, norm, x):
         return norm(conv(x))
@@ -87,6 +88,8 @@ def _folds(conv: Any, norm: Any, x: Tensor) -> bool:
     tracing = not isinstance(x, Tensor) or torch.jit.is_tracing() or torch.compiler.is_exporting()
     if tracing or not torch.is_grad_enabled():
         return False
+    if x.device.type == "cpu" and x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu"):
+        return False  # as fast, and the products s · w would be kept beside all that is kept anyway
     simple = conv.bias is None and conv.padding_mode == "zeros" and conv.weight.dtype == norm.weight.dtype
     return simple and not _is_watched(conv) and not _is_watched(norm)
 

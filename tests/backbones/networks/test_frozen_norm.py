@@ -53,33 +53,34 @@ def gradients(module: nn.Module, x: torch.Tensor) -> list[torch.Tensor]:
 
 def test_by_hand():
     # Of weight 3: (3 · 5 - 1) / sqrt(3 + 1) · 10 + 2 = 72; its gradient is 5 · 10 / 2, that of x 3 · 10 / 2.
-    conv, norm = nn.Conv2d(1, 1, 1, bias=False), FrozenBatchNorm2d(1, eps=1.0)
+    conv, norm = nn.Conv2d(1, 1, 1, bias=False).double(), FrozenBatchNorm2d(1, eps=1.0).double()
     nn.init.constant_(conv.weight, 3.0)
     for name, value in (("weight", 10.0), ("bias", 2.0), ("running_mean", 1.0), ("running_var", 3.0)):
         norm.get_buffer(name).fill_(value)
-    x = torch.full((1, 1, 1, 1), 5.0, requires_grad=True)
+    x = torch.full((1, 1, 1, 1), 5.0, dtype=torch.float64, requires_grad=True)
     y = convolve(conv, norm, x)
     y.backward()
     assert (y.item(), conv.weight.grad.item(), x.grad.item()) == pytest.approx((72, 25, 15))
     assert "Convolution" in type(y.grad_fn).__name__
 
 
-@pytest.mark.parametrize("dtype, close", [(torch.float64, 1e-10), (torch.float32, 1e-5)])
 @pytest.mark.parametrize("name", BLOCKS)
-def test_blocks_give_the_values_and_gradients_of_normalisation_behind(name, dtype, close):
+def test_blocks_give_the_values_and_gradients_of_normalisation_behind(name):
     torch.manual_seed(0)
-    block = randomise(BLOCKS[name]()).to(dtype)
-    x = torch.randn(2, 8, 9, 7, dtype=dtype)
+    block = randomise(BLOCKS[name]()).double()
+    x = torch.randn(2, 8, 9, 7, dtype=torch.float64)
     for ours, expected in zip(gradients(block, x), gradients(unfolded(block), x), strict=True):
-        assert (ours - expected).abs().max() <= close * expected.abs().max()
+        assert (ours - expected).abs().max() <= 1e-10 * expected.abs().max()
 
 
-def test_training_has_no_other_operations_than_convolutions():
-    block = randomise(Bottleneck(8, 16, 2, shortcut="B", stride_on="3x3"))
+@pytest.mark.parametrize(("dtype", "folds"), [(torch.float64, True), (torch.float32, False)], ids=str)
+def test_training_has_no_other_operations_than_convolutions_but_in_float32_on_a_cpu(dtype, folds):
+    block = randomise(Bottleneck(8, 16, 2, shortcut="B", stride_on="3x3")).to(dtype)
     with torch.autograd.profiler.profile() as profile:
-        block(torch.randn(2, 8, 9, 7, requires_grad=True))
+        block(torch.randn(2, 8, 9, 7, dtype=dtype, requires_grad=True))
     names = {event.name for event in profile.function_events}
-    assert "aten::conv2d" in names and not names & {"aten::addcmul", "aten::batch_norm"}
+    assert "aten::conv2d" in names
+    assert not names & {"aten::addcmul", "aten::batch_norm"} if folds else "aten::addcmul" in names
 
 
 def test_bf16_is_as_close_as_normalisation_behind():
@@ -96,20 +97,20 @@ def test_bf16_is_as_close_as_normalisation_behind():
 @pytest.mark.parametrize("what", ["conv", "norm"])
 def test_hooks_see_what_they_would_see_otherwise(what):
     torch.manual_seed(0)
-    projection = randomise(Projection(nn.Conv2d(3, 4, 1, bias=False), nn.BatchNorm2d(4)))
+    projection = randomise(Projection(nn.Conv2d(3, 4, 1, bias=False), nn.BatchNorm2d(4))).double()
     seen = []
     watched = projection[0] if what == "conv" else projection[1]
     watched.register_forward_hook(lambda module, inputs, output: seen.append(output))
-    x = torch.randn(1, 3, 5, 5)
+    x = torch.randn(1, 3, 5, 5, dtype=torch.float64)
     y = projection(x)
     torch.testing.assert_close(seen, [conv2d(x, projection[0].weight) if what == "conv" else y])
 
 
 def test_answers_come_from_the_modules_themselves(monkeypatch):
-    block, calls = randomise(BasicBlock(4, 4, 1, shortcut="B")), []
+    block, calls = randomise(BasicBlock(4, 4, 1, shortcut="B")).double(), []
     monkeypatch.setattr(FrozenBatchNorm2d, "forward", lambda norm, x: calls.append(norm) or x)
-    block(torch.randn(1, 4, 5, 5))
+    block(torch.randn(1, 4, 5, 5, dtype=torch.float64))
     assert calls == []
     with torch.inference_mode():
-        block(torch.randn(1, 4, 5, 5))
+        block(torch.randn(1, 4, 5, 5, dtype=torch.float64))
     assert calls == [block.bn1, block.bn2]
