@@ -27,7 +27,7 @@ CLASSES = [f"class {k}" for k in range(1, 21)]
 TEN_THRESHOLDS = [0.5 + 0.05 * i for i in range(10)]
 
 
-def evaluation_calls(pictures: int = 1000, per_picture: int = 50) -> Iterator[Pair]:
+def evaluation_calls(pictures: int = 5000, per_picture: int = 50) -> Iterator[Pair]:
     """COCO AP on generated boxes and masks against pycocotools; VOC AP against its least work of like kind.
 
     Where detectron2 is installed, also VOC AP against its evaluator.

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmarks.backbone_speed import Pair
+from benchmarks.backbone_speed import Call, Pair
 from segmentation.metrics.confusion_matrix import ConfusionMatrix
 from segmentation.model.segmenter import Segmenter
 from segmentation.model.segmenters_by_name import create_model
@@ -42,15 +42,12 @@ def segmentation_calls(
     in channels_last and folded, torchvision's as its references have it.
     """
     side = side or SIDE[device]
-    crops = _crops(device, BATCH[device], side)
+    crops = noise_crops(device, BATCH[device], side)
     for name in NETWORKS:
-        ours, peer = _networks(name, device)
+        ours, peer = networks(name, device)
         _compare(ours, peer, crops)
-        layout = {"memory_format": torch.channels_last}  # of every training here, unless told otherwise
-        ours.to(**layout)
-        own_crops = crops._replace(images=crops.images.contiguous(**layout))
         what = f"{name}, {BATCH[device]} crops of {side}: forward and backward"
-        yield f"{what} (peer: torchvision)", partial(_step, ours, own_crops), partial(_peer_step, peer, crops)
+        yield f"{what} (peer: torchvision)", our_steps(ours, crops), partial(_peer_step, peer, crops)
         folded = folded_for_search(ours)
         yield (
             f"{name}, one picture of {side}: label map (peer: torchvision)",
@@ -67,7 +64,21 @@ def segmentation_calls(
     )
 
 
-def _networks(name: str, device: str) -> tuple[Segmenter, nn.Module]:
+def our_steps(network: Segmenter, crops: Crops) -> Call:
+    """Forward and backward in channels_last, which is every training's here, unless told otherwise."""
+    layout = {"memory_format": torch.channels_last}
+    network.to(**layout)
+    return partial(_step, network, crops._replace(images=crops.images.contiguous(**layout)))
+
+
+def step_calls(name: str) -> tuple[Call, Call]:
+    """Ours and torchvision's on the CPU."""
+    (ours, peer), crops = networks(name, "cpu"), noise_crops("cpu", BATCH["cpu"], SIDE["cpu"])
+    return our_steps(ours, crops), partial(_peer_step, peer, crops)
+
+
+def networks(name: str, device: str) -> tuple[Segmenter, nn.Module]:
+    """Ours and torchvision's, with equal weights."""
     torch.manual_seed(0)
     peer = getattr(torchvision.models.segmentation, name)(
         weights=None, weights_backbone=None, num_classes=CLASSES, aux_loss=True
@@ -77,7 +88,8 @@ def _networks(name: str, device: str) -> tuple[Segmenter, nn.Module]:
     return ours.to(device), peer.to(device)
 
 
-def _crops(device: str, count: int, side: int) -> Crops:
+def noise_crops(device: str, count: int, side: int) -> Crops:
+    """Pictures and labels without any sense, an eighth of them ignored."""
     generator = torch.Generator().manual_seed(0)
     labels = torch.randint(0, CLASSES, (count, side, side), generator=generator)
     labels[:, : side // 8] = IGNORED

@@ -13,6 +13,7 @@ from benchmarks.backbone_speed import Call, Pair
 from benchmarks.detectors.detector_speed import contest, training_calls
 from benchmarks.networks.classification_speed import noise, training_step
 from benchmarks.networks.own_work import inference
+from benchmarks.segmentation_speed import NETWORKS, step_calls
 from training.command import keep_freed_memory
 
 
@@ -32,29 +33,46 @@ def steps_of_c4() -> Call:
     return partial(training_calls(both, nullcontext)[1], both.batch)
 
 
-WORKS: dict[str, Callable[[], Call]] = {
-    "vgg16: inference": answers_of_vgg,
-    "resnet50: training step": steps_of_resnet,
-    "Faster R-CNN C4: training step": steps_of_c4,
+def step_of_segmenter(name: str, side: int) -> Call:
+    """Forward and backward of two crops of 257: of ours, side 0, or of torchvision's, side 1."""
+    return step_calls(name)[side]
+
+
+# By the names of the rows: what a process does that keeps freed memory, and what one that gives it back.
+WORKS: dict[str, tuple[Callable[[], Call], Callable[[], Call]]] = {
+    "vgg16: inference (peer: freed memory goes back)": (answers_of_vgg,) * 2,
+    "resnet50: training step (peer: freed memory goes back)": (steps_of_resnet,) * 2,
+    "Faster R-CNN C4: training step (peer: freed memory goes back)": (steps_of_c4,) * 2,
+} | {
+    f"{name}: forward and backward (peer: torchvision's, freed memory goes back)": (
+        partial(step_of_segmenter, name, 0),
+        partial(step_of_segmenter, name, 1),
+    )
+    for name in NETWORKS
 }
 
 
 def memory_calls() -> Iterator[Pair]:
-    """Each of `WORKS` in a process that keeps freed memory, beside one with the C library's own way."""
-    for name in WORKS:
-        ours, peer = (Worker(name, keeps=keeps) for keeps in (True, False))
-        yield f"{name} (peer: freed memory goes back)", ours, peer
+    """The rows of `WORKS`."""
+    for name, works in WORKS.items():
+        ours, peer = (Worker(work, keeps=not other) for other, work in enumerate(works))
+        yield name, ours, peer
         ours.end()
         peer.end()
 
 
 class Worker:
-    """A process of its own that does one of `WORKS` when it is called."""
+    """A process of its own that does its work when it is called.
 
-    def __init__(self, name: str, *, keeps: bool) -> None:
+    Args:
+        prepare: gives the work, in that process.
+        keeps: whether the process keeps the memory that tensors free.
+    """
+
+    def __init__(self, prepare: Callable[[], Call], *, keeps: bool) -> None:
         context = get_context("spawn")
         self._connection, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, name, keeps), daemon=True)
+        self._process = context.Process(target=_serve, args=(theirs, prepare, keeps), daemon=True)
         self._process.start()
         theirs.close()
         self._connection.recv()
@@ -70,10 +88,10 @@ class Worker:
         self._process.join()
 
 
-def _serve(connection: Connection, name: str, keeps: bool) -> None:
+def _serve(connection: Connection, prepare: Callable[[], Call], keeps: bool) -> None:
     if keeps:
         keep_freed_memory()
-    work = WORKS[name]()
+    work = prepare()
     connection.send(None)
     while connection.recv():
         work()

@@ -25,8 +25,8 @@ BETWEEN = "between"  # Python, and what torch does around its operations
 
 
 def kind_of(name: str) -> str | None:
-    """The kind of an operation by its name; None of autograd's frames around others."""
-    if name.startswith(("autograd::", "torch::autograd")) or "::" not in name and "Backward" in name:
+    """The kind of an operation by its name; None of a frame around others, such as autograd's."""
+    if name.startswith(("autograd::", "torch::autograd")) or not ("::" in name or "Optimizer." in name):
         return None
     return next(kind for kind, parts in KINDS.items() if any(part in name for part in parts))
 

@@ -22,6 +22,8 @@ from benchmarks.networks.time_profile import BETWEEN, KINDS, kind_of, outermost_
         ("Optimizer.step#SGD.step", "optimiser"),
         ("autograd::engine::evaluate_function: ConvolutionBackward0", None),
         ("ConvolutionBackward0", None),
+        ("_Linear", None),
+        ("mkldnn::_linear_pointwise", "matrix products"),
     ],
 )
 def test_kinds(name: str, kind: str | None):
