@@ -1,5 +1,6 @@
 """A whole training in its run folder: start or continue, report, evaluate, keep the best, end."""
 
+import gc
 import logging
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -83,6 +84,7 @@ def train(task: Task, config: TrainingConfig, folder: RunFolder) -> dict[str, An
     """
     optim, schedule, run, model = config.optim, config.schedule, config.run, task.model
     assert schedule.total_steps > 0  # whoever opened the data has called `in_steps`
+    gc.collect()  # the network of a training before lies in cycles, and commands rarely collect all garbage
     device = next(model.parameters()).device
     if run.cuda_graph:
         require_capturable(optim.kind, device, recompute=run.recompute)

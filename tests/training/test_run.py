@@ -4,10 +4,12 @@ The network is one weight w from 0, the loss is -w: every step adds the learning
 """
 
 import dataclasses
+import gc
 import itertools
 import json
 import logging
 import math
+import weakref
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -104,6 +106,25 @@ def test_an_early_stop_outlasts_a_kill_before_the_result(tmp_path: Path):
     again = task([2.0])
     assert train(again, small_config(100, early_stop=1), tmp_path, resume=True) == stopped
     assert again.model.weight.item() == 4 * 0.5
+
+
+def test_the_network_of_the_training_before_is_gone_at_the_first_step(tmp_path: Path):
+    before = task([3.0])
+    before.model.itself = [before.model]  # type: ignore[assignment]
+    model = weakref.ref(before.model)
+
+    def batches(step: int) -> Iterator[Batch]:
+        assert model() is None
+        return endless(step)
+
+    gc.disable()
+    try:
+        train(before, small_config(2), tmp_path / "one")
+        del before
+        assert model() is not None
+        train(task([3.0], batches), small_config(2), tmp_path / "two")
+    finally:
+        gc.enable()
 
 
 def test_an_ended_run_is_not_trained_again(tmp_path: Path):
