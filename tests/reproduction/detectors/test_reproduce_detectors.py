@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from reproduction import trainings
 from reproduction.detectors import reproduce_detectors as module
-from reproduction.detectors import row_evaluation, trainings
+from reproduction.detectors import row_evaluation
 
 Tool = Callable[..., None]
 
