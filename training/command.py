@@ -181,7 +181,7 @@ def keep_freed_memory() -> None:
     By default glibc gives large blocks back to the system, which clears them page by page for the next
     batch. A process that keeps them stays at its highest use until it ends.
     """
-    change = getattr(ctypes.CDLL(None), "mallopt", None)
+    change = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if change is not None:
         change(M_MMAP_MAX, 0)  # large blocks come from the heap as well, which is kept
         change(M_TRIM_THRESHOLD, -1)  # and whose end is never given back
