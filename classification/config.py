@@ -69,6 +69,8 @@ class PretrainConfig:
     optim: OptimConfig = field(default_factory=OptimConfig)
     run: RunConfig = field(default_factory=RunConfig)
 
+    command = "tools/pretrain.py"
+
     def __post_init__(self) -> None:
         if self.run.cuda_graph and (key := self.blocks.key()):
             raise ValueError(

@@ -152,6 +152,7 @@ class DetectionConfig:
     training: Literal["joint", "four_step", "two_stage"] = "joint"
     metric: Annotated[str, AfterValidator(OneOf("metric", METRICS))] = "coco"
 
+    command = "tools/train_det.py"
     alternatives = (("model.weights", "backbone.weights"),)
 
     def __post_init__(self) -> None:

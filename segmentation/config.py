@@ -32,4 +32,5 @@ class SegmentationConfig:
     schedule: ScheduleConfig = field(default_factory=lambda: ScheduleConfig(kind="poly", total_steps=30_000))
     run: RunConfig = field(default_factory=RunConfig)
 
+    command = "tools/train_seg.py"
     alternatives = (("model.weights", "model.backbone_weights"),)

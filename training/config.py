@@ -31,7 +31,8 @@ def load_config(schema: type[Schema], path: Path | None, overrides: Sequence[str
     """Reads a configuration file, applies overrides and checks everything against the schema.
 
     Args:
-        schema: a frozen dataclass, whose sections are dataclasses in turn.
+        schema: a frozen dataclass, whose sections are dataclasses in turn. The script that its `command`
+            names is said in errors, for the file may be another's.
         path: YAML file (booleans and numbers as in YAML 1.2), or None for the defaults.
         overrides: "section.key=value" with the value in YAML, for instance "optim.lr=0.02".
     Raises:
@@ -43,7 +44,9 @@ def load_config(schema: type[Schema], path: Path | None, overrides: Sequence[str
         raise UserError(f"no configuration file at {path.absolute()}; expected a YAML file (see configs/)")
     with readable(path, "expected a configuration in YAML, as those in configs/"):
         data = read_yaml(path.read_text(encoding="utf-8-sig"))
-    return parse_config(schema, data or {}, overrides, source=str(path))
+    command = getattr(schema, "command", None)
+    source = str(path) if command is None else f"{path}, as a configuration of {command}"
+    return parse_config(schema, data or {}, overrides, source=source)
 
 
 def parse_config(

@@ -163,6 +163,8 @@ class LocalizationConfig:
     )
     run: RunConfig = field(default_factory=RunConfig)
 
+    command = "tools/train_loc.py"
+
     def __post_init__(self) -> None:
         if (self.step == "rcnn") != (self.regions.proposals is not None):
             raise ValueError(

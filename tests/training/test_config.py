@@ -24,6 +24,8 @@ class Schema:
     sizes: Sizes = field(default_factory=Sizes)
     optim: OptimConfig = field(default_factory=OptimConfig)
 
+    command = "tools/paint.py"
+
 
 def load(tmp_path: Path, text: str, *overrides: str) -> Schema:
     path = tmp_path / "config.yaml"
@@ -98,6 +100,13 @@ def test_every_problem_is_listed_at_once(tmp_path: Path):
 def test_files_that_are_no_configuration(tmp_path: Path, text: str, message: str):
     with pytest.raises(UserError, match=message):
         load(tmp_path, text)
+
+
+def test_a_file_of_another_command_is_answered_with_the_command_that_reads_it(tmp_path: Path):
+    # The keys that are near to unknown ones mislead whoever took the wrong file.
+    expected = r"config\.yaml, as a configuration of tools/paint\.py:\n  model: unknown"
+    with pytest.raises(UserError, match=expected):
+        load(tmp_path, "name: a\nmodel: {name: b}\n")
 
 
 def test_missing_file_says_where(tmp_path: Path):
