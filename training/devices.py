@@ -2,6 +2,7 @@
 
 import logging
 import os
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
@@ -215,7 +216,12 @@ def wrap(model: nn.Module, *, parts_rest: bool = False) -> nn.Module:
     Args:
         parts_rest: steps may leave parameters unused, which DDP then looks for.
     """
-    return DistributedDataParallel(model, find_unused_parameters=parts_rest) if world_size() > 1 else model
+    if world_size() == 1:
+        return model
+    # Of a 1x1 kernel that computes as a matrix, in channels_last. The strides differ where a side is 1, so
+    # that the elements lie alike; the warning is of speed, and nobody could act on it.
+    warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
+    return DistributedDataParallel(model, find_unused_parameters=parts_rest)
 
 
 def gather_objects(value: Value) -> list[Value]:

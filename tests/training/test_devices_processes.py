@@ -77,3 +77,32 @@ def test_two_processes(in_processes: Callable):
         "running mean": 5.0,
         "left": True,
     }  # fmt: skip
+
+
+KERNEL = """
+import json, warnings, torch
+from torch import nn
+from torch.nn import functional as F
+from training.devices import process_group, wrap
+
+class AsMatrix(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.kernel = nn.Conv2d(4, 3, 1).to(memory_format=torch.channels_last)
+
+    def forward(self, x):
+        return F.linear(x, self.kernel.weight.flatten(1), self.kernel.bias)
+
+with process_group(torch.device("cpu")), warnings.catch_warnings(record=True) as seen:
+    warnings.simplefilter("always")
+    network = wrap(AsMatrix())
+    network(torch.ones(2, 4)).sum().backward()
+    strides = network.module.kernel.weight.stride(), network.module.kernel.weight.grad.stride()
+print(json.dumps({"strides": strides, "seen": [str(warning.message) for warning in seen]}))
+"""
+
+
+def test_strides_that_differ_where_a_side_is_one_are_no_warning(in_processes: Callable):
+    for said in in_processes(KERNEL):
+        assert said["strides"] == [[4, 1, 4, 4], [4, 1, 1, 1]]
+        assert said["seen"] == []

@@ -71,7 +71,8 @@ def test_changes_are_those_of_the_recipe():
 
 
 def test_a_wrong_key_is_refused(tmp_path: Path):
-    with pytest.raises(UserError, match=r"coco_frcnn_r101.yaml, as .*train_det.py:\n  optim.rate: unknown key"):
+    expected = r"coco_frcnn_r101.yaml, as .*train_det.py:\n  optim.rate: unknown key"
+    with pytest.raises(UserError, match=expected):
         detector_config(ROWS["baseline"], ["optim.rate=1"])
     with pytest.raises(UserError, match="no configuration file at"):
         detector_config(ROWS["baseline"], file=tmp_path / "none.yaml")
