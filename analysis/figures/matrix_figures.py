@@ -59,7 +59,7 @@ def draw_surface(labelled: Labelled) -> Any:
             axis.contour(x, y, loss, [chance], colors="white", linestyles="dashed")
         axis.plot(0, 0, "+", color="white")
         middle = loss[len(y) // 2, len(x) // 2]
-        axis.set(title=f"{_title(label)}\nloss {middle:.3g} at the weights, {loss.max():.3g} at most")
+        axis.set(title=f"{_title(label)}\nloss {middle:.2f} at the weights, {loss.max():.3g} at most")
         axis.set(xlabel="first direction", ylabel="second direction", aspect="equal")
         axis.locator_params(nbins=5)
     bar = figure.colorbar(filled, ax=axes, label="cross-entropy", shrink=0.8)

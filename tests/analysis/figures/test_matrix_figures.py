@@ -48,7 +48,7 @@ def test_levels_are_equal_for_all_networks_and_chance_is_drawn_where_it_is():
     filled = [axis.collections[0].levels for axis in axes.values()]
     assert (filled[0] == filled[1]).all() and filled[0][0] < 0.5 and filled[0][-1] > 9
     assert [len(axis.collections) for axis in axes.values()] == [3, 2]  # filled, lines, and as by chance
-    assert "loss 0.5 at the weights, 2 at most" in axes["bowl"].get_title()
+    assert "loss 0.50 at the weights, 2 at most" in axes["bowl"].get_title()
     ticks = [text.get_text() for text in figure.axes[-1].get_yticklabels()]
     assert ticks == ["0.5", "1", "2", "5"]
 
