@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydantic_core import from_json
 
 from foundation.file_reading import without_collections
-from pictures.annotations.coco_checks import FIELDS, check_coco, sound_columns
+from pictures.annotations.coco_checks import FIELDS, check_coco, plain_numbers, sound_columns
 from pictures.annotations.coco_masks import can_be_drawn, check_segmentations, segmentation_problems
 from pictures.annotations.field_checks import all_known, are_bad_boxes, as_boxes
 from pictures.annotations.json_pieces import read_sections
@@ -82,6 +82,7 @@ def read_columns(file: Path, *, masks: bool) -> CocoColumns | None:
     try:
         with file.open("rb") as opened:
             for name, value in read_sections(opened, {"images": from_json, "annotations": read}):
+                pieces.sections.add(name)
                 if name == "images":
                     pieces.images += [{field: image[field] for field in FIELDS["images"]} for image in value]
                 elif name == "categories":
@@ -101,6 +102,7 @@ class _Pieces:
     """The columns of a file while it is read. Whatever is wrong is a ValueError without words."""
 
     def __init__(self, masks: bool) -> None:
+        self.sections: set[str] = set()  # that the file has
         self.images: list[dict[str, Any]] = []
         self.categories: Any = None
         self._index_of: dict[int | str, int] | None = None  # once there are annotations
@@ -151,15 +153,17 @@ class _Pieces:
 
     def joined(self) -> CocoColumns:
         """All of them, after the last."""
-        check_coco({"images": self.images, "categories": self.categories, "annotations": []}, "")
+        if not self.sections.issuperset(FIELDS):
+            raise ValueError
+        content = plain_numbers({"images": self.images, "categories": self.categories, "annotations": []})
+        check_coco(content, "")
         ids, category_ids, rows = (np.frombuffer(column, dtype=np.int64) for column in self._columns[:3])
         crowd = np.frombuffer(self._columns[3], dtype=np.bool_)
         boxes = np.frombuffer(self._columns[4], dtype=np.float64).reshape(-1, 4)
-        if self._index_of is None:
-            raise ValueError
-        known = {category["id"] for category in self.categories}
+        images, categories = content["images"], content["categories"]
+        known = {category["id"] for category in categories}
         ids.sort()
         if (ids[1:] == ids[:-1]).any() or set(category_ids.tolist()) - known:
             raise ValueError
         masks = None if self._packer is None else self._packer.packed()
-        return CocoColumns(self.images, self.categories, rows, category_ids.tolist(), boxes, crowd, masks)
+        return CocoColumns(images, categories, rows, category_ids.tolist(), boxes, crowd, masks)
