@@ -196,6 +196,7 @@ def _are_polygons(segmentations: Sequence[list[Any]], pixels: _Numbers) -> bool:
     return can_be_drawn(numbers, lengths, pixels.repeat([len(one) for one in segmentations]))
 
 
+@np.errstate(all="ignore")  # of infinite numbers and NaN no comparison is true
 def can_be_drawn(numbers: NDArray[np.float64], lengths: _Numbers, pixels: _Numbers) -> bool:
     """Whether polygons have three corners or more, and outlines that are not too long.
 
