@@ -1,5 +1,6 @@
 import pytest
 import torch
+import torch.fx
 from torch import nn
 
 from detection.heads.onednn_linear import OneDnnLinear
@@ -46,6 +47,43 @@ def test_what_onednn_does_not_take_is_torchs_to_the_bit(rows, dtype):
     layer, x = OneDnnLinear(30, 7, dtype=dtype), torch.randn(rows, 30, dtype=dtype)
     ours, expected = gradients(layer, x), gradients(as_torch_has_it(layer), x)
     assert all(map(torch.equal, ours, expected))
+
+
+def test_gradients_have_gradients():
+    torch.manual_seed(0)
+    layer, x = OneDnnLinear(30, 7), torch.randn(4, 30)
+    found = []
+    for linear in (layer, as_torch_has_it(layer)):
+        inputs = [x.clone().requires_grad_(), *linear.parameters()]
+        first = torch.autograd.grad(linear(inputs[0]).square().sum(), inputs, create_graph=True)
+        found.append(torch.autograd.grad(sum(each.square().sum() for each in first), inputs))
+    for ours, expected in zip(*found, strict=True):
+        assert (ours - expected).abs().max() <= 1e-5 * expected.abs().max()
+
+
+def test_transforms_of_functions_take_it():
+    layer, x = OneDnnLinear(30, 7), torch.randn(4, 30)
+    plain = as_torch_has_it(layer)
+    of_x = [
+        torch.func.grad(lambda x, linear=linear: linear(x).square().sum())(x) for linear in (layer, plain)
+    ]
+    assert torch.equal(*of_x)
+    assert torch.equal(torch.func.vmap(layer)(x[None]), torch.func.vmap(plain)(x[None]))
+    assert torch.equal(torch.fx.symbolic_trace(layer)(x), plain(x))
+
+
+@pytest.mark.parametrize("shape", [(30,), (2, 3, 30), (3, 31), (31, 30, 1)])
+def test_other_shapes_are_those_of_torch(shape):
+    layer, x = OneDnnLinear(30, 7), torch.randn(shape)
+    plain = as_torch_has_it(layer)
+    if shape[-1] == 30:
+        assert all(map(torch.equal, gradients(layer, x), gradients(plain, x)))
+        return
+    with pytest.raises(RuntimeError) as expected:
+        plain(x)
+    with pytest.raises(RuntimeError) as ours:
+        layer(x)
+    assert str(ours.value) == str(expected.value)
 
 
 def test_autocast_computes_in_half_precision():
