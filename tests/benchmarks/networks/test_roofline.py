@@ -8,6 +8,7 @@ from backbones.complexity import multiply_adds
 from benchmarks.networks import roofline as module
 from benchmarks.networks.own_work import Work
 from benchmarks.networks.roofline import Rates, counted_work, measured_rates, roofline_notes
+from detection.heads.onednn_linear import OneDnnLinear
 
 
 def test_a_multiply_add_is_two():
@@ -17,9 +18,10 @@ def test_a_multiply_add_is_two():
     assert counted == 2 * 2 * multiply_adds(network, 64)
 
 
-def test_gradients_are_counted():
+@pytest.mark.parametrize("kind", [torch.nn.Linear, OneDnnLinear])
+def test_gradients_are_counted(kind: type[torch.nn.Linear]):
     # 2 pictures, 3 to 4 features: 2·2·3·4 = 48 forward, and as many for the gradient of the weight.
-    linear = torch.nn.Linear(3, 4, bias=False)
+    linear = kind(3, 4, bias=False)
     assert counted_work(lambda: linear(torch.randn(2, 3)).sum().backward()) == 96
 
 
