@@ -21,7 +21,7 @@ from foundation.errors import UserError
 from reproduction.runs import require_counts
 from segmentation.config import SegmentationConfig
 from segmentation.segmenter_training import train_segmenter
-from training.command import Interrupted, set_up_logging, stop_requested, stop_requests
+from training.command import Interrupted, set_up_process, stop_requested, stop_requests
 from training.devices import world_size
 
 logger = logging.getLogger(__name__)
@@ -160,7 +160,7 @@ def _train_beside_others(training: Training, cores: int, connection: Connection)
     for number in (signal.SIGINT, signal.SIGTERM):  # before its first step and behind its last
         signal.signal(number, lambda *_: sys.exit(128 + signal.SIGTERM))
     torch.set_num_threads(cores)
-    set_up_logging()
+    set_up_process()
     current_thread().name = training.name  # its lines in the log say so, and it draws no bar
     try:
         connection.send(training.train())

@@ -151,11 +151,7 @@ def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentPar
     ends a command as Ctrl-C does, so that nothing half written is left behind.
     """
     arguments = parser.parse_intermixed_args()
-    # Modules are no garbage, but each full collection looks through all that are imported by then: together
-    # a third of the time that importing takes. Young objects are collected as ever.
-    gc.set_threshold(*gc.get_threshold()[:2], FULL_COLLECTION)
-    keep_freed_memory()
-    set_up_logging()
+    set_up_process()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     resumable = hasattr(arguments, "resume")
     try:
@@ -173,6 +169,15 @@ def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentPar
     sys.stdout.flush()
     print(f"error: {printable(message)}", file=sys.stderr, flush=True)
     sys.exit(status)
+
+
+def set_up_process() -> None:
+    """What every process of a command begins with that is started anew, not forked."""
+    # Modules are no garbage, but each full collection looks through all that are imported by then: together
+    # a third of the time that importing takes. Young objects are collected as ever.
+    gc.set_threshold(*gc.get_threshold()[:2], FULL_COLLECTION)
+    keep_freed_memory()
+    set_up_logging()
 
 
 def keep_freed_memory() -> None:

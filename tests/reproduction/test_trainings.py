@@ -3,6 +3,7 @@
 None takes place here; `tests/pipeline/` shows real ones.
 """
 
+import gc
 import os
 import signal
 import subprocess
@@ -19,7 +20,7 @@ from foundation.errors import UserError
 from reproduction import trainings as module
 from reproduction.trainings import train_all, train_variants, with_seed
 from segmentation.config import SegmentationConfig
-from training.command import Interrupted, stop_requested, stop_requests
+from training.command import FULL_COLLECTION, Interrupted, stop_requested, stop_requests
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = DetectionConfig()
@@ -111,6 +112,20 @@ class Quick(NamedTuple):
 def test_results_stand_in_the_order_of_the_trainings_whichever_ends_first():
     quick: list[Any] = [Quick("slow", 2.0), Quick("fast"), Quick("last")]
     assert train_all(quick, 2) == [{"of": "slow"}, {"of": "fast"}, {"of": "last"}]
+
+
+class Settings(NamedTuple):
+    """Tells what its process was set up with."""
+
+    name: str
+
+    def train(self) -> dict[str, Any]:
+        return {"full collection": gc.get_threshold()[2]}
+
+
+def test_processes_are_set_up_as_that_of_the_command():
+    some: list[Any] = [Settings("one"), Settings("two")]
+    assert train_all(some, 2) == 2 * [{"full collection": FULL_COLLECTION}]
 
 
 @pytest.mark.parametrize(
