@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from backbones import WeightsHeader, read_weights, save_weights
 from backbones.norm import norm_eps, set_norm_eps
 from backbones.spec import Network
+from backbones.weights.weight_files import require_weights
 from classification.block_subsets import BlockSubsets
 from classification.classifier_pictures import ClassifierPictures
 from classification.config import ModelConfig, PretrainConfig
@@ -78,6 +79,8 @@ def pretrain(
             plural(len(training.classes), "class", "classes"),
         )
         logger.info("%s to train on, %d to validate, %s", to_train, len(validation), classes)
+        if config.model.weights is not None and folder.network is None:
+            require_weights(config.model.weights)  # a failing download is told before pictures are read
         if isinstance(validation, EncodedPictures):
             view = partial(validation.view, seed=0)
             read_once(view, len(validation), config.run.workers, what="validation pictures")

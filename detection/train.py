@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from backbones import save_weights
-from backbones.weights.published import find_weights
+from backbones.weights.weight_files import require_weights
 from detection.alternate import Alternation
 from detection.build import detector_header, network_facts
 from detection.config import DetectionConfig
@@ -98,7 +98,7 @@ def finetune(
         logger.info("%s to train on, %d to validate, %s", to_train, len(validation), classes)
         if config.backbone.weights is not None and folder.network is None:
             refuse_detector(config.backbone.weights)
-            find_weights(config.backbone.weights)  # a failing download is told before all pictures are read
+            require_weights(config.backbone.weights)  # a failing download is told before pictures are read
         if config.model.weights is not None and folder.network is None:
             source_detector(config.model.weights, config, training.classes)  # nor is what does not fit
         check_scoring(validation, config)

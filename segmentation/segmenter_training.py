@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from backbones import save_weights
-from backbones.weights.published import find_weights
+from backbones.weights.weight_files import require_weights
 from foundation.errors import UserError, plural
 from pictures.decoding import load_image
 from segmentation.build import build_segmenter, segmenter_facts, trained_header
@@ -62,12 +62,13 @@ def train_segmenter(
             plural(len(training.classes), "class", "classes"),
         )
         logger.info("%s to train on, %d to validate, %s", to_train, len(validation), classes)
+        start = config.model.weights or config.model.backbone_weights
+        if start is not None and folder.network is None:
+            require_weights(start)  # a failing download is told before pictures are read
         for dataset in (training, validation):
             check_set(dataset, config.run.workers)
         read = partial(_read_picture, validation)
         read_once(read, len(validation), config.run.workers, what="validation pictures")
-        if config.model.backbone_weights is not None and folder.network is None:
-            find_weights(config.model.backbone_weights)  # a failing download is told before the seed is drawn
         seed_everything(config.run.seed)
         network = build_segmenter(config, training.classes, folder.network).to(device)
         return train(segmentation_task(config, network, training, validation, out), config, folder)

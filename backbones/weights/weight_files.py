@@ -69,6 +69,15 @@ def read_weights(path: str | Path) -> tuple[dict[str, Tensor], WeightsHeader | N
     )
 
 
+def require_weights(weights: str | Path) -> None:
+    """Fetches published weights, and refuses a file that is missing or holds no weights at all.
+
+    Raises:
+        WeightsError: as of `find_weights` and `check_start`.
+    """
+    check_start(find_weights(weights))
+
+
 def _read_whole(path: Path) -> tuple[dict[str, Tensor], WeightsHeader | None]:
     """One file, by its suffix."""
     return _read_safetensors(path, values=True) if path.suffix == ".safetensors" else (_state_in(path), None)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from backbones import save_weights
 from backbones.weights.downloads import digest
-from backbones.weights.published import find_weights
+from backbones.weights.weight_files import require_weights
 from detection.build import network_facts
 from detection.data.annotations import require_truth
 from detection.data.dataset_splits import open_dataset
@@ -83,10 +83,10 @@ def train_localizer(
             plural(len(training.classes), "class", "classes"),
         )
         logger.info("%s to train on, %d to validate, %s", to_train, len(validation), classes)
+        if config.backbone.weights is not None and folder.network is None:
+            require_weights(config.backbone.weights)  # a failing download is told before pictures are read
         read = partial(_read_picture, validation)
         read_once(read, len(validation), config.run.workers, what="validation pictures")
-        if config.backbone.weights is not None and folder.network is None:
-            find_weights(config.backbone.weights)  # a failing download is told before anything is searched
         proposals: Proposals | None = None
         if config.step == "rcnn":
             _check_rpn(config, training)

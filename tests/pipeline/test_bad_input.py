@@ -92,6 +92,31 @@ def test_missing_data_says_where_it_looked(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    ("name", "tiny", "key", "module"),
+    [
+        ("pretrain", "tiny_classifier", "model.weights", "classification.pretrain"),
+        ("train_seg", "tiny_segmenter", "model.weights", "segmentation.segmenter_training"),
+        ("train_seg", "tiny_segmenter", "model.backbone_weights", "segmentation.segmenter_training"),
+        ("train_loc", "tiny_localizer", "backbone.weights", "detection.localization.localization_training"),
+        ("train_det", "tiny_detector", "backbone.weights", "detection.train"),
+    ],
+)
+def test_missing_weights_are_told_before_the_pictures_are_read(
+    refused: Callable,
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    tiny: str,
+    key: str,
+    module: str,
+):
+    monkeypatch.setattr(f"{module}.read_once", lambda *_, **__: pytest.fail("pictures were read"))
+    options = [*request.getfixturevalue(tiny), f"{key}=none.pth"]
+    assert "no weights at" in refused(name, "--out", tmp_path / "run", *options)
+
+
 def test_missing_weights(refused: Callable, tiny_detector: list[str], tmp_path: Path):
     options = [*tiny_detector, "backbone.weights=weights/none.safetensors", "backbone.norm=frozen"]
     assert "weights/none.safetensors" in refused("train_det", "--out", tmp_path / "run", *options)
