@@ -7,6 +7,7 @@ import torch.fx
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.module import _has_any_global_hook
 
 DEFAULT_EPS = 1e-5  # torch's, which headers state where nothing else is known
 
@@ -95,6 +96,6 @@ def _folds(conv: Any, norm: Any, x: Tensor) -> bool:
 
 
 def _is_watched(module: nn.Module) -> bool:
-    """Whether hooks want to see what goes in or out."""
+    """Whether hooks, of the module or of all modules, want to see what goes in or out."""
     hooks = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
-    return any(getattr(module, name) for name in hooks)
+    return bool(_has_any_global_hook()) or any(getattr(module, name) for name in hooks)

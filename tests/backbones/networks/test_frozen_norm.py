@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn.functional import conv2d
+from torch.nn.modules.module import register_module_forward_hook
 
 from backbones.networks.blocks import BasicBlock, Bottleneck, PlainBlock, Projection
 from backbones.networks.frozen_norm import FrozenBatchNorm2d, convolve
@@ -104,6 +105,16 @@ def test_hooks_see_what_they_would_see_otherwise(what):
     x = torch.randn(1, 3, 5, 5, dtype=torch.float64)
     y = projection(x)
     torch.testing.assert_close(seen, [conv2d(x, projection[0].weight) if what == "conv" else y])
+
+
+def test_hooks_of_all_modules_see_each():
+    block, seen = randomise(BasicBlock(4, 4, 1, shortcut="B")).double(), []
+    hook = register_module_forward_hook(lambda module, inputs, output: seen.append(module))
+    try:
+        block(torch.randn(1, 4, 5, 5, dtype=torch.float64))
+    finally:
+        hook.remove()
+    assert {block.conv1, block.bn1, block.conv2, block.bn2} <= set(seen)
 
 
 def test_answers_come_from_the_modules_themselves(monkeypatch):
