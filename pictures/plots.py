@@ -1,5 +1,6 @@
 """Charts as files: panels to draw on, labels that show names as they are, PNG and SVG written whole."""
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,12 +22,13 @@ def new_axes(
     return figure, axes
 
 
-def chart_label(name: str) -> str:
-    """A name from data as a label that matplotlib shows as it is.
+def chart_label(name: str, width: int | None = None) -> str:
+    """A name from data as a label that matplotlib shows as it is, in lines of at most `width` characters.
 
     A pair of "$" would make it a formula, and a legend leaves out labels that begin with "_".
     """
-    label = legible(name).replace("$", r"\$")
+    lines = [legible(name)] if width is None else textwrap.wrap(legible(name), width)
+    label = "\n".join(lines).replace("$", r"\$")
     return f"\u200b{label}" if label.startswith("_") else label  # a space without width
 
 

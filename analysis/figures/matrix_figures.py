@@ -1,6 +1,5 @@
 """The figures of analyses that are matrices: similarities of layers, and the loss at a grid of points."""
 
-import textwrap
 from math import ceil, log
 from typing import Any
 
@@ -11,6 +10,7 @@ from pictures.plots import chart_label, new_axes
 
 COLUMNS = 3  # of panels, at most
 NAMED_LAYERS = 30  # along an axis, at most
+TITLE = 44  # characters of a line that stay above their panel
 LEVELS = 25  # of the loss
 LEAST_LOSS = 1e-6  # that a logarithmic scale shows
 
@@ -24,7 +24,7 @@ def draw_similarity(labelled: Labelled) -> Any:
         axis.set_box_aspect(1)
         axis.set_xticks(*_ticks(arrays["layers"]), rotation=90, fontsize="x-small")
         axis.set_yticks(*_ticks(arrays["other_layers"]), fontsize="x-small")
-        axis.set_title(_title(label), fontsize="medium")
+        axis.set_title(chart_label(label, TITLE), fontsize="medium")
         if not arrays["itself"]:
             axis.set(xlabel="layers of the first", ylabel="layers of the second")
     figure.colorbar(picture, ax=axes, label="linear CKA", shrink=0.8)
@@ -59,7 +59,9 @@ def draw_surface(labelled: Labelled) -> Any:
             axis.contour(x, y, loss, [chance], colors="white", linestyles="dashed")
         axis.plot(0, 0, "+", color="white")
         middle = loss[len(y) // 2, len(x) // 2]
-        axis.set(title=f"{_title(label)}\nloss {middle:.2f} at the weights, {loss.max():.3g} at most")
+        axis.set(
+            title=f"{chart_label(label, TITLE)}\nloss {middle:.2f} at the weights, {loss.max():.3g} at most"
+        )
         axis.set(xlabel="first direction", ylabel="second direction", aspect="equal")
         axis.locator_params(nbins=5)
     bar = figure.colorbar(filled, ax=axes, label="cross-entropy", shrink=0.8)
@@ -89,7 +91,3 @@ def _panels(count: int) -> tuple[Any, list[Any]]:
     for axis in axes.flat[count:]:
         axis.remove()
     return figure, list(axes.flat[:count])
-
-
-def _title(label: str) -> str:
-    return chart_label(textwrap.fill(label, 60))

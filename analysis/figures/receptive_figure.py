@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from analysis.arrays import Arrays
 from pictures.plots import chart_label, new_axes
 
+TITLE = 32  # characters of a line that stay above their panel
 MARGIN = 1.1  # what is shown, as a multiple of the field
 SHADES = 100  # squares a side that a panel shows at least, where there are so many pixels
 Boxes = Mapping[str, NDArray[np.float64]]  # by feature: (A, 4) xyxy in pixels around the cell's place
@@ -32,7 +33,7 @@ def draw_receptive_fields(labelled: Mapping[str, Arrays], boxes: Mapping[str, Bo
         theoretical = float(arrays["theoretical"][place])
         of = "all" if math.isinf(theoretical) else f"{theoretical:g}"
         title = f"{chart_label(name)}: {arrays['effective'][place]:.0f} of {of}"
-        axis.set_title(f"{chart_label(label)}\n{title}", fontsize="small")
+        axis.set_title(f"{chart_label(label, TITLE)}\n{title}", fontsize="small")
     for axis in axes.flat[len(panels) :]:
         axis.set_axis_off()
     what = "dashed: theoretical field, line: effective field"

@@ -40,6 +40,11 @@ def test_no_name_is_a_formula(name: str):
     assert (shown, is_formula) == (name, False)
 
 
+def test_long_names_have_several_lines():
+    assert chart_label("one two $three\n four", 8) == "one two\n\\$three\\n\nfour"
+    assert chart_label("abcdefgh", 4) == "abcd\nefgh" and chart_label("", 4) == ""
+
+
 def test_names_with_an_underscore_stand_in_the_legend():
     _, axes = new_axes(1, 1)
     for name in ("_hidden", "shown_"):

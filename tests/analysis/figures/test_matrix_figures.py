@@ -34,6 +34,17 @@ def test_layers_of_the_first_network_go_to_the_right_and_of_the_second_up():
     assert axes["a and b"].get_xlabel() and not axes["a"].get_xlabel()
 
 
+def test_long_titles_are_broken_into_lines_above_their_own_panel():
+    label = "resnet20_cifar (short/last) and resnet20_cifar (full/last)"
+    figure = draw_similarity(
+        {label: matrix(["stem"], ["res2.0"]), f"{label}, untrained": matrix(["a"], ["a"])}
+    )
+    figure.draw_without_rendering()
+    title, other = (axis.title for axis in figure.axes[:2])
+    assert title.get_text() == label.replace("and ", "and\n")
+    assert title.get_window_extent().x1 < other.get_window_extent().x0
+
+
 def test_of_many_layers_some_are_named():
     many = [f"res2.{number}" for number in range(55)]
     axis = panels(draw_similarity({"deep": matrix(many, many)}))["deep"]

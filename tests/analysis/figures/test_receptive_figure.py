@@ -46,6 +46,14 @@ def test_fields_are_squares_around_the_cell_and_anchors_stand_at_it():
     assert not any("anchors" in text.get_text() for text in without.findobj(Text))
 
 
+def test_long_names_stay_above_their_own_panel():
+    figure = draw_receptive_fields({"resnet20_cifar (short/last), untrained": arrays("res3", "res4")})
+    figure.draw_without_rendering()
+    one, other = (axis.title for axis in figure.axes)
+    assert one.get_text() == "resnet20_cifar (short/last),\nuntrained\nres3: 5 of 11"
+    assert one.get_window_extent().x1 < other.get_window_extent().x0
+
+
 def test_means_of_blocks_by_hand():
     values = np.arange(15.0).reshape(3, 5)
     # Of 0 1 5 6, and of 2 3 7 8; the last row and column are left over.
