@@ -57,10 +57,10 @@ class BatchedCKA:
         """(L, M) float64, 1 for layers that are alike but for rotation and scale.
 
         Of independent layers it is 0 on average, and so may be below. A layer that answers alike to all
-        pictures has 0 with every layer.
+        pictures has 0 with every layer, and one with outputs that are not finite has NaN.
         """
         sizes = (self._one[:, None] * self._other).sqrt()
-        return torch.where(sizes > 0, self._across / sizes, 0.0)
+        return torch.where(sizes == 0, 0.0, self._across / sizes)
 
 
 def _centred_products(outputs: Iterable[Tensor]) -> Tensor:

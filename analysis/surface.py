@@ -147,8 +147,11 @@ def sum_over_places(
                 weights.to(places[index])
                 found = score(network, images, labels).double().cpu().numpy()
                 if not np.isfinite(found).all():
+                    weights.to([0.0] * len(directions))
+                    own = bool(score(network, images, labels).isfinite().all())
+                    remedy = "lower surface.reach" if own else "nor is the network's own; take other weights"
                     where = ", ".join(f"{share:g}" for share in places[index])
-                    raise UserError(f"the loss at ({where}) is not finite; lower surface.reach")
+                    raise UserError(f"the loss at ({where}) is not finite; {remedy}")
                 sums = np.zeros((len(places), len(found))) if sums is None else sums
                 sums[index] += found
                 done += 1

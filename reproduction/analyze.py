@@ -17,7 +17,7 @@ from backbones.weights.downloads import digest
 from backbones.weights.published import find_weights
 from classification.data.labelled_batches import Pictures
 from foundation.errors import UserError, suggest
-from reproduction.analyses.analysis_folder import make_folder, measured_once, write_result
+from reproduction.analyses.analysis_folder import check_figures, make_folder, measured_once, write_result
 from reproduction.analyses.analyzed_networks import Opened, open_networks, read_analyzed_header, read_batches
 from reproduction.analyses.detector_fields import analyze_detectors, has_detector
 from reproduction.analysis_config import AnalyzeConfig, RandomNetworksConfig, read_config
@@ -83,6 +83,7 @@ def analyze(
         if kind.names_classes:
             measured[label]["classes"] = np.array(group[0].classes)
         merit = kind.summarise(measured[label], getattr(config, name))
+        check_figures(label, merit)
         files = _joined(one.file for one in group)
         networks[label] = {"weights": files, "sha256": about["weights"], **merit}
     figure = kind.draw(measured, getattr(config, name))

@@ -97,7 +97,7 @@ def measure_fields(maps: Maps, fields: Mapping[str, Field], pictures: Iterable[T
         count += len(batch)
     check_pictures(count)
     for name, values in sums.items():
-        if not bool(values.sum() > 0):
+        if not values.any():
             raise UserError(f"no gradient leads from the middle of {name} to the pictures; give more of them")
     gradients = to_arrays({name: values / values.sum() for name, values in sums.items()})
     strides, sizes, offsets = zip(*fields.values(), strict=True)

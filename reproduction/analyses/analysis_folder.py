@@ -62,6 +62,18 @@ def measured_once(
     return found
 
 
+def check_figures(label: str, figures: Mapping[str, Any]) -> None:
+    """Refuses, with a `UserError`, a network's figures of merit if one is no number."""
+    for name, value in figures.items():
+        try:
+            json.dumps(value, allow_nan=False)
+        except ValueError as error:
+            raise UserError(
+                f"{label}: {name.replace('_', ' ')} cannot be told, since the network's outputs for these "
+                "pictures are not finite; take weights of a training that did not diverge"
+            ) from error
+
+
 def write_result(
     out: Path,
     figure: Any,

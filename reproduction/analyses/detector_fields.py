@@ -33,7 +33,7 @@ from detection.model.anchors import make_anchors
 from detection.model.detector import FasterRCNN
 from foundation.errors import UserError
 from pictures.decoding import load_image
-from reproduction.analyses.analysis_folder import measured_once
+from reproduction.analyses.analysis_folder import check_figures, measured_once
 from reproduction.analysis_config import RunOptions
 from training.config import load_config, parse_config
 from training.devices import resolve_device
@@ -98,6 +98,7 @@ def analyze_detectors(
         about = {**settings, "network": one.label, "weights": one.sha256, "detector": asdict(one.config)}
         arrays = measured_once(out, about, partial(_measure, one, maps, config, device))
         rows = summarise_receptive_fields(arrays)
+        check_figures(one.label, rows)
         for row, size in zip(rows["fields"], arrays["of_the_map"].tolist(), strict=True):
             row["of_the_map"] = int(size) if math.isfinite(size) else "the whole picture"
             row["anchors"] = list(maps.anchor_sizes[row["map"]])

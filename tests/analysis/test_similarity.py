@@ -103,6 +103,8 @@ def test_a_layer_that_is_always_alike_has_no_likeness(normal):
     sums = BatchedCKA()
     sums.add([normal(5, 2), torch.ones(5, 2)], [normal(5, 2)])
     assert sums.result()[1].item() == 0 and sums.result()[0].item() != 0
+    sums.add([normal(5, 2), torch.full((5, 2), torch.inf)], [normal(5, 2)])
+    assert sums.result()[1].isnan() and sums.result()[0].isfinite()
 
 
 @pytest.mark.parametrize("name", ["resnet8_cifar", "plain8_cifar", "preact_resnet8_cifar", "highway19_cifar"])

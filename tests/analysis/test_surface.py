@@ -67,6 +67,11 @@ def test_weights_are_what_they_were_also_after_an_error(linear):
     with pytest.raises(UserError, match=r"the loss at \(inf\) is not finite; lower surface.reach"):
         sum_over_places(network, along, [(0.3,), (float("inf"),)], batches, squared)
     assert torch.equal(network.weight, before)
+    batches[0][0][0, 0] = float("inf")  # at the network's own weights, too
+    with pytest.raises(
+        UserError, match=r"the loss at \(0\.3\) is not finite; nor is the network's own; take"
+    ):
+        sum_over_places(network, along, [(0.3,)], batches, squared)
 
 
 def test_filters_of_a_direction_are_as_long_as_the_weights(random_network):

@@ -8,7 +8,8 @@ import torch
 from PIL import Image
 
 from analysis.responses import measure_responses
-from backbones import save_weights
+from backbones import WeightsHeader, save_weights
+from backbones import create_model as create_classifier
 from foundation.errors import UserError
 from pictures.decoding import load_image
 from reproduction.analyze import analyze, describe_analysis
@@ -49,3 +50,25 @@ def test_the_trunk_of_a_network_for_segmentation_responds(tmp_path: Path):
     ):
         with pytest.raises(UserError, match=message):
             analyze(name, [file], tmp_path / "none", [*keys, *more])
+
+
+@pytest.mark.parametrize("name", ["responses", "similarity", "receptive", "heatmap"])
+def test_what_a_network_that_overflows_answers_is_no_figure(name: str, tmp_path: Path):
+    torch.manual_seed(0)
+    network = create_classifier("resnet8_cifar", num_classes=3)
+    for parameter in network.parameters():
+        parameter.data *= 1e9
+    save_weights(
+        tmp_path / "net.safetensors",
+        network.state_dict(),
+        WeightsHeader(network.name, network.options, network.input_spec),
+    )
+    folder = tmp_path / "val" / "thing"
+    folder.mkdir(parents=True)
+    for number in range(4):
+        pixels = np.random.default_rng(number).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+    keys = ["data.kind=folder", f"data.root={tmp_path}", "run.device=cpu"]
+    with pytest.raises(UserError, match="resnet8_cifar: .* cannot be told, since the network's outputs for"):
+        analyze(name, [tmp_path / "net.safetensors"], tmp_path / "out", keys)
+    assert not list((tmp_path / "out").glob("*.png"))
