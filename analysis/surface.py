@@ -194,13 +194,14 @@ def measure_surface(
         UserError: no pictures, or a loss that is not finite.
     """
     generator = torch.Generator().manual_seed(seed)
-    drawn = [draw_direction(network, generator) for _ in range(options.dimensions)]
     folded = folded_copy(network)
     half = options.points // 2
     x = np.arange(-half, half + 1) * (options.reach / half)
     y = x if options.dimensions == 2 else np.zeros(1)
     places = [(a, b)[: options.dimensions] for b in y.tolist() for a in x.tolist()]
-    directions = [fold_direction(network, direction) for direction in drawn]
+    directions = [
+        fold_direction(network, draw_direction(network, generator)) for _ in range(options.dimensions)
+    ]
     sums, pictures = sum_over_places(
         folded, directions, places, batches, loss_and_errors, begun=begun, keep=keep
     )
