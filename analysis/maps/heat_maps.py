@@ -14,7 +14,9 @@ from backbones.explain.grad_cam import explain_answers
 from backbones.features import FeatureNetwork
 from backbones.spec import Network
 from foundation.errors import UserError
-from training.config import require_positive
+from training.config import require_between
+
+MOST = 100  # pictures that are kept and drawn together
 
 
 @dataclass(frozen=True)
@@ -22,17 +24,17 @@ class HeatmapOptions:
     """Which answers are explained.
 
     Attributes:
-        pictures: number of pictures; None takes all, which are all drawn.
+        pictures: number of pictures, at most 100, since all are drawn in one figure.
         target: the class asked for: the network's "answer", or the picture's "label".
         feature: whose map Grad-CAM reads, as "res4"; None takes the last.
     """
 
-    pictures: int | None = 8
+    pictures: int = 8
     target: Literal["answer", "label"] = "answer"
     feature: str | None = None
 
     def __post_init__(self) -> None:
-        require_positive(self, "pictures")
+        require_between(self, 1, MOST, "pictures")
 
 
 def measure_heat_maps(network: Network, batches: Batches, options: HeatmapOptions) -> Arrays:

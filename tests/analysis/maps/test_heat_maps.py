@@ -54,6 +54,12 @@ def test_colours_are_red_green_blue_whatever_the_network_sees(random_network):
     np.testing.assert_array_equal(found["guided"], plain.guided.flip(1).movedim(1, -1))
 
 
+@pytest.mark.parametrize("pictures", [0, 101])
+def test_no_more_pictures_than_a_figure_holds(pictures):
+    with pytest.raises(ValueError, match=f"pictures must be from 1 to 100, got {pictures}"):
+        HeatmapOptions(pictures=pictures)
+
+
 def test_figures_of_merit_by_hand():
     heat = np.zeros((2, 2, 4))
     heat[0, 0] = [1, 0.5, 0.4, 0]  # two of eight places have half the maximum; the other picture is cold
