@@ -271,8 +271,12 @@ def _explain(schema: type, problem: Any) -> str:
     key = _dotted_key(schema, problem["loc"])
     if problem["type"] == "unexpected_keyword_argument":
         return f"{key}: unknown key{_closest(key, [known.name for known in list_keys(schema)])}"
+    if problem["type"] == "missing" and isinstance(problem["loc"][-1], int):
+        return f"{key}: value {problem['loc'][-1] + 1} is missing, got {problem['input']!r}"
     if problem["type"] == "missing":
         return f"{key}: missing, and there is no default"
+    if problem["type"] == "too_long":
+        return f"{key}: expected {problem['ctx']['max_length']} values, got {problem['input']!r}"
     if problem["type"] == "dataclass_type":
         return f"{key or 'configuration'}: expected a section with keys, got {problem['input']!r}"
     if problem["type"] == "value_error":
