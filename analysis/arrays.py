@@ -41,14 +41,24 @@ def save_arrays(path: Path, arrays: Arrays, about: Mapping[str, Any]) -> None:
 
 def load_arrays(path: Path, about: Mapping[str, Any]) -> Arrays | None:
     """What `save_arrays` wrote about the same; None where there is no such file, or of something else."""
+    arrays = _read(path)
+    same = ABOUT in arrays and arrays.pop(ABOUT).item() == json.dumps(about)
+    return arrays if same else None
+
+
+def load_about(path: Path) -> dict[str, Any]:
+    """What `save_arrays` was told of a file; empty where there is none that it wrote."""
+    arrays = _read(path)
+    return json.loads(arrays[ABOUT].item()) if ABOUT in arrays else {}
+
+
+def _read(path: Path) -> Arrays:
     try:
         check_archive(path)
         with np.load(path, allow_pickle=False) as file:
-            arrays = dict(file)
+            return dict(file)
     except UNREADABLE:
-        return None
-    same = ABOUT in arrays and arrays.pop(ABOUT).item() == json.dumps(about)
-    return arrays if same else None
+        return {}
 
 
 def check_pictures(count: int) -> None:

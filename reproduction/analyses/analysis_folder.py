@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from analysis.arrays import Arrays, load_arrays, save_arrays
+from analysis.arrays import Arrays, load_about, load_arrays, save_arrays
 from foundation.atomic_files import write_text
 from foundation.errors import UserError
 from pictures.plots import save_plot
@@ -31,7 +31,11 @@ def make_folder(out: Path) -> None:
 def file_name(label: str) -> str:
     """A label without what file names should not have, nor too long; different labels have different ones."""
     plain = re.sub(r"[^\w.-]+", "_", label).strip("_")[:LONGEST_NAME]
-    return plain if plain == label else f"{plain}_{hashlib.sha256(label.encode()).hexdigest()[:8]}"
+    return plain if plain == label else f"{plain}_{_digits_of(label)}"
+
+
+def _digits_of(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def measured_once(
@@ -42,7 +46,9 @@ def measured_once(
     Args:
         about: what decides the arrays, "analysis" and "network", its label, among it.
         resumes: `measure` takes `begun` and `keep`, see `analysis.kinds.Kind`. What it has kept lies beside
-            the file until it is done.
+            the file, under a name that no other options have, until it is done.
+    Raises:
+        UserError: the file is of another analysis.
     """
     name, label = about["analysis"], about["network"]
     file = out / f"{file_name(label)}.npz"
@@ -50,8 +56,11 @@ def measured_once(
     if found is not None:
         logger.info("%s of %s is there already, from the same weights and options", name, label)
         return found
+    held = load_about(file).get("analysis", name)
+    if held != name:
+        raise UserError(f"{file} holds {held} of {label}, which {name} would replace; choose another --out")
     logger.info("%s of %s", name, label)
-    unfinished = file.with_suffix(".unfinished.npz")
+    unfinished = file.with_suffix(f".{_digits_of(json.dumps(about))}.unfinished.npz")
     resumed: dict[str, Any] = {}
     if resumes:
         resumed["begun"] = load_arrays(unfinished, about)

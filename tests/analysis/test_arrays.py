@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from analysis.arrays import load_arrays, save_arrays, to_arrays
+from analysis.arrays import load_about, load_arrays, save_arrays, to_arrays
 
 
 def test_one_transfer_keeps_shapes_and_values():
@@ -19,8 +19,10 @@ def test_files_are_read_for_the_same_only(tmp_path):
     found = load_arrays(tmp_path / "a.npz", about)
     assert found is not None and found["names"].tolist() == ["é", "b"] and set(found) == {"x", "names"}
     assert load_arrays(tmp_path / "a.npz", {"seed": 2}) is None
+    assert load_about(tmp_path / "a.npz") == about and load_about(tmp_path / "absent.npz") == {}
     assert load_arrays(tmp_path / "absent.npz", about) is None
     (tmp_path / "cut.npz").write_bytes((tmp_path / "a.npz").read_bytes()[:100])
     assert load_arrays(tmp_path / "cut.npz", about) is None
+    assert load_about(tmp_path / "cut.npz") == {}
     (tmp_path / "empty.npz").write_bytes(b"")
     assert load_arrays(tmp_path / "empty.npz", about) is None

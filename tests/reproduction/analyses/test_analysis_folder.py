@@ -51,6 +51,31 @@ def test_a_measurement_that_was_stopped_goes_on(tmp_path: Path):
     assert seen == [None, [0, 1]] and [file.name for file in tmp_path.iterdir()] == ["a.npz"]
 
 
+def test_what_was_begun_with_other_options_stays(tmp_path: Path):
+    about = {"analysis": "surface", "network": "a"}
+    seen = []
+
+    def stopped(begun: dict | None, keep: Callable[[dict], None]) -> dict:
+        seen.append(begun)
+        keep({"done": np.arange(2)})
+        raise KeyboardInterrupt
+
+    for options in ({}, {"points": 51}, {}):
+        with pytest.raises(KeyboardInterrupt):
+            measured_once(tmp_path, {**about, **options}, stopped, resumes=True)
+    assert seen[:2] == [None, None] and seen[2] is not None and len(list(tmp_path.iterdir())) == 2
+
+
+def test_another_analysis_does_not_take_the_place_of_what_was_measured(tmp_path: Path):
+    measured_once(tmp_path, {"analysis": "surface", "network": "a"}, lambda: {"x": np.zeros(1)})
+    before = (tmp_path / "a.npz").read_bytes()
+    with pytest.raises(
+        UserError, match=r"a\.npz holds surface of a, which lesion would replace; choose anoth"
+    ):
+        measured_once(tmp_path, {"analysis": "lesion", "network": "a"}, lambda: {"x": np.zeros(1)})
+    assert (tmp_path / "a.npz").read_bytes() == before
+
+
 def test_a_result_is_always_of_the_figure_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "result.json").write_text("of an earlier call")
 
