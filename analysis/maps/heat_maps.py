@@ -1,6 +1,5 @@
 """Heat maps of a classifier's answers: Grad-CAM and its guided variants (Selvaraju et al. 2017)."""
 
-import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -9,9 +8,7 @@ import torch
 from torch import Tensor
 
 from analysis.arrays import Arrays, Batches, check_pictures
-from analysis.maps.theoretical_fields import find_fields
 from backbones.explain.grad_cam import explain_answers
-from backbones.features import FeatureNetwork
 from backbones.spec import Network
 from foundation.errors import UserError
 from training.config import require_between
@@ -52,7 +49,6 @@ def measure_heat_maps(network: Network, batches: Batches, options: HeatmapOption
         UserError: no pictures, an unknown label is the target, or captum is not installed.
     """
     feature = options.feature or list(network.feature_specs)[-1]
-    offset = _offset(network, feature)
     parts: dict[str, list[Tensor]] = {}
     for images, labels in batches:
         with torch.no_grad():
@@ -61,7 +57,7 @@ def measure_heat_maps(network: Network, batches: Batches, options: HeatmapOption
         targets = answers if options.target == "answer" else labels
         if int(targets.min()) < 0:
             raise UserError("heatmap.target=label needs labels, and these pictures have none; leave it out")
-        heat = explain_answers(network, images, targets, feature, offset=offset)
+        heat = explain_answers(network, images, targets, feature)
         colours = [2, 1, 0] if network.input_spec.order == "BGR" else [0, 1, 2]
         found = {
             "images": network.input_spec.pixels(images).movedim(1, -1),
@@ -78,14 +74,6 @@ def measure_heat_maps(network: Network, batches: Batches, options: HeatmapOption
     check_pictures(len(parts))
     arrays = {name: torch.cat(values).numpy() for name, values in parts.items()}
     return arrays | {"feature": np.array(feature), "pictures": np.array(len(arrays["labels"]))}
-
-
-def _offset(network: Network, feature: str) -> float:
-    """Where the cells of a map look, see `Field`; at their places where each sees the whole picture."""
-    maps = FeatureNetwork(network, [feature]).eval()
-    stride = network.feature_specs[feature].stride
-    field = find_fields(maps, {feature: stride}, next(network.parameters()).device)[feature]
-    return field.offset if math.isfinite(field.size) else 0.0
 
 
 def summarise_heat_maps(arrays: Arrays) -> dict[str, Any]:

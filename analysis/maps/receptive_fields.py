@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from analysis.arrays import Arrays, Batches, check_pictures, to_arrays
-from analysis.maps.theoretical_fields import Field, Maps, find_fields, middle_cells
 from analysis.signal import normal_inputs
+from backbones.explain.theoretical_fields import Field, Maps, find_fields, middle_cells
 from backbones.features import FeatureNetwork
 from backbones.spec import Network
 from foundation.errors import UserError

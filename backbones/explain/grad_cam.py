@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from backbones.explain.hookable import MARK, hookable
+from backbones.explain.theoretical_fields import find_offsets
+from backbones.features import FeatureNetwork
 from backbones.spec import Network
 from foundation.errors import UserError
 
@@ -39,9 +41,7 @@ def captum_attributions() -> Any:
     return captum.attr
 
 
-def explain_answers(
-    network: Network, images: Tensor, targets: Tensor, feature: str, *, offset: float = 0.0
-) -> Heat:
+def explain_answers(network: Network, images: Tensor, targets: Tensor, feature: str) -> Heat:
     """Heat maps of a classifier's answers.
 
     Grad-CAM weights each channel of a map with the mean over the map of the logit's gradient, adds the
@@ -53,7 +53,6 @@ def explain_answers(
         images: (N, 3, H, W) normalised pictures.
         targets: (N,) int64, the classes that are asked for.
         feature: whose map Grad-CAM reads, of `network.feature_specs`.
-        offset: as of `spread_heat`.
     Raises:
         OptionError: the network has no such feature.
         UserError: captum is not installed.
@@ -62,7 +61,8 @@ def explain_answers(
     model, images = hookable(network, feature), images.detach().requires_grad_()
     grad_cam = attributions.LayerGradCam(model, getattr(model, MARK))
     cam = grad_cam.attribute(images, targets, relu_attributions=True).detach()
-    heat = spread_heat(cam[:, 0], images.shape[2:], network.feature_specs[feature].stride, offset)
+    stride, offsets = network.feature_specs[feature].stride, find_offsets(FeatureNetwork(network, [feature]))
+    heat = spread_heat(cam[:, 0], images.shape[2:], stride, offsets[feature])
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Setting backward hooks on ReLU")  # said of every call
         guided = attributions.GuidedBackprop(model).attribute(images, targets).detach()
@@ -93,16 +93,17 @@ class _Maps(nn.Module):
         return tuple(values * 1 for values in maps)
 
 
-def spread_heat(heat: Tensor, size: Sequence[int], stride: int, offset: float = 0.0) -> Tensor:
+def spread_heat(heat: Tensor, size: Sequence[int], stride: int, offset: float) -> Tensor:
     """The heat of cells at the pixels they look at, bilinearly between them and constant beside the last.
 
     Args:
         heat: (N, h, w).
         size: height and width of the pictures.
         stride: pixels from one cell to the next.
-        offset: pixels from a cell's number times the stride to the middle of what it sees: 0 in networks
-            that pad evenly, as ours but VGG and Highway networks, which pool two by two. A usual resize,
-            as if cells were large pixels, would move everything by half a stride there.
+        offset: pixels from a cell's number times the stride to the middle of what it sees, as
+            `find_offsets` gives it: 0 in networks that pad evenly, as ours but VGG and Highway networks,
+            which pool two by two. A usual resize, as if cells were large pixels, would move everything by
+            half a stride there.
     Returns:
         (N, *size).
     """

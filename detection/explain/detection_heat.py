@@ -1,6 +1,7 @@
 """Heat maps of single detections: Grad-CAM on the maps that regions are read from."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from backbones.explain.grad_cam import captum_attributions, explain_maps, spread_heat
+from backbones.explain.theoretical_fields import find_offsets
+from backbones.simple_pyramid import SimplePyramid
 from detection.data.detection_batches import picture_batch
 from detection.heads.region_reader import RegionReader
 from detection.loaded_detector import Detector
@@ -83,12 +86,26 @@ def _explain(model: FasterRCNN, features: list[Tensor], region: Tensor, label: i
         return scores[:, 0]
 
     heats = explain_maps(score, features[:read], label - 1)
-    strides = [spec.stride for spec in model.feature_specs.values()][:read]
+    places = list(_places(model).items())[:read]
     spread = [
-        spread_heat(heat[None], batch.images.shape[2:], stride)
-        for heat, stride in zip(heats, strides, strict=True)
+        spread_heat(heat[None], batch.images.shape[2:], stride, offset)
+        for heat, (stride, offset) in zip(heats, places, strict=True)
     ]
     return torch.cat(spread).sum(0)
+
+
+@lru_cache(maxsize=1)  # of one detector at a time, since it takes seconds of some networks
+def _places(model: FasterRCNN) -> dict[int, float]:
+    """Stride and offset (see `spread_heat`) of each map; a pyramid's lie where those that it is made of do.
+
+    A simple pyramid's cells are patches of the picture, or parts of them.
+    """
+    strides = [spec.stride for spec in model.feature_specs.values()]
+    if isinstance(model.trunk, SimplePyramid):
+        return {stride: (stride - 1) / 2 for stride in strides}
+    body: Any = getattr(model.trunk, "body", model.trunk)
+    found = {body.feature_specs[name].stride: offset for name, offset in find_offsets(body).items()}
+    return {stride: found.get(stride, 0.0) for stride in strides}
 
 
 def _score(model: FasterRCNN, features: list[Tensor], regions: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:

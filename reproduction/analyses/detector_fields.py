@@ -21,7 +21,7 @@ from analysis.maps.receptive_fields import (
     measure_fields,
     summarise_receptive_fields,
 )
-from analysis.maps.theoretical_fields import Field, find_fields
+from backbones.explain.theoretical_fields import Field, find_fields
 from backbones.norm import calibrate_batchnorm
 from backbones.weights.downloads import digest
 from backbones.weights.weight_files import read_header

@@ -47,7 +47,7 @@ PUBLIC = {
     "analysis.similarity": ["BatchedCKA", "measure_similarity"],
     "analysis.surface": ["draw_direction", "measure_surface"],
     "analysis.maps.receptive_fields": ["measure_fields", "measure_receptive_fields"],
-    "analysis.maps.theoretical_fields": ["find_fields"],
+    "backbones.explain.theoretical_fields": ["find_fields"],
     "analysis.maps.heat_maps": ["measure_heat_maps"],
     "reproduction.analyze": ["analyze"],
 }  # fmt: skip

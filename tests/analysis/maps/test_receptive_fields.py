@@ -17,7 +17,7 @@ from analysis.maps.receptive_fields import (
     measure_receptive_fields,
     summarise_receptive_fields,
 )
-from analysis.maps.theoretical_fields import find_fields
+from backbones.explain.theoretical_fields import find_fields
 from foundation.errors import UserError
 
 CPU = torch.device("cpu")

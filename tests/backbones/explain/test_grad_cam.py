@@ -90,11 +90,11 @@ def test_a_network_that_looks_at_a_corner_is_warm_there():
 def test_heat_lies_where_cells_look():
     heat = torch.tensor([[[0.0, 8.0], [4.0, 0.0]]])
     # Cells are at pixels 0 and 2; the last column lies beside the last cell.
-    found = spread_heat(heat, (3, 4), 2)
+    found = spread_heat(heat, (3, 4), 2, 0.0)
     assert found.tolist() == [[[0, 4, 8, 8], [2, 3, 4, 4], [4, 2, 0, 0]]]
     # With pooling two by two they are at 0.5 and 2.5.
     assert spread_heat(heat, (1, 4), 2, 0.5).tolist() == [[[0, 2, 6, 8]]]
-    assert spread_heat(torch.ones(1, 1, 1), (2, 2), 32).tolist() == [[[1, 1], [1, 1]]]
+    assert spread_heat(torch.ones(1, 1, 1), (2, 2), 32, 0.0).tolist() == [[[1, 1], [1, 1]]]
 
 
 def test_of_several_maps_each_has_its_own_heat():

@@ -7,16 +7,22 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
+from backbones import IMAGENET_INPUT, create_backbone
 from backbones.explain.grad_cam import spread_heat
+from backbones.pyramid import Pyramid
+from backbones.simple_pyramid import SimplePyramid
+from backbones.spec import FeatureSpec
 from detection.build import LoadedDetector, assemble, load_detector
 from detection.config import DetectionConfig
 from detection.data.detection_batches import picture_batch
-from detection.explain.detection_heat import check_explainable, explain_detections
+from detection.explain.detection_heat import _places, check_explainable, explain_detections
 from detection.loaded_detector import Detector, load
 from foundation.errors import UserError
 from training.config import load_config
 
+LEVELS = ("res2", "res3", "res4", "res5")
 KINDS = {
     "c4": [],
     "dc5": ["detector.kind=dc5"],
@@ -46,7 +52,7 @@ def test_heat_is_grad_cam_of_the_regions_score(kind, tiny_options, pixels):
     detector = random_detector(tiny_options, *KINDS[kind])
     (found,) = detector.find([pixels])
     rows = torch.arange(0, len(found.scores), 2)  # of random networks some are cold
-    heats = explain_detections(detector, pixels, found.of_rows(rows))
+    heats = list(explain_detections(detector, pixels, found.of_rows(rows)))
     assert [heat.shape for heat in heats] == [(40, 60)] * len(rows)
     model: Any = detector.network
     batch = picture_batch(pixels, detector.config.data)
@@ -70,7 +76,7 @@ def test_heat_is_grad_cam_of_the_regions_score(kind, tiny_options, pixels):
         for gradient, values, spec in zip(gradients, fixed, model.feature_specs.values(), strict=True):
             if gradient is not None:
                 cam = (gradient.mean((2, 3), keepdim=True) * values).sum(1).relu()
-                whole = whole + spread_heat(cam, size, spec.stride)
+                whole = whole + spread_heat(cam, size, spec.stride, 0.0)
         height, width = batch.sizes[0].int().tolist()
         whole = whole[None, :, :height, :width]
         expected = F.interpolate(whole, (40, 60), mode="bilinear")[0, 0].detach().numpy()
@@ -81,7 +87,29 @@ def test_heat_is_grad_cam_of_the_regions_score(kind, tiny_options, pixels):
 def test_no_detections_have_no_heat(tiny_options, pixels):
     detector = random_detector(tiny_options)
     (found,) = detector.find([pixels])
-    assert explain_detections(detector, pixels, found.of_rows(torch.zeros(0, dtype=torch.int64))) == []
+    nothing = found.of_rows(torch.zeros(0, dtype=torch.int64))
+    assert list(explain_detections(detector, pixels, nothing)) == []
+
+
+def test_heat_lies_where_the_cells_of_each_trunk_look():
+    class Maps(nn.Module):
+        """Of stride 16, each cell a patch."""
+
+        feature_specs, name, input_spec = {"res4": FeatureSpec(4, 16)}, "patches", IMAGENET_INPUT
+
+    class Model(nn.Module):
+        def __init__(self, trunk: nn.Module) -> None:
+            super().__init__()
+            self.trunk, self.feature_specs = trunk, trunk.feature_specs
+
+    # ConvNeXt and VGG reduce their maps two by two, ResNets around a middle; levels stand on res2 … res5.
+    residual, convnext = (
+        create_backbone(name, out_features=LEVELS) for name in ("resnet18", "timm/convnext_atto")
+    )
+    assert _places(Model(Pyramid(residual.eval(), 8))) == {4: 0, 8: 0, 16: 0, 32: 0, 64: 0}
+    assert _places(Model(Pyramid(convnext.eval(), 8))) == {4: 1.5, 8: 3.5, 16: 7.5, 32: 15.5, 64: 0}
+    assert _places(Model(create_backbone("vgg16", out_features=("conv5",)).eval())) == {16: 7.5}
+    assert _places(Model(SimplePyramid(Maps(), 8))) == {4: 1.5, 8: 3.5, 16: 7.5, 32: 15.5, 64: 31.5}
 
 
 def test_what_is_refused(detector_weights: Path):

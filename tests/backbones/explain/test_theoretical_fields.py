@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from analysis.maps.theoretical_fields import Field, find_fields, middle_cells
 from backbones import create_backbone, create_model
+from backbones.explain.theoretical_fields import Field, find_fields, find_offsets, middle_cells
 from backbones.features import FeatureNetwork
+from backbones.norm import inference_copy
 from backbones.pyramid import Pyramid
 
 CPU = torch.device("cpu")
@@ -122,6 +123,14 @@ def test_the_papers_stride_sees_further_and_dilation_as_far():
     dilated = create_backbone("resnet50", out_features=("res5",), dilation=("res5",)).eval()
     # As 427, but that the first 3x3 convolution reads its neighbours at stride 16, as before.
     assert find_fields(dilated, {"res5": 16}, CPU)["res5"].size == 427
+
+
+def test_a_copy_for_inference_sees_the_same():
+    features = create_backbone("resnet18", out_features=("res4",)).eval()
+    assert find_fields(inference_copy(features), {"res4": 16}, CPU) == find_fields(
+        features, {"res4": 16}, CPU
+    )
+    assert find_offsets(features) == {"res4": 0.0}
 
 
 def test_a_pyramid_sees_as_far_as_its_top():

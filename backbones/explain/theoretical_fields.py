@@ -23,6 +23,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from backbones.features import FeatureNetwork
+
 # Normalised pictures (N, 3, H, W) → maps (N, C, h, w) by name.
 Maps = Callable[[Tensor], Mapping[str, Tensor]]
 LEAST_HEIGHT = 8  # pixels of a strip, which is as high as the largest stride
@@ -66,6 +68,17 @@ def find_fields(maps: Maps, strides: Mapping[str, int], device: torch.device) ->
     return {name: found.get(name, Field(stride, math.inf, math.nan)) for name, stride in strides.items()}
 
 
+def find_offsets(features: FeatureNetwork) -> dict[str, float]:
+    """Of each map of a network the offset of its cells' fields, 0 where each sees the whole picture.
+
+    Args:
+        features: in evaluation mode.
+    """
+    strides = {name: spec.stride for name, spec in features.feature_specs.items()}
+    fields = find_fields(features, strides, next(features.parameters()).device)
+    return {name: field.offset if math.isfinite(field.size) else 0.0 for name, field in fields.items()}
+
+
 class _Strip:
     """A strip of zeros that passes the network again and again, other columns poisoned each time."""
 
@@ -101,8 +114,18 @@ def middle_cells(values: Tensor) -> Tensor:
 class _Reach(TorchFunctionMode):
     """Within it convolutions give NaN where their windows meet one, and 0 elsewhere.
 
-    Real ones would take long, and fast algorithms carry NaN from one window to the next.
+    Real ones would take long, and fast algorithms carry NaN from one window to the next. Without oneDNN there
+    are no fused ones, in copies for inference, which would end NaN.
     """
+
+    def __enter__(self) -> "_Reach":
+        self.enabled = torch.backends.mkldnn.enabled
+        torch.backends.mkldnn.enabled = False
+        return super().__enter__()
+
+    def __exit__(self, *exception: Any) -> None:
+        torch.backends.mkldnn.enabled = self.enabled
+        super().__exit__(*exception)
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return (_reach if func is torch.conv2d else func)(*args, **(kwargs or {}))
