@@ -1,6 +1,6 @@
 """Heat maps of single detections: Grad-CAM on the maps that regions are read from."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ def check_explainable(detector: Detector, pictures: Sequence[Path]) -> None:
 
 def explain_detections(
     detector: Detector, pixels: NDArray[np.uint8], prediction: Prediction
-) -> list[NDArray[np.float32]]:
+) -> Iterator[NDArray[np.float32]]:
     """What speaks for each of some detections in a picture (Selvaraju et al. 2017).
 
     A detection's score is what the heads say of the region that it was corrected from. Each channel of the
@@ -50,7 +50,7 @@ def explain_detections(
         detector: as `check_explainable` wants it.
         pixels: (H, W, 3) RGB.
         prediction: of `Detector.find` for the picture, or some of its rows.
-    Returns:
+    Yields:
         For each row (H, W), at least 0.
     Raises:
         UserError: captum is not installed.
@@ -65,7 +65,6 @@ def explain_detections(
     scale = torch.stack([*batch.scales[0].flip(0)] * 2)  # x y x y
     height, width = batch.sizes[0].int().tolist()
     found = prediction.boxes.to(device) * scale, prediction.scores, prediction.labels.tolist()
-    heats = []
     for box, score, label in zip(*found, strict=True):
         # The same computation found it, so that one region says this to rounding.
         differences = (boxes[0, :, label - 1] - box).abs().amax(1) + (scores[0, :, label - 1] - score).abs()
@@ -73,8 +72,7 @@ def explain_detections(
         heat = _explain(model, features, proposals.boxes[:, region : region + 1], label, batch)
         seen = heat[None, None, :height, :width]
         whole = F.interpolate(seen, pixels.shape[:2], mode="bilinear", align_corners=False)
-        heats.append(whole[0, 0].cpu().numpy())
-    return heats
+        yield whole[0, 0].cpu().numpy()
 
 
 def _explain(model: FasterRCNN, features: list[Tensor], region: Tensor, label: int, batch: Batch) -> Tensor:

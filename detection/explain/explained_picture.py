@@ -27,10 +27,12 @@ def draw_explained(
         prediction: of `Detector.find` for the picture, or some of its rows.
     """
     strongest = prediction.of_rows(prediction.scores.argsort(descending=True, stable=True)[:count])
-    heats = explain_detections(detector, pixels, strongest)
-    cells = [draw(pixels, strongest, detector.classes, score_threshold=0.0)]
-    for row, heat in enumerate(heats):
-        one = strongest.of_rows(torch.tensor([row]))
-        cells.append(draw(lay_heat(pixels, heat), one, detector.classes, score_threshold=0.0))
-    small = [fitting(cell, LONGEST)[0] if max(cell.size) > LONGEST else cell for cell in cells]
-    return as_grid(small, COLUMNS)
+    cells = [_drawn(detector, pixels, strongest)]
+    for row, heat in enumerate(explain_detections(detector, pixels, strongest)):
+        cells.append(_drawn(detector, lay_heat(pixels, heat), strongest.of_rows(torch.tensor([row]))))
+    return as_grid(cells, COLUMNS)
+
+
+def _drawn(detector: Detector, pixels: NDArray[np.uint8], prediction: Prediction) -> Image.Image:
+    cell = draw(pixels, prediction, detector.classes, score_threshold=0.0)
+    return fitting(cell, LONGEST)[0] if max(cell.size) > LONGEST else cell
