@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
+from foundation.errors import plural
+
 # By Pillow's name of the format. MPO is what some cameras write: JPEGs with a second picture inside.
 SUFFIXES_OF_FORMAT = {
     "JPEG": {".jpg", ".jpeg"},
@@ -43,7 +45,11 @@ def count_others(files: Iterable[Path]) -> str:
     suffixes = Counter(sorted(file.suffix.lower() or "without" for file in others))
     kinds = ", ".join(f"{count} {suffix}" for suffix, count in suffixes.most_common(5))
     more = ", …" if len(suffixes) > 5 else ""
-    return f"{len(others)} files left out, no pictures by their suffix: {kinds}{more}" if others else ""
+    return (
+        f"{plural(len(others), 'file')} left out, no pictures by their suffix: {kinds}{more}"
+        if others
+        else ""
+    )
 
 
 def is_video(path: Path) -> bool:

@@ -17,7 +17,7 @@ def test_class_folders(tmp_path: Path, diagnosis: Callable, draw: Callable):
     found = {f.check: f for f in diagnosis(f"folder:{tmp_path}")}
     assert found["leak"].where == "dog/a.png" and found["unreadable_picture"].where == "dog/b.png"
     assert "owl" in found["different_classes"].detail and "owl" in found["empty_class_folder"].where
-    assert found["other_suffix"].detail == "1 files left out, no pictures by their suffix: 1 .gif"
+    assert found["other_suffix"].detail == "1 file left out, no pictures by their suffix: 1 .gif"
     assert "no_objects" not in found
 
 
