@@ -63,9 +63,15 @@ class _Detector:
 
 
 def has_detector(weights: Sequence[Path]) -> bool:
-    """Whether one of the weight files is a detector's."""
-    headers = (read_header(file) for file in weights)
-    return any(header is not None and header.model == FasterRCNN.__name__ for header in headers)
+    """Whether the weight files are detectors'; raises a `UserError` where only some are."""
+    headers = [read_header(file) for file in weights]
+    found = [header is not None and header.model == FasterRCNN.__name__ for header in headers]
+    if len(set(found)) > 1:
+        raise UserError(
+            f"{weights[found.index(True)]} is a detector's and {weights[found.index(False)]} is not; look at "
+            "detectors and classifiers in a command of their own each"
+        )
+    return any(found)
 
 
 def analyze_detectors(

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from backbones import save_weights
+from backbones import IMAGENET_INPUT, WeightsHeader, create_model, save_weights
 from detection.build import assemble, build_detector, detector_header
 from detection.config import DetectionConfig
 from foundation.errors import UserError
@@ -111,6 +111,17 @@ def test_a_trained_detector_sees_its_validation_pictures(trained: Path, tmp_path
     noise = analyze("receptive", [trained], tmp_path / "noise", [*keys, "receptive.noise=true"])
     assert noise["networks"][label]["pictures"] == 20
     assert noise["networks"][label]["fields"] != result["networks"][label]["fields"]
+
+
+def test_classifiers_are_looked_at_in_another_command(trained: Path, tmp_path: Path):
+    network = create_model("resnet8_cifar")
+    file, header = tmp_path / "net.safetensors", WeightsHeader(network.name, network.options, IMAGENET_INPUT)
+    save_weights(file, network.state_dict(), header)
+    assert not has_detector([file]) and not has_detector([])
+    with pytest.raises(
+        UserError, match=r"last\.safetensors is a detector's and .*net\.safetensors is not; look"
+    ):
+        analyze("receptive", [file, trained], tmp_path / "out", [])
 
 
 def test_what_is_refused(trained: Path, tmp_path: Path):
