@@ -93,7 +93,8 @@ class _Strip:
         """Whether the middle cell of each map is computed from any of the columns begin … end - 1."""
         poisoned = self.zeros.clone()
         poisoned[..., begin:end] = torch.nan
-        with _Reach():
+        # Without oneDNN there are no fused convolutions, in copies for inference, which would end NaN.
+        with _Reach(), torch.backends.mkldnn.flags(enabled=False):
             found = self.maps(poisoned)
         self.middle = {name: values.shape[3] // 2 for name, values in found.items()}
         return {name: bool(middle_cells(values).isnan().any()) for name, values in found.items()}
@@ -114,18 +115,8 @@ def middle_cells(values: Tensor) -> Tensor:
 class _Reach(TorchFunctionMode):
     """Within it convolutions give NaN where their windows meet one, and 0 elsewhere.
 
-    Real ones would take long, and fast algorithms carry NaN from one window to the next. Without oneDNN there
-    are no fused ones, in copies for inference, which would end NaN.
+    Real ones would take long, and fast algorithms carry NaN from one window to the next.
     """
-
-    def __enter__(self) -> "_Reach":
-        self.enabled = torch.backends.mkldnn.enabled
-        torch.backends.mkldnn.enabled = False
-        return super().__enter__()
-
-    def __exit__(self, *exception: Any) -> None:
-        torch.backends.mkldnn.enabled = self.enabled
-        super().__exit__(*exception)
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return (_reach if func is torch.conv2d else func)(*args, **(kwargs or {}))
