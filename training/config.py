@@ -31,8 +31,7 @@ def load_config(schema: type[Schema], path: Path | None, overrides: Sequence[str
     """Reads a configuration file, applies overrides and checks everything against the schema.
 
     Args:
-        schema: a frozen dataclass, whose sections are dataclasses in turn. The script that its `command`
-            names is said in errors, for the file may be another's.
+        schema: a frozen dataclass, whose sections are dataclasses in turn; errors name its `command`.
         path: YAML file (booleans and numbers as in YAML 1.2), or None for the defaults.
         overrides: "section.key=value" with the value in YAML, for instance "optim.lr=0.02".
     Raises:
@@ -44,9 +43,8 @@ def load_config(schema: type[Schema], path: Path | None, overrides: Sequence[str
         raise UserError(f"no configuration file at {path.absolute()}; expected a YAML file (see configs/)")
     with readable(path, "expected a configuration in YAML, as those in configs/"):
         data = read_yaml(path.read_text(encoding="utf-8-sig"))
-    command = getattr(schema, "command", None)
-    source = str(path) if command is None else f"{path}, as a configuration of {command}"
-    return parse_config(schema, data or {}, overrides, source=source)
+    reader = f", as a configuration of {name}" if (name := getattr(schema, "command", None)) else ""
+    return parse_config(schema, data or {}, overrides, source=f"{path}{reader}")
 
 
 def parse_config(
@@ -271,10 +269,9 @@ def _explain(schema: type, problem: Any) -> str:
     key = _dotted_key(schema, problem["loc"])
     if problem["type"] == "unexpected_keyword_argument":
         return f"{key}: unknown key{_closest(key, [known.name for known in list_keys(schema)])}"
-    if problem["type"] == "missing" and isinstance(problem["loc"][-1], int):
-        return f"{key}: value {problem['loc'][-1] + 1} is missing, got {problem['input']!r}"
     if problem["type"] == "missing":
-        return f"{key}: missing, and there is no default"
+        value = f"value {last + 1} is " if isinstance(last := problem["loc"][-1], int) else ""
+        return f"{key}: {value}missing, and there is no default"
     if problem["type"] == "too_long":
         return f"{key}: expected {problem['ctx']['max_length']} values, got {problem['input']!r}"
     if problem["type"] == "dataclass_type":

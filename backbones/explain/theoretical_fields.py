@@ -93,8 +93,7 @@ class _Strip:
         """Whether the middle cell of each map is computed from any of the columns begin … end - 1."""
         poisoned = self.zeros.clone()
         poisoned[..., begin:end] = torch.nan
-        # Without oneDNN there are no fused convolutions, in copies for inference, which would end NaN.
-        with _Reach(), torch.backends.mkldnn.flags(enabled=False):
+        with _Reach():
             found = self.maps(poisoned)
         self.middle = {name: values.shape[3] // 2 for name, values in found.items()}
         return {name: bool(middle_cells(values).isnan().any()) for name, values in found.items()}
@@ -115,8 +114,18 @@ def middle_cells(values: Tensor) -> Tensor:
 class _Reach(TorchFunctionMode):
     """Within it convolutions give NaN where their windows meet one, and 0 elsewhere.
 
-    Real ones would take long, and fast algorithms carry NaN from one window to the next.
+    Real ones would take long, and fast algorithms carry NaN from one window to the next. Without oneDNN there
+    are no fused ones, in copies for inference, which would end NaN.
     """
+
+    def __enter__(self) -> "_Reach":
+        self.enabled = torch._C._get_mkldnn_enabled()
+        torch._C._set_mkldnn_enabled(False)  # torch.backends.mkldnn.flags warns of TF32
+        return super().__enter__()
+
+    def __exit__(self, *exception: Any) -> None:
+        torch._C._set_mkldnn_enabled(self.enabled)
+        super().__exit__(*exception)
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return (_reach if func is torch.conv2d else func)(*args, **(kwargs or {}))

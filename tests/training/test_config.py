@@ -55,7 +55,7 @@ def test_no_is_a_word_and_numbers_are_decimal(tmp_path: Path):
         ("sizes.side='12'", "sizes.side: expected a valid integer, got '12'"),
         ("sizes.weights=3", "sizes.weights: expected a valid string, got 3"),
         ("sizes.ratios=[x]", "sizes.ratios: expected a valid number, got 'x'"),
-        ("sizes.limits=[256]", "sizes.limits: value 2 is missing, got [256]"),
+        ("sizes.limits=[256]", "sizes.limits: value 2 is missing, and there is no default"),
         ("sizes.limits=[1, 2, 3]", "sizes.limits: expected 2 values, got [1, 2, 3]"),
         ("sizes=3", "sizes: expected a section with keys, got 3"),
         ("name=null", "name: expected a valid string, got None"),
