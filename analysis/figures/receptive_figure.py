@@ -57,9 +57,11 @@ def _draw_field(axis: Any, arrays: Arrays, place: int, boxes: NDArray[np.float64
     extent = (-0.5, means.shape[1] * block - 0.5, means.shape[0] * block - 0.5, -0.5)
     axis.grid(False)
     axis.imshow(np.sqrt(means / means.max()), cmap="viridis", interpolation="nearest", extent=extent)
-    for size, line in ((theoretical, "--"), (effective, "-")):
+    # What counts lies around its own mean: a pyramid's cell looks at its place more than at its whole field.
+    mean = float(shares.sum(axis=1) @ np.arange(height)), float(shares.sum(axis=0) @ np.arange(width))
+    for size, (down, across), line in ((theoretical, (y, x), "--"), (effective, mean, "-")):
         if math.isfinite(size):
-            corner = x - size / 2, y - size / 2
+            corner = across - size / 2, down - size / 2
             axis.add_patch(Rectangle(corner, size, size, fill=False, ec="white", ls=line, lw=1.2))
     for x1, y1, x2, y2 in boxes:
         corner = column + x1, row + y1
