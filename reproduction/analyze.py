@@ -17,7 +17,7 @@ from backbones.weights.downloads import digest
 from backbones.weights.published import find_weights
 from classification.data.labelled_batches import Pictures
 from foundation.errors import UserError, suggest
-from reproduction.analyses.analysis_folder import check_figures, make_folder, measured_once, write_result
+from reproduction.analyses.analysis_folder import check_figures, measured_once, working_in, write_result
 from reproduction.analyses.analyzed_networks import Opened, open_networks, read_analyzed_header, read_batches
 from reproduction.analyses.detector_fields import analyze_detectors, has_detector
 from reproduction.analysis_config import AnalyzeConfig, RandomNetworksConfig, read_config
@@ -59,35 +59,35 @@ def analyze(
     if configs and name != "receptive":
         raise UserError(f"--config is of tools/analyze.py receptive; {name} is measured on --weights FILE")
     if configs or (name == "receptive" and has_detector(weights)):
-        make_folder(out)
-        settings, figure = analyze_detectors(configs, weights, out, overrides)
-        return write_result(out, figure, overrides, settings, weights=weights, configs=configs)
+        with working_in(out):
+            settings, figure = analyze_detectors(configs, weights, out, overrides)
+            return write_result(out, figure, overrides, settings, weights=weights, configs=configs)
     if not weights and name == "gradients":
         return _analyze_random_networks(out, overrides)
     if not weights:
         raise UserError(f"{name} is measured on networks: name their files with --weights FILE [FILE …]")
     headers = [read_analyzed_header(name, file) for file in weights]
     config = read_config(name, headers, overrides)
-    make_folder(out)
     settings = {"analysis": name, "data": asdict(config.data), "run": asdict(config.run)}
     settings["options"] = asdict(getattr(config, name))
     measured: dict[str, Arrays] = {}
     networks: dict[str, Any] = {}
     opened = open_networks(weights, headers, config, kind.needs_labels(getattr(config, name)))
     groups = combinations_with_replacement(opened, 2) if kind.of_pairs else ((one,) for one in opened)
-    for group in groups:
-        label = _joined(one.label for one in group)
-        about = {"release": MEASURES, "weights": _joined(digest(find_weights(one.file)) for one in group)}
-        about |= {"network": label, "pictures": _identify(group[0].pictures), **settings}
-        measured[label] = _measure(group, config, out, about)
-        if kind.names_classes:
-            measured[label]["classes"] = np.array(group[0].classes)
-        merit = kind.summarise(measured[label], getattr(config, name))
-        check_figures(label, merit)
-        files = _joined(one.file for one in group)
-        networks[label] = {"weights": files, "sha256": about["weights"], **merit}
-    figure = kind.draw(measured, getattr(config, name))
-    return write_result(out, figure, overrides, settings | {"networks": networks}, weights=weights)
+    with working_in(out):
+        for group in groups:
+            label = _joined(one.label for one in group)
+            about = {"release": MEASURES, "weights": _joined(digest(find_weights(one.file)) for one in group)}
+            about |= {"network": label, "pictures": _identify(group[0].pictures), **settings}
+            measured[label] = _measure(group, config, out, about)
+            if kind.names_classes:
+                measured[label]["classes"] = np.array(group[0].classes)
+            merit = kind.summarise(measured[label], getattr(config, name))
+            check_figures(label, merit)
+            files = _joined(one.file for one in group)
+            networks[label] = {"weights": files, "sha256": about["weights"], **merit}
+        figure = kind.draw(measured, getattr(config, name))
+        return write_result(out, figure, overrides, settings | {"networks": networks}, weights=weights)
 
 
 def _joined(names: Iterable[object]) -> str:
@@ -116,12 +116,12 @@ def _analyze_random_networks(out: Path, overrides: Sequence[str]) -> dict[str, A
     """The experiment of Balduzzi et al. 2017, which needs neither weights nor pictures."""
     source = "tools/analyze.py gradients without --weights"
     config = parse_config(RandomNetworksConfig, {}, overrides, source=source)
-    make_folder(out)
-    arrays = measure_shattering(config.seeds)
     settings: dict[str, Any] = {"analysis": "gradients", "options": asdict(config)}
-    save_arrays(out / "random_networks.npz", arrays, settings)
-    settings["networks"] = summarise_shattering(arrays)
-    return write_result(out, draw_shattering(arrays), overrides, settings)
+    with working_in(out):
+        arrays = measure_shattering(config.seeds)
+        save_arrays(out / "random_networks.npz", arrays, settings)
+        settings["networks"] = summarise_shattering(arrays)
+        return write_result(out, draw_shattering(arrays), overrides, settings)
 
 
 def _identify(pictures: Pictures) -> list[Any]:

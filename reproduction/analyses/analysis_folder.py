@@ -5,27 +5,46 @@ import json
 import logging
 import re
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from analysis.arrays import Arrays, load_about, load_arrays, save_arrays
 from foundation.atomic_files import write_text
 from foundation.errors import UserError
 from pictures.plots import save_plot
+from training.run_folder import LOCK
 
 logger = logging.getLogger(__name__)
 
 LONGEST_NAME = 80  # characters of a label in the name of a file
 
 
-def make_folder(out: Path) -> None:
-    """Makes the folder for the results, or says in a `UserError` why it cannot be made."""
+@contextmanager
+def working_in(out: Path) -> Iterator[None]:
+    """Makes the folder for the results, in which no other process works meanwhile.
+
+    Raises:
+        UserError: it cannot be made, or another process works in it.
+    """
+    lock = FileLock(out / LOCK)
     try:
         out.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UserError(
+            f"another process works in {out}; wait for its end, stop it, or choose another --out"
+        ) from None
     except OSError as error:
         raise UserError(f"--out {out}: {error.strerror}; choose a folder that can be written") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def file_name(label: str) -> str:

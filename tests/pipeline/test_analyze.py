@@ -78,7 +78,7 @@ def test_every_analysis_of_two_networks(
     if ANALYSES[name].of_pairs:
         labels.insert(1, "resnet8_cifar and resnet20_cifar")
     arrays = {f"{file_name(label)}.npz" for label in labels}
-    assert files == {"result.json", f"{name}.png", f"{name}.svg"} | arrays
+    assert files == {".lock", "result.json", f"{name}.png", f"{name}.svg"} | arrays
     result = content(tmp_path / "one")
     assert list(result["networks"]) == labels
     assert result["command"].startswith(f"python tools/analyze.py {name} --weights ")
@@ -127,7 +127,7 @@ def test_a_killed_surface_goes_on(
     monkeypatch.setattr(surface, "loss_and_errors", counted)
     with pytest.raises(SystemExit, match="130"):
         call("killed")
-    (begun,) = (tmp_path / "killed").iterdir()
+    (begun,) = (tmp_path / "killed").glob("[!.]*")
     assert re.fullmatch(r"resnet8_cifar\.[0-9a-f]{8}\.unfinished\.npz", begun.name)
     left = 4  # of the nine points
     assert call("killed").read_bytes() == whole.read_bytes()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from foundation.errors import UserError
-from reproduction.analyses.analysis_folder import file_name, make_folder, measured_once, write_result
+from reproduction.analyses.analysis_folder import file_name, measured_once, working_in, write_result
 
 
 def test_file_names_of_different_labels_differ():
@@ -100,5 +100,17 @@ def test_the_command_that_repeats_the_analysis(tmp_path: Path, monkeypatch: pyte
 
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path):
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="--out .*; choose a folder that can be written"):
-        make_folder(tmp_path / "file" / "below")
+    with (
+        pytest.raises(UserError, match="--out .*; choose a folder that can be written"),
+        working_in(tmp_path / "file" / "below"),
+    ):
+        pass
+
+
+def test_one_process_works_in_a_folder_at_a_time(tmp_path: Path):
+    with working_in(tmp_path / "out"):
+        again = working_in(tmp_path / "out")
+        with pytest.raises(UserError, match="another process works in .*; wait for its end"):
+            again.__enter__()
+    with working_in(tmp_path / "out"):
+        pass
