@@ -14,6 +14,7 @@ from foundation.errors import UserError
 from training.config import require_between
 
 MOST = 100  # pictures that are kept and drawn together
+PIXELS_AT_ONCE = 2**19  # that pass the network together, since all maps are kept for the way back
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def measure_heat_maps(network: Network, batches: Batches, options: HeatmapOption
     """
     feature = options.feature or list(network.feature_specs)[-1]
     parts: dict[str, list[Tensor]] = {}
-    for images, labels in batches:
+    for images, labels in _parts(batches):
         with torch.no_grad():
             probabilities = network(images).softmax(1)
         answers = probabilities.argmax(1)
@@ -74,6 +75,13 @@ def measure_heat_maps(network: Network, batches: Batches, options: HeatmapOption
     check_pictures(len(parts))
     arrays = {name: torch.cat(values).numpy() for name, values in parts.items()}
     return arrays | {"feature": np.array(feature), "pictures": np.array(len(arrays["labels"]))}
+
+
+def _parts(batches: Batches) -> Batches:
+    """The same pictures, few at a time."""
+    for images, labels in batches:
+        size = max(1, PIXELS_AT_ONCE // images[0, 0].numel())
+        yield from zip(images.split(size), labels.split(size), strict=True)
 
 
 def summarise_heat_maps(arrays: Arrays) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from analysis.maps import heat_maps
 from analysis.maps.heat_maps import HeatmapOptions, measure_heat_maps, summarise_heat_maps
 from backbones import InputSpec, OptionError
 from backbones.explain.grad_cam import explain_answers
@@ -26,6 +27,17 @@ def test_what_is_kept_of_each_picture(random_network, batches):
     np.testing.assert_allclose(found["guided"], expected.guided.movedim(1, -1), rtol=1e-3, atol=1e-6)
     assert found["images"].shape == (10, 16, 16, 3) and found["images"].dtype == np.uint8
     assert found["pictures"] == 10
+
+
+def test_few_pictures_pass_the_network_together(random_network, batches, monkeypatch):
+    network, seen = random_network("resnet8_cifar"), []
+    network.register_forward_pre_hook(lambda module, inputs: seen.append(len(inputs[0])))
+    whole = measure_heat_maps(network, batches, HeatmapOptions())
+    monkeypatch.setattr(heat_maps, "PIXELS_AT_ONCE", 2 * 16 * 16 + 5)
+    seen.clear()
+    found = measure_heat_maps(network, batches, HeatmapOptions())
+    assert max(seen) == 2 and sum(seen) == 10
+    np.testing.assert_allclose(found["guided"], whole["guided"], rtol=1e-3, atol=1e-6)
 
 
 def test_the_label_may_be_asked_for_and_another_map(random_network, batches):
