@@ -42,14 +42,12 @@ def count_others(files: Iterable[Path]) -> str:
         files and folders do not count.
     """
     others = [file for file in files if not is_picture(file) and not is_hidden(file) and file.is_file()]
+    if not others:
+        return ""
     suffixes = Counter(sorted(file.suffix.lower() or "without" for file in others))
     kinds = ", ".join(f"{count} {suffix}" for suffix, count in suffixes.most_common(5))
     more = ", …" if len(suffixes) > 5 else ""
-    return (
-        f"{plural(len(others), 'file')} left out, no pictures by their suffix: {kinds}{more}"
-        if others
-        else ""
-    )
+    return f"{plural(len(others), 'file')} left out, no pictures by their suffix: {kinds}{more}"
 
 
 def is_video(path: Path) -> bool:

@@ -78,6 +78,18 @@ FOLDERS = "events", "batches", "validation"
 LOCK = ".lock"
 
 
+def take_lock(lock: FileLock) -> None:
+    """Makes the folder of a lock and takes it; a `UserError` where another process works in the folder."""
+    folder = Path(lock.lock_file).parent
+    make_folder(folder)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UserError(
+            f"another process works in {folder}; wait for its end, stop it, or choose another --out"
+        ) from None
+
+
 class RunFolder:
     """A run's configuration, metrics, checkpoint, weights, result and TensorBoard events in one folder.
 
@@ -116,13 +128,7 @@ class RunFolder:
         if resume and not self._holds_run():
             raise UserError(f"no run to continue in {self.path.absolute()}; start one without --resume")
         self._refuse_files_of_others()
-        make_folder(self.path)
-        try:
-            self._lock.acquire(timeout=0)
-        except Timeout:
-            raise UserError(
-                f"another process works in {self.path}; wait for its end, stop it, or choose another --out"
-            ) from None
+        take_lock(self._lock)
         self.resuming = resume
         if resume:
             self._look_back(config, may_lengthen)

@@ -11,13 +11,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from analysis.arrays import Arrays, load_about, load_arrays, save_arrays
 from foundation.atomic_files import write_text
 from foundation.errors import UserError
 from pictures.plots import save_plot
-from training.run_folder import LOCK
+from training.run_folder import LOCK, take_lock
 
 logger = logging.getLogger(__name__)
 
@@ -33,12 +33,7 @@ def working_in(out: Path) -> Iterator[None]:
     """
     lock = FileLock(out / LOCK)
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise UserError(
-            f"another process works in {out}; wait for its end, stop it, or choose another --out"
-        ) from None
+        take_lock(lock)
     except OSError as error:
         raise UserError(f"--out {out}: {error.strerror}; choose a folder that can be written") from error
     try:

@@ -10,10 +10,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from backbones.weights.published import published_name
-from backbones.weights.weight_files import check_start
-from classification.config import PretrainConfig
-from detection.localization.localization_config import LocalizationConfig
 from foundation.errors import UserError
 from pictures.plots import new_axes, save_plot
 from pictures.run_pictures.run_curves import read_metrics
@@ -34,11 +30,6 @@ PAIRS = (
     ("pretrained_unfrozen", "scratch"),
     ("pretrained_unfrozen", "pretrained"),
 )
-# Commands whose trainings are not compared, and what their configurations are.
-OTHERS: Mapping[str, type[Any]] = {
-    "tools/pretrain.py": PretrainConfig,
-    "tools/train_loc.py": LocalizationConfig,
-}
 MAIN_SCORES = ("val/AP", "val/mAP", "val/mIoU")
 
 
@@ -60,8 +51,7 @@ def load_for_task(file: Path, overrides: Sequence[str]) -> tuple[Starts, Any]:
     """A configuration, and the task whose it is: detection or segmentation.
 
     Raises:
-        UserError: it is of neither; of which other command it is, or what is wrong with it for the task that
-            takes most of its keys.
+        UserError: it is of neither; what is wrong with it for the task that takes most of its keys.
     """
     refusals = []
     tasks: tuple[Starts, ...] = (DetectorStarts(), SegmenterStarts())
@@ -70,23 +60,7 @@ def load_for_task(file: Path, overrides: Sequence[str]) -> tuple[Starts, Any]:
             return starts, load_config(starts.schema, file, overrides)
         except UserError as refused:
             refusals.append(refused)
-    if not any(_is_of(starts.schema, file) for starts in tasks):
-        for tool, schema in OTHERS.items():
-            if _is_of(schema, file):
-                raise UserError(
-                    f"{file} is a configuration of {tool}; expected one of tools/train_det.py or "
-                    "tools/train_seg.py, since starts are compared of detectors and networks for segmentation"
-                )
     raise min(refusals, key=lambda refused: len(str(refused).splitlines()))
-
-
-def _is_of(schema: type[Any], file: Path) -> bool:
-    """Whether a file is a configuration of this kind as it is."""
-    try:
-        load_config(schema, file)
-    except UserError:
-        return False
-    return True
 
 
 def names_of_starts(starts: Starts, config: Any) -> list[str]:
@@ -116,17 +90,13 @@ def compare(
     Returns:
         The figures of every start and their paired differences; None in processes other than the main one.
     Raises:
-        UserError: there are no such weights, or as `train_variants` and `Starts.read`.
+        UserError: as `train_variants` and `Starts.read`.
     """
     names = names_of_starts(starts, config)
 
     def folder(start: str, seed: int) -> Path:
         return out / f"{start}_seed{seed}"
 
-    from_weights = [folder(start, seed) for start in names if start != "scratch" for seed in range(seeds)]
-    begun = resume and all((place / "config.yaml").is_file() for place in from_weights)
-    if not begun and published_name(weights) is None:  # those are fetched when the data are there
-        check_start(Path(weights))
     results = train_variants(
         names,
         lambda start, seed: with_seed(starts.variant(config, start, weights), seed),

@@ -62,36 +62,6 @@ def test_the_task_is_that_of_the_configuration(root: Path, name: str, starts: ty
     assert len(str(caught.value).splitlines()) == 2  # of its own task, not of all the keys that another lacks
 
 
-@pytest.mark.parametrize(
-    ("name", "tool"),
-    [("cifar10_r20", "pretrain"), ("imagenet_r50_a2", "pretrain"), ("imagenet_loc_r101", "train_loc")],
-)
-def test_a_configuration_of_another_command_is_called_so(root: Path, name: str, tool: str):
-    file = root / "configs" / f"{name}.yaml"
-    with pytest.raises(UserError) as caught:
-        load_for_task(file, ["run.seed=1"])
-    assert str(caught.value) == (
-        f"{file} is a configuration of tools/{tool}.py; expected one of tools/train_det.py or "
-        "tools/train_seg.py, since starts are compared of detectors and networks for segmentation"
-    )
-
-
-def test_a_configuration_of_every_command_is_of_a_detector(tmp_path: Path):
-    file = tmp_path / "short.yaml"
-    file.write_text("schedule:\n  total_steps: 3\n")
-    assert type(load_for_task(file, [])[0]) is DetectorStarts
-    with pytest.raises(UserError, match="optim.lrr: unknown key"):
-        load_for_task(file, ["optim.lrr=0.5"])
-
-
-@pytest.fixture
-def weights(tmp_path: Path) -> str:
-    """A file that no stand-in below reads."""
-    file = tmp_path / "w.safetensors"
-    file.write_bytes(b"weights")
-    return str(file)
-
-
 @dataclass
 class WorkedStarts(DetectorStarts):
     """Figures as the stand-in below has them, and 41 resamples of each start."""
@@ -103,8 +73,8 @@ class WorkedStarts(DetectorStarts):
         return Group({"mAP": scores}, {"mAP": mean + spread * np.linspace(1, -1, 41)}, "same")
 
 
-def test_runs_and_record_of_a_comparison(tmp_path: Path, weights: str, monkeypatch: pytest.MonkeyPatch):
-    calls, out = [], tmp_path / "out"
+def test_runs_and_record_of_a_comparison(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    calls = []
     scores = {"pretrained": 0.5, "pretrained_unfrozen": 0.6, "scratch": 0.1}
 
     def stand_in(config: DetectionConfig, out: Path, *, resume: bool, overwrite: bool) -> dict[str, Any]:
@@ -118,24 +88,15 @@ def test_runs_and_record_of_a_comparison(tmp_path: Path, weights: str, monkeypat
 
     monkeypatch.setattr(trainings, "finetune", stand_in)
     monkeypatch.setattr("sys.argv", ["tools/transfer.py", "--weights", "w", "--resume"])
-    compare(WorkedStarts(), CONFIG, weights, 1, out, resume=False, overwrite=False)
+    compare(WorkedStarts(), CONFIG, "w", 1, tmp_path, resume=False, overwrite=False)
     assert calls == [
-        ("pretrained_seed0", 0, weights, False, False),
-        ("pretrained_unfrozen_seed0", 0, weights, False, False),
+        ("pretrained_seed0", 0, "w", False, False),
+        ("pretrained_unfrozen_seed0", 0, "w", False, False),
         ("scratch_seed0", 0, None, False, False),
     ]
     calls.clear()
-    Path(weights).unlink()
-    # What has begun has its weights in a checkpoint; one more seed asks for the file before all else.
-    compare(WorkedStarts(), CONFIG, weights, 1, out, resume=True, overwrite=False)
-    calls.clear()
-    for seeds, resume in ((2, True), (1, False)):
-        with pytest.raises(UserError, match="no weights at"):
-            compare(WorkedStarts(), CONFIG, weights, seeds, out, resume=resume, overwrite=not resume)
-    assert calls == []
-    Path(weights).write_bytes(b"weights")
     # One more seed: what has begun goes on, what has not begins.
-    found = compare(WorkedStarts(), CONFIG, weights, 2, out, resume=True, overwrite=False)
+    found = compare(WorkedStarts(), CONFIG, "w", 2, tmp_path, resume=True, overwrite=False)
     assert [(name, resume) for name, *_, resume, _ in calls] == [
         *((f"{start}_seed{seed}", seed == 0) for seed in (0, 1) for start in STARTS)
     ]
@@ -153,12 +114,12 @@ def test_runs_and_record_of_a_comparison(tmp_path: Path, weights: str, monkeypat
     ]
     assert found.commands == ("python tools/transfer.py --weights w",)
     assert (found.seeds, found.steps) == ((0, 1), 40)
-    kept = read_record(out / "transfer.json")
+    kept = read_record(tmp_path / "transfer.json")
     assert isinstance(kept, Experiment) and kept == found
-    assert Image.open(out / "curves.png").format == "PNG"
+    assert Image.open(tmp_path / "curves.png").format == "PNG"
 
 
-def test_two_starts_have_one_difference(tmp_path: Path, weights: str, monkeypatch: pytest.MonkeyPatch):
+def test_two_starts_have_one_difference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def stand_in(config: DetectionConfig, out: Path, **flags: bool) -> dict[str, Any]:
         out.mkdir(parents=True)
         (out / "metrics.jsonl").write_text('{"step": 1, "loss": 2.0}\n{"step": 1, "val/mAP": 0.5}\n')
@@ -166,10 +127,10 @@ def test_two_starts_have_one_difference(tmp_path: Path, weights: str, monkeypatc
 
     monkeypatch.setattr(trainings, "finetune", stand_in)
     config = replace(CONFIG, backbone=replace(CONFIG.backbone, norm="batch", frozen_stages=0))
-    found = compare(WorkedStarts(), config, weights, 1, tmp_path / "out", resume=False, overwrite=False)
+    found = compare(WorkedStarts(), config, "w", 1, tmp_path, resume=False, overwrite=False)
     assert found is not None
     assert [row.labels["start"] for row in found.rows] == ["pretrained", "scratch", "pretrained less scratch"]
-    content = json.loads((tmp_path / "out" / "transfer.json").read_text())
+    content = json.loads((tmp_path / "transfer.json").read_text())
     assert content["rows"][0]["scores"] == {"mAP": {"values": [50.0]}}
     assert content["rows"][2]["between"] == ["pretrained", "scratch"]
 
